@@ -1,0 +1,18 @@
+"""ANetCon: audits the network connections of Linux routers.
+
+Data flows one way; imports follow it (a test enforces this).
+
+    errors, record, counters   what everything shares: exit statuses, the field table, the shared counters
+    config/                    the configuration: model, loading
+    keeper/                    parent process: namespaces, sockets, guard; standard library only
+    decode/                    bytes of ctnetlink -> columns: fast, by shape; and the slow oracle
+    classify.py                columns -> class (nat, float, local) and which are recorded
+    capture/                   child process: sockets -> decode -> classify -> journal
+    journal/                   what capture writes and followers read
+    identity.py                which start belongs to which end
+    store/                     Parquet, manifest, the one view of store and journal, coverage
+    follow/                    child process: sealer, text logs
+    cli/                       one file a command
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,56 @@
+"""Counters that capture and keeper share: one memory file, mapped by both, which outlives a crash of capture.
+
+A header, then one slot a namespace; every value is an unsigned 64-bit integer in the machine's byte order, written by
+one process only (the column "by") and read by the other without a lock: a torn read cannot happen to an aligned word.
+Standard library only, since the keeper imports this.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+HEADER = ("progress", "flushed", "flushes", "journal_rows", "journal_bytes", "unwritten", "spare1", "spare2")
+"""By capture. progress: goes up at every turn of its loop, at least every 200 ms. flushed: microseconds of wall clock
+up to which the journal is written. unwritten: flushes that failed and are being tried again."""
+
+SLOT = ("events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "state")
+"""By capture, one row a namespace. drops: SO_MEMINFO's drop counter. slow: events the slow decoder took.
+filtered: connections the configuration leaves out. state: see STATES. A new occupant of a slot starts from zero."""
+
+STATES = ("attached", "conntrack-inactive")
+
+WORD = 8
+HEADER_SIZE = len(HEADER) * WORD
+SLOT_SIZE = len(SLOT) * WORD
+
+
+def create(slots: int) -> int:
+    """A new memory file for `slots` namespaces, all zero; returns its descriptor."""
+    descriptor = os.memfd_create("anetcon-counters")
+    os.ftruncate(descriptor, HEADER_SIZE + slots * SLOT_SIZE)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def attach(descriptor: int) -> mmap.mmap:
+    """The whole file, mapped for reading and writing."""
+    return mmap.mmap(descriptor, os.fstat(descriptor).st_size)
+
+
+def header(memory: mmap.mmap) -> dict[str, int]:
+    """The header's values by name."""
+    return dict(zip(HEADER, struct.unpack_from(f"={len(HEADER)}Q", memory, 0), strict=True))
+
+
+def slot(memory: mmap.mmap, number: int) -> dict[str, int]:
+    """One namespace's values by name."""
+    values = struct.unpack_from(f"={len(SLOT)}Q", memory, HEADER_SIZE + number * SLOT_SIZE)
+    return dict(zip(SLOT, values, strict=True))
+
+
+def clear_slot(memory: mmap.mmap, number: int) -> None:
+    """Zero a slot for its next occupant."""
+    start = HEADER_SIZE + number * SLOT_SIZE
+    memory[start : start + SLOT_SIZE] = bytes(SLOT_SIZE)

@@ -1,0 +1,55 @@
+"""Errors a user can cause, each with its exit status.
+
+One base class: whatever is raised below it is printed as one sentence, without a traceback, and ends the program with
+`exit_status`. Anything else that escapes is a defect and shows its traceback. Statuses 0, 1 and 3 are answers, not
+errors (design: found, nothing found, nothing found but the record has gaps); 2 is wrong usage.
+"""
+
+from __future__ import annotations
+
+
+class AnetconError(Exception):
+    """Something went wrong that has no class of its own."""
+
+    exit_status = 4
+
+
+class ConfigError(AnetconError):
+    """The configuration cannot be used: the message names the file and the line or key."""
+
+    exit_status = 5
+
+
+class PermissionMissingError(AnetconError):
+    """A privilege or a file permission is missing: the message says which."""
+
+    exit_status = 6
+
+
+class ProgramMissingError(AnetconError):
+    """A program or kernel feature that is needed is not there: the message says what to install."""
+
+    exit_status = 7
+
+
+class StoreError(AnetconError):
+    """The store or journal cannot be read or written: the message names the file."""
+
+    exit_status = 8
+
+
+class AlreadyRunningError(AnetconError):
+    """Another daemon owns this store: the message names its process."""
+
+    exit_status = 9
+
+
+USAGE = 2
+NOT_FOUND = 1
+NOT_FOUND_WITH_GAPS = 3
+
+
+def every_error() -> list[type[AnetconError]]:
+    """Every error class, by exit status: the source of the reference page."""
+    classes: list[type[AnetconError]] = [AnetconError, *AnetconError.__subclasses__()]
+    return sorted(classes, key=lambda c: c.exit_status)

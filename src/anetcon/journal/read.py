@@ -1,0 +1,137 @@
+"""Read a journal table up to its last good line. Never writes, never raises for damage, needs no daemon."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from google_crc32c import extend
+
+from anetcon.journal.write import segment_path, segments
+
+
+class Position(NamedTuple):
+    """A place in a journal table: everything before index line `line` of segment `segment` has been read."""
+
+    segment: int
+    line: int
+
+
+BEGINNING = Position(0, 0)
+
+
+class Line(NamedTuple):
+    """One good line of an index: see the package docstring. Times in microseconds."""
+
+    offset: int
+    length: int
+    rows: int
+    start: int
+    end: int
+    crc: int
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Flush:
+    """What one index line stands for: `batch` is None for a heartbeat; reading goes on at `after`."""
+
+    after: Position
+    start: int
+    end: int
+    batch: pa.RecordBatch | None
+
+
+def parse_line(raw: bytes) -> Line | None:
+    """An index line without its newline, or None if it is not one."""
+    text, _, crc = raw.rpartition(b" ")
+    numbers = text.split(b" ")
+    if len(numbers) != 5 or len(crc) != 8 or not all(n.isdigit() for n in numbers):
+        return None
+    try:
+        values = [int(n) for n in numbers]
+        return Line(values[0], values[1], values[2], values[3], values[4], int(crc, 16), text + b" ")
+    except ValueError:
+        return None
+
+
+def is_closed(folder: Path, number: int) -> bool:
+    """Whether nothing more will be written to a segment."""
+    if (segments(folder) or [0])[-1] > number:
+        return True
+    try:
+        with segment_path(folder, number, "index").open("rb") as index:
+            index.seek(-min(64, os.fstat(index.fileno()).st_size), os.SEEK_END)
+            return index.read().endswith(b"closed\n")
+    except FileNotFoundError:
+        return False
+
+
+def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
+    """The good flushes of one segment from index line `first` on, up to the last good line there is now.
+
+    Raises FileNotFoundError when the segment is gone (sealed and dropped meanwhile).
+    """
+    with segment_path(folder, number, "index").open("rb") as index:
+        lines = index.read().split(b"\n")[:-1]
+    with segment_path(folder, number).open("rb") as data:
+        size = os.fstat(data.fileno()).st_size
+        view = memoryview(mmap.mmap(data.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
+    head: bytes | None = None
+    expected: int | None = None
+    for number_of_line, raw in enumerate(lines[first:], first):
+        line = parse_line(raw)
+        if line is None or line.offset + line.length > len(view) or (expected is not None and line.offset != expected):
+            return
+        payload = view[line.offset : line.offset + line.length]
+        if extend(extend(0, bytes(payload)), line.text) != line.crc:
+            return
+        expected = line.offset + line.length
+        batch = None
+        if line.length:
+            if head is None:
+                head = _head(view, lines[0])
+            try:
+                batch = pa.ipc.open_stream(pa.py_buffer(head + bytes(payload))).read_next_batch()
+            except (pa.ArrowInvalid, OSError, StopIteration):
+                return
+        yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)
+
+
+def _head(view: memoryview, first: bytes) -> bytes:
+    """The schema bytes: what precedes the first flush."""
+    line = parse_line(first)
+    return bytes(view[: line.offset]) if line else b""
+
+
+def read(folder: Path, after: Position = BEGINNING) -> Iterator[Flush]:
+    """Every good flush of a table behind `after`, oldest first, up to what is there now.
+
+    A damaged line ends its own segment only: the next segments are read.
+    """
+    for number in segments(folder):
+        if number < after.segment:
+            continue
+        try:
+            yield from read_segment(folder, number, after.line if number == after.segment else 0)
+        except FileNotFoundError:
+            continue
+
+
+def last_flush(folder: Path) -> int | None:
+    """Until which microsecond the table is known to be written; None if nothing ever was."""
+    for number in reversed(segments(folder)):
+        try:
+            raw = segment_path(folder, number, "index").read_bytes().split(b"\n")
+        except FileNotFoundError:
+            continue
+        for text in reversed(raw):
+            line = parse_line(text)
+            if line is not None:
+                return line.end
+    return None

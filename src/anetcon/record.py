@@ -1,0 +1,196 @@
+"""The one field table: what a record is, in every form it takes.
+
+A field is declared here once. The numpy dtype of the capture columns, the Arrow schema of journal and store, the
+names in JSON and CSV and the reference page all derive from it. Names and types are a promise (docs/reference).
+
+Imports numpy only; `arrow_schema` imports pyarrow when it is called, so that decoding does not need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+"""Number of the journal and store format; not the release number."""
+
+
+class Class(IntEnum):
+    """What a connection is to the namespace that saw it."""
+
+    NAT = 0
+    FLOAT = 1
+    LOCAL = 2
+
+
+class EndReason(IntEnum):
+    """Why a connection ended, in the order in which the END event is asked."""
+
+    DELETED = 0
+    RESET = 1
+    CLOSED = 2
+    TIMEOUT = 3
+    EVICTED = 4
+    NAMESPACE_GONE = 5
+    UNKNOWN = 6
+
+
+class Origin(IntEnum):
+    """How a record was learnt."""
+
+    EVENT = 0
+    DUMP = 1
+    LOG = 2
+    IMPORT = 3
+
+
+def label(member: IntEnum) -> str:
+    """The text of an enum member in records: `NAMESPACE_GONE` is written `namespace-gone`."""
+    return member.name.lower().replace("_", "-")
+
+
+def labels(enum: type[IntEnum]) -> list[str]:
+    """The texts of an enum, indexed by value."""
+    return [label(member) for member in enum]
+
+
+CLASSES = labels(Class)
+END_REASONS = labels(EndReason)
+ORIGINS = labels(Origin)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column. `kind` is one of time, text, enum, address, mac, u8, u16, u32, u64."""
+
+    name: str
+    kind: str
+    meaning: str
+    nullable: bool = False
+    values: tuple[str, ...] = ()
+    public: bool = True
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """numpy dtype of the column before it becomes Arrow; text and enum are codes into a dictionary."""
+        return _DTYPES[self.kind]
+
+    def arrow_type(self) -> pa.DataType:
+        """Arrow type in journal and store."""
+        import pyarrow as pa
+
+        return {
+            "time": pa.timestamp("us", tz="UTC"),
+            "text": pa.dictionary(pa.int32(), pa.string()),
+            "enum": pa.dictionary(pa.int8(), pa.string()),
+            "address": pa.binary(16),
+            "mac": pa.binary(6),
+            "u8": pa.uint8(),
+            "u16": pa.uint16(),
+            "u32": pa.uint32(),
+            "u64": pa.uint64(),
+        }[self.kind]
+
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "time": np.dtype(np.int64),
+    "text": np.dtype(np.int32),
+    "enum": np.dtype(np.int8),
+    "address": np.dtype((np.uint8, (16,))),
+    "mac": np.dtype((np.uint8, (6,))),
+    "u8": np.dtype(np.uint8),
+    "u16": np.dtype(np.uint16),
+    "u32": np.dtype(np.uint32),
+    "u64": np.dtype(np.uint64),
+}
+
+_NODE = Field("node", "text", "name of the machine that recorded it")
+_NETNS = Field("netns", "text", "network namespace; `default` is the one the daemon was started in")
+_INODE = Field("netns_inode", "u64", "inode of the network namespace: tells two of the same name apart", public=False)
+
+CONNECTIONS: tuple[Field, ...] = (
+    Field("start", "time", "when the kernel created the connection; final once it has ended"),
+    Field("end", "time", "when it ended (the kernel's: TIME_WAIT or idle timeout is inside); null while open", True),
+    _NODE,
+    _NETNS,
+    Field(
+        "class",
+        "enum",
+        "`local` when the namespace itself was reached, else `float` when the destination was translated, else `nat`",
+        values=tuple(CLASSES),
+    ),
+    Field("proto", "u8", "IANA protocol number (shown by name)"),
+    Field("src_ip", "address", "who opened it, as it addressed itself (IPv4 as ::ffff:a.b.c.d)"),
+    Field("src_port", "u16", "its port; for ICMP the id"),
+    Field("dst_ip", "address", "what it addressed"),
+    Field("dst_port", "u16", "its port; for ICMP type*256+code"),
+    Field("nat_src_ip", "address", "its source as the far side saw it"),
+    Field("nat_src_port", "u16", "that source's port or ICMP id"),
+    Field("nat_dst_ip", "address", "the destination after translation"),
+    Field("nat_dst_port", "u16", "that destination's port or ICMP type*256+code"),
+    Field("packets_out", "u64", "packets in the opener's direction; null if unknown", True),
+    Field("bytes_out", "u64", "bytes in the opener's direction; null if unknown", True),
+    Field("packets_in", "u64", "packets towards the opener; null if unknown", True),
+    Field("bytes_in", "u64", "bytes towards the opener; null if unknown", True),
+    Field("end_reason", "enum", "why it ended; null while open", True, tuple(END_REASONS)),
+    Field("zone", "u16", "conntrack zone"),
+    Field("mark", "u32", "conntrack mark"),
+    Field("ct_id", "u32", "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one"),
+    Field("origin", "enum", "how it was learnt", values=tuple(ORIGINS)),
+    _INODE,
+)
+
+_INTERVAL = (
+    Field("from", "time", "when it began; null: before anything was recorded", True),
+    Field("to", "time", "when it ended; null while it lasts", True),
+)
+
+GAPS: tuple[Field, ...] = (
+    _NODE,
+    Field("netns", "text", "network namespace; null when every one is meant", True),
+    *_INTERVAL,
+    Field("cause", "text", "why nothing could be recorded"),
+    Field("lost", "u64", "connections or events lost, where the kernel tells; null where it cannot", True),
+)
+
+ADDRESSES: tuple[Field, ...] = (
+    _NODE,
+    _NETNS,
+    _INODE,
+    Field("interface", "text", "interface that has the address"),
+    Field("address", "address", "address of the namespace itself"),
+    *_INTERVAL,
+)
+
+NEIGHBOURS: tuple[Field, ...] = (
+    _NODE,
+    _NETNS,
+    _INODE,
+    Field("interface", "text", "interface it was seen on"),
+    Field("address", "address", "address of the neighbour"),
+    Field("mac", "mac", "its MAC address"),
+    *_INTERVAL,
+)
+
+TABLES: dict[str, tuple[Field, ...]] = {
+    "connections": CONNECTIONS,
+    "gaps": GAPS,
+    "addresses": ADDRESSES,
+    "neighbours": NEIGHBOURS,
+}
+"""Every table of journal and store. In all but `connections` a row may be written again with `to` filled in: rows
+with equal other columns are one interval, and the row with `to` wins."""
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """Arrow schema of one table, in journal and store alike."""
+    import pyarrow as pa
+
+    fields = [pa.field(f.name, f.arrow_type(), nullable=f.nullable) for f in TABLES[table]]
+    return pa.schema(fields, metadata={"anetcon.table": table, "anetcon.format": str(FORMAT)})
