@@ -1,0 +1,1 @@
+"""Tests that need nothing: they mirror src/anetcon."""
