@@ -36,7 +36,7 @@ def schema_bytes(schema: pa.Schema) -> bytes:
     """What an Arrow stream of this schema starts with."""
     sink = pa.BufferOutputStream()
     pa.ipc.new_stream(sink, schema).close()
-    return sink.getvalue().to_pybytes()[: -len(END_OF_STREAM)]
+    return bytes(sink.getvalue())[: -len(END_OF_STREAM)]
 
 
 def index_line(offset: int, payload: bytes | memoryview, rows: int, start: int, end: int) -> bytes:

@@ -1,0 +1,68 @@
+"""What a connection is to its namespace, and whether the configuration wants it. Pure functions over columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anetcon.decode.columns import Array
+from anetcon.record import Class
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_BITS = 16
+
+
+def translated(destination: Array, nat_destination: Array, port: Array, nat_port: Array) -> Array:
+    """Which connections had their destination translated; addresses as (n, 2) uint64."""
+    changed: Array = (destination[:, 1] != nat_destination[:, 1]) | (port != nat_port)
+    changed |= destination[:, 0] != nat_destination[:, 0]
+    return changed
+
+
+class OwnAddresses:
+    """The addresses each namespace has itself, as a filter that is nearly free for everybody else's.
+
+    A table of one byte per hash says for most addresses at once that no namespace has them; the few that remain are
+    looked up exactly, by namespace code.
+    """
+
+    def __init__(self) -> None:
+        self.replace(set())
+
+    def replace(self, owned: set[tuple[int, bytes]]) -> None:
+        """Take (namespace code, 16-byte address) pairs as all there are from now on."""
+        codes = np.array([code for code, _ in owned], np.int32)
+        words = np.frombuffer(b"".join(address for _, address in owned), np.uint64).reshape(-1, 2)
+        keys = _keys(codes, words)
+        order = np.argsort(keys)
+        self._keys, self._codes, self._words = keys[order], codes[order], words[order]
+        self._maybe = np.zeros(1 << _BITS, np.bool_)
+        self._maybe[_hash(words)] = True
+
+    def reached(self, codes: Array, addresses: Array) -> Array:
+        """Which rows' address, as (n, 2) uint64, belongs to the row's own namespace."""
+        result: Array = self._maybe[_hash(addresses)]
+        rows = np.flatnonzero(result)
+        if len(rows):
+            at = np.searchsorted(self._keys, _keys(codes[rows], addresses[rows])).clip(max=len(self._keys) - 1)
+            same = (self._words[at] == addresses[rows]).all(axis=1)
+            result[rows] = same & (self._codes[at] == codes[rows])
+        return result
+
+
+def _keys(codes: Array, words: Array) -> Array:
+    """One sortable number for a namespace and an address."""
+    mixed: Array = (words[:, 0] * _MIX ^ words[:, 1]) * _MIX + codes.astype(np.uint64)
+    return mixed
+
+
+def _hash(words: Array) -> Array:
+    hashed: Array = ((words[:, 1] ^ words[:, 0]) * _MIX) >> np.uint64(64 - _BITS)
+    return hashed
+
+
+def classes(of: dict[str, Array], words: dict[str, Array], rows: slice, own: OwnAddresses) -> Array:
+    """The class of each row: `local` before `float` before `nat` (docs/reference: class)."""
+    moved = translated(words["dst_ip"][rows], words["nat_dst_ip"][rows], of["dst_port"][rows], of["nat_dst_port"][rows])
+    result = np.where(moved, np.int8(Class.FLOAT), np.int8(Class.NAT))
+    result[own.reached(of["netns"][rows], words["nat_dst_ip"][rows])] = Class.LOCAL
+    return result

@@ -1,0 +1,51 @@
+"""The capture columns: one preallocated numpy array a field, filled by the decoder, handed whole to the journal.
+
+Nothing is allocated after construction. A value the kernel did not give is held apart from the values: `end` and
+`end_reason` are NONE, `counted` is False.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anetcon.record import CONNECTIONS
+
+NONE = -1
+"""`end` and `end_reason` of a connection that is open."""
+
+Array = npt.NDArray[Any]
+
+ADDRESSES = tuple(f.name for f in CONNECTIONS if f.kind == "address")
+COUNTERS = ("packets_out", "bytes_out", "packets_in", "bytes_in")
+
+
+class Columns:
+    """Room for `capacity` rows; the first `rows` are filled. Arrays by field name in `of`; addresses are (n, 16) bytes.
+
+    `words` has the addresses again as two uint64 each, for arithmetic; `counted` tells which rows have counters.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.rows = 0
+        self.of: dict[str, Array] = {
+            f.name: np.zeros((capacity, *f.dtype.shape), f.dtype.base) for f in CONNECTIONS if f.name != "node"
+        }
+        self.words = {name: self.of[name].view(np.uint64) for name in ADDRESSES}
+        self.counted = np.zeros(capacity, np.bool_)
+
+    def room(self) -> int:
+        """How many rows still fit."""
+        return self.capacity - self.rows
+
+    def keep(self, start: int, chosen: Array) -> None:
+        """Of the rows from `start` on keep those chosen (a mask), closing the gaps."""
+        kept = start + int(np.count_nonzero(chosen))
+        if kept == self.rows:
+            return
+        for column in (*self.of.values(), self.counted):
+            column[start:kept] = column[start : self.rows][chosen]
+        self.rows = kept
