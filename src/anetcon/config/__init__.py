@@ -1,1 +1,1 @@
-"""See the package docstring of `anetcon`."""
+"""The configuration: `model` says what there is, `load` reads it."""

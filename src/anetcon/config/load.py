@@ -1,0 +1,219 @@
+"""Defaults < file < environment < command line -> one checked configuration, and where each value came from.
+
+The file is TOML; environment variables are named ANETCON_<TABLE>_<KEY> (ANETCON_NODE for a key without a table), their
+values TOML too, or plain text where a text is expected. Whatever is wrong is a ConfigError of one sentence that names
+the file and line, the variable or the option. Starts nothing, writes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from anetcon.config.model import TABLES, Config, Setting, problems, protocol_numbers, settings
+from anetcon.errors import ConfigError
+
+STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))
+DEFAULT = "default"
+PATHS = ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file")
+
+SETTINGS: dict[str, Setting] = {setting.key: setting for setting in settings()}
+
+
+class Given(NamedTuple):
+    """A value as somebody wrote it, and where."""
+
+    value: Any
+    source: str
+
+
+class Loaded(NamedTuple):
+    """A checked configuration. `sources` names for every key where its value came from."""
+
+    config: Config
+    sources: dict[str, str]
+    file: Path | None
+
+    def resolved(self) -> dict[str, Any]:
+        """The settings as plain values, for processes that import nothing: protocols as "all" or a list of numbers."""
+        values: dict[str, Any] = msgspec.to_builtins(self.config)
+        values["audit"]["protocols"] = protocol_numbers(self.config.audit.protocols) or "all"
+        values["audit"]["networks"] = {
+            name: [str(ipaddress.ip_network(network, strict=False)) for network in networks]
+            for name, networks in self.config.audit.networks.items()
+        }
+        values["settings_file"] = str(self.file) if self.file else None
+        return values
+
+
+def load(
+    file: Path | None = None,
+    options: Mapping[str, Given] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """The configuration of `file` (without one: the first standard file that exists), under environment and options."""
+    file = file or next((path for path in STANDARD_FILES if path.exists()), None)
+    text = _read(file) if file else ""
+    given: dict[str, Given] = {}
+    if file:
+        given |= _from_file(file, text)
+    given |= _from_environment(os.environ if environment is None else environment)
+    for key, option in (options or {}).items():
+        given[key] = option._replace(value=str(Path(option.value).absolute())) if key in PATHS else option
+    config = _fill_in(_build(given))
+    for problem in problems(config):
+        key = _setting_of(problem.key)
+        source = given[key].source if key in given else DEFAULT
+        if file and source.startswith(f"{file}:"):
+            source = f"{file}:{line_of(text, problem.key, problem.item) or line_of(text, key)}"
+        raise ConfigError(f"{_place(source)}: {problem.key} {problem.message}")
+    return Loaded(config, {key: given[key].source if key in given else DEFAULT for key in SETTINGS}, file)
+
+
+def _place(source: str) -> str:
+    return "the default" if source == DEFAULT else source
+
+
+def _setting_of(key: str) -> str:
+    """The setting a dotted key belongs to: `audit.networks.qrouter-1` is part of `audit.networks`."""
+    while key not in SETTINGS:
+        key = key.rpartition(".")[0]
+    return key
+
+
+def _read(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+        if file.suffix != ".toml":
+            raise ConfigError(
+                f"{file} is in the old shell-style format, which is not read yet: write the settings as TOML, in a "
+                f"file whose name ends with .toml"
+            )
+        return content.decode()
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read the configuration {file}: it is not UTF-8 text ({error.reason})") from error
+
+
+def _from_file(file: Path, text: str) -> Iterator[tuple[str, Given]]:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {_lower(str(error))}") from error
+    for name, value in content.items():
+        if name not in TABLES:
+            yield _known(name, f"{file}:{line_of(text, name)}"), Given(value, f"{file}:{line_of(text, name)}")
+        elif not isinstance(value, dict):
+            raise ConfigError(f"{file}:{line_of(text, name)}: {name} is a table of settings: write [{name}]")
+        else:
+            for key, entry in value.items():
+                source = f"{file}:{line_of(text, f'{name}.{key}')}"
+                yield _known(f"{name}.{key}", source), Given(entry, source)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _known(key: str, source: str) -> str:
+    if key in SETTINGS:
+        return key
+    last = {name.rpartition(".")[2]: name for name in SETTINGS}
+    near = difflib.get_close_matches(key, [*SETTINGS, *TABLES], 1) or [
+        last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, 1)
+    ]
+    advice = f"did you mean {near[0]}?" if near else "`anetcon config show` lists what there is"
+    raise ConfigError(f"{source}: there is no setting {key}; {advice}")
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    """Variables of ours; one with the name of a table and an unknown key is an error, others are not ours."""
+    names = {"ANETCON_" + key.upper().replace(".", "_"): key for key in SETTINGS}
+    for name, text in environment.items():
+        table, _, rest = name.removeprefix("ANETCON_").lower().partition("_")
+        if name in names:
+            yield names[name], Given(_value(names[name], text), name)
+        elif name.startswith("ANETCON_") and table in TABLES:
+            _known(f"{table}.{rest}", name)
+
+
+def _value(key: str, text: str) -> Any:
+    """A variable's text as TOML; as it stands where that is a text or cannot be anything else."""
+    annotation = SETTINGS[key].annotation
+    if _fits(text, annotation):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return [text] if _fits([text], annotation) else text
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    try:
+        msgspec.convert(value, annotation)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _build(given: Mapping[str, Given]) -> Config:
+    tables: dict[str, dict[str, Any]] = {name: {} for name in ("", *TABLES)}
+    for key, (value, source) in given.items():
+        table, _, name = key.rpartition(".")
+        try:
+            tables[table][name] = msgspec.convert(value, SETTINGS[key].annotation)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{source}: {key} must be {SETTINGS[key].expects}, not {value!r}") from error
+    structs: dict[str, Any] = {name: struct(**tables[name]) for name, struct in TABLES.items()}
+    return Config(**tables[""], **structs)
+
+
+def _fill_in(config: Config) -> Config:
+    """Put in what is found out here and now: the host name, the file of hashes."""
+    logs = config.logs
+    if logs.namespace_hash_file is None:
+        logs = msgspec.structs.replace(logs, namespace_hash_file=f"{config.store.path}/namespace.hash")
+    return msgspec.structs.replace(config, node=config.node or socket.gethostname(), logs=logs)
+
+
+_HEADER = re.compile(r"\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(#.*)?$")
+_KEY = re.compile(r"\s*(?P<name>(?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
+
+
+def line_of(text: str, key: str, item: str = "") -> int:
+    """The line on which a dotted key is set, or its table begins; with `item`, the line of that part of its value.
+
+    TOML parsers keep no lines: this reads the text again, and is only as exact as a message needs.
+    """
+    table, found = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = _plain(header["name"])
+            if key == table or (key.startswith(f"{table}.") and not found):
+                found = number
+        elif (entry := _KEY.match(line)) and _under(key, f"{table}.{_plain(entry['name'])}".lstrip(".")):
+            found = number
+            break
+    if item and found:
+        for number, line in enumerate(text.splitlines()[found - 1 :], found):
+            if item in line or item.replace("\\", "\\\\") in line:
+                return number
+    return found or 1
+
+
+def _plain(name: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in name.split("."))
+
+
+def _under(key: str, entry: str) -> bool:
+    return key == entry or key.startswith(f"{entry}.")

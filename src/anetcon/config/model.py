@@ -1,0 +1,265 @@
+"""The configuration: one frozen struct a TOML table, each setting with its default, its unit in the name and one line
+of help. The reference page and `config show` derive from here. Refuses to read files: `config.load` does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from anetcon import protocols
+
+
+def _kind(words: str) -> dict[str, str]:
+    """What a setting expects, in the words of error messages and of the reference page."""
+    return {"expects": words}
+
+
+Flag = Annotated[bool, Meta(extra=_kind("true or false"))]
+Text = Annotated[str, Meta(extra=_kind("a text"))]
+FilePath = Annotated[str, Meta(extra=_kind("an absolute path"))]
+Texts = Annotated[tuple[str, ...], Meta(extra=_kind("a list of texts"))]
+Seconds = Annotated[float, Meta(gt=0, le=86400, extra=_kind("seconds, above 0, at most 86400"))]
+Minutes = Annotated[float, Meta(gt=0, le=1440, extra=_kind("minutes, above 0, at most 1440"))]
+Share = Annotated[float, Meta(gt=0, le=1, extra=_kind("a share, above 0, at most 1"))]
+Amount = Annotated[float, Meta(gt=0, extra=_kind("a number above 0"))]
+Bytes = Annotated[int, Meta(ge=4096, le=1 << 40, extra=_kind("a whole number of bytes, at least 4096"))]
+Engine = Literal["conntrack", "iptables-log", "nftables-log"]
+Events = Annotated[tuple[Literal["start", "end"], ...], Meta(extra=_kind('["start", "end"] or ["end"]'))]
+Protocols = Annotated[
+    str | tuple[str | int, ...], Meta(extra=_kind('"all", a protocol or a list of protocols (names or numbers)'))
+]
+Networks = Annotated[dict[str, tuple[str, ...]], Meta(extra=_kind("a table: name of a namespace = list of networks"))]
+Sinks = Annotated[dict[str, dict[str, Any]], Meta(extra=_kind("a table a sink"))]
+
+NEUTRON_ROUTERS = "^(qrouter|snat|fip)-"
+DEFAULT_NETNS = "default"
+"""The entry of `namespaces` that means the namespace the daemon was started in; no pattern matches that one."""
+
+PREFIX_LIMIT = 29
+"""Bytes of a kernel LOG prefix; readers of the text logs rely on it."""
+HASH_LENGTH = len("[01234567]")
+
+
+class Audit(Struct, frozen=True, kw_only=True):
+    """What is audited, and how."""
+
+    namespaces: Annotated[
+        Texts,
+        Meta(
+            description="which network namespaces: regular expressions searched in their names; `default` is the one "
+            "the daemon is started in (add it on a plain NAT gateway). As it stands: the routers of OpenStack Neutron"
+        ),
+    ] = (NEUTRON_ROUTERS,)
+    netns_dir: Annotated[FilePath, Meta(description="folder in which network namespaces have their names")] = (
+        "/run/netns"
+    )
+    protocols: Annotated[Protocols, Meta(description="which protocols are recorded")] = "all"
+    engine: Annotated[Engine, Meta(description="where connections are learnt from")] = "conntrack"
+    period: Annotated[
+        Seconds, Meta(description="seconds between two full listings of the namespaces (new ones are seen at once)")
+    ] = 30.0
+    record: Annotated[Events, Meta(description="which events are recorded: starts and ends, or ends alone")] = (
+        "start",
+        "end",
+    )
+    on_overload: Annotated[
+        Literal["hold", "shed"],
+        Meta(description="when events come faster than they are read: let the kernel hold the ends back, or lose some"),
+    ] = "hold"
+    guard_share: Annotated[
+        Share,
+        Meta(description="share of the connection table above which holding stops, so that traffic never suffers"),
+    ] = 0.7
+    activate_conntrack: Annotated[
+        Flag, Meta(description="make connection tracking run where no rule uses it, by an nftables table of our own")
+    ] = False
+    buffer_bytes: Annotated[Bytes, Meta(description="receive buffer asked for in each namespace, in bytes")] = 2 << 20
+    buffers_total_bytes: Annotated[
+        Bytes, Meta(description="limit of all receive buffers together, in bytes; many namespaces get smaller ones")
+    ] = 1 << 30
+    networks: Annotated[
+        Networks,
+        Meta(
+            description="for the namespaces named: connections of class nat are recorded only from these source "
+            "networks (class float always is)"
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """Where records are kept."""
+
+    path: Annotated[FilePath, Meta(description="folder of journal and store")] = "/var/lib/anetcon"
+    flush_seconds: Annotated[
+        Seconds, Meta(description="seconds between two writes of the journal: what a crash of capture can cost")
+    ] = 0.5
+    sync_seconds: Annotated[
+        Seconds, Meta(description="seconds between two syncs of the journal: what a power cut can cost")
+    ] = 5.0
+    seal_minutes: Annotated[Minutes, Meta(description="minutes after which the journal is sealed into Parquet")] = 10.0
+    retention_days: Annotated[
+        Annotated[float, Meta(gt=0, extra=_kind("a number of days above 0"))] | None,
+        Meta(description="days after which records are removed; without it never"),
+    ] = None
+    max_gigabytes: Annotated[
+        Amount | None, Meta(description="size above which the oldest records are removed; without it never")
+    ] = None
+
+
+class Logs(Struct, frozen=True, kw_only=True):
+    """The two text logs, anetcon.nat.log and anetcon.float.log."""
+
+    enabled: Annotated[Flag, Meta(description="write the text logs")] = True
+    dir: Annotated[FilePath, Meta(description="folder of the text logs")] = "/var/log/anetcon"
+    prefix: Annotated[Text, Meta(description="how every line begins")] = "[ANETCON]"
+    prefix_dnat: Annotated[Text, Meta(description="what follows in lines of class float")] = "[D]"
+    prefix_other: Annotated[Text, Meta(description="what follows in lines of class nat")] = "[X]"
+    namespace_hash: Annotated[
+        Flag, Meta(description="whether the namespace follows, as 8 hex digits of the md5 of its name")
+    ] = True
+    namespace_hash_file: Annotated[
+        Annotated[str, Meta(extra=_kind("an absolute path, or an empty text for none"))] | None,
+        Meta(description="file that lists namespaces with their hashes; without it namespace.hash in the store"),
+    ] = None
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    node: Annotated[Text, Meta(description="name of this machine in every record; without it the host name")] = ""
+    audit: Audit = Audit()
+    store: Store = Store()
+    logs: Logs = Logs()
+    sinks: Annotated[Sinks, Meta(description="where else records go; there is no type of sink yet")] = msgspec.field(
+        default_factory=dict
+    )
+
+
+TABLES: dict[str, type[Struct]] = {"audit": Audit, "store": Store, "logs": Logs}
+
+
+class Setting(NamedTuple):
+    """One key of the configuration. `annotation` is what msgspec checks a value against."""
+
+    key: str
+    expects: str
+    default: Any
+    help: str
+    annotation: Any
+
+
+def settings() -> Iterator[Setting]:
+    """Every key, in the order of the reference page."""
+    structs: dict[str, type[Struct]] = {"": Config, **TABLES}
+    for table, struct in structs.items():
+        hints = get_type_hints(struct, include_extras=True)
+        for field in msgspec.structs.fields(struct):
+            if field.name in TABLES:
+                continue
+            annotation = hints[field.name]
+            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+            yield Setting(
+                f"{table}.{field.name}".lstrip("."), _expects(annotation), default, _description(annotation), annotation
+            )
+
+
+def _metas(annotation: Any) -> list[Meta]:
+    """Every Meta of an annotation, the outermost first."""
+    if get_origin(annotation) is Annotated:
+        inner, *metas = get_args(annotation)
+        return [*reversed([m for m in metas if isinstance(m, Meta)]), *_metas(inner)]
+    return [meta for part in get_args(annotation) if part is not type(None) for meta in _metas(part)]
+
+
+def _description(annotation: Any) -> str:
+    return next((m.description for m in _metas(annotation) if m.description), "")
+
+
+def _expects(annotation: Any) -> str:
+    for meta in _metas(annotation):
+        if meta.extra:
+            return str(meta.extra["expects"])
+    literal = get_args(annotation)[0]
+    return " or ".join(f'"{choice}"' for choice in get_args(literal))
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value of the right type; `item` is the offending part of it, to find its line by."""
+
+    key: str
+    item: str
+    message: str
+
+
+def problems(config: Config) -> Iterator[Problem]:
+    """Everything that makes a configuration unusable though every value has the right type."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", config.node):
+        yield Problem("node", config.node, f"must be letters, digits, dots and dashes, not {config.node!r}")
+    for key in ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file"):
+        path = value_of(config, key)
+        if path and not path.startswith("/"):
+            yield Problem(key, path, f"must be an absolute path, not {path!r}")
+    yield from _audit_problems(config.audit)
+    yield from _prefix_problems(config.logs)
+    for key, name in (("store.retention_days", "retention"), ("store.max_gigabytes", "retention")):
+        if value_of(config, key) is not None:
+            yield Problem(key, "", f"cannot be used yet: {name} is not built; remove it, nothing is ever deleted")
+    for name in config.sinks:
+        yield Problem(f"sinks.{name}", "", "cannot be used yet: there is no type of sink; remove it")
+
+
+def _audit_problems(audit: Audit) -> Iterator[Problem]:
+    for pattern in audit.namespaces:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Problem("audit.namespaces", pattern, f"has the bad regular expression {pattern!r}: {error}")
+    if not audit.namespaces:
+        yield Problem("audit.namespaces", "", "is empty: nothing would be audited")
+    for name, networks in audit.networks.items():
+        for network in networks:
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError as error:
+                yield Problem(f"audit.networks.{name}", network, f"has the bad network {network!r}: {error}")
+    if audit.engine != "conntrack":
+        yield Problem("audit.engine", audit.engine, f'cannot be "{audit.engine}" yet: only "conntrack" is built')
+    if not audit.record or "end" not in audit.record:
+        yield Problem("audit.record", "", 'must be ["start", "end"] or ["end"]')
+    try:
+        protocol_numbers(audit.protocols)
+    except ValueError as error:
+        yield Problem("audit.protocols", "", f"is wrong: {error}")
+
+
+def _prefix_problems(logs: Logs) -> Iterator[Problem]:
+    longest = max(logs.prefix_dnat, logs.prefix_other, key=len)
+    length = len(f"{logs.prefix}{longest} ".encode()) + HASH_LENGTH * logs.namespace_hash
+    if length > PREFIX_LIMIT:
+        yield Problem("logs.prefix", "", f"and what follows it are {length} bytes together; at most {PREFIX_LIMIT}")
+    for key in ("logs.prefix", "logs.prefix_dnat", "logs.prefix_other"):
+        value = getattr(logs, key.removeprefix("logs."))
+        if not value.isprintable():
+            yield Problem(key, "", f"must be printable on one line, not {value!r}")
+
+
+def protocol_numbers(chosen: str | tuple[str | int, ...]) -> list[int] | None:
+    """The protocol numbers that `audit.protocols` stands for; None for all. Raises ValueError for a wrong one."""
+    if chosen == "all":
+        return None
+    names = (chosen,) if isinstance(chosen, str) else chosen
+    return sorted({protocols.number(str(name)) for name in names})
+
+
+def value_of(config: Config, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
