@@ -1,0 +1,87 @@
+"""System calls and kernel constants that Python 3.11 lacks: setns, prctl, inotify.
+
+Constants keep the kernel's names. Refuses to hide a failure: every call raises OSError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+# sched.h
+CLONE_NEWNET = 0x40000000
+
+# prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+
+# inotify.h
+IN_MOVED_FROM = 0x00000040
+IN_MOVED_TO = 0x00000080
+IN_CREATE = 0x00000100
+IN_DELETE = 0x00000200
+IN_DELETE_SELF = 0x00000400
+IN_MOVE_SELF = 0x00000800
+IN_Q_OVERFLOW = 0x00004000
+IN_IGNORED = 0x00008000
+IN_ONLYDIR = 0x01000000
+
+# asm-generic/socket.h
+SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+
+# netlink.h
+SOL_NETLINK = 270
+NETLINK_NETFILTER = 12
+NETLINK_ADD_MEMBERSHIP = 1
+NETLINK_DROP_MEMBERSHIP = 2
+NETLINK_BROADCAST_ERROR = 4
+NETLINK_NO_ENOBUFS = 5
+
+# nfnetlink_compat.h, nfnetlink.h: numbers of the groups
+NFNLGRP_CONNTRACK_NEW = 1
+NFNLGRP_CONNTRACK_DESTROY = 3
+
+# rtnetlink.h: numbers of the groups
+RTNLGRP_NEIGH = 3
+RTNLGRP_IPV4_IFADDR = 5
+RTNLGRP_IPV6_IFADDR = 9
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """Move this thread into the namespace behind `descriptor`."""
+    _checked(_libc.setns(descriptor, kind))
+
+
+def set_name(name: str) -> None:
+    """Name this process for `ps` (15 bytes)."""
+    _checked(_libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0))
+
+
+def set_death_signal(number: int) -> None:
+    """Have this process signalled when its parent dies."""
+    _checked(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0))
+
+
+def inotify_init() -> int:
+    """A new inotify descriptor, non-blocking, closed on exec."""
+    return _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
+    """Watch `path`; returns the number of the watch."""
+    return _checked(_libc.inotify_add_watch(descriptor, os.fsencode(path), ctypes.c_uint32(mask)))
+
+
+def inotify_remove_watch(descriptor: int, watch: int) -> None:
+    """End a watch. One that the kernel ended already is an OSError."""
+    _checked(_libc.inotify_rm_watch(descriptor, watch))
