@@ -22,6 +22,7 @@ from anetcon.testbed.rules import Forwarding, Ports
 GATEWAY = "203.0.113.1"
 SERVER = "198.51.100.10"
 SERVER6 = "2001:db8:beef::10"
+NOBODY = "02:00:00:00:00:09"
 WORLD4 = "198.51.100.0/24"
 WORLD6 = "2001:db8:beef::/64"
 
@@ -155,6 +156,17 @@ class Router:
     def kernel_settings(self, values: Mapping[str, object]) -> None:
         """Set net.netfilter.nf_conntrack_... in the router."""
         self.namespace.sysctl(**{f"netfilter__nf_conntrack_{name}": value for name, value in values.items()})
+
+    def route_inside(self, network: str) -> None:
+        """Lead a network inside to a machine that does not exist: its frames are sent, and nobody takes them."""
+        nobody = self.address(9)
+        _configure(
+            self.namespace,
+            [
+                f"neigh replace {nobody} lladdr {NOBODY} nud permanent dev {self.ports.inner}",
+                f"route replace {network} via {nobody}",
+            ],
+        )
 
     def close(self) -> None:
         """Remove the router, its instances and its link, as when it is deleted; the testbed would do it later."""

@@ -1,0 +1,62 @@
+"""What conntrack itself counts in a namespace, and how to make it end what has expired.
+
+An expired connection stays in the table, and its END is not sent, until somebody walks over it: a lookup, a dump, or
+the kernel's own collector, which may take a minute. A dump walks over all there are, in every namespace.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from anetcon.errors import AnetconError
+from anetcon.testbed.namespaces import Namespace
+
+NETLINK_NETFILTER = 12
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+IPCTNL_MSG_CT_GET = 1 << 8 | 1
+NLM_F_REQUEST_DUMP = 0x301
+
+FAILURES = ("insert_failed", "drop", "early_drop")
+"""Columns of the statistics that say a packet was refused or a connection thrown out before its time."""
+
+
+def count(namespace: Namespace) -> int:
+    """Connections in the namespace's table now."""
+    with namespace.inside():
+        return int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
+
+
+def statistics(namespace: Namespace) -> dict[str, int]:
+    """Conntrack's own counters since the namespace exists, summed over the processors."""
+    with namespace.inside():
+        head, *rows = Path("/proc/thread-self/net/stat/nf_conntrack").read_text().splitlines()
+    columns = zip(*(row.split() for row in rows), strict=True)
+    return {name: sum(int(v, 16) for v in column) for name, column in zip(head.split(), columns, strict=True)}
+
+
+def failures(namespaces: Sequence[Namespace]) -> dict[str, int]:
+    """Every refusal that conntrack counted in the namespaces; empty when each packet made its connection."""
+    totals = {name: sum(statistics(namespace)[name] for namespace in namespaces) for name in FAILURES}
+    return {name: value for name, value in totals.items() if value}
+
+
+def dump(namespace: Namespace) -> None:
+    """Ask ctnetlink for every connection and throw the answer away."""
+    with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
+        netlink.send(struct.pack("=IHHIIBBH", 20, IPCTNL_MSG_CT_GET, NLM_F_REQUEST_DUMP, 1, 0, 0, 0, 0))
+        while struct.unpack_from("=IH", netlink.recv(1 << 16))[1] not in (NLMSG_ERROR, NLMSG_DONE):
+            pass
+
+
+def wait_empty(namespaces: Sequence[Namespace], seconds: float = 30.0) -> None:
+    """Dump until every connection has expired and ended; AnetconError when that takes longer."""
+    deadline = time.monotonic() + seconds
+    while left := sum(count(namespace) for namespace in namespaces):
+        if time.monotonic() > deadline:
+            raise AnetconError(f"{left} connections are still in the table after {seconds:g} s")
+        dump(namespaces[0])
+        time.sleep(0.05)
