@@ -1,0 +1,37 @@
+# Recipes of the house. `make` alone lists them; every recipe but help and clean sets up first (seconds, once set up).
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs bench clean
+
+bin := .venv/bin
+
+##@ Use
+setup:  ## system packages (as root, on Debian), .venv, the program itself
+	@tools/setup.sh
+
+demo: setup  ## build a router in namespaces, make connections, ask who it was (root)
+	@$(bin)/anetcon demo
+
+##@ Work
+test: setup  ## every test this machine can run; one tier: make test T=tests/unit
+	@$(bin)/python -m pytest $(T)
+
+lint: setup  ## style, format, types, generated pages
+	@$(bin)/ruff check
+	@$(bin)/ruff format --check
+	@$(bin)/mypy
+	@$(bin)/python tools/docs.py --check
+
+docs: setup  ## write the generated pages of docs/reference
+	@$(bin)/python tools/docs.py
+
+bench: setup  ## measure: a table here, JSON in bench/results (root, and a quiet machine)
+	@$(bin)/python -m bench
+
+clean:  ## remove what tools leave behind; .venv stays
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	@find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## this list
+	@awk 'BEGIN { FS = ":.*## *" } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*##/ { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

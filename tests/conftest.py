@@ -1,0 +1,109 @@
+"""What holds for every test: what this machine can test, tiers by folder, a time limit.
+
+- A test in tests/netns or tests/e2e carries the marker of its folder.
+- `@pytest.mark.needs("nft", "conntrack")` names what else a test needs (tests/machine.py has the words).
+- A test that cannot run here is skipped with the reason; with CI=true, in netns and e2e, that is a failure.
+- A test may take 60 s; `@pytest.mark.timeout(200)` gives one another limit. Its set-up and clean-up have as much again.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import hypothesis
+import pytest
+
+from tests.machine import CAPABILITIES, TIERS, can, lacking
+
+IN_CI = os.environ.get("CI") == "true"
+LIMIT_SECONDS = 60.0
+TESTS = Path(__file__).parent
+
+# A busy machine is no reason to fail, and two runs of CI see the same examples.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
+hypothesis.settings.load_profile("house")
+
+
+def pytest_report_header() -> list[str]:
+    """Say what this machine can test before anything runs."""
+    able = [name for name in CAPABILITIES if can(name)]
+    unable = [name for name in CAPABILITIES if not can(name)]
+    return [
+        f"kernel: {platform.release()}, {os.cpu_count()} processors",
+        f"can test: {', '.join(able) or 'nothing special'}",
+        *([f"cannot test: {', '.join(unable)}"] if unable else []),
+    ]
+
+
+def _tier(item: pytest.Item) -> str:
+    """The folder of tests/ an item is in."""
+    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by folder; what needs least runs first."""
+    for item in items:
+        if _tier(item) in TIERS:
+            item.add_marker(_tier(item))
+    items.sort(key=lambda item: ["unit", *TIERS].index(_tier(item)) if _tier(item) in TIERS else 0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing privileged goes unrun."""
+    report = yield
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and _tier(item) in TIERS:
+        report.outcome = "failed"
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"not run although CI=true: {reason}"
+    return report
+
+
+@contextmanager
+def _limit(item: pytest.Item) -> Iterator[None]:
+    """Fail whatever takes longer than it may; again every 30 s in case the failure itself hangs."""
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0]) if marker else LIMIT_SECONDS
+
+    def too_long(_signal: int, _frame: FrameType | None) -> None:
+        pytest.fail(f"not done within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 30)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Skip what this machine cannot run; limit the set-up."""
+    needs = TIERS.get(_tier(item), ())
+    for marker in item.iter_markers("needs"):
+        needs += marker.args
+    if lack := lacking(needs):
+        pytest.skip(f"this machine lacks {', '.join(lack)}")
+    with _limit(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Limit the test."""
+    with _limit(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Limit the clean-up."""
+    with _limit(item):
+        return (yield)

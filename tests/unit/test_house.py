@@ -1,0 +1,179 @@
+"""The rules of the house that a machine can check: layers, sizes, docstrings, the shape of the tests."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import anetcon
+from anetcon.errors import AnetconError, every_error
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "anetcon"
+
+LAYERS: dict[str, set[str]] = {
+    "errors": set(),
+    "counters": set(),
+    "protocols": set(),
+    "record": set(),
+    "config": {"errors", "protocols"},
+    "keeper": {"errors", "counters"},
+    "decode": {"protocols", "record"},
+    "classify": {"record", "decode"},
+    "journal": {"errors", "record"},
+    "capture": {"errors", "counters", "protocols", "record", "decode", "classify", "journal"},
+    "identity": {"record"},
+    "store": {"errors", "protocols", "record", "journal", "identity"},
+    "follow": {"errors", "protocols", "record", "journal", "identity", "store"},
+    "testbed": {"errors", "protocols"},
+    "cli": {"errors", "protocols", "record", "config", "journal", "store", "follow", "testbed"},
+}
+"""Which part may import which: only from above itself. Every part may import itself and the package's version."""
+
+LARGEST_FILE = 600
+LARGEST_FUNCTION = 60
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Every Python file of these folders, relative to the root."""
+    return sorted(p.relative_to(ROOT) for folder in folders for p in (ROOT / folder).rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse((ROOT / path).read_text())
+
+
+def part(module: str) -> str:
+    """The part of the program a module is in: `anetcon.journal.read` is in `journal`; the package itself is ``."""
+    return [*module.split("."), ""][1]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every anetcon module a file imports, anywhere in it."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "anetcon")
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method of a file."""
+    yield from (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_layers_go_one_way() -> None:
+    """The table of layers itself has no circle: each part names only parts before it."""
+    seen: set[str] = set()
+    for name, below in LAYERS.items():
+        assert below <= seen, name
+        seen.add(name)
+
+
+@pytest.mark.parametrize("path", python_files("src"), ids=str)
+def test_imports_follow_the_layers(path: Path) -> None:
+    """A module imports only from parts that its own part stands on."""
+    own = path.with_suffix("").parts[2]
+    if own == "__init__":
+        assert not list(imported(path))
+        return
+    assert own in LAYERS, f"give {own} its place in LAYERS"
+    for name in imported(path):
+        assert part(name) in LAYERS[own] | {own, "__version__"}, f"{path} imports {name}"
+
+
+def test_keeper_imports_only_the_standard_library() -> None:
+    """A fresh interpreter that imports every module of the keeper has loaded nothing else but counters and errors."""
+    modules = [f"anetcon.keeper.{m.name}" for m in pkgutil.iter_modules([str(SOURCE / "keeper")])]
+    script = (
+        "import json, sys; before = set(sys.modules)\n"
+        "import anetcon.keeper\n"
+        + "".join(f"import {name}\n" for name in modules)
+        + "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    loaded = json.loads(done.stdout)
+    ours = [name for name in loaded if part(name) not in {"", "keeper", "counters", "errors"}]
+    strangers = [name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names | {"anetcon"}]
+    assert "anetcon.keeper" in loaded
+    assert [name for name in ours if name.split(".")[0] == "anetcon"] == []
+    assert strangers == []
+
+
+def test_unit_tests_mirror_the_source() -> None:
+    """Every unit test file is named after the module it tests, in the same folder."""
+    unit = Path("tests/unit")
+    for path in python_files("tests/unit"):
+        if path.name.startswith("test_") and path != unit / "test_house.py":
+            tested = SOURCE / path.relative_to(unit).parent / path.name.removeprefix("test_")
+            assert tested.exists(), f"{path} tests {tested.relative_to(ROOT)}, which is not there"
+
+
+def test_test_folders_are_packages() -> None:
+    """Files of one name can live in two folders of tests, because each folder is a package."""
+    for path in python_files("tests"):
+        assert (ROOT / path.parent / "__init__.py").exists(), path.parent
+
+
+@pytest.mark.parametrize("path", python_files("tests"), ids=str)
+def test_no_test_sleeps(path: Path) -> None:
+    """Tests poll with a deadline (tests/netns/waiting.py); none sleeps for a fixed time."""
+    for node in ast.walk(tree(path)):
+        called = isinstance(node, ast.Attribute) and node.attr == "sleep"
+        fetched = isinstance(node, ast.ImportFrom) and "sleep" in {alias.name for alias in node.names}
+        assert not called, f"{path} sleeps"
+        assert not fetched, f"{path} sleeps"
+
+
+@pytest.mark.parametrize("path", python_files("src", "tests", "bench", "tools"), ids=str)
+def test_files_are_small_and_say_what_they_are_for(path: Path) -> None:
+    """Every module opens with a docstring, and no file or function is longer than the house allows."""
+    assert ast.get_docstring(tree(path)), f"{path} has no docstring"
+    assert len((ROOT / path).read_text().splitlines()) <= LARGEST_FILE, f"{path} is too long"
+    for function in functions(path):
+        assert function.end_lineno is not None
+        assert function.end_lineno - function.lineno < LARGEST_FUNCTION, f"{path}: {function.name} is too long"
+
+
+@pytest.mark.parametrize("path", [p for p in python_files("tests") if p.name.startswith("test_")], ids=str)
+def test_tests_say_what_holds(path: Path) -> None:
+    """Every test has a docstring: one sentence saying what holds."""
+    for function in functions(path):
+        if function.name.startswith("test_"):
+            assert ast.get_docstring(function), f"{path}: {function.name} has no docstring"
+
+
+def test_every_error_has_its_own_exit_status() -> None:
+    """No two error classes end the program alike, and none with a status that is an answer or wrong usage."""
+    for module in pkgutil.walk_packages([str(SOURCE)], "anetcon."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    todo: list[type[AnetconError]] = [AnetconError]
+    found: set[type[AnetconError]] = set()
+    while todo:
+        found.add(todo[-1])
+        todo.extend(todo.pop().__subclasses__())
+    statuses = [error.exit_status for error in found]
+    assert sorted(statuses) == sorted(set(statuses))
+    assert min(statuses) >= 4
+    assert set(every_error()) == found, "errors.every_error() misses one"
+
+
+def test_the_version_is_said_once() -> None:
+    """The package and its metadata agree on the version."""
+    assert f'version = "{anetcon.__version__}"' in (ROOT / "pyproject.toml").read_text()
