@@ -66,3 +66,31 @@ def classes(of: dict[str, Array], words: dict[str, Array], rows: slice, own: Own
     result = np.where(moved, np.int8(Class.FLOAT), np.int8(Class.NAT))
     result[own.reached(of["netns"][rows], words["nat_dst_ip"][rows])] = Class.LOCAL
     return result
+
+
+class Wanted:
+    """Which connections the configuration asks for: protocols by number, networks by namespace code.
+
+    Networks narrow class nat alone, by original source; an empty set of protocols means all.
+    """
+
+    def __init__(self, protocols: set[int], networks: dict[int, list[tuple[bytes, bytes]]]) -> None:
+        self._protocols = np.isin(np.arange(256), sorted(protocols)) if protocols else None
+        self._networks = {code: np.array([_words(*net) for net in nets]) for code, nets in networks.items()}
+
+    def choose(self, of: dict[str, Array], sources: Array, rows: slice) -> Array | None:
+        """A mask over the rows, or None when all are wanted. `sources` are the original ones, (n, 2) uint64."""
+        if self._protocols is None and not self._networks:
+            return None
+        codes = of["netns"][rows]
+        chosen = np.ones(len(codes), np.bool_) if self._protocols is None else self._protocols[of["proto"][rows]]
+        for code, networks in self._networks.items():
+            asked = (codes == code) & (of["class"][rows] == Class.NAT)
+            inside = ((sources[:, None] & networks[:, 1]) == networks[:, 0]).all(axis=2).any(axis=1)
+            chosen &= ~asked | inside
+        return chosen
+
+
+def _words(address: bytes, mask: bytes) -> tuple[Array, Array]:
+    """A network's address and mask, 16 bytes each, as two words each."""
+    return np.frombuffer(address, np.uint64), np.frombuffer(mask, np.uint64)

@@ -41,6 +41,28 @@ class Columns:
         """How many rows still fit."""
         return self.capacity - self.rows
 
+    def append(self, other: Columns) -> None:
+        """Copy another's rows behind these; there must be room."""
+        here = slice(self.rows, self.rows + other.rows)
+        for name, column in self.of.items():
+            column[here] = other.of[name][: other.rows]
+        self.counted[here] = other.counted[: other.rows]
+        self.rows = here.stop
+
+    def row_bytes(self, row: int) -> bytes:
+        """One row as bytes, to be kept elsewhere in little room."""
+        return b"".join(column[row].tobytes() for column in self.of.values())
+
+    def append_bytes(self, data: bytes) -> None:
+        """Append a row that `row_bytes` gave; without counters."""
+        at = 0
+        for column in self.of.values():
+            size = column[0].nbytes
+            column[self.rows] = np.frombuffer(data[at : at + size], column.dtype).reshape(column.shape[1:])
+            at += size
+        self.counted[self.rows] = False
+        self.rows += 1
+
     def keep(self, start: int, chosen: Array) -> None:
         """Of the rows from `start` on keep those chosen (a mask), closing the gaps."""
         kept = start + int(np.count_nonzero(chosen))

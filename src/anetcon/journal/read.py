@@ -72,6 +72,12 @@ def is_closed(folder: Path, number: int) -> bool:
         return False
 
 
+def ended_cleanly(folder: Path) -> bool:
+    """Whether the last writer closed its last segment."""
+    numbers = segments(folder)
+    return bool(numbers) and is_closed(folder, numbers[-1])
+
+
 def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
     """The good flushes of one segment from index line `first` on, up to the last good line there is now.
 

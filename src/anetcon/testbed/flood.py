@@ -79,7 +79,7 @@ class Flood:
     def _prepare_router(self) -> None:
         """A way back for addresses that no machine has, and the world's answer."""
         router = self.router
-        router.route_inside(f"10.{router.number}.128.0/17")
+        router.nobody_inside(f"10.{router.number}.128.0/17")
         router.namespace.sysctl(ipv4__ip_early_demux=0)
         router.inside.run("nft", "-f", "-", text=_SINK)
         router.world.namespace.run("nft", "-f", "-", text=_RESPONDER % router.link)
@@ -88,7 +88,7 @@ class Flood:
         truth, count = self.truth, len(self.truth.src_port)
         seq = random.integers(0, 1 << 32, count)
         segment = packets.tcp(count, truth.src_port, truth.dst_port, packets.SYN, seq)
-        macs = self.router.mac(1), self.router.mac(16)
+        macs = packets.mac_bytes(self.router.mac(1)), packets.mac_bytes(self.router.mac(16))
         return packets.frames(*macs, truth.src_ip, truth.dst_ip, packets.TCP, segment)
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ Column = NDArray[Any] | int
 ETHERNET = 14
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
-TYPE4, TYPE6 = 0x0800, 0x86DD
+IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
 def mac_bytes(mac: str) -> Bytes:
@@ -48,6 +48,12 @@ def words(rows: Bytes, offset: int, count: int = 1) -> NDArray[np.uint16]:
 def set_word(rows: Bytes, offset: int, value: Column) -> None:
     """Put a 16-bit number into each row."""
     words(rows, offset)[:, 0] = value
+
+
+def long(rows: Bytes, offset: int) -> NDArray[np.int64]:
+    """A 32-bit number of each row."""
+    pair = words(rows, offset, 2).astype(np.int64)
+    return pair[:, 0] << 16 | pair[:, 1]
 
 
 def set_long(rows: Bytes, offset: int, value: Column) -> None:
@@ -104,13 +110,13 @@ CHECKSUM_AT = {TCP: 16, UDP: 6, ICMP: 2, ICMP6: 2}
 """Where a protocol keeps its checksum."""
 
 
-def frames(to_mac: str, from_mac: str, source: Bytes, destination: Bytes, proto: int, segment: Bytes) -> Bytes:
+def frames(to_mac: Bytes, from_mac: Bytes, source: Bytes, destination: Bytes, proto: int, segment: Bytes) -> Bytes:
     """Ethernet and IP before `segment` (protocol header and payload, of even length, its checksum zero)."""
     count, length = segment.shape
     ip = 20 if source.shape[-1] == 4 else 40
     rows = np.zeros((count, ETHERNET + ip + length), np.uint8)
-    rows[:, 0:6], rows[:, 6:12] = mac_bytes(to_mac), mac_bytes(from_mac)
-    set_word(rows, 12, TYPE4 if ip == 20 else TYPE6)
+    rows[:, 0:6], rows[:, 6:12] = to_mac, from_mac
+    rows[:, 12:14] = np.frombuffer(IPV4 if ip == 20 else IPV6, np.uint8)
     if ip == 20:
         rows[:, 14], rows[:, 22], rows[:, 23] = 0x45, 64, proto
         set_word(rows, 16, ip + length)
@@ -122,11 +128,19 @@ def frames(to_mac: str, from_mac: str, source: Bytes, destination: Bytes, proto:
         set_word(rows, 18, length)
         rows[:, 22:38], rows[:, 38:54] = source, destination
     rows[:, ETHERNET + ip :] = segment
-    sums = word_sums(rows, ETHERNET + ip, rows.shape[1])
+    seal(rows, proto)
+    return rows
+
+
+def seal(rows: Bytes, proto: int) -> None:
+    """Compute the protocol's checksum anew in frames of one kind and length."""
+    start = ETHERNET + (20 if rows[0, 12:14].tobytes() == IPV4 else 40)
+    at = start + CHECKSUM_AT[proto]
+    set_word(rows, at, 0)
+    sums = word_sums(rows, start, rows.shape[1])
     if proto != ICMP:  # which alone has no pseudo header
-        sums += word_sums(rows, 26 if ip == 20 else 22, ETHERNET + ip) + np.uint32(proto + length)
-    at = ETHERNET + ip + CHECKSUM_AT[proto]
+        addresses = 26 if start == ETHERNET + 20 else 22
+        sums += word_sums(rows, addresses, start) + np.uint32(proto + rows.shape[1] - start)
     set_word(rows, at, checksum(sums))
     if proto == UDP:
         words(rows, at)[words(rows, at) == 0] = 0xFFFF  # zero would mean none
-    return rows

@@ -157,16 +157,23 @@ class Router:
         """Set net.netfilter.nf_conntrack_... in the router."""
         self.namespace.sysctl(**{f"netfilter__nf_conntrack_{name}": value for name, value in values.items()})
 
-    def route_inside(self, network: str) -> None:
-        """Lead a network inside to a machine that does not exist: its frames are sent, and nobody takes them."""
-        nobody = self.address(9)
+    def nobody_inside(self, *networks: str) -> None:
+        """Lead networks inside to a machine that does not exist: frames for them are sent, and no stack takes them."""
+        neighbours = [self.address(9), self.address6(9), *self.floating.values()]
+        via = {4: self.address(9), 6: self.address6(9)}
         _configure(
             self.namespace,
             [
-                f"neigh replace {nobody} lladdr {NOBODY} nud permanent dev {self.ports.inner}",
-                f"route replace {network} via {nobody}",
+                *(f"neigh replace {ip} lladdr {NOBODY} nud permanent dev {self.ports.inner}" for ip in neighbours),
+                *(f"route replace {network} via {via[6 if ':' in network else 4]}" for network in networks),
             ],
         )
+
+    def nobody_outside(self) -> None:
+        """The same for everything outside."""
+        gateways = [GATEWAY, f"2001:db8:ffff:{self.number}::1"]
+        outer = self.ports.outer
+        _configure(self.namespace, [f"neigh replace {ip} lladdr {NOBODY} nud permanent dev {outer}" for ip in gateways])
 
     def close(self) -> None:
         """Remove the router, its instances and its link, as when it is deleted; the testbed would do it later."""

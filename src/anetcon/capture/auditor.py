@@ -1,0 +1,292 @@
+"""The loop of capture: what the keeper hands over is listened to, dumped, watched and let go.
+
+Events take precedence: everything else is done a piece at a time between two rounds of reading. A round waits a few
+milliseconds after the first event, so that many are read at once.
+"""
+
+from __future__ import annotations
+
+import mmap
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anetcon import counters
+from anetcon.capture import active
+from anetcon.capture.context import Context
+from anetcon.capture.journals import Journals
+from anetcon.capture.namespace import Namespace
+from anetcon.capture.pipeline import Pipeline
+from anetcon.capture.requests import Job, Requests
+from anetcon.capture.settings import Settings
+from anetcon.capture.tables import Tables
+from anetcon.journal.read import ended_cleanly, last_flush
+from anetcon.keeper.channel import Channel
+
+BUILD_UP = 0.005
+"""Seconds a round waits for more events once there are some: 2 MiB hold 3,000 events, a flood's 10 ms."""
+
+TURN = 0.2
+"""Seconds the loop sleeps at most: the keeper's guard takes a capture that stands still for longer as frozen."""
+
+SO_MEMINFO = 55  # asm-generic/socket.h; nine u32, the last is the drop counter (linux/sock_diag.h)
+SETTLED = 2_000_000
+"""Microseconds a new namespace has for its rules before connection tracking is looked for in it."""
+
+STATE = counters.SLOT.index("state")
+DROPS = counters.SLOT.index("drops")
+EVENTS = counters.SLOT.index("events")
+INACTIVE = counters.STATES.index("conntrack-inactive")
+
+SECOND = 1_000_000
+
+
+class Auditor:
+    """Owns everything capture has. `run` returns after `stop`, with all that was read flushed."""
+
+    def __init__(
+        self, settings: Settings, shared: mmap.mmap, clock: Callable[[], int], log: Callable[[str], None]
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.log = log
+        self.namespaces: dict[int, Namespace] = {}
+        self._header = np.frombuffer(shared, np.uint64, len(counters.HEADER))
+        restarted = bool(self._header[0])
+        self.started = clock()
+        folder = settings.journals.store / "journal" / "connections"
+        before = last_flush(folder)
+        self._continues = restarted and ended_cleanly(folder)
+        self.journals = Journals(settings.journals, self.started, log)
+        if not self._continues:
+            cause = "never-recorded" if before is None else "capture-down" if restarted else "daemon-down"
+            self.journals.gap(None, before, self.started, cause)
+        self.pipeline = Pipeline(self.journals, shared, settings.protocols)
+        self.pipeline.narrow(settings.networks)
+        self.requests = Requests()
+        self.tables = Tables(self.pipeline, self.requests, clock)
+        self._poll = select.epoll()
+        self._by_events: dict[int, Namespace] = {}
+        self._others: dict[int, Callable[[int], None]] = {}
+        self._stopping = False
+        self._tick = self.started
+
+    def stop(self) -> None:
+        """End the loop at its next turn; safe in a signal handler."""
+        self._stopping = True
+
+    def run(self, channel: Channel) -> None:
+        """Listen until `stop`, or until the keeper is gone."""
+        self.channel = channel
+        self._watch(channel.fileno(), self._keeper_speaks)
+        channel.send({"op": "hello"})
+        while not self._stopping:
+            self._turn()
+        self._finish()
+
+    def _watch(self, descriptor: int, handle: Callable[[int], None]) -> None:
+        self._others[descriptor] = handle
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def _turn(self) -> None:
+        ready = [descriptor for descriptor, _ in self._poll.poll(TURN)]
+        now = self.clock()
+        for descriptor in ready:
+            if descriptor in self._others:
+                self._others[descriptor](now)
+        if any(descriptor in self._by_events for descriptor in ready):
+            time.sleep(BUILD_UP)
+            now = self.clock()
+            for descriptor, _ in self._poll.poll(0):
+                if descriptor in self._by_events:
+                    self._drain(self._by_events[descriptor], now)
+        if self.journals.due(now, self.pipeline.waiting()):
+            self._flush(now)
+        if now - self._tick >= SECOND:
+            self._tick = now
+            self._every_second(now)
+        self._header[0] += np.uint64(1)
+
+    def _drain(self, namespace: Namespace, now: int) -> None:
+        try:
+            self.pipeline.drain(namespace, now)
+        except OSError as error:  # ENOBUFS cannot come (NETLINK_NO_ENOBUFS); anything else is told and survived
+            self.log(f"cannot read events of {namespace.netns}: {error.strerror}; going on")
+
+    def _flush(self, now: int) -> None:
+        for namespace in self.namespaces.values():
+            if namespace.context.changed:
+                namespace.context.changed = False
+                self.pipeline.addresses_changed()
+            self._collect(namespace)
+        self.pipeline.flush(now)
+        journals = self.journals
+        self._header[1:6] = (
+            *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written()),
+            journals.failing,
+        )
+
+    def _collect(self, namespace: Namespace) -> None:
+        for table, row in namespace.context.rows:
+            self.journals.small[table].append(row)
+        namespace.context.rows.clear()
+
+    def _keeper_speaks(self, now: int) -> None:
+        try:
+            while (received := self.channel.receive()) is not None:
+                self._obey(*received, now)
+        except EOFError:
+            self.log("the keeper is gone; stopping")
+            self.stop()
+
+    def _obey(self, message: dict[str, Any], descriptors: list[int], now: int) -> None:
+        if message["op"] == "attach":
+            self._attach(message, [socket.socket(fileno=d) for d in descriptors])
+        elif message["op"] == "detach":
+            self._detach(message["slot"], message["why"], now)
+        elif message["op"] == "gap":
+            self.journals.gap(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
+
+    def _attach(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
+        name, inode = message["netns"], message["inode"]
+        events, requests, route = sockets
+        namespace = Namespace(
+            slot=message["slot"],
+            netns=name,
+            inode=inode,
+            events=events,
+            requests=requests,
+            route=route,
+            context=Context(self.settings.journals.node, name, inode),
+            attached=message["attached"],
+            noticed=message["noticed"],
+            newborn=message["newborn"],
+            resumed=message["resumed"],
+        )
+        self.namespaces[namespace.slot] = namespace
+        self.pipeline.add(namespace)
+        self._by_events[namespace.events.fileno()] = namespace
+        self._poll.register(namespace.events.fileno(), select.EPOLLIN)
+        self._watch(namespace.requests.fileno(), lambda now: self.requests.readable(namespace, now))
+        self._watch(namespace.route.fileno(), lambda now: self._route(namespace, now))
+        namespace.ask_route()
+        namespace.drops = _drops(namespace)
+        if not (namespace.resumed and self._continues):
+            self.tables.opened(namespace, lambda found: self._opened(namespace, found))
+        if not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
+            self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
+
+    def _route(self, namespace: Namespace, now: int) -> None:
+        namespace.read_route(now)
+        if namespace.context.changed:
+            namespace.context.changed = False
+            self.pipeline.addresses_changed()
+
+    def _opened(self, namespace: Namespace, found: int) -> None:
+        """The first dump is in: what it says about the time before."""
+        namespace.active |= found > 0
+        if namespace.newborn and not namespace.resumed and found != 0:
+            self.journals.gap(namespace.netns, namespace.noticed, namespace.attached, "not-attached")
+        if found < 0:
+            self.log(f"cannot list the open connections of {namespace.netns}; those are recorded when they end")
+
+    def _detach(self, slot: int, why: str, now: int) -> None:
+        namespace = self.namespaces.get(slot)
+        if namespace is None:
+            self.channel.send({"op": "detached", "slot": slot})
+            return
+        self._drain(namespace, now)
+        self.requests.forget(namespace)
+        if why == "gone":
+            self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
+        else:
+            self._release(namespace)
+
+    def _gone(self, namespace: Namespace, answered: bool) -> None:
+        now = self.clock()
+        self._drain(namespace, now)
+        if not answered:
+            self.journals.gap(namespace.netns, self.journals.flushed, now, "namespace-gone")
+        self._release(namespace)
+
+    def _release(self, namespace: Namespace) -> None:
+        now = self.clock()
+        self.pipeline.process(now)  # its events are decoded while its code still has its name
+        if namespace.inactive_since is not None:
+            self.journals.gap(namespace.netns, namespace.inactive_since, now, "conntrack-inactive")
+        namespace.context.close(now)
+        self._collect(namespace)
+        self.pipeline.remove(namespace)
+        del self.namespaces[namespace.slot]
+        del self._by_events[namespace.events.fileno()]
+        for sock in (namespace.requests, namespace.route):
+            del self._others[sock.fileno()]
+        namespace.close()
+        self.channel.send({"op": "detached", "slot": namespace.slot})
+
+    def _every_second(self, now: int) -> None:
+        self.requests.tick(now)
+        self.channel.flush()
+        for namespace in list(self.namespaces.values()):
+            self._watch_drops(namespace, now)
+            self._watch_activity(namespace, now)
+            self.tables.look_again(namespace, now)
+
+    def _watch_drops(self, namespace: Namespace, now: int) -> None:
+        """Publish the drop counter; while the kernel does not hold ends back, its increase is what was lost."""
+        drops = _drops(namespace)
+        if drops == namespace.drops:
+            return
+        lost, namespace.drops = drops - namespace.drops, drops
+        self.pipeline.shared[namespace.slot, DROPS] = drops
+        if not self.settings.hold:
+            self.journals.gap(namespace.netns, now - 2 * SECOND, now, "overrun", lost)
+
+    def _watch_activity(self, namespace: Namespace, now: int) -> None:
+        """Find out whether connection tracking runs, and keep the gap that says that it does not."""
+        if namespace.active:
+            return
+        if self.pipeline.shared[namespace.slot, EVENTS]:
+            self._is_active(namespace)
+        elif now >= max(namespace.ask_again, namespace.attached + SETTLED) and self.requests.idle():
+            namespace.ask_again = now + int(self.settings.period * SECOND)
+            question = active.rules(lambda: self._is_active(namespace))
+            self.requests.ask(Job(namespace, question, lambda _: self._is_inactive(namespace)), now)
+
+    def _is_active(self, namespace: Namespace) -> None:
+        namespace.active = True
+        self.pipeline.shared[namespace.slot, STATE] = 0
+        if namespace.inactive_since is not None:
+            self.journals.gap(namespace.netns, namespace.inactive_since, self.clock(), "conntrack-inactive")
+            namespace.inactive_since = None
+            self.log(f"connection tracking runs in {namespace.netns} now")
+
+    def _is_inactive(self, namespace: Namespace) -> None:
+        if namespace.active or namespace.inactive_since is not None:
+            return
+        namespace.inactive_since = namespace.attached
+        self.pipeline.shared[namespace.slot, STATE] = INACTIVE
+        self.journals.gap(namespace.netns, namespace.attached, None, "conntrack-inactive")
+        self.log(
+            f"connection tracking does not run in {namespace.netns}: no rule needs it, so nothing is recorded there; "
+            "set activate_conntrack = true to make it run"
+        )
+
+    def _finish(self) -> None:
+        """Read what waits, flush it, close the segments: a next capture goes on without a gap."""
+        now = self.clock()
+        for namespace in self.namespaces.values():
+            self._drain(namespace, now)
+            namespace.context.close(now)
+        self._flush(now)
+        self.journals.close()
+
+
+def _drops(namespace: Namespace) -> int:
+    packed = namespace.events.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+    return int(struct.unpack("=9I", packed)[8])

@@ -1,0 +1,80 @@
+"""Netlink dumps, a piece at a time: what is asked once and answered in many messages, without ever waiting.
+
+One exchange is under way on a socket at a time; whoever owns it feeds it when the socket is readable. `Exchange` knows
+netlink's framing only; what the messages mean is its callback's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+from anetcon.decode import layout as k
+
+BUFFER = 1 << 16
+"""The kernel answers dumps in pieces of at most 32 KiB (linux/netlink.h, NLMSG_GOODSIZE and af_netlink.c)."""
+
+CT_GET = k.NFNL_SUBSYS_CTNETLINK << 8 | k.IPCTNL_MSG_CT_GET
+NFT_MSG_GETRULE = k.NFNL_SUBSYS_NFTABLES << 8 | 7  # linux/netfilter/nf_tables.h
+NFGENMSG_UNSPEC = struct.pack("=BBH", 0, k.NFNETLINK_V0, 0)
+
+
+def messages(data: bytes | memoryview) -> Iterator[tuple[int, int, bytes]]:
+    """(type, sequence number, whole message) of each message in a datagram; stops at the first that does not fit."""
+    at = 0
+    while len(data) - at >= k.NLMSG_HDRLEN:
+        length, kind, _, sequence = struct.unpack_from("=IHHI", data, at)
+        if length < k.NLMSG_HDRLEN or at + length > len(data):
+            return
+        yield kind, sequence, bytes(data[at : at + length])
+        at += (length + 3) & ~3
+
+
+class Exchange:
+    """One dump: `send` asks, `receive` takes what came and says whether it is over; `failed` is the kernel's errno."""
+
+    _sequence = 0
+
+    def __init__(self, kind: int, body: bytes, take: Callable[[list[bytes]], None]) -> None:
+        Exchange._sequence += 1
+        self.sequence = Exchange._sequence
+        self.kind = kind
+        self.body = body
+        self.take = take
+        self.failed = 0
+
+    def send(self, sock: socket.socket) -> None:
+        """Ask. Raises OSError."""
+        flags = k.NLM_F_REQUEST | k.NLM_F_DUMP
+        length = k.NLMSG_HDRLEN + len(self.body)
+        sock.send(struct.pack("=IHHII", length, self.kind, flags, self.sequence, 0) + self.body)
+
+    def feed(self, data: bytes | memoryview) -> bool:
+        """Take one datagram's messages that answer this exchange; True when it is over."""
+        answers: list[bytes] = []
+        over = False
+        for kind, sequence, message in messages(data):
+            if sequence != self.sequence:
+                continue
+            if kind in (k.NLMSG_DONE, k.NLMSG_ERROR):
+                if kind == k.NLMSG_ERROR and len(message) >= 20:
+                    self.failed = -struct.unpack_from("=i", message, 16)[0]
+                over = True
+                break
+            answers.append(message)
+        if answers:
+            self.take(answers)
+        return over
+
+    def receive(self, sock: socket.socket) -> bool:
+        """Feed what waits in the socket, one datagram; True when the exchange is over. Raises OSError."""
+        with contextlib.suppress(BlockingIOError):
+            return self.feed(sock.recv(BUFFER, socket.MSG_DONTWAIT))
+        return False
+
+
+def connections(take: Callable[[list[bytes]], None]) -> Exchange:
+    """Every entry of a namespace's connection table (IPCTNL_MSG_CT_GET)."""
+    return Exchange(CT_GET, NFGENMSG_UNSPEC, take)

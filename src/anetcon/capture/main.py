@@ -1,0 +1,66 @@
+"""The capture process: sockets handed over by the keeper -> journal. Does nothing that can wait.
+
+`python -m anetcon.capture.main --channel FD --counters FD --settings FD`; started by the keeper only. When it dies the
+sockets stay open in the keeper and go on queueing; the next capture is handed them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import signal
+import sys
+import time
+
+from anetcon import counters
+from anetcon.capture.auditor import Auditor
+from anetcon.capture.recvmmsg import keep_freed_memory
+from anetcon.capture.settings import Settings
+from anetcon.errors import AnetconError
+from anetcon.keeper.channel import Channel
+from anetcon.keeper.settings import read
+from anetcon.keeper.syscalls import set_name
+
+PRIORITY = -10
+
+
+def log(message: str) -> None:
+    """One line to the daemon's log."""
+    sys.stderr.write(f"anetcon-capture: {message}\n")
+    sys.stderr.flush()
+
+
+def now() -> int:
+    """Wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+def main() -> int:
+    """Run until told to stop; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("channel", "counters", "settings"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    options = parser.parse_args()
+    set_name("anetcon-capture")
+    os.umask(0o027)
+    keep_freed_memory()
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    except PermissionError:
+        log("cannot raise its own priority; give CAP_SYS_NICE to the daemon to lose less under load")
+    try:
+        auditor = Auditor(Settings.of(read(options.settings)), counters.attach(options.counters), now, log)
+        signal.signal(signal.SIGTERM, lambda *_: auditor.stop())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        gc.freeze()
+        auditor.run(Channel.of(options.channel))
+    except AnetconError as error:
+        log(str(error))
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

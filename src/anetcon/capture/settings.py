@@ -1,0 +1,54 @@
+"""What capture uses of the settings. They come resolved and checked, as JSON from the keeper."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anetcon import protocols
+from anetcon.capture import journals
+from anetcon.capture.context import mapped
+
+Network = tuple[bytes, bytes]
+"""Address and mask, 16 bytes each."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`protocols` empty means all; `networks` by name of a namespace."""
+
+    journals: journals.Settings
+    protocols: set[int]
+    networks: dict[str, list[Network]]
+    hold: bool
+    period: float
+
+    @classmethod
+    def of(cls, resolved: dict[str, Any]) -> Settings:
+        """Take what is needed from the resolved configuration."""
+        audit, store = resolved["audit"], resolved["store"]
+        asked = audit["protocols"]
+        named = [] if asked == "all" else [asked] if isinstance(asked, str) else asked
+        return cls(
+            journals.Settings(
+                Path(store["path"]),
+                resolved["node"],
+                store["flush_seconds"],
+                store["sync_seconds"],
+                store["seal_minutes"],
+            ),
+            {protocols.number(str(name)) for name in named},
+            {name: [network(text) for text in texts] for name, texts in audit["networks"].items()},
+            audit["on_overload"] == "hold",
+            audit["period"],
+        )
+
+
+def network(text: str) -> Network:
+    """A network in CIDR notation; host bits are passed over. Raises ValueError."""
+    parsed = ipaddress.ip_network(text, strict=False)
+    mask = parsed.netmask.packed
+    wide = mask if len(mask) == 16 else b"\xff" * 12 + mask
+    return mapped(parsed.network_address.packed) or b"", wide

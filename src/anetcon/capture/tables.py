@@ -1,0 +1,125 @@
+"""What a namespace's connection table tells that events do not: what was open before, and what is left at the end.
+
+- At attach: every open connection becomes a row of origin `dump`.
+- Connections older than the kernel's timestamps have no start time and never report their end (measured: opened while
+  nf_conntrack_events was off, they never do). They are remembered and looked up again until they are gone.
+- When the namespace goes: what is still open ended with it (`namespace-gone`), since the kernel sends no events then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from anetcon.capture import dump
+from anetcon.capture.namespace import Namespace
+from anetcon.capture.pipeline import Pipeline, key
+from anetcon.capture.requests import Job, Requests
+from anetcon.decode.columns import NONE, Array, Columns
+from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
+from anetcon.record import EndReason, Origin
+
+PIECE = 2048
+LOOK_AGAIN = 30_000_000
+"""Microseconds between two looks for connections without a start time, at least."""
+
+SHARE = 200
+"""How many times longer than a look takes the next one waits: at most 0.5 % of a core."""
+
+Finish = Callable[[Columns, int], None]
+
+
+class Tables:
+    """Asks for connection tables and adds what they hold to the pipeline."""
+
+    def __init__(self, pipeline: Pipeline, requests: Requests, clock: Callable[[], int]) -> None:
+        self._pipeline = pipeline
+        self._requests = requests
+        self._clock = clock
+        self._decoder = Decoder()
+        self._columns = Columns(PIECE)
+        self._slots = np.zeros((PIECE, SLOT), np.uint8)
+
+    def opened(self, namespace: Namespace, done: Callable[[int], None]) -> None:
+        """Record what is open already; `done` gets how many connections were found, -1 if that is unknown."""
+        found = 0
+
+        def take(columns: Columns, now: int) -> None:
+            nonlocal found
+            found += columns.rows
+            self._remember(namespace, columns, now)
+            self._pipeline.append(columns, now)
+
+        self._ask(namespace, take, lambda answered: done(found if answered else -1))
+
+    def ended(self, namespace: Namespace, done: Callable[[bool], None]) -> None:
+        """Record that what is open now ended, for the namespace is gone."""
+
+        def take(columns: Columns, now: int) -> None:
+            for row, known in _ageless(columns, now):
+                columns.of["start"][row] = namespace.ageless.get(known, (now, b""))[0]
+            columns.of["end"][: columns.rows] = now
+            columns.of["end_reason"][: columns.rows] = EndReason.NAMESPACE_GONE
+            self._pipeline.append(columns, now)
+
+        self._ask(namespace, take, done, urgent=True)
+
+    def look_again(self, namespace: Namespace, now: int) -> None:
+        """See which of the connections without a start time are gone, and record their end."""
+        if not namespace.ageless or now < namespace.look_again:
+            return
+        namespace.look_again = now + LOOK_AGAIN
+        there: set[bytes] = set()
+
+        def take(columns: Columns, now: int) -> None:
+            there.update(known for _, known in _ageless(columns, now))
+
+        def done(answered: bool) -> None:
+            after = self._clock()
+            namespace.look_again = after + max(LOOK_AGAIN, SHARE * (after - now))
+            if answered:
+                self._gone(namespace, namespace.ageless.keys() - there, after)
+
+        self._ask(namespace, take, done)
+
+    def _remember(self, namespace: Namespace, columns: Columns, now: int) -> None:
+        for row, known in _ageless(columns, now):
+            if known in namespace.ageless:
+                columns.of["start"][row] = namespace.ageless[known][0]
+            else:
+                namespace.ageless[known] = now, columns.row_bytes(row)
+
+    def _gone(self, namespace: Namespace, keys: set[bytes], now: int) -> None:
+        """Write the ends of connections that are no longer in the table; when exactly and why is not known."""
+        for known in keys:
+            self._columns.rows = 0
+            self._columns.append_bytes(namespace.ageless.pop(known)[1])
+            self._columns.of["netns"][0] = namespace.code
+            self._columns.of["end"][0] = now
+            self._columns.of["end_reason"][0] = EndReason.UNKNOWN
+            self._pipeline.append(self._columns, now)
+
+    def _ask(self, namespace: Namespace, take: Finish, done: Callable[[bool], None], urgent: bool = False) -> None:
+        exchange = dump.connections(lambda answers: self._decode(namespace, answers, take))
+        self._requests.ask(Job(namespace, exchange, done), self._clock(), urgent)
+
+    def _decode(self, namespace: Namespace, answers: list[bytes], take: Finish) -> None:
+        now = self._clock()
+        lengths = np.zeros(len(answers), np.int64)
+        for row, message in enumerate(answers):
+            lengths[row] = len(message)
+            if len(message) <= SLOT:
+                self._slots[row, : len(message)] = np.frombuffer(message, np.uint8)
+        codes: Array = np.full(len(answers), namespace.code, np.int32)
+        self._columns.rows = 0
+        self._decoder.decode(Batch(self._slots[: len(answers)], lengths, codes, now, Origin.DUMP), self._columns)
+        open_rows = self._columns.of["end"][: self._columns.rows] == NONE
+        self._columns.keep(0, open_rows)
+        take(self._columns, now)
+
+
+def _ageless(columns: Columns, now: int) -> Iterator[tuple[int, bytes]]:
+    """The rows for which the kernel gave no start time (they have ours), and their tuples."""
+    for row in np.flatnonzero(columns.of["start"][: columns.rows] == now).tolist():
+        yield row, key(columns.of, row)
