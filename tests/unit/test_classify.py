@@ -1,0 +1,93 @@
+"""Classes and what the configuration wants, over columns."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.capture.context import mapped
+from anetcon.capture.settings import network
+from anetcon.classify import OwnAddresses, Wanted, classes
+from anetcon.decode.columns import Columns
+from anetcon.record import Class
+
+
+def packed(text: str) -> bytes:
+    """An address as the record has it."""
+    return mapped(ipaddress.ip_address(text).packed) or b""
+
+
+def columns(*rows: tuple[int, int, str, str, int, str, int]) -> Columns:
+    """Columns of (namespace code, proto, source, destination, port, translated destination, port)."""
+    made = Columns(len(rows))
+    for number, (code, proto, src, dst, port, nat_dst, nat_port) in enumerate(rows):
+        made.of["netns"][number], made.of["proto"][number] = code, proto
+        for name, text in (("src_ip", src), ("dst_ip", dst), ("nat_dst_ip", nat_dst)):
+            made.of[name][number] = np.frombuffer(packed(text), np.uint8)
+        made.of["dst_port"][number], made.of["nat_dst_port"][number] = port, nat_port
+    made.rows = len(rows)
+    return made
+
+
+OUT = (0, 6, "10.0.0.5", "198.51.100.9", 443, "198.51.100.9", 443)
+FLOATING = (0, 6, "198.51.100.9", "203.0.113.7", 22, "10.0.0.5", 22)
+FORWARDED = (0, 6, "198.51.100.9", "203.0.113.7", 2222, "203.0.113.7", 22)
+METADATA = (0, 6, "10.0.0.5", "169.254.169.254", 80, "10.0.0.1", 9697)
+ELSEWHERE = (1, 6, "10.0.0.5", "10.0.0.1", 80, "10.0.0.1", 80)
+OUT6 = (0, 6, "2001:db8::5", "2001:db8:9::9", 443, "2001:db8:9::9", 443)
+
+
+def test_classes() -> None:
+    """`local` before `float` before `nat`, and an address is local to its own namespace only."""
+    own = OwnAddresses()
+    own.replace({(0, packed("10.0.0.1")), (0, packed("2001:db8::1"))})
+    of = columns(OUT, FLOATING, FORWARDED, METADATA, ELSEWHERE, OUT6)
+    found = classes(of.of, of.words, slice(0, of.rows), own)
+    expected = [Class.NAT, Class.FLOAT, Class.FLOAT, Class.LOCAL, Class.NAT, Class.NAT]
+    assert found.tolist() == expected
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=40),
+)
+def test_own_addresses_are_exact(owned: set[tuple[int, int]], asked: list[tuple[int, int]]) -> None:
+    """Membership is that of a set of pairs, whatever the hashes do."""
+
+    def address(number: int) -> bytes:
+        return packed(f"10.0.0.{number}") if number % 2 else packed(f"2001:db8::{number:x}")
+
+    own = OwnAddresses()
+    own.replace({(code, address(number)) for code, number in owned})
+    codes = np.array([code for code, _ in asked], np.int32)
+    words = np.frombuffer(b"".join(address(number) for _, number in asked), np.uint64).reshape(-1, 2)
+    assert own.reached(codes, words).tolist() == [pair in owned for pair in asked]
+
+
+def chosen(wanted: Wanted, of: Columns) -> list[bool] | None:
+    """The mask over all rows, the classes set as for a namespace without addresses."""
+    here = slice(0, of.rows)
+    of.of["class"][here] = classes(of.of, of.words, here, OwnAddresses())
+    mask = wanted.choose(of.of, of.words["src_ip"][here], here)
+    return None if mask is None else mask.tolist()
+
+
+def test_everything_is_wanted_by_default() -> None:
+    """Without protocols and networks there is nothing to choose."""
+    assert chosen(Wanted(set(), {}), columns(OUT)) is None
+
+
+def test_protocols() -> None:
+    """Only the protocols asked for are kept."""
+    ping = (0, 1, "10.0.0.5", "198.51.100.9", 2048, "198.51.100.9", 2048)
+    assert chosen(Wanted({6}, {}), columns(OUT, ping)) == [True, False]
+
+
+def test_networks_narrow_class_nat_by_source_alone() -> None:
+    """Networks leave class float and other namespaces alone; host bits of a network are passed over."""
+    wanted = Wanted(set(), {0: [network("10.1.2.3/16"), network("2001:db8::/64")]})
+    inside = (0, 6, "10.1.200.5", "198.51.100.9", 443, "198.51.100.9", 443)
+    assert chosen(wanted, columns(OUT, inside, FLOATING, ELSEWHERE, OUT6)) == [False, True, True, True, True]
