@@ -100,6 +100,6 @@ if ! { .venv/bin/python -c '' && grep -qF -- "$PWD/.venv" .venv/pyvenv.cfg; } 2>
   "$python" -m venv --clear .venv
 fi
 say "installing the program and what it needs"
-.venv/bin/python -m pip install --quiet --editable '.[dev]' || die "pip could not install the program: see above"
+.venv/bin/python -m pip install --quiet --quiet --editable '.[dev]' || die "pip could not install the program: see above"
 [[ -x .venv/bin/anetcon ]] || die "pip installed no anetcon: look at [project.scripts] in pyproject.toml"
 echo "$made_from" >$stamp

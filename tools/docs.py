@@ -1,0 +1,193 @@
+"""Write the pages of docs/reference that derive from the code, or with --check say which are out of date.
+
+Fields come from the field table, settings from the configuration model, exit statuses from the error classes, commands
+from the command line itself: none of these pages is edited by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from anetcon import errors, record
+from anetcon.cli.main import app
+from anetcon.config import model
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+NOTICE = "<!-- Written by `make docs` from {source}: edit that, not this. -->"
+
+KINDS = {
+    "time": ("timestamp[us, UTC]", "text, RFC 3339 UTC with microseconds"),
+    "text": ("string", "text"),
+    "enum": ("string", "text"),
+    "address": ("fixed 16 bytes, IPv4 as ::ffff:a.b.c.d", "text"),
+    "mac": ("fixed 6 bytes", "text"),
+    "u8": ("uint8", "number"),
+    "u16": ("uint16", "number"),
+    "u32": ("uint32", "number"),
+    "u64": ("uint64", "number"),
+}
+
+TABLES = {
+    "connections": "One row a connection in the store; in the journal a row for its start and a row for its end.",
+    "gaps": "When something could not be recorded, and why.",
+    "addresses": "Which addresses a namespace itself had, and when.",
+    "neighbours": "Which MAC address stood behind an address of a connected network, and when.",
+}
+
+ANSWERS = {
+    0: "done; for a question: found",
+    errors.NOT_FOUND: "nothing found, and the record is complete for what was asked",
+    errors.USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
+    errors.NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there",
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table; a bar inside a cell is escaped."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
+
+
+def fields() -> list[str]:
+    """Every table of journal and store."""
+    lines = [
+        "# Record fields",
+        "",
+        "The fields of each table, with their type in journal and store (Arrow, Parquet) and in JSON. Names and types",
+        f"are a promise; a change of meaning changes the format number, which is {record.FORMAT}. A field marked",
+        "*internal* is in the files only: it is not part of JSON, CSV or tables.",
+    ]
+    for name, columns in record.TABLES.items():
+        rows = []
+        for field in columns:
+            stored, shown = KINDS[field.kind]
+            shown = "text: the name" if field.name == "proto" else shown
+            values = f": {', '.join(f'`{v}`' for v in field.values)}" if field.values else ""
+            marks = f"{', null' if field.nullable else ''}{values}"
+            rows.append([f"`{field.name}`", stored + marks, shown if field.public else "*internal*", field.meaning])
+        lines += ["", f"## {name}", "", TABLES[name], "", *table(("field", "stored as", "in JSON", "meaning"), rows)]
+    return lines
+
+
+def toml(value: Any) -> str:
+    """A default as it would be written in the file."""
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{part}"' for part in value) + "]`"
+    if isinstance(value, dict):
+        return "none"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def configuration() -> list[str]:
+    """Every setting, by table of the file."""
+    lines = [
+        "# Configuration",
+        "",
+        "One TOML file, `/etc/anetcon/anetcon.toml` unless `-c` names another. Every setting has a default: an empty",
+        "file is a whole configuration. Environment variables come over the file (`ANETCON_AUDIT_PERIOD=10`), options",
+        "of `anetcon run` over both. `anetcon config show` prints every value and where it came from, `anetcon config",
+        "check` whether the file can be used; neither starts anything. An unknown key is an error that names the",
+        "nearest one.",
+    ]
+    by_table: dict[str, list[list[str]]] = {"": [], **{name: [] for name in model.TABLES}}
+    for setting in model.settings():
+        name, _, key = setting.key.rpartition(".")
+        by_table[name].append([f"`{key}`", setting.expects, toml(setting.default), setting.help])
+    for name, rows in by_table.items():
+        title = f"[{name}]" if name else "Before the first table"
+        about = [(model.TABLES[name].__doc__ or "").strip(), ""] if name else []
+        lines += ["", f"## {title}", "", *about, *table(("key", "takes", "default", "meaning"), rows)]
+    return lines
+
+
+def exit_statuses() -> list[str]:
+    """Answers first, then errors."""
+    rows = [[str(status), meaning] for status, meaning in sorted(ANSWERS.items())]
+    rows += [[str(error.exit_status), (error.__doc__ or "").strip()] for error in errors.every_error()]
+    return [
+        "# Exit statuses",
+        "",
+        "0, 1 and 3 are answers; 2 is wrong usage; from 4 on an error, printed as one sentence that says what to do.",
+        "",
+        *table(("status", "meaning"), rows),
+    ]
+
+
+def usage(parameter: Any) -> str:
+    """An option or argument as it is typed."""
+    value = parameter.metavar or parameter.name.upper()
+    if parameter.param_type_name == "argument":
+        return f"`{value}`"
+    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
+    return names if parameter.is_flag or parameter.count else f"{names} `{value}`"
+
+
+def default(parameter: Any) -> str:
+    """What holds without the option, where that says something."""
+    if parameter.default in (None, "", False, ()) or parameter.required or callable(parameter.default):
+        return ""
+    if parameter.is_flag:
+        return f"`{(parameter.opts if parameter.default else parameter.secondary_opts)[0]}`"
+    return f"`{getattr(parameter.default, 'value', parameter.default)}`"
+
+
+def command_page(name: str, command: Any) -> list[str]:
+    """One command; of a group, each of its commands."""
+    inner = getattr(command, "commands", {})
+    lines = [] if inner and name != "anetcon" else ["", f"## {name}", "", (command.help or "").strip()]
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    arguments = [usage(p) for p in shown if p.param_type_name == "argument"]
+    if lines and not inner:
+        lines += ["", " ".join(["Usage:", f"`{name}`", *arguments, "[options]"])]
+    if shown and lines:
+        lines += ["", *table(("", "default", ""), [[usage(p), default(p), p.help or ""] for p in shown])]
+    for part, sub in inner.items():
+        if not sub.hidden:
+            lines += command_page(f"{name} {part}", sub)
+    return lines
+
+
+def commands() -> list[str]:
+    """Every command, from the command line itself."""
+    lines = ["# Commands", "", "`anetcon COMMAND --help` says the same, laid out for the terminal."]
+    return lines + command_page("anetcon", typer.main.get_command(app))
+
+
+PAGES: dict[str, tuple[str, Callable[[], list[str]]]] = {
+    "fields.md": ("src/anetcon/record.py", fields),
+    "configuration.md": ("src/anetcon/config/model.py", configuration),
+    "exit-statuses.md": ("src/anetcon/errors.py", exit_statuses),
+    "commands.md": ("src/anetcon/cli", commands),
+}
+
+
+def main(check: bool) -> int:
+    """Write what differs; with `check` only name it. 1 if anything is out of date."""
+    stale = []
+    for name, (source, page) in PAGES.items():
+        text = "\n".join([NOTICE.format(source=source), "", *page(), ""])
+        path = FOLDER / name
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"wrote docs/reference/{name}")
+    if check and stale:
+        print(f"out of date in docs/reference: {', '.join(stale)}; run `make docs`", file=sys.stderr)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
