@@ -63,7 +63,7 @@ def slow_row(datagram: bytes) -> dict[str, Any] | None:
     row["end_reason"] = NONE if event.end_reason is None else int(event.end_reason)
     row["counted"] = event.packets_out is not None
     if row["counted"]:
-        row |= {name: getattr(event, name) for name in COUNTERS}
+        row |= {name: getattr(event, name) or 0 for name in COUNTERS}
     return row
 
 
