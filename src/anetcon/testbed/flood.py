@@ -16,6 +16,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,14 @@ class Flood:
     def failures(self) -> dict[str, int]:
         """What conntrack refused: empty unless something is wrong with the machine."""
         return kernel.failures([self.router.namespace])
+
+    def __enter__(self) -> Flood:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the socket."""

@@ -44,6 +44,13 @@ def failures(namespaces: Sequence[Namespace]) -> dict[str, int]:
     return {name: value for name, value in totals.items() if value}
 
 
+def queued(namespace: Namespace) -> dict[int, int]:
+    """Bytes that wait in each netfilter netlink socket of the namespace, by its port id (mostly the process id)."""
+    with namespace.inside():
+        rows = [row.split() for row in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]]
+    return {int(row[2]): int(row[4]) for row in rows if int(row[1]) == NETLINK_NETFILTER and row[2] != "0"}
+
+
 def dump(namespace: Namespace) -> None:
     """Ask ctnetlink for every connection and throw the answer away."""
     with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:

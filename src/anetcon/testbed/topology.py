@@ -10,11 +10,13 @@ many addresses, or (`separate`) have one each, with a MAC address of its own.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from anetcon.errors import AnetconError
 from anetcon.testbed import rules
 from anetcon.testbed.namespaces import Namespace, Testbed, command
 from anetcon.testbed.rules import Forwarding, Ports
@@ -41,21 +43,26 @@ class Instance:
 
 
 class World:
-    """Everything beyond the routers, in one namespace. Hands out public addresses."""
+    """Everything beyond the routers, in one namespace. Hands out public addresses, and numbers from `first` on: two
+    worlds of one testbed need numbers of their own."""
 
-    def __init__(self, bed: Testbed) -> None:
+    def __init__(self, bed: Testbed, first: int = 1) -> None:
         self.bed = bed
-        self.namespace = bed.namespace("world")
+        self.namespace = bed.namespace(f"world{first}")
         self.namespace.sysctl(**_FORWARDS)
         _configure(
             self.namespace,
-            ["link set lo up", f"route add local {WORLD4} dev lo", f"route add local {WORLD6} dev lo"],
+            [
+                "link set lo up",
+                *(f"addr add {address} dev lo" for address in (SERVER, SERVER6)),  # to be bound to
+                *(f"route add local {network} dev lo" for network in (WORLD4, WORLD6)),
+            ],
         )
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
         self._addresses = (f"203.0.113.{last}" for last in range(2, 255))
 
     def number(self) -> int:
-        """The next router's number: 1 to 250."""
+        """The next router's number, 250 at most."""
         return next(self._numbers)
 
     def public_address(self) -> str:
@@ -144,7 +151,9 @@ class Router:
         self.apply_rules()
         _configure(self.namespace, [f"addr del {public}/32 dev {self.ports.outer}"])
         _configure(self.world.namespace, [f"route del {public}/32 dev {self.link}"])
-        self.namespace.run("sh", "-c", f"conntrack -D -d {public} || conntrack -D -q {inner} || true")
+        for match in (["--orig-dst", public], ["--orig-src", inner]):
+            with contextlib.suppress(AnetconError):  # status 1: there was none
+                self.namespace.run("conntrack", "-D", *match)
 
     def forward_port(self, forwarding: Forwarding) -> None:
         """Make a port of a public address lead inside."""
@@ -152,6 +161,11 @@ class Router:
             self._publish(forwarding.public)
         self.forwardings.append(forwarding)
         self.apply_rules()
+
+    def pin_port(self, inner: str, port: int, protocol: str = "tcp") -> None:
+        """Have an inner address leave from this public port, so that tests can use one port twice."""
+        match = f"-t nat -I POSTROUTING -s {inner} -o {self.ports.outer} -p {protocol}"
+        self.namespace.run("iptables-nft", *match.split(), "-j", "SNAT", "--to-source", f"{self.snat}:{port}")
 
     def kernel_settings(self, values: Mapping[str, object]) -> None:
         """Set net.netfilter.nf_conntrack_... in the router."""
