@@ -30,10 +30,10 @@ LAYERS: dict[str, set[str]] = {
     "decode": {"protocols", "record"},
     "classify": {"record", "decode"},
     "journal": {"errors", "record"},
-    "capture": {"errors", "counters", "protocols", "record", "decode", "classify", "journal"},
-    "identity": {"record"},
+    "capture": {"errors", "counters", "keeper", "protocols", "record", "decode", "classify", "journal"},
+    "identity": {"protocols", "record"},
     "store": {"errors", "protocols", "record", "journal", "identity"},
-    "follow": {"errors", "protocols", "record", "journal", "identity", "store"},
+    "follow": {"errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "testbed": {"errors", "protocols"},
     "cli": {"errors", "protocols", "record", "config", "journal", "store", "follow", "testbed"},
 }
