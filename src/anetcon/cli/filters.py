@@ -1,0 +1,208 @@
+"""The one set of filters that every command shares, and the SQL conditions they stand for.
+
+A filter may be given more than once: any of its values will do; different filters must all hold. Refuses what cannot
+be read with a sentence naming the option.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from anetcon import protocols
+from anetcon.cli import times
+from anetcon.record import CLASSES
+from anetcon.store import where
+
+ENDS = ("src", "dst", "nat_src", "nat_dst")
+LARGEST_PORT = 65535
+
+StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of journal and store.")]
+STORE = Path("/var/lib/anetcon")
+"""Where the daemon keeps its records unless it is told otherwise."""
+
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most so many; 0 means all.")]
+
+
+def _option(*names: str, about: str, metavar: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=about, show_default=False)
+
+
+def _addresses(name: str, of: str) -> Any:
+    return _option(name, metavar="NET", about=f"Address or network of {of}.")
+
+
+def _ports(name: str, of: str) -> Any:
+    return _option(name, metavar="PORT", about=f"Port or range (1024-65535) of {of}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which connections are meant: by what does not change from start to end."""
+
+    src: Annotated[list[str], _addresses("--src", "who opened it")]
+    dst: Annotated[list[str], _addresses("--dst", "what it addressed")]
+    nat_src: Annotated[list[str], _addresses("--nat-src", "the source as the far side saw it")]
+    nat_dst: Annotated[list[str], _addresses("--nat-dst", "the destination after translation")]
+    host: Annotated[list[str], _addresses("--host", "any of these four")]
+    sport: Annotated[list[str], _ports("--sport", "who opened it")]
+    dport: Annotated[list[str], _ports("--dport", "what it addressed")]
+    nat_sport: Annotated[list[str], _ports("--nat-sport", "the source as the far side saw it")]
+    nat_dport: Annotated[list[str], _ports("--nat-dport", "the destination after translation")]
+    proto: Annotated[list[str], _option("--proto", metavar="PROTO", about="Protocol, by name or number.")]
+    class_: Annotated[list[str], _option("--class", metavar="CLASS", about=f"One of {', '.join(CLASSES)}.")]
+    netns: Annotated[list[str], _option("--netns", metavar="RE", about="Regular expression found in the namespace.")]
+    node: Annotated[list[str], _option("--node", metavar="NAME", about="Machine that recorded it.")]
+
+    def condition(self) -> str:
+        """The SQL condition; it holds for the start and for the end of a connection alike."""
+        parts = [either(name, [f"{name}_ip"], getattr(self, name)) for name in ENDS if getattr(self, name)]
+        if self.host:
+            parts.append(either("host", [f"{name}_ip" for name in ENDS], self.host))
+        for name in ENDS:
+            option = name.replace("src", "sport").replace("dst", "dport")
+            if ports := getattr(self, option):
+                parts.append(where.either(where.number_in(f"{name}_port", *port_range(option, p)) for p in ports))
+        if self.proto:
+            parts.append(where.either(where.number_in("proto", *[protocol(text)] * 2) for text in self.proto))
+        if self.class_:
+            for text in set(self.class_) - set(CLASSES):
+                raise bad("class", f"{text!r} is none of {', '.join(CLASSES)}")
+            parts.append(where.text_in("class", self.class_))
+        return where.every([*parts, *place(self.netns, self.node)])
+
+    def given(self) -> dict[str, Any]:
+        """The filters that were given, as the JSON query repeats them."""
+        values = {field.name.rstrip("_"): getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value}
+
+
+def place(netns: Sequence[str], node: Sequence[str]) -> list[str]:
+    """The conditions that --netns and --node stand for."""
+    parts = []
+    if netns:
+        parts.append(where.either(where.matches("netns", pattern(text)) for text in netns))
+    if node:
+        parts.append(where.text_in("node", node))
+    return parts
+
+
+def bad(name: str, message: str) -> typer.BadParameter:
+    """Wrong usage of an option."""
+    return typer.BadParameter(message, param_hint=f"--{name.replace('_', '-')}")
+
+
+def either(name: str, columns: Sequence[str], texts: Sequence[str]) -> str:
+    """Any of the columns is in any of the networks."""
+    wanted = [network(name, text) for text in texts]
+    return where.either(where.address_in(column, one) for column in columns for one in wanted)
+
+
+def network(name: str, text: str) -> where.Network:
+    """The addresses of an option's value."""
+    try:
+        return where.network(text)
+    except ValueError as error:
+        raise bad(name, str(error)) from None
+
+
+def port_range(name: str, text: str) -> tuple[int, int]:
+    """The first and last port of an option's value."""
+    first, dash, last = text.partition("-")
+    numbers = (first, last if dash else first)
+    if not all(n.isascii() and n.isdigit() and int(n) <= LARGEST_PORT for n in numbers) or int(first) > int(numbers[1]):
+        raise bad(name, f"{text!r} is not a port nor a range of ports like 1024-65535")
+    return int(first), int(numbers[1])
+
+
+def protocol(text: str) -> int:
+    """The protocol of --proto."""
+    try:
+        return protocols.number(text)
+    except ValueError as error:
+        raise bad("proto", str(error)) from None
+
+
+def pattern(text: str) -> str:
+    """The regular expression of --netns, checked."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        pc.match_substring_regex(pa.array([""]), text)
+    except pa.ArrowInvalid as error:
+        raise bad(
+            "netns", f"the regular expression {text!r} cannot be read: {str(error).rpartition(': ')[2]}"
+        ) from None
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of time, open at either side."""
+
+    since: Annotated[str | None, _option("--since", metavar="TIME", about="Not over before this time.")] = None
+    until: Annotated[str | None, _option("--until", metavar="TIME", about="Begun by this time.")] = None
+    tz: Annotated[
+        str, typer.Option("--tz", metavar="ZONE", help="Zone of times that name none: Europe/Madrid, +02:00.")
+    ] = "UTC"
+
+    def read(self) -> tuple[times.Moment | None, times.Moment | None]:
+        """Both ends as they are understood."""
+        since, until = (
+            moment(name, text, self.tz) if text else None
+            for name, text in (("since", self.since), ("until", self.until))
+        )
+        if since and until and since.us > until.us:
+            raise bad("until", f"{until} is before --since {since}")
+        return since, until
+
+
+def moment(name: str, text: str, tz: str) -> times.Moment:
+    """The time of an option's value."""
+    try:
+        zone = times.zone_named(tz)
+    except ValueError as error:
+        raise bad("tz", str(error)) from None
+    try:
+        return times.moment(text, zone)
+    except ValueError as error:
+        raise bad(name, str(error)) from None
+
+
+def with_options(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these dataclasses: it takes one of each, by the parameter of that type."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.annotation not in groups]
+        taken = {p.annotation: p.name for p in signature.parameters.values() if p.annotation in groups}
+        names = {group: [field.name for field in fields(group)] for group in groups}
+        added = [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=hint)
+            for group in groups
+            for field, hint in zip(fields(group), get_type_hints(group, include_extras=True).values(), strict=True)
+        ]
+
+        @wraps(command)
+        def wrapper(**values: Any) -> None:
+            for group, parameter in taken.items():
+                values[parameter] = group(**{name: values.pop(name) for name in names[group]})
+            command(**values)
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _default(field: Any) -> Any:
+    return field.default if isinstance(field.default, str) or field.default is None else []

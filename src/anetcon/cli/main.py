@@ -1,0 +1,125 @@
+"""The command line. Each command is a file of its own, imported only when it is called: `--help` costs nothing.
+
+What a user can cause ends in one sentence on stderr and the error's exit status; a closed pipe and Ctrl-C end quietly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from anetcon import __version__
+from anetcon.errors import AnetconError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("anetcon.cli.run:run", "The audit daemon, in the foreground."),
+    "who": ("anetcon.cli.who:who", "Who was behind a public address at a given time."),
+    "search": ("anetcon.cli.search:search", "Find connections by any field."),
+    "follow": ("anetcon.cli.follow:follow", "Print connections as they become known."),
+    "status": ("anetcon.cli.status:status", "How the daemon is doing, namespace by namespace."),
+    "gaps": ("anetcon.cli.gaps:gaps", "When something could not be recorded, and why."),
+    "config": ("anetcon.cli.config_cmd:app", "Show or check the configuration; starts nothing."),
+    "demo": ("anetcon.cli.demo:demo", "A router of its own, real traffic, a real answer."),
+}
+"""Every command: where it is, and its line of help, which is the first of its own."""
+
+PIPE_CLOSED = 128 + 13  # as of a program that SIGPIPE ended
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+class _Commands(dict[str, Any]):
+    """The commands by name; each is imported when it is looked up."""
+
+    def __missing__(self, name: str) -> Any:
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP_NAMES)
+            single.command(name)(found)
+            found = single
+        self[name] = command = typer.main.get_command(found)
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def keys(self) -> Any:
+        """Every name, without importing anything."""
+        return COMMANDS.keys()
+
+    def items(self) -> Any:
+        """Every command, imported."""
+        return [(name, self[name]) for name in COMMANDS]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The command of that name."""
+        return self[name] if name in COMMANDS else default
+
+
+class _Lazy(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.commands = _Commands()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature is typer's
+        """List the commands from the table, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; whatever a user can cause ends here."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except AnetconError as error:
+            typer.echo(f"anetcon: {error}", err=True)
+            raise typer.Exit(error.exit_status) from None
+        except BrokenPipeError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # the interpreter flushes once more at its end
+            raise typer.Exit(PIPE_CLOSED) from None
+        return result
+
+
+app = typer.Typer(
+    cls=_Lazy,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings=HELP_NAMES,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anetcon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def anetcon(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Audit the connections of Linux routers: who was behind a public address, at any time."""
+
+
+def main() -> None:
+    """Entry point of the program `anetcon`."""
+    app(prog_name="anetcon")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Everything that prints records: --format table, json, jsonl or csv.
+
+Off a terminal nothing is wrapped, cut or coloured, and nothing is printed row by row. On one, rich lays tables out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+
+from anetcon.cli import text
+from anetcon.record import TABLES, Field
+
+
+class Format(StrEnum):
+    """How records are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How records are printed.", show_default=True)]
+
+VERSION = 1
+"""Number of the shape of JSON answers."""
+
+
+class Records:
+    """Prints the rows of one table in one format, as they come; `close` prints what comes last.
+
+    `head` and `tail` are the other keys of a JSON answer, before and behind the rows, which are under the table's name.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        form: Format,
+        head: Mapping[str, Any] | None = None,
+        live: bool = False,
+        to: TextIO | None = None,
+    ) -> None:
+        self.table = table
+        self.fields: Sequence[Field] = TABLES[table]
+        self.form = form
+        self.tail: dict[str, Any] = {}
+        self._live = live
+        self._to = to or sys.stdout
+        self._kept: list[pa.Table] = []
+        self._between = ""
+        self._widths: list[int] = []
+        if form is Format.CSV:
+            self._to.write(",".join(f.name for f in self.fields if f.public) + "\n")
+        elif form is Format.JSON:
+            keys = "".join(f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in (head or {}).items())
+            self._to.write(f'{{"version": {VERSION},\n{keys}"{table}": [')
+
+    def rows(self, rows: pa.Table) -> None:
+        """Print some rows."""
+        if not len(rows):
+            return
+        shown = text.shown(rows, self.fields)
+        if self.form is Format.CSV:
+            self._to.write(_csv(shown))
+        elif self.form is Format.JSONL:
+            self._to.write("\n".join(text.json_lines(shown, self.fields)) + "\n")
+        elif self.form is Format.JSON:
+            self._to.write(self._between + "\n" + ",\n".join(text.json_lines(shown, self.fields)))
+            self._between = ","
+        elif self._live:
+            self._table(shown)
+        else:
+            self._kept.append(shown)
+        if self._live:
+            self._to.flush()
+
+    def close(self) -> None:
+        """Print what comes behind the last row."""
+        if self.form is Format.JSON:
+            keys = "".join(f",\n{json.dumps(key)}: {json.dumps(value)}" for key, value in self.tail.items())
+            self._to.write("]" + keys + "}\n")
+        elif self._kept:
+            self._table(pa.concat_tables(self._kept))
+        self._to.flush()
+
+    def _table(self, shown: pa.Table) -> None:
+        columns = (
+            HUMAN[self.table](shown)
+            if self.table in HUMAN
+            else dict(zip(shown.column_names, shown.columns, strict=True))
+        )
+        if self._to.isatty() and not self._live:
+            _rich(columns, self._to)
+            return
+        titles = not self._widths
+        self._widths = _widths(columns, self._widths)
+        self._to.write(aligned(columns, self._widths, titles))
+
+
+def _csv(shown: pa.Table) -> str:
+    from pyarrow import csv
+
+    sink = pa.BufferOutputStream()
+    csv.write_csv(shown, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
+    return bytes(sink.getvalue()).decode()
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string()).fill_null("-")
+
+
+def _widths(columns: Mapping[str, pa.ChunkedArray], at_least: Sequence[int]) -> list[int]:
+    found = [max(len(name), pc.max(pc.utf8_length(_cells(column))).as_py() or 0) for name, column in columns.items()]
+    return [max(pair) for pair in zip(found, at_least or found, strict=True)]
+
+
+def aligned(columns: Mapping[str, pa.ChunkedArray], widths: Sequence[int], titles: bool = True) -> str:
+    """Columns as lines of text, each column as wide as its width."""
+    padded = [pc.utf8_rpad(_cells(c), width) for c, width in zip(columns.values(), widths, strict=True)]
+    lines = pc.utf8_rtrim_whitespace(pc.binary_join_element_wise(*padded, "  ")).to_pylist()
+    if titles:
+        lines.insert(0, "  ".join(name.ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def print_table(columns: Mapping[str, Sequence[Any]], to: TextIO | None = None) -> None:
+    """A small table of anything: on a terminal by rich, elsewhere aligned text."""
+    to = to or sys.stdout
+    arrays = {name: pa.chunked_array([pa.array([str(cell) for cell in cells])]) for name, cells in columns.items()}
+    if to.isatty():
+        _rich(arrays, to)
+    else:
+        to.write(aligned(arrays, _widths(arrays, [])))
+
+
+_STYLES = {"nat": "green", "float": "cyan", "local": "dim", "attached": "green", "retrying": "red", "open": "green"}
+_LONG = {"netns": 20}
+"""Columns that a terminal may show shortened, and how short."""
+
+
+def _rich(columns: Mapping[str, pa.ChunkedArray], to: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=to)
+    fits = sum(_widths(columns, [])) + 2 * len(columns) <= console.width
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        shorten = None if fits else _LONG.get(name)
+        table.add_column(name, overflow="ellipsis" if shorten else "fold", max_width=shorten, no_wrap=bool(shorten))
+    for row in zip(*(_cells(column).to_pylist() for column in columns.values()), strict=True):
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console.print(table)
+
+
+def _clock(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A time for a person: milliseconds, a space, no zone (the title says UTC)."""
+    return pc.binary_replace_slice(pc.utf8_slice_codeunits(column, 0, 23), 10, 11, " ")
+
+
+def endpoint(address: str, port: int) -> str:
+    """An address and a port as they are typed."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _endpoints(shown: pa.Table, side: str) -> pa.ChunkedArray:
+    """Address and port together; for ICMP the id or the type instead of a port."""
+    address, port = shown[f"{side}_ip"], shown[f"{side}_port"]
+    v6 = pc.match_substring(address, ":")
+    plain = pc.binary_join_element_wise(
+        pc.if_else(v6, "[", ""), address, pc.if_else(v6, "]:", ":"), port.cast(pa.string()), ""
+    )
+    source = side.endswith("src")
+    number = port if source else pc.shift_right(port, pa.scalar(8, pa.uint16()))
+    icmp = pc.binary_join_element_wise(address, " id " if source else " type ", number.cast(pa.string()), "")
+    return pc.if_else(pc.starts_with(shown["proto"], "icmp"), icmp, plain)
+
+
+def _connections(shown: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """What a person looks for first; the other formats have every field."""
+    source, nat_source = _endpoints(shown, "src"), _endpoints(shown, "nat_src")
+    destination, nat_destination = _endpoints(shown, "dst"), _endpoints(shown, "nat_dst")
+    return {
+        "start (UTC)": _clock(shown["start"]),
+        "end (UTC)": _clock(shown["end"]).fill_null("open"),
+        "netns": shown["netns"],
+        "class": shown["class"],
+        "proto": shown["proto"],
+        "source": source,
+        "destination": destination,
+        "nat source": pc.if_else(pc.equal(source, nat_source), "=", nat_source),
+        "nat destination": pc.if_else(pc.equal(destination, nat_destination), "=", nat_destination),
+        "end reason": shown["end_reason"],
+    }
+
+
+HUMAN = {"connections": _connections}
+"""The columns of a table for a person, where they are not simply all."""

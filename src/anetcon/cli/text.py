@@ -1,0 +1,85 @@
+"""Columns of records as text: IPs, RFC 3339 times and protocol names; rows as JSON. Whole columns, no loop over rows.
+
+What repeats (addresses, names) is converted once a distinct value.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anetcon import protocols
+from anetcon.record import Field
+
+_MAPPED = bytes(10) + b"\xff\xff"
+_NUMBERS = ("u16", "u32", "u64")
+
+
+def address(packed: bytes) -> str:
+    """An address of 16 bytes as text; an IPv4-mapped one as IPv4."""
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def shown(rows: pa.Table, fields: Sequence[Field]) -> pa.Table:
+    """The public columns as they are shown: numbers as numbers, everything else as text; null where unknown."""
+    columns = {}
+    for field in fields:
+        if field.public:
+            known = field.name in rows.column_names
+            columns[field.name] = _column(field, rows[field.name]) if known else pa.nulls(len(rows), pa.string())
+    return pa.table(columns)
+
+
+def _column(field: Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if field.kind == "time":
+        return _times(column)
+    if field.kind == "address":
+        return _per_value(column, address)
+    if field.kind == "mac":
+        return _per_value(column, lambda mac: mac.hex(":"))
+    if field.name == "proto":
+        return _per_value(column, protocols.name)
+    return column if field.kind in _NUMBERS else column.cast(pa.string())
+
+
+def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    text = column.cast(pa.timestamp("us")).cast(pa.string())
+    return pc.binary_join_element_wise(pc.binary_replace_slice(text, 10, 11, "T"), "Z", "")
+
+
+def _per_value(column: pa.ChunkedArray, convert: Callable[[Any], str]) -> pa.ChunkedArray:
+    """Convert each distinct value once."""
+    codes = column.combine_chunks().dictionary_encode()
+    if isinstance(codes, pa.ChunkedArray):  # what combine_chunks gives for no chunk at all, in some versions
+        codes = pa.concat_arrays(codes.chunks) if codes.num_chunks else pa.array([], column.type).dictionary_encode()
+    texts = pa.array([convert(value) for value in codes.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([texts.take(codes.indices)])
+
+
+def json_lines(table: pa.Table, fields: Sequence[Field]) -> list[str]:
+    """One JSON object a row, of a table that `shown` made."""
+    kinds = {field.name: field.kind for field in fields}
+    parts: list[Any] = []
+    for number, name in enumerate(table.column_names):
+        parts += [f'{"{" if number == 0 else ", "}"{name}": ', _json_values(table[name], kinds[name])]
+    if not parts:
+        return []
+    lines: list[str] = pc.binary_join_element_wise(*parts, "}", "").to_pylist()
+    return lines
+
+
+def _json_values(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    if kind in _NUMBERS:
+        values = column.cast(pa.string())
+    elif kind in ("text", "enum"):
+        values = _per_value(column, lambda text: json.dumps(text, ensure_ascii=False))
+    else:
+        values = pc.binary_join_element_wise('"', column, '"', "")
+    return values.fill_null("null")
