@@ -1,0 +1,115 @@
+"""The identity tuple of connections as columns of numbers, and its keyed hash. Pure; knows nothing of start and end."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from anetcon.record import Origin, label
+
+Array = npt.NDArray[Any]
+
+OPEN = -1
+"""`end` of a connection that is open."""
+
+_NUMBERS = ("netns_inode", "proto", "zone", "src_port", "dst_port", "ct_id", "start")
+_WORDS = 7
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def new_key() -> Array:
+    """A random key for `flow_hash`: who does not know it cannot choose tuples that collide."""
+    return np.frombuffer(secrets.token_bytes(8 * (2 * _WORDS + 2)), np.uint64) | np.uint64(1)
+
+
+def node_number(name: str) -> int:
+    """A number that stands for a node's name in `words`."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def words(columns: Mapping[str, Array]) -> list[Array]:
+    """The identity tuple as uint64 columns; a column whose values are all equal may have length 1.
+
+    `columns` has netns_inode, proto, zone, src_port, dst_port, src_ip, dst_ip (n, 16 bytes), node (`node_number`).
+    """
+    source, destination = (columns[name].view(np.uint64) for name in ("src_ip", "dst_ip"))
+    small = columns["dst_port"].astype(np.uint64)
+    for name, bits in (("src_port", 16), ("zone", 16), ("proto", 8)):
+        small <<= np.uint64(bits)
+        small |= columns[name]
+    often_constant = (source[:, 0], destination[:, 0], columns["netns_inode"], columns["node"])
+    return [source[:, 1], destination[:, 1], small, *(w[:1] if (w == w[:1]).all() else w for w in often_constant)]
+
+
+def hash_words(tuples: list[Array], rows: int, key: Array) -> Array:
+    """64 bits a row: multilinear hashing of 32-bit halves, then mixed so that every bit is fit for use.
+
+    Two different tuples collide for one key in 2**32 at most, whoever chose them (Lemire, Kaser: "Strongly universal
+    string hashing is fast"); those nobody chose, for one in 2**64.
+    """
+    total = np.full(rows, key[-1])
+    for number, word in enumerate(tuples):
+        low = (word & _LOW) + key[2 * number : 2 * number + 1]
+        low *= (word >> _HALF) + key[2 * number + 1 : 2 * number + 2]
+        total += low
+    total ^= total >> _HALF
+    total *= key[-2:-1]
+    total ^= total >> np.uint64(29)
+    return total
+
+
+def flow_hash(columns: Mapping[str, Array], key: Array) -> Array:
+    """A keyed 64-bit hash of each row's identity tuple, the start not included. For `columns` see `words`."""
+    return hash_words(words(columns), len(columns["proto"]), key)
+
+
+def columns_of(table: pa.Table | pa.RecordBatch) -> dict[str, Array]:
+    """What identity needs of journal-schema rows: `end` is OPEN where null, `dump` tells rows of that origin."""
+    columns = {name: numbers(table[name]) for name in _NUMBERS}
+    columns["end"] = numbers(table["end"], OPEN)
+    columns["src_ip"], columns["dst_ip"] = addresses(table["src_ip"]), addresses(table["dst_ip"])
+    columns["dump"] = per_value(table["origin"], lambda name: name == label(Origin.DUMP), np.bool_)
+    columns["node"] = per_value(table["node"], node_number, np.uint64)
+    return columns
+
+
+def chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    """The column's pieces."""
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+
+
+def numbers(column: pa.Array | pa.ChunkedArray, null: int | None = None) -> Array:
+    """A column of numbers or times as numpy, `null` in place of nulls; not copied when it is in one piece."""
+    if pa.types.is_timestamp(column.type):
+        column = column.view(pa.int64()) if isinstance(column, pa.Array) else column.cast(pa.int64())
+    if null is not None and column.null_count:
+        column = column.fill_null(null)
+    return _joined([chunk.to_numpy() for chunk in chunks(column)], column.type.to_pandas_dtype())
+
+
+def addresses(column: pa.Array | pa.ChunkedArray) -> Array:
+    """A column of 16-byte addresses as (n, 16) bytes."""
+    parts = [np.frombuffer(c.buffers()[1], np.uint8)[c.offset * 16 :][: len(c) * 16] for c in chunks(column)]
+    return _joined(parts, np.uint8).reshape(-1, 16)
+
+
+def per_value(column: pa.Array | pa.ChunkedArray, function: Callable[[str], Any], dtype: Any) -> Array:
+    """A function of text, called once for each entry of a column's dictionaries, as a numpy column."""
+    parts = []
+    for chunk in chunks(column):
+        known = np.array([function(value) for value in chunk.dictionary.to_pylist()], dtype)
+        parts.append(known[chunk.indices.to_numpy()])
+    return _joined(parts, dtype)
+
+
+def _joined(parts: list[Array], dtype: Any) -> Array:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

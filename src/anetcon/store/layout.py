@@ -1,0 +1,108 @@
+"""Where everything of a store is: names, partitions, modes. Pure paths; reads and writes nothing, but `make_folder`.
+
+    lock, status.json, sysctls.jsonl       the keeper's
+    journal/<table>/                       capture's segments (anetcon.journal)
+    node=<node>/date=<day>/<seal>.parquet  connections that ended on that UTC day
+    node=<node>/date=<day>/long-<seal>.parquet  those of them that lasted over an hour
+    open/<seal>.parquet                    connections open at the last seal
+    gaps/<month>.<seal>.parquet            and so addresses/ and neighbours/: one file a month
+    manifest.jsonl                         what counts of all these files (anetcon.store.manifest)
+    followers/<name>.json                  how far a follower of the journal has come
+
+A file name follows from the seal's number alone, so a seal that crashed is done again under the same names.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+LONG = 3_600_000_000
+"""A connection that lasted longer than these microseconds is in a file of its own (`long-`), so that a question about
+a moment need not read every later file."""
+
+LONG_PREFIX = "long-"
+
+FOLDER_MODE = 0o750
+FILE_MODE = 0o640
+GROUP = "adm"
+
+INTERVALS = ("gaps", "addresses", "neighbours")
+"""The tables whose store files are one a month."""
+
+DAY = 86_400_000_000
+"""Microseconds."""
+
+
+def journal_folder(store: Path, table: str) -> Path:
+    """Folder of a journal table's segments."""
+    return store / "journal" / table
+
+
+def manifest_path(store: Path) -> Path:
+    """The manifest."""
+    return store / "manifest.jsonl"
+
+
+def follower_path(store: Path, name: str) -> Path:
+    """A follower's saved position."""
+    return store / "followers" / f"{name}.json"
+
+
+def day_of(microseconds: int) -> str:
+    """The UTC day of a time, as partitions name it."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+def connections_file(node: str, day: str, seal: int, long: bool) -> str:
+    """File of connections that ended on `day`, relative to the store."""
+    return f"node={quote(node, safe='')}/date={day}/{LONG_PREFIX if long else ''}{seal:08d}.parquet"
+
+
+def open_file(seal: int) -> str:
+    """File of the connections open at a seal, relative to the store."""
+    return f"open/{seal:08d}.parquet"
+
+
+def interval_file(table: str, month: str, seal: int) -> str:
+    """File of a month's rows of one of INTERVALS, relative to the store."""
+    return f"{table}/{month}.{seal:08d}.parquet"
+
+
+def month_of_file(file: str) -> str:
+    """The month of an `interval_file`."""
+    return Path(file).name.partition(".")[0]
+
+
+def is_long(file: str) -> bool:
+    """Whether a connections file has those that lasted over an hour."""
+    return Path(file).name.startswith(LONG_PREFIX)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the store with its mode and group, and those above it within the store."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(FOLDER_MODE)
+    give_to_group(folder)
+
+
+def give_to_group(path: Path) -> None:
+    """Let group `adm` read it, where there is one and we are root (a member need not be)."""
+    group = _group()
+    if group is not None and os.geteuid() == 0:
+        os.chown(path, -1, group)
+
+
+@cache
+def _group() -> int | None:
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return None
