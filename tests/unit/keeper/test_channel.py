@@ -53,7 +53,7 @@ def test_a_full_channel_queues_in_order(ends: tuple[Channel, Channel]) -> None:
         left.send({"number": count, "padding": "x" * 5000}, [write])
         count += 1
     os.close(write)
-    numbers = []
+    numbers: list[object] = []
     while len(numbers) < count:
         left.flush()
         while (received := right.receive()) is not None:

@@ -1,0 +1,84 @@
+"""Making conntrack run where no rule uses it: an nftables table of our own, with one rule that does nothing.
+
+The table has no hook, so no packet ever passes the rule; that it mentions ct is enough for the kernel to track. Only
+done with `activate_conntrack = true`. Refuses to touch any other table, and to wait: nft runs as a child.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from anetcon.keeper.attach import Home
+from anetcon.keeper.children import Reaper, spawn
+
+TABLE = "inet anetcon_conntrack"
+_REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
+_ADD = f"{_REMOVE}table {TABLE} {{\n  chain uses_conntrack {{\n    ct state new\n  }}\n}}\n"
+
+ENTER_FAILED = 126
+_REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namespace cannot be entered any more"}
+
+
+class Activation:
+    """Which namespaces have our table: `active`, by (name, inode)."""
+
+    def __init__(self, home: Home, reaper: Reaper, report: Callable[[str], None]) -> None:
+        self.active: set[tuple[str, int]] = set()
+        self.busy = 0
+        self._asked: set[tuple[str, int]] = set()
+        self._home = home
+        self._reaper = reaper
+        self._report = report
+
+    def look(self, name: str, inode: int, path: Path | None, inactive: int) -> None:
+        """Make conntrack run in a namespace (`path` None: the daemon's own) when it does not, once each time."""
+        if not inactive:
+            self._asked.discard((name, inode))
+        elif (name, inode) not in self._asked:
+            self._asked.add((name, inode))
+            self._add(name, inode, path)
+
+    def _add(self, name: str, inode: int, path: Path | None) -> None:
+
+        def ended(status: int) -> None:
+            self.busy -= 1
+            if not status:
+                self.active.add((name, inode))
+                return
+            why = _REASONS.get(status, f"`nft -f -` ended with status {status}, see its message above")
+            self._report(f"cannot make conntrack run in {name}: {why}")
+
+        self._run(_ADD, inode, path, ended)
+
+    def keep(self, wanted: set[tuple[str, int]], path: Callable[[str], Path | None]) -> None:
+        """Remove our table from every other namespace."""
+        self._asked &= wanted
+        for name, inode in self.active - wanted:
+            self.active.discard((name, inode))
+            self._remove(name, inode, path(name))
+
+    def _remove(self, name: str, inode: int, path: Path | None) -> None:
+        def ended(status: int) -> None:
+            self.busy -= 1
+            if status not in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
+                self._report(f"cannot remove the nftables table {TABLE} from {name}: do it by `nft delete table`")
+
+        self._run(_REMOVE, inode, path, ended)
+
+    def _run(self, rules: str, inode: int, path: Path | None, ended: Callable[[int], None]) -> None:
+        def enter() -> None:
+            try:
+                if self._home.enter(path) == inode:
+                    return
+            except OSError:
+                pass
+            os._exit(ENTER_FAILED)
+
+        script = os.memfd_create("anetcon-rules")
+        os.write(script, rules.encode())
+        os.lseek(script, 0, os.SEEK_SET)
+        self.busy += 1
+        self._reaper.expect(spawn(["nft", "-f", "-"], stdin=script, before=enter), ended)
+        os.close(script)

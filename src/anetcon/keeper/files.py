@@ -1,0 +1,147 @@
+"""The keeper's files in the store directory: the lock, status.json, sysctls.jsonl.
+
+Refuses to wait for the disk after the start: a disk that hangs must not stop the guard of hold mode. So what is
+written again and again is written by a child forked for it, and skipped while the one before is not done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from anetcon.errors import AlreadyRunningError, StoreError
+from anetcon.keeper.children import Reaper
+
+DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
+READERS = "adm"
+"""Group whose members may read the records."""
+
+KILLED_PATIENCE = 5.0
+
+
+def give_to_readers(descriptor: int) -> None:
+    """Let the group of readers read a file or folder of ours, where there is such a group and we are root."""
+    if os.geteuid() == 0:
+        import grp
+
+        with contextlib.suppress(KeyError):
+            os.fchown(descriptor, -1, grp.getgrnam(READERS).gr_gid)
+
+
+def lock_store(path: str) -> int:
+    """Make the store directory and own it for as long as the returned descriptor, or a child's copy, is open."""
+    folder = Path(path)
+    try:
+        if not folder.is_dir():
+            folder.mkdir(DIRECTORY_MODE, parents=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            give_to_readers(descriptor)
+            os.close(descriptor)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise StoreError(
+            f"cannot use {error.filename} as the store: {error.strerror}; give another by --store"
+        ) from None
+    deadline = time.monotonic() + KILLED_PATIENCE
+    while not _locked(lock):
+        owner = os.pread(lock, 20, 0).decode(errors="replace").strip()
+        # One that was killed leaves the lock with its children, which the kernel kills in a moment.
+        if Path("/proc", owner or "self").exists() or time.monotonic() > deadline:
+            os.close(lock)
+            raise AlreadyRunningError(
+                f"another daemon, process {owner or 'unknown'}, owns {path}: stop it first, or give another --store"
+            )
+        time.sleep(0.02)
+    give_to_readers(lock)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Aside:
+    """Replaces a small file again and again, without waiting for the disk."""
+
+    def __init__(self, reaper: Reaper, path: Path) -> None:
+        self._reaper = reaper
+        self._path = path
+        self._busy = False
+
+    def write(self, content: bytes) -> bool:
+        """Begin to replace the file; False when the last time is not done yet."""
+        if self._busy:
+            return False
+        pid = os.fork()
+        if not pid:
+            _write_and_exit(self._path, content)
+        self._busy = True
+        self._reaper.expect(pid, self._on_end)
+        return True
+
+    def _on_end(self, _status: int) -> None:
+        self._busy = False
+
+
+def _write_and_exit(path: Path, content: bytes) -> None:
+    """In the child: hold nothing of the keeper's open while the disk may hang."""
+    try:
+        signal.set_wakeup_fd(-1)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        replace(path, content)
+    finally:
+        os._exit(0)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write aside, then rename: a reader sees the old or the new."""
+    aside = path.with_name(path.name + ".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        give_to_readers(descriptor)
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+    aside.rename(path)
+
+
+class Sysctls:
+    """sysctls.jsonl: what the sysctls were before we set them, for `uninstall`; one line a namespace of this boot."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._known: set[tuple[str, int]] = set()
+        kept = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in path.read_bytes().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn line, after a power cut
+                    saved = json.loads(line)
+                    if saved["boot_id"] == self._boot:
+                        self._known.add((saved["netns"], saved["inode"]))
+                        kept.append(line)
+            replace(path, b"".join(line + b"\n" for line in kept))
+
+    def save(self, netns: str, inode: int, found: dict[str, str]) -> None:
+        """Remember what was found in a namespace, the first time it is entered."""
+        if (netns, inode) in self._known:
+            return
+        line = json.dumps({"netns": netns, "inode": inode, "boot_id": self._boot, "found": found}) + "\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            give_to_readers(descriptor)
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+        self._known.add((netns, inode))

@@ -1,0 +1,359 @@
+"""The keeper: the parent process, tiny and privileged. It watches namespaces, opens sockets in them, hands copies to
+capture and guards hold mode; capture and follow are its children.
+
+`python -m anetcon.keeper.main --settings FD [--capture MODULE] [--follow MODULE] [--resolver MODULE] [-- OPTIONS...]`,
+executed by `anetcon run`. FD holds the resolved settings as JSON; OPTIONS are those of `anetcon run`, with which
+`config show --format json` resolves the settings again at a reload. `--state FD` comes from the keeper itself when it
+is replaced in place.
+
+Refuses to import anything but the standard library, to use threads, and to do anything that can wait: while capture
+hangs, the guard must work.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from anetcon import counters
+from anetcon.errors import AnetconError, PermissionMissingError
+from anetcon.keeper import attach, files, guard, settings, status, upgrade
+from anetcon.keeper import syscalls as sc
+from anetcon.keeper.activate import Activation
+from anetcon.keeper.channel import Message
+from anetcon.keeper.children import STOP_SECONDS, Reaper, python, spawn
+from anetcon.keeper.clock import now_us, text
+from anetcon.keeper.files import Aside, Sysctls
+from anetcon.keeper.guard import Guard
+from anetcon.keeper.loop import Loop, Timer
+from anetcon.keeper.namespaces import Found, Namespaces
+from anetcon.keeper.processes import Processes
+from anetcon.keeper.roster import Roster
+from anetcon.keeper.settings import DEFAULT, Settings
+from anetcon.keeper.shared import SLOTS, Shared
+from anetcon.keeper.status import Status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NEEDED_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+MOST_FILES = 65536
+REMOVE_SECONDS = 5.0
+"""How long our nftables tables may take to be removed at the end."""
+
+_stderr = select.poll()
+_stderr.register(2, select.POLLOUT)
+
+
+def report(line: str) -> None:
+    """One line to the daemon's log; dropped when whoever reads it is stuck: the guard cannot wait."""
+    if _stderr.poll(0):
+        os.write(2, f"anetcon-keeper: {line}\n".encode())
+
+
+class Keeper:
+    """The process. `state` is what the keeper before it, if it was replaced in place, handed over."""
+
+    def __init__(self, chosen: Settings, options: Options, state: dict[str, Any] | None) -> None:
+        self.settings = chosen
+        self.options = options
+        self.lock = state["lock"] if state else files.lock_store(chosen.store)
+        self.started: str = state["started"] if state else text(now_us())
+        store = Path(chosen.store)
+        self.loop = Loop()
+        self.reaper = Reaper(self.loop)
+        self.home = attach.Home()
+        self.own = Found(self.home.inode, newborn=False)
+        self.shared = Shared(state["counters"] if state else counters.create(SLOTS))
+        for descriptor in (self.lock, self.shared.descriptor):
+            os.set_inheritable(descriptor, False)
+        self.processes = Processes(
+            self.loop, self.reaper, (options.capture, options.follow), self.lock, self.shared.descriptor, report
+        )
+        self.processes.resolved = chosen.resolved
+        self.guard = Guard(self.shared, chosen.guard_share, self._send_gap, report)
+        sysctls = Sysctls(store / "sysctls.jsonl")
+        self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
+        self.activation = Activation(self.home, self.reaper, report)
+        self.status = Status(self.roster, self.shared, Aside(self.reaper, store / "status.json").write)
+        self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
+        self._look: Timer | None = None
+        self._listing: Timer | None = None
+        self._resolving = self._stopping = False
+        self._restore(state)
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        upgrade.restore(state, self.roster, self.guard, state["hold"])
+        self.activation.active = {(name, inode) for name, inode in state["active"]}
+        self.processes.capture.restarts, self.processes.follow.restarts = state["restarts"]
+        self._adapt(hold=state["hold"], starts=state["starts"])
+
+    def run(self, children: tuple[int | None, int | None]) -> None:
+        """Until SIGTERM or SIGINT. `children` are those of the keeper before this one, to be replaced."""
+        self.processes.on_start = self.roster.hand_over_again
+        self.processes.on_message = self._on_message
+        for number, call in {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGHUP: self._reload,
+            signal.SIGUSR2: lambda: self._resolve(self._upgrade),
+        }.items():
+            self.loop.on_signal(number, call)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, upgrade.SIGNALS)
+        self.processes.start(children)
+        self.reaper.reap()  # what ended while nobody listened
+        self._watch_namespaces()
+        self._list()
+        self.loop.every(guard.TICK_SECONDS, self.guard.tick)
+        self.loop.every(status.EVERY_SECONDS, self._each_second)
+        self.loop.run()
+        self.roster.close()
+
+    # Namespaces
+
+    def _watch_namespaces(self) -> None:
+        self.loop.watch(self.namespaces.fileno(), self._on_namespaces)
+
+    def _list(self) -> None:
+        """The full listing, and whatever else is due every period."""
+        self.namespaces.scan()
+        self._reconcile()
+        self.roster.retry()
+        if self._listing is not None:
+            self._listing.cancel()
+        self._listing = self.loop.after(self.settings.period, self._list)
+
+    def _on_namespaces(self) -> None:
+        self.namespaces.on_events()
+        self._reconcile()
+
+    def _look_again(self) -> None:
+        self._look = None
+        self.namespaces.look_again()
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        present = self.namespaces.present
+        self.roster.reconcile({DEFAULT: self.own, **present} if self.settings.with_default else present)
+        for name in self.namespaces.never_became:
+            report(
+                f"{self.settings.netns_dir}/{name} is no network namespace as seen from here; if it is one elsewhere, "
+                "start the daemon where its mount is seen"
+            )
+        self.namespaces.never_became.clear()
+        pause = self.namespaces.pause()
+        if pause is not None and self._look is None:
+            self._look = self.loop.after(pause, self._look_again)
+
+    # Capture
+
+    def _on_message(self, message: Message) -> None:
+        match message:
+            case {"op": "hello"}:
+                self.roster.capture_said_hello()
+            case {"op": "detached", "slot": int(slot)}:
+                self.roster.detached(slot)
+            case _:
+                report(f"capture said something unknown: {message}")
+
+    def _send_gap(self, netns: str, begin: int, end: int, lost: int) -> None:
+        self.processes.send({"op": "gap", "netns": netns, "from": begin, "to": end, "cause": "overrun", "lost": lost})
+
+    def _each_second(self) -> None:
+        head = {
+            "node": self.settings.node,
+            "pid": os.getpid(),
+            "started": self.started,
+            "engine": "conntrack",
+            "settings_file": self.settings.file,
+        }
+        self.status.update(head, self.processes.capture, self.processes.follow)
+        if self.settings.activate_conntrack and not self._stopping:
+            states = self.shared.column("state")
+            for audited, _ in self.roster.attached():
+                self.activation.look(audited.name, audited.inode, self.roster.path(audited.name), states[audited.slot])
+
+    # Settings
+
+    def _reload(self) -> None:
+        self.processes.follow.signal(signal.SIGHUP)
+        self._resolve(self._apply)
+
+    def _resolve(self, then: Callable[[Settings], None]) -> None:
+        """Have the settings resolved by a child, since that takes libraries; then use them."""
+        if self._resolving or self._stopping:
+            return
+        self._resolving = True
+        rest = self.options.rest or (["-c", self.settings.file] if self.settings.file else [])
+        answer = os.memfd_create("anetcon-resolved")
+        pid = spawn(python(self.options.resolver, "config", "show", "--format", "json", *rest), stdout=answer)
+        patience = self.loop.after(STOP_SECONDS, lambda: os.kill(pid, signal.SIGKILL))
+
+        def ended(code: int) -> None:
+            self._resolving = False
+            patience.cancel()
+            try:
+                if code:
+                    report(f"the configuration is refused (status {code}, see above); going on with the one before")
+                else:
+                    resolved = settings.read(answer)
+                    then(Settings(resolved.get("resolved", resolved)))
+            except (ValueError, KeyError, TypeError, re.error) as error:
+                report(f"cannot read what `anetcon config show` said: {error!r}; going on with the settings before")
+            finally:
+                os.close(answer)
+
+        self.reaper.expect(pid, ended)
+
+    def _apply(self, new: Settings) -> None:
+        old = self.settings
+        if new.store != old.store:
+            report(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
+            return
+        self.settings = self.roster.settings = new
+        self.processes.resolved = new.resolved
+        self._adapt(old.hold, old.starts)
+        if new.netns_dir != old.netns_dir:
+            self.loop.unwatch(self.namespaces.fileno())
+            self.namespaces.close()
+            self.namespaces = Namespaces(new.netns_dir, new.selects)
+            self._watch_namespaces()
+        self.namespaces.select(new.selects)
+        self._list()
+        if not new.activate_conntrack:
+            self._remove_tables()
+        if new.children_differ(old):
+            self.roster.capture_works = False
+            self.processes.capture.replace()
+            self.processes.follow.replace()
+        report("the configuration is applied")
+
+    def _adapt(self, hold: bool, starts: bool) -> None:
+        """Bring sockets in line with the settings, after those before them."""
+        self.guard.share = self.settings.guard_share
+        for audited, sockets in self.roster.attached():
+            if starts != self.settings.starts:
+                attach.set_starts(sockets.events, self.settings.starts)
+            if self.settings.hold and not hold:
+                self.guard.add(audited.slot, audited.netns, sockets.events, sockets.stats)
+        if hold and not self.settings.hold:
+            self.guard.shed()
+
+    # The end, and another beginning
+
+    def _upgrade(self, new: Settings) -> None:
+        """Become the program that is installed now; what it needs to go on is handed over."""
+        if new.store != self.settings.store:
+            report(
+                f"not replaced: the store is at {self.settings.store}; to move it to {new.store}, restart the daemon"
+            )
+            return
+        state = upgrade.state_of(self.roster, self.guard) | {
+            "lock": self.lock,
+            "counters": self.shared.descriptor,
+            "started": self.started,
+            "hold": self.settings.hold,
+            "starts": self.settings.starts,
+            "active": sorted(self.activation.active),
+            "restarts": [self.processes.capture.restarts, self.processes.follow.restarts],
+            "children": [self.processes.capture.pid, self.processes.follow.pid],
+        }
+        try:
+            upgrade.execute(state, new.resolved, [self.lock, self.shared.descriptor], self.options.again())
+        except OSError as error:
+            report(f"cannot execute {sys.executable}: {error.strerror}; going on as before")
+
+    def _stop(self) -> None:
+        """Capture first, so that nothing is left out of the journal, then follow, then our tables."""
+        if not self._stopping:
+            self._stopping = True
+            self.processes.capture.stop(lambda: self.processes.follow.stop(self._finish))
+
+    def _finish(self) -> None:
+        self._remove_tables()
+        self.loop.every(0.05, lambda: None if self.activation.busy else self.loop.stop())
+        self.loop.after(REMOVE_SECONDS, self.loop.stop)
+
+    def _remove_tables(self) -> None:
+        for name, inode in list(self.activation.active):
+            self.activation.remove(name, inode, self.roster.path(name))
+
+
+class Options:
+    """The command line: see the module's docstring."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        own, _, self.rest = _partition(arguments)
+        given = dict(zip(own[::2], own[1::2], strict=True))
+        self.settings = int(given["--settings"])
+        self.state = int(given["--state"]) if "--state" in given else None
+        self.capture = given.get("--capture", "anetcon.capture.main")
+        self.follow = given.get("--follow", "anetcon.follow.main")
+        self.resolver = given.get("--resolver", "anetcon.cli.main")
+
+    def again(self) -> list[str]:
+        """The arguments that stay the same for the program after this one."""
+        modules = ["--capture", self.capture, "--follow", self.follow, "--resolver", self.resolver]
+        return [*modules, "--", *self.rest]
+
+
+def _partition(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+    if "--" not in arguments:
+        return arguments, "", []
+    at = arguments.index("--")
+    return arguments[:at], "--", arguments[at + 1 :]
+
+
+def check_capabilities() -> None:
+    """Say what is missing before anything fails for it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+            missing = [name for name, bit in NEEDED_CAPABILITIES.items() if not held >> bit & 1]
+            if missing:
+                raise PermissionMissingError(f"{' and '.join(missing)} missing: run it as root")
+
+
+def raise_file_limit() -> None:
+    """Four sockets a namespace, and as many again in capture: ask for what that takes, be content with less."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (max(hard, MOST_FILES), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        except (ValueError, OSError):
+            continue
+        return
+
+
+def main(arguments: list[str]) -> int:
+    """Run; the exit status."""
+    sc.set_name("anetcon-keeper")
+    os.umask(0o027)
+    options = Options(arguments)
+    state = None if options.state is None else settings.read(options.state)
+    chosen = Settings(settings.read(options.settings))
+    for descriptor in (options.settings, options.state):
+        if descriptor is not None:
+            os.close(descriptor)
+    try:
+        check_capabilities()
+        raise_file_limit()
+        keeper = Keeper(chosen, options, state)
+        keeper.run(tuple(state["children"]) if state else (None, None))
+    except AnetconError as error:
+        report(str(error))
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""Capture and follow, the two long-lived children, and the channel to capture.
+
+Each start gives a child its own copy of the settings; a new capture gets a new channel and every socket again. Refuses
+to read what capture records: the channel carries namespaces and gaps only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from anetcon.keeper import channel as channels
+from anetcon.keeper import settings
+from anetcon.keeper.channel import Channel, Message
+from anetcon.keeper.children import Child, Reaper, python, spawn
+from anetcon.keeper.loop import Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Processes:
+    """The children. `modules` names the programs of capture and follow; `keep` is a descriptor every child inherits.
+
+    `on_start` is called when a new capture can be told things, `on_message` with what it says.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        reaper: Reaper,
+        modules: tuple[str, str],
+        keep: int,
+        counters: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.on_start: Callable[[], None] = lambda: None
+        self.on_message: Callable[[Message], None] = lambda _: None
+        self.resolved: dict[str, Any] = {}
+        self.capture = Child(loop, reaper, "anetcon-capture", self._launch_capture, report)
+        self.follow = Child(loop, reaper, "anetcon-follow", self._launch_follow, report)
+        self._loop = loop
+        self._modules = modules
+        self._keep = keep
+        self._counters = counters
+        self._report = report
+        self._channel: Channel | None = None
+
+    def start(self, adopted: Sequence[int | None] = (None, None)) -> None:
+        """Start both, or replace those that run already."""
+        for child, pid in zip((self.capture, self.follow), adopted, strict=True):
+            if pid is None:
+                child.start()
+            else:
+                child.adopt(pid)
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Tell capture. Lost when there is none: the next one is told everything."""
+        if self._channel is None:
+            return
+        try:
+            self._channel.send(message, descriptors)
+        except BrokenPipeError:
+            self._close_channel()
+        else:
+            self._watch_channel()
+
+    def _launch_capture(self) -> int:
+        self._close_channel()
+        ours, theirs = channels.pair()
+        descriptor = settings.write(self.resolved)
+        options = {"channel": theirs.fileno(), "counters": self._counters, "settings": descriptor}
+        try:
+            pid = self._launch(self._modules[0], options)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(descriptor)
+        self._channel = Channel(ours)
+        self._watch_channel()
+        self.on_start()
+        return pid
+
+    def _launch_follow(self) -> int:
+        descriptor = settings.write(self.resolved)
+        try:
+            return self._launch(self._modules[1], {"settings": descriptor})
+        finally:
+            os.close(descriptor)
+
+    def _launch(self, module: str, options: dict[str, int]) -> int:
+        arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return spawn(python(module, *arguments), keep=[self._keep, *options.values()])
+
+    def _watch_channel(self) -> None:
+        assert self._channel is not None  # noqa: S101  (for the type checker)
+        self._loop.watch(self._channel.fileno(), self._on_channel, writable=self._channel.queued > 0)
+
+    def _on_channel(self) -> None:
+        assert self._channel is not None  # noqa: S101  (for the type checker)
+        channel = self._channel
+        try:
+            channel.flush()
+            while self._channel is channel and (received := channel.receive()) is not None:
+                self._on_received(*received)
+        except (EOFError, BrokenPipeError):
+            if self._channel is channel:
+                self._close_channel()
+        except ValueError as error:
+            self._report(f"capture sent something else than a message: {error}")
+        if self._channel is channel:
+            self._watch_channel()
+
+    def _on_received(self, message: Message, descriptors: list[int]) -> None:
+        for descriptor in descriptors:  # capture has no business sending any
+            os.close(descriptor)
+        self.on_message(message)
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._loop.unwatch(self._channel.fileno())
+            self._channel.close()
+            self._channel = None

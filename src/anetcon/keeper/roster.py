@@ -1,0 +1,257 @@
+"""The audited namespaces: what each one's state is, its sockets, its slot in the shared counters.
+
+`reconcile` brings them in line with what is there; whoever holds the other end of the channel is told. Refuses to know
+processes: how messages travel and who guards is given by the keeper.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from anetcon import counters
+from anetcon.keeper import attach
+from anetcon.keeper.attach import Home, Sockets
+from anetcon.keeper.channel import Message
+from anetcon.keeper.clock import now_us
+from anetcon.keeper.files import Sysctls
+from anetcon.keeper.guard import Guard
+from anetcon.keeper.namespaces import Found
+from anetcon.keeper.settings import DEFAULT, Settings
+from anetcon.keeper.shared import SLOTS, Shared
+
+GONE_SECONDS, GONE_MOST = 3600, 100
+"""How long, and how many, namespaces that are gone are still listed."""
+
+Send = Callable[[Message, Sequence[int]], None]
+
+
+class Audited:
+    """One namespace. With `sockets` it is attached; without, it is tried again every period."""
+
+    def __init__(self, name: str, found: Found) -> None:
+        self.name = name
+        self.netns = name.encode(errors="surrogateescape").decode(errors="replace")
+        """The name in records: text, whatever bytes a file name has."""
+        self.inode = found.inode
+        self.noticed = found.noticed
+        self.newborn = found.newborn
+        self.attached = 0
+        self.gone = 0
+        self.message: str | None = None
+        """Why it cannot be attached."""
+        self.slot = -1
+        self.sockets: Sockets | None = None
+        self.handed = False
+        """Whether a capture that had begun to work was handed the sockets."""
+        self.counters: tuple[int, ...] = (0,) * len(counters.SLOT)
+        """What its slot said last, once it has none."""
+
+
+class Roster:
+    """Every namespace that is audited, by name; and those that are gone."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        home: Home,
+        shared: Shared,
+        guard: Guard,
+        sysctls: Sysctls,
+        send: Send,
+        report: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self.audited: dict[str, Audited] = {}
+        self.gone: deque[Audited] = deque(maxlen=GONE_MOST)
+        self.past = [0] * len(counters.SLOT)
+        """Sums of the counters of namespaces that have no slot any more."""
+        self.capture_works = False
+        self._home = home
+        self._shared = shared
+        self._guard = guard
+        self._sysctls = sysctls
+        self._send = send
+        self._report = report
+        self.draining: dict[int, Audited] = {}
+        """By slot: what capture was told to let go of, and has not yet."""
+        self._inodes: dict[int, str] = {}
+        self._free = list(range(SLOTS - 1, -1, -1))
+        self._buffers = 0
+        self._floor_told = False
+
+    def path(self, name: str) -> Path | None:
+        """Where to enter a namespace; None for the daemon's own."""
+        return None if name == DEFAULT else Path(self.settings.netns_dir, name)
+
+    def reconcile(self, present: Mapping[str, Found]) -> None:
+        """Let go of what is not there any more, attach what is new."""
+        for name, audited in list(self.audited.items()):
+            found = present.get(name)
+            if found is None or found.inode != audited.inode:
+                self._let_go(audited)
+        for name, found in present.items():
+            if name not in self.audited:
+                audited = self.audited[name] = Audited(name, found)
+                self._try(audited)
+
+    def retry(self) -> None:
+        """Try again to attach what could not be attached."""
+        for audited in list(self.audited.values()):
+            if audited.sockets is None:
+                self._try(audited)
+
+    def hand_over_again(self) -> None:
+        """Tell a new capture everything: the one before is gone, and whatever it was about to tell."""
+        self.capture_works = False
+        for slot in list(self.draining):
+            self.detached(slot)
+        for audited in self.audited.values():
+            if audited.sockets is not None:
+                self._hand_over(audited, audited.sockets)
+            elif audited.message is not None:
+                self._tell_not_attached(audited, None)
+
+    def capture_said_hello(self) -> None:
+        """Capture works: what it was handed it has."""
+        self.capture_works = True
+        for audited in self.audited.values():
+            audited.handed = audited.sockets is not None
+
+    def detached(self, slot: int) -> None:
+        """Capture let go of a namespace: its slot is free."""
+        audited = self.draining.pop(slot, None)
+        if audited is not None:
+            audited.counters = self._shared.row(slot)
+            audited.slot = -1
+            self.past = [a + b for a, b in zip(self.past, audited.counters, strict=True)]
+            self._free.append(slot)
+
+    def forget_old(self) -> None:
+        """List no more what is gone for long."""
+        while self.gone and self.gone[0].gone < now_us() - GONE_SECONDS * 1_000_000:
+            self.gone.popleft()
+
+    def _let_go(self, audited: Audited) -> None:
+        """Close everything at once: a socket of ours would keep the namespace alive."""
+        del self.audited[audited.name]
+        selected = self.settings.with_default if audited.name == DEFAULT else self.settings.selects(audited.name)
+        audited.gone = now_us()
+        if audited.sockets is not None:
+            self._guard.remove(audited.slot)
+            self._send({"op": "detach", "slot": audited.slot, "why": "gone" if selected else "deselected"}, ())
+            self._buffers -= audited.sockets.granted
+            audited.sockets.close()
+            audited.sockets = None
+            del self._inodes[audited.inode]
+            self.draining[audited.slot] = audited
+        elif audited.message is not None:
+            self._tell_not_attached(audited, audited.gone)
+        if selected:
+            self.gone.append(audited)
+
+    def _try(self, audited: Audited) -> None:
+        try:
+            self._attach(audited)
+        except OSError as error:
+            if error.errno == errno.ENOENT and error.filename == str(self.path(audited.name)):
+                return  # it is going: the listing will tell
+            self._failed(audited, _reason(error))
+
+    def _failed(self, audited: Audited, why: str) -> None:
+        if audited.message is None:
+            self._tell_not_attached(audited, None)
+        if why != audited.message:
+            self._report(f"cannot enter {audited.netns}: {why}; retrying in {self.settings.period:g} s")
+        audited.message = why
+
+    def _attach(self, audited: Audited) -> None:
+        if audited.inode in self._inodes:
+            twin = self._inodes[audited.inode]
+            raise OSError(errno.EBUSY, f"it is the same namespace as {twin}, under which it is recorded")
+        if not self._free:
+            raise OSError(errno.ENOSPC, f"{SLOTS} namespaces are audited already, which is the most")
+        wanted = self.settings.buffer_bytes
+        ask = attach.buffer_to_ask(wanted, self.settings.buffers_total_bytes, self._buffers)
+        with self._home.entered(self.path(audited.name)) as audited.inode:
+            found = attach.read_sysctls()
+            self._save(audited, found)
+            attach.switch_on(found)
+            sockets = attach.open_sockets(ask, self.settings.starts)
+        self._account(audited, sockets, wanted, ask)
+        audited.sockets = sockets
+        audited.slot = self._free.pop()
+        audited.attached = now_us()
+        self._inodes[audited.inode] = audited.netns
+        self._shared.clear(audited.slot)
+        if self.settings.hold:
+            self._guard.add(audited.slot, audited.netns, sockets.events, sockets.stats)
+        self._hand_over(audited, sockets)
+        if audited.message is not None:
+            self._tell_not_attached(audited, audited.attached)
+            self._report(f"entered {audited.netns}")
+            audited.message = None
+
+    def _save(self, audited: Audited, found: dict[str, str]) -> None:
+        try:
+            self._sysctls.save(audited.netns, audited.inode, found)
+        except OSError as error:  # no reason not to audit
+            self._report(f"cannot write {error.filename}: {_reason(error)}; uninstalling will not restore the sysctls")
+
+    def _account(self, audited: Audited, sockets: Sockets, wanted: int, asked: int) -> None:
+        self._buffers += sockets.granted
+        if sockets.granted < 2 * asked:
+            self._report(f"{audited.netns}: the kernel grants a receive buffer of {sockets.granted // 2} bytes only")
+        if asked == attach.FLOOR_BYTES < wanted and not self._floor_told:
+            self._floor_told = True
+            self._report(
+                f"the receive buffers reach {self.settings.buffers_total_bytes} bytes: from here on a namespace gets "
+                f"{asked}; raise audit.buffers_total_bytes if the machine has the memory"
+            )
+
+    def _hand_over(self, audited: Audited, sockets: Sockets) -> None:
+        message: Message = {
+            "op": "attach",
+            "slot": audited.slot,
+            "netns": audited.netns,
+            "inode": audited.inode,
+            "noticed": audited.noticed,
+            "attached": audited.attached,
+            "newborn": audited.newborn,
+            "resumed": audited.handed,
+        }
+        self._send(message, sockets.handed())
+        audited.handed = audited.handed or self.capture_works
+
+    def _tell_not_attached(self, audited: Audited, to: int | None) -> None:
+        gap = {"netns": audited.netns, "from": audited.noticed, "to": to, "cause": "not-attached", "lost": None}
+        self._send({"op": "gap", **gap}, ())
+
+    def attached(self) -> list[tuple[Audited, Sockets]]:
+        """What is attached, with its sockets."""
+        return [(audited, audited.sockets) for audited in self.audited.values() if audited.sockets is not None]
+
+    def take(self, audited: Audited, sockets: Sockets | None) -> None:
+        """List a namespace that was attached before this program was re-executed (without sockets: was let go of)."""
+        self._free.remove(audited.slot)
+        if sockets is None:
+            self.draining[audited.slot] = audited
+            return
+        audited.sockets = sockets
+        self.audited[audited.name] = audited
+        self._inodes[audited.inode] = audited.netns
+        self._buffers += sockets.granted
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for audited, sockets in self.attached():
+            self._guard.remove(audited.slot)
+            sockets.close()
+        self.audited.clear()
+
+
+def _reason(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:] if error.errno != errno.EMFILE else "too many open files: raise LimitNOFILE"

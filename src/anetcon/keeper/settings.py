@@ -1,0 +1,78 @@
+"""What the keeper uses of the settings. They come resolved and checked, as JSON in a memory file.
+
+Refuses to check them again: `anetcon config check` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT = "default"
+"""The entry of `namespaces` that means the namespace the daemon was started in; no pattern matches that one."""
+
+_KEEPERS_OWN = (
+    "namespaces",
+    "netns_dir",
+    "period",
+    "on_overload",
+    "guard_share",
+    "activate_conntrack",
+    "buffer_bytes",
+    "buffers_total_bytes",
+)
+"""Keys of `audit` that matter to nobody else: the other processes go on when one of them changes."""
+
+
+class Settings:
+    """The resolved settings, those of the keeper by name."""
+
+    def __init__(self, resolved: dict[str, Any]) -> None:
+        audit = resolved["audit"]
+        self.resolved = resolved
+        self.node: str = resolved["node"]
+        self.file: str | None = resolved.get("settings_file")
+        self.store: str = resolved["store"]["path"]
+        self.netns_dir: str = audit["netns_dir"]
+        self.period: float = audit["period"]
+        self.hold: bool = audit["on_overload"] == "hold"
+        self.guard_share: float = audit["guard_share"]
+        self.activate_conntrack: bool = audit["activate_conntrack"]
+        self.buffer_bytes: int = audit["buffer_bytes"]
+        self.buffers_total_bytes: int = audit["buffers_total_bytes"]
+        self.starts: bool = "start" in audit["record"]
+        self.with_default: bool = DEFAULT in audit["namespaces"]
+        self._patterns = [re.compile(pattern) for pattern in audit["namespaces"] if pattern != DEFAULT]
+
+    def selects(self, name: str) -> bool:
+        """Whether a name in the folder of namespaces is audited. A file named `default` never is: the name is taken."""
+        return name != DEFAULT and any(pattern.search(name) for pattern in self._patterns)
+
+    def children_differ(self, other: Settings) -> bool:
+        """Whether capture and follow have to be replaced for these settings."""
+        return _of_children(self.resolved) != _of_children(other.resolved)
+
+
+def _of_children(resolved: dict[str, Any]) -> dict[str, Any]:
+    audit = {key: value for key, value in resolved["audit"].items() if key not in _KEEPERS_OWN}
+    return {**resolved, "audit": audit}
+
+
+def read(descriptor: int) -> dict[str, Any]:
+    """The JSON object in a memory file, wherever its position is."""
+    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    parsed: dict[str, Any] = json.loads(content)
+    return parsed
+
+
+def write(resolved: dict[str, Any]) -> int:
+    """A new memory file with a JSON object; closed on exec until `os.set_inheritable`."""
+    descriptor = os.memfd_create("anetcon-settings")
+    os.write(descriptor, json.dumps(resolved).encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

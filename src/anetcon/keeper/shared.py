@@ -1,0 +1,44 @@
+"""The counters shared with capture, seen by the keeper: as columns over all namespaces, cheap enough to read often.
+
+Refuses to write, except to clear a slot before its next occupant.
+"""
+
+from __future__ import annotations
+
+from anetcon import counters
+
+SLOTS = 4096
+
+_WORDS = len(counters.SLOT)
+_FIRST = len(counters.HEADER)
+
+
+class Shared:
+    """The memory file of `anetcon.counters`, mapped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._memory = counters.attach(descriptor)
+        self._words = memoryview(self._memory).cast("Q")
+
+    def header(self) -> dict[str, int]:
+        """The values that belong to no namespace."""
+        return counters.header(self._memory)
+
+    def progress(self) -> int:
+        """Goes up while capture's loop turns."""
+        return self._words[counters.HEADER.index("progress")]
+
+    def column(self, name: str, slots: int = SLOTS) -> list[int]:
+        """One counter of the first `slots` namespaces."""
+        first = _FIRST + counters.SLOT.index(name)
+        return self._words[first : _FIRST + slots * _WORDS : _WORDS].tolist()
+
+    def row(self, slot: int) -> tuple[int, ...]:
+        """The counters of one namespace, in the order of `counters.SLOT`."""
+        first = _FIRST + slot * _WORDS
+        return tuple(self._words[first : first + _WORDS])
+
+    def clear(self, slot: int) -> None:
+        """Make a slot ready for its next occupant."""
+        counters.clear_slot(self._memory, slot)

@@ -1,0 +1,118 @@
+"""status.json: what every namespace's state is and what was counted, for `anetcon status` and whoever watches.
+
+Written at most once a second, when something changed, and every five seconds. The text of a namespace is made anew
+only when its numbers changed: with 1,000 of them the keeper must stay idle. Refuses to read its own file back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from anetcon import counters
+from anetcon.keeper.children import Child
+from anetcon.keeper.clock import now_us, text
+from anetcon.keeper.roster import Audited, Roster
+from anetcon.keeper.shared import Shared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = 1
+EVERY_SECONDS = 1.0
+AT_LEAST_SECONDS = 5.0
+
+INACTIVE = "no rule here uses conntrack, so nothing is tracked; audit.activate_conntrack = true would make it run"
+
+_COUNTED = counters.SLOT[:-1]
+
+
+class _Shown:
+    """What was last shown of one namespace."""
+
+    __slots__ = ("row", "since", "state", "text")
+
+    def __init__(self) -> None:
+        self.row: tuple[int, ...] = ()
+        self.state = ""
+        self.since = 0
+        self.text = ""
+
+
+class Status:
+    """Makes status.json. `write` gets the whole content and says whether it could begin to write it."""
+
+    def __init__(self, roster: Roster, shared: Shared, write: Callable[[bytes], bool]) -> None:
+        self._roster = roster
+        self._shared = shared
+        self._write = write
+        self._shown: dict[Audited, _Shown] = {}
+        self._written = 0
+        self._texts: list[str] = []
+
+    def update(self, head: dict[str, Any], capture: Child, follow: Child) -> None:
+        """Write if it is time to."""
+        self._roster.forget_old()
+        listed = [*self._roster.audited.values(), *self._roster.gone]
+        texts = [self._text(audited) for audited in listed]
+        now = now_us()
+        if texts == self._texts and now - self._written < AT_LEAST_SECONDS * 1_000_000:
+            return
+        if len(self._shown) > len(listed):
+            self._shown = {audited: self._shown[audited] for audited in listed}
+        header = self._shared.header()
+        top = head | {
+            "updated": text(now),
+            "capture": {"pid": capture.pid, "restarts": capture.restarts, "flushed": _time(header["flushed"])},
+            "follow": {"pid": follow.pid, "restarts": follow.restarts},
+            "totals": self._totals(header),
+        }
+        content = json.dumps({"version": VERSION, **top})[:-1] + ', "namespaces": [\n' + ",\n".join(texts) + "\n]}\n"
+        if self._write(content.encode()):
+            self._written, self._texts = now, texts
+
+    def _text(self, audited: Audited) -> str:
+        """One namespace as JSON."""
+        row = self._shared.row(audited.slot) if audited.slot >= 0 else audited.counters
+        shown = self._shown.get(audited)
+        if shown is None:
+            shown = self._shown[audited] = _Shown()
+        state = state_of(audited, row)
+        if row == shown.row and state == shown.state and audited.message is None:
+            return shown.text
+        if state != shown.state:
+            shown.since = _since(audited) if not shown.state else now_us()
+        shown.row, shown.state = row, state
+        entry = {
+            "netns": audited.netns,
+            "inode": audited.inode,
+            "state": state,
+            "since": text(shown.since),
+            "message": audited.message or (INACTIVE if state == counters.STATES[1] else None),
+        }
+        shown.text = json.dumps(entry | dict(zip(_COUNTED, row, strict=False)))
+        return shown.text
+
+    def _totals(self, header: dict[str, int]) -> dict[str, int]:
+        slots = [a.slot for a in (*self._roster.audited.values(), *self._roster.draining.values()) if a.slot >= 0]
+        sums = [sum(column) for column in zip(self._roster.past, *map(self._shared.row, slots), strict=True)]
+        journal = {name: header[name] for name in ("journal_rows", "journal_bytes", "unwritten")}
+        return {"namespaces": len(self._roster.audited), **dict(zip(_COUNTED, sums, strict=False)), **journal}
+
+
+def state_of(audited: Audited, row: tuple[int, ...]) -> str:
+    """The state as `anetcon status` names it."""
+    if audited.gone:
+        return "gone"
+    if audited.sockets is None:
+        return "retrying"
+    return counters.STATES[min(row[-1], len(counters.STATES) - 1)]
+
+
+def _since(audited: Audited) -> int:
+    return audited.gone or audited.attached or audited.noticed
+
+
+def _time(us: int) -> str | None:
+    return text(us) if us else None

@@ -1,0 +1,94 @@
+"""Replacing the keeper's program in place: its sockets, its lock and its counters go on to the new one.
+
+All that has to survive is written as JSON into a memory file; descriptors become inheritable. Signals are blocked until
+the new program handles them. Refuses to hand over what can be had again: watches, timers, the channel.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+
+from anetcon.keeper import settings
+from anetcon.keeper.attach import Sockets
+from anetcon.keeper.guard import Guard
+from anetcon.keeper.namespaces import Found
+from anetcon.keeper.roster import Audited, Roster
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
+
+_KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed")
+
+
+def state_of(roster: Roster, guard: Guard) -> dict[str, Any]:
+    """What the new program needs to know of the namespaces."""
+    listed = [{**_kept(a), "descriptors": _descriptors(s), "out": guard.state(a.slot)} for a, s in roster.attached()]
+    draining = [_kept(audited) for audited in roster.draining.values()]
+    gone = [{**_kept(audited), "counters": audited.counters} for audited in roster.gone]
+    return {"attached": listed, "draining": draining, "gone": gone, "past": roster.past}
+
+
+def restore(state: dict[str, Any], roster: Roster, guard: Guard, hold: bool) -> None:
+    """Fill a new roster and guard with what `state_of` described."""
+    for kept in state["attached"]:
+        audited, sockets = _audited(kept), _sockets(kept["descriptors"])
+        roster.take(audited, sockets)
+        if hold:
+            guard.resume(audited.slot, audited.netns, sockets.events, sockets.stats, kept["out"])
+    for kept in state["draining"]:
+        roster.take(_audited(kept), None)
+    for kept in state["gone"]:
+        audited = _audited(kept | {"slot": -1})
+        audited.counters = tuple(kept["counters"])
+        roster.gone.append(audited)
+    roster.past = state["past"]
+
+
+def execute(state: dict[str, Any], resolved: dict[str, Any], keep: Iterable[int], arguments: list[str]) -> None:
+    """Become the new program, whose `main` gets `--settings`, `--state` and `arguments`. OSError when it cannot."""
+    descriptors = [settings.write(resolved), settings.write(state)]
+    inherited = [*descriptors, *keep, *(each for kept in state["attached"] for each in kept["descriptors"])]
+    options = ["--settings", str(descriptors[0]), "--state", str(descriptors[1])]
+    command = [sys.executable, "-m", "anetcon.keeper.main", *options, *arguments]
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, True)
+        os.execv(sys.executable, command)  # noqa: S606  (a shell is what we do not want)
+    finally:  # only when it failed
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, False)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _kept(audited: Audited) -> dict[str, Any]:
+    return {key: getattr(audited, key) for key in _KEPT}
+
+
+def _audited(kept: dict[str, Any]) -> Audited:
+    audited = Audited(kept["name"], Found(kept["inode"], kept["newborn"]))
+    for key in _KEPT:
+        setattr(audited, key, kept[key])
+    return audited
+
+
+def _descriptors(sockets: Sockets) -> list[int]:
+    return [each.fileno() for each in sockets.all()]
+
+
+def _sockets(descriptors: list[int]) -> Sockets:
+    opened = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for each in opened:
+        each.set_inheritable(False)
+    sockets = Sockets(*opened)
+    sockets.stats.setblocking(False)
+    return sockets
