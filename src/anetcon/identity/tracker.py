@@ -2,16 +2,38 @@
 
 Cheap enough for every event: each row is compared only with the row before it of the same tuple, in this batch or from
 earlier ones. Tuples are told apart by a keyed 64-bit hash alone, which is enough for a line in a log, not for the
-store. Forgets connections that ended, the longest ago first, when it has grown to its limit; never those open.
+store. Connections that ended are forgotten, the longest ago first, once there are many; never those open.
+
+What is known is a hash table in two arrays, a slot a tuple: key, and start with state. A whole batch is looked up at
+once: its sorted hashes walk through the table in order, and those whose slot is taken by another try the next one.
 """
 
 from __future__ import annotations
 
+import os
+import zipfile
 from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from anetcon.identity.odd import SLACK, TOLERANCE
+from anetcon.identity.tuples import OPEN, Array, by_hash, columns_of, flow_hash, new_key
+
+SMALLEST = 1 << 12
+"""Slots to begin with, 16 bytes each."""
+
+ENOUGH = 1 << 21
+"""Slots up to which everything is remembered; beyond, only what is open and what ended lately."""
+
+_NONE, _OPEN, _ENDED, _ENDED_LONG_AGO = range(4)
+_STATE_BITS = 2
+_STATE = 3
 
 
 class Verdict(IntEnum):
-    """What a row is to its connection."""
+    """What a row is to its connection. An END that is the first known of its connection is FIRST."""
 
     FIRST = 0
     REPEAT = 1
@@ -20,3 +42,109 @@ class Verdict(IntEnum):
 
 class Tracker:
     """What is known of the connections of a live stream."""
+
+    def __init__(self, key: Array | None = None) -> None:
+        self._key = new_key() if key is None else key
+        self._used = 0
+        self._allocate(SMALLEST)
+
+    def _allocate(self, slots: int) -> None:
+        self._keys, self._values = np.zeros(slots, np.uint64), np.zeros(slots, np.int64)
+        self._shift = np.uint64(64 - (slots - 1).bit_length())
+
+    def update(self, batch: pa.RecordBatch | pa.Table) -> Array:
+        """Take in rows of the table `connections`, in the journal's order; returns the Verdict of each (int8)."""
+        columns = columns_of(batch)
+        hashes = flow_hash(columns, self._key)
+        hashes[hashes == 0] = 1
+        order, heads = by_hash(hashes)
+        ordered = hashes[order]
+        if np.count_nonzero(ordered[1:] != ordered[:-1]) >= max(len(heads), 1):
+            order = np.argsort(hashes, kind="stable")  # by_hash drops bits, and two hashes differ in those alone
+            ordered = hashes[order]
+            heads = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        start, end, dump = (columns[name][order] for name in ("start", "end", "dump"))
+        state = np.where(end == OPEN, _OPEN, _ENDED)
+        slots = self._slots(ordered[heads])
+        before = np.empty_like(start)
+        before[1:] = start[:-1] << _STATE_BITS | state[:-1]
+        before[heads] = self._values[slots]
+        tails = np.append(heads[1:], len(start)) - 1 if len(heads) else heads
+        self._values[slots] = start[tails] << _STATE_BITS | state[tails]
+        verdicts = np.empty(len(start), np.int8)
+        verdicts[order] = _judge(before >> _STATE_BITS, before & _STATE, start, end, dump)
+        return verdicts
+
+    def _slots(self, keys: Array) -> Array:
+        """The slot of each of these different keys; a key that has none gets one."""
+        if (self._used + len(keys)) * 2 > len(self._keys):
+            self._make_room(len(keys))
+        slots = (keys >> self._shift).astype(np.int64)
+        todo, here, wanted = np.arange(len(keys)), slots, keys
+        while len(todo):
+            free = self._keys[here] == 0
+            self._keys[here[free]] = wanted[free]  # of several that want one slot the last one gets it
+            found = self._keys[here] == wanted
+            self._used += int(np.count_nonzero(free & found))
+            missed = np.flatnonzero(~found)
+            todo, wanted = todo[missed], wanted[missed]
+            here = (here[missed] + 1) & (len(self._keys) - 1)
+            slots[todo] = here
+        return slots
+
+    def _make_room(self, coming: int) -> None:
+        """Twice the slots; or, when there are enough already, forget what ended before the last time it was so."""
+        taken = np.flatnonzero(self._keys)
+        keys, values = self._keys[taken], self._values[taken]
+        if (len(keys) + coming) * 3 > ENOUGH:
+            kept = values & _STATE != _ENDED_LONG_AGO
+            keys, values = keys[kept], values[kept]
+            values |= np.where(values & _STATE == _ENDED, _ENDED_LONG_AGO, 0)
+        self._fill(keys, values, coming)
+
+    def _fill(self, keys: Array, values: Array, coming: int = 0) -> None:
+        self._allocate(max(SMALLEST, 1 << (3 * (len(keys) + coming)).bit_length()))
+        self._used = 0
+        self._values[self._slots(keys)] = values
+
+    def save(self, path: Path, segment: int, line: int) -> None:
+        """Write everything aside, sync and rename, with the journal position it is of. Raises OSError."""
+        taken = np.flatnonzero(self._keys)
+        aside = path.with_name(path.name + ".new")
+        with aside.open("wb") as file:
+            np.savez(
+                file,
+                key=self._key,
+                keys=self._keys[taken],
+                values=self._values[taken],
+                position=np.array([segment, line]),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Tracker, int, int] | None:
+        """What `save` wrote: the tracker and its position; None when there is none or it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                tracker = cls(saved["key"])
+                tracker._fill(saved["keys"], saved["values"])
+                segment, line = saved["position"].tolist()
+                return tracker, segment, line
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+
+def _judge(before: Array, state: Array, start: Array, end: Array, dump: Array) -> Array:
+    """The verdict of rows (start, end, dump) that come after rows with start `before` and this state."""
+    opener, open_before, ended_before = end == OPEN, state == _OPEN, state >= _ENDED
+    near = np.abs(start - before) <= TOLERANCE
+    same = (before == start) & ended_before
+    clocked = start == end  # the kernel gave no times
+    known = near | clocked | dump | (before >= start - SLACK) & (before < end)
+    verdicts = np.full(len(start), Verdict.FIRST, np.int8)
+    verdicts[opener & (near & open_before | same & dump)] = Verdict.REPEAT
+    verdicts[~opener & (same | ended_before & clocked & near)] = Verdict.REPEAT
+    verdicts[~opener & open_before & known] = Verdict.END
+    return verdicts
