@@ -52,6 +52,12 @@ def ipv6(ports: Ports) -> str:
     return "\n".join([*_mangle(ports, ["scope"], []), "COMMIT", *_filter(ports), ""])
 
 
+def plain(ports: Ports, snat: str) -> str:
+    """Input for nft: SNAT and nothing else, as on a NAT gateway."""
+    rule = f"oifname {ports.outer} snat to {snat} fully-random"
+    return f"table ip nat {{\n chain postrouting {{\n type nat hook postrouting priority 100\n {rule}\n }}\n}}\n"
+
+
 def _chains(table: str, hooks: Sequence[str], own: Sequence[str]) -> list[str]:
     """A table with its built-in chains, each jumping to the agent's chain of its name first."""
     return [

@@ -1,0 +1,77 @@
+"""What is made: a load knows its routers, makes its connections, and says exactly which they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anetcon.testbed import kernel
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.lives import KINDS, widened
+from anetcon.testbed.mixed import Mixed
+from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.packets import TCP
+from anetcon.testbed.topology import Router, World
+
+ROUTERS = 20
+
+Columns = dict[str, NDArray[Any]]
+KEY = ("proto", "src_ip", "src_port", "dst_ip", "dst_port")
+TRANSLATED = ("nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a load made: how many, in how long, which; `translated` says whether the columns of TRANSLATED are known."""
+
+    count: int
+    seconds: float
+    columns: Columns
+    translated: bool
+
+
+class Load:
+    """`connections` through routers of a testbed. `make` once."""
+
+    def __init__(self, name: str, bed: Testbed, connections: int) -> None:
+        world = World(bed)
+        self.name = name
+        self._flood: Flood | None = None
+        self._mixed: Mixed | None = None
+        if name == "flood":
+            self.routers = [Router(world, plain=True)]
+            self._flood = Flood(self.routers[0], connections)
+        else:
+            self.routers = [Router(world, floating=[0]) for _ in range(ROUTERS)]
+            self._mixed = Mixed(self.routers, connections)
+
+    def make(self) -> Made:
+        """Make the connections, all of them, and see that conntrack refused none."""
+        made = self._make_flood(self._flood) if self._flood else self._make_mixed()
+        refused = kernel.failures([router.namespace for router in self.routers])
+        if refused:
+            raise RuntimeError(f"conntrack refused some: {refused}; the count is not exact, run it again")
+        return made
+
+    def _make_flood(self, flood: Flood) -> Made:
+        with flood:
+            seconds = flood.send()
+            columns: Columns = {
+                "proto": np.full(len(flood), TCP, np.uint8),
+                "src_ip": widened(flood.truth.src_ip),
+                "src_port": flood.truth.src_port,
+                "dst_ip": widened(flood.truth.dst_ip),
+                "dst_port": flood.truth.dst_port,
+            }
+            return Made(flood.made(), seconds, columns, False)
+
+    def _make_mixed(self) -> Made:
+        assert self._mixed is not None
+        with self._mixed as mixed:
+            seconds = mixed.send()
+            columns = {name: getattr(mixed.truth, name)[mixed.truth.seen] for name in (*KEY, *TRANSLATED)}
+            columns["kind"] = np.array([kind.name for kind in KINDS])[mixed.truth.kind[mixed.truth.seen]]
+            return Made(int(mixed.truth.seen.sum()), seconds, columns, True)
