@@ -1,0 +1,127 @@
+"""What an answer may claim: whether the record is whole for exactly what was asked, and if not, when and why not.
+
+The window ends at the last flush, since what is not yet written is no gap while the daemon runs; when it does not, or
+has not written for long, everything since its last flush is one. A namespace named that this store knows nothing of
+was never recorded. Refuses to say "complete" of a store without a journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anetcon.journal.read import last_flush
+from anetcon.store import layout, where
+from anetcon.store.view import Store
+
+SECOND = 1_000_000
+STALE = 30 * SECOND
+"""A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A stretch of time (microseconds; None: no bound), for namespaces matching any pattern and nodes, or for all."""
+
+    since: int | None = None
+    until: int | None = None
+    netns: Sequence[str] = ()
+    node: Sequence[str] = ()
+
+    def condition(self) -> str:
+        """The rows of gaps that concern it."""
+        parts = []
+        if self.netns:
+            parts.append(where.either(["netns IS NULL", *(where.matches("netns", pattern) for pattern in self.netns)]))
+        if self.node:
+            parts.append(where.text_in("node", self.node))
+        return where.every(parts)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The window that was looked at, and the gaps in it, as rows of the table `gaps`."""
+
+    since: int | None
+    until: int | None
+    gaps: pa.Table
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return len(self.gaps) == 0
+
+
+def coverage(store: Store, question: Question, now: int | None = None) -> Coverage:
+    """What an answer to this question may claim."""
+    now = time.time_ns() // 1000 if now is None else now
+    flushed = last_flush(layout.journal_folder(store.path, "connections"))
+    if flushed is None:
+        return Coverage(question.since, question.until, _gaps([_gap(None, None, "never-recorded")]))
+    since, asked = question.since, now if question.until is None else min(question.until, now)
+    until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
+    gaps = [store.intervals("gaps", question.condition(), since, until)]
+    if since is None:
+        # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it.
+        gaps = [gaps[0].filter(pc.is_valid(gaps[0]["from"]))]
+    extra = []
+    if asked > flushed and (silent := _silent(store.path, flushed, now)):
+        extra.append(_gap(flushed, None, silent))
+        until = asked
+    if question.netns and not _known(store, question):
+        extra.append(_gap(None, None, "not-attached"))
+    return Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)]))
+
+
+def _silent(store: Path, flushed: int, now: int) -> str:
+    """Why nothing has been written since the last flush; empty while the daemon does."""
+    if running(store) is None:
+        return "daemon-down"
+    return "capture-down" if now - flushed > STALE else ""
+
+
+def running(store: Path) -> int | None:
+    """The process id of the daemon that owns a store; None when none does. 0: one does, unknown which."""
+    try:
+        descriptor = os.open(store / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 20, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _known(store: Store, question: Question) -> bool:
+    """Whether the store has any trace of a namespace that is named: an address of its own, a gap, a connection."""
+    named = where.either(where.matches("netns", pattern) for pattern in question.netns)
+    condition = where.every([named, *([where.text_in("node", question.node)] if question.node else [])])
+    if any(len(store.intervals(table, condition)) for table in ("gaps", "addresses")):
+        return True
+    return len(store.connections(condition, limit=1).read_all()) > 0
+
+
+def _gap(start: int | None, end: int | None, cause: str) -> dict[str, Any]:
+    return {"node": None, "netns": None, "from": start, "to": end, "cause": cause, "lost": None}
+
+
+_TIME = pa.timestamp("us", tz="UTC")
+_SCHEMA = pa.schema(
+    [("node", pa.string()), ("netns", pa.string()), ("from", _TIME), ("to", _TIME), ("cause", pa.string())]
+).append(pa.field("lost", pa.uint64()))
+
+
+def _gaps(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, _SCHEMA)

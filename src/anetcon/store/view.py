@@ -1,0 +1,171 @@
+"""One view of store and journal: every connection once, whether it is sealed, still open or only just in the journal.
+
+Needs no daemon and no lock, only read access. A question is answered from one state of the manifest: the files it
+names that may have an answer (by their time bounds: a connection is in a file of the day it ended, and one that lasted
+over an hour in one of its own, so a moment months ago costs a handful of files), and, merged by identity, what was open
+at the last seal with everything the journal has since. When the sealer works meanwhile and something vanishes, the
+question starts again from the new manifest.
+
+Refuses to write, and to guess: a file that cannot be read is a StoreError. What goes into SQL comes from `store.where`,
+from the field table and from the manifest, each quoted (so S608, which sees only strings, is wrong here).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from anetcon import identity
+from anetcon.errors import StoreError
+from anetcon.journal.read import read_segment
+from anetcon.journal.write import segments
+from anetcon.record import FORMAT, TABLES, arrow_schema
+from anetcon.store import layout, manifest, where
+
+ATTEMPTS = 20
+"""How often a question starts again when the sealer is faster."""
+
+BATCH_ROWS = 100_000
+
+Answer = TypeVar("Answer")
+
+
+class _VanishedError(Exception):
+    """A file or segment that the manifest counts on is gone: a newer manifest says where its rows are."""
+
+
+class Store:
+    """The records under `path`, of one daemon."""
+
+    def __init__(self, path: Path) -> None:
+        _check(path)
+        self.path = path
+        self._duckdb = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": min(4, os.cpu_count() or 1),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "temp_directory": str(Path(tempfile.gettempdir()) / f"anetcon-{os.getpid()}"),
+            },
+        )
+        self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
+
+    def connections(
+        self,
+        condition: str = where.EVERYTHING,
+        since: int | None = None,
+        until: int | None = None,
+        result: str = where.EVERYTHING,
+        limit: int = 0,
+    ) -> pa.RecordBatchReader:
+        """Connections that were open at some time from `since` to `until` (microseconds), by start.
+
+        `condition` may speak of what a connection's start and end share (node, netns, protocol, addresses, ports): it
+        is asked before they are merged. `result` may speak of everything.
+        """
+        bounds = []
+        if until is not None:
+            bounds.append(f'"start" <= {where.timestamp(until)}')
+        if since is not None:
+            bounds.append(f'("end" IS NULL OR "end" >= {where.timestamp(since)})')
+
+        def ask(state: manifest.State) -> pa.RecordBatchReader:
+            closed = [entry for entry in state.of("connections") if entry.covers(since, until)]
+            live = self._merged("connections", state, state.of("open"), condition)
+            cursor = self._duckdb.cursor()
+            cursor.register("live", live)
+            query = f"SELECT * FROM live WHERE {where.every([*bounds, result])}"  # noqa: S608
+            if closed:
+                files = self._files("connections", closed)
+                query += f" UNION ALL {files} WHERE {where.every([condition, *bounds, result])}"
+            query = f'SELECT * FROM ({query}) ORDER BY "start"' + (f" LIMIT {limit:d}" if limit else "")  # noqa: S608
+            return cursor.sql(query).to_arrow_reader(BATCH_ROWS)
+
+        return self._consistent(ask)
+
+    def intervals(
+        self, table: str, condition: str = where.EVERYTHING, since: int | None = None, until: int | None = None
+    ) -> pa.Table:
+        """Rows of gaps, addresses or neighbours that touch the time from `since` to `until`, by `from`."""
+
+        def ask(state: manifest.State) -> pa.Table:
+            entries = [entry for entry in state.of(table) if entry.covers(since, until)]
+            return self._merged(table, state, entries, condition)
+
+        self._duckdb.register("live", self._consistent(ask))
+        bounds = []
+        if until is not None:
+            bounds.append(f'("from" IS NULL OR "from" <= {where.timestamp(until)})')
+        if since is not None:
+            bounds.append(f'("to" IS NULL OR "to" >= {where.timestamp(since)})')
+        return self._duckdb.sql(
+            f'SELECT * FROM live WHERE {where.every(bounds)} ORDER BY "from" NULLS FIRST'  # noqa: S608
+        ).to_arrow_table()
+
+    def _consistent(self, ask: Callable[[manifest.State], Answer]) -> Answer:
+        """Answer from one state of the manifest, however often the sealer commits another meanwhile."""
+        reason: Exception | None = None
+        for _ in range(ATTEMPTS):
+            try:
+                return ask(manifest.replay(self.path))
+            except (_VanishedError, FileNotFoundError, duckdb.IOException) as error:
+                reason = error
+            except OSError as error:
+                raise StoreError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
+        raise StoreError(f"cannot read the store {self.path}: {reason}") from reason
+
+    def _merged(self, table: str, state: manifest.State, entries: Sequence[manifest.Entry], condition: str) -> pa.Table:
+        """The rows of some files with those of the journal that are not sealed, as one row each."""
+        schema = arrow_schema(table)
+        rows = self._journal(table, state.through.get(table, 0), schema)
+        if condition != where.EVERYTHING or entries:
+            self._duckdb.register("journal", rows)
+            query = f"SELECT {_columns(table)} FROM journal WHERE {condition}"  # noqa: S608
+            if entries:
+                query += f" UNION ALL {self._files(table, entries)} WHERE {condition}"
+            rows = self._duckdb.sql(query).to_arrow_table().cast(schema)
+        if table != "connections":
+            return identity.merge_intervals(rows)
+        return pa.concat_tables(identity.merge(rows))
+
+    def _journal(self, table: str, through: int, schema: pa.Schema) -> pa.Table:
+        """Every row of the segments behind the sealed ones."""
+        folder = layout.journal_folder(self.path, table)
+        behind = [number for number in segments(folder) if number > through]
+        if through and behind and behind[0] != through + 1:
+            raise _VanishedError(f"segment {through + 1} of {folder} is gone")
+        batches = [
+            flush.batch for number in behind for flush in read_segment(folder, number) if flush.batch is not None
+        ]
+        return pa.Table.from_batches(batches, schema)
+
+    def _files(self, table: str, entries: Sequence[manifest.Entry]) -> str:
+        """The SELECT of a table's files."""
+        if any(entry.format > FORMAT for entry in entries):
+            raise StoreError(f"{self.path} was written by a newer version of anetcon: use that one to read it")
+        names = ", ".join(where.quoted(str(self.path / entry.file)) for entry in entries)
+        return f"SELECT {_columns(table)} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
+
+
+def _columns(table: str) -> str:
+    return ", ".join(f'"{field.name}"' for field in TABLES[table])
+
+
+def _check(path: Path) -> None:
+    """Raise StoreError with what to do when there is no store, or none that we may read."""
+    try:
+        found = {entry.name for entry in path.iterdir()}
+        if {"journal", layout.manifest_path(path).name} & found:
+            return
+    except PermissionError:
+        raise StoreError(f"cannot read the store {path}: be root or a member of group {layout.GROUP}") from None
+    except OSError:
+        pass
+    raise StoreError(f"there is no store in {path}: name its folder with --store, or start the daemon: anetcon run")

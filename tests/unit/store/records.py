@@ -1,0 +1,118 @@
+"""Small stores out of readable rows: addresses as text, times as microseconds, everything else by default."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from anetcon.journal.write import Writer
+from anetcon.record import TABLES, arrow_schema
+from anetcon.store import layout
+
+T0 = 1_795_179_909_000_000
+"""2026-11-20T13:05:09Z."""
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+ROUTER = "qrouter-68fa7669-72b1-457b-8246-22ffef772f79"
+INODE = 4026532500
+
+
+def packed(address: Any) -> bytes:
+    """An address as records have it."""
+    parsed = ipaddress.ip_address(address)
+    return parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
+
+
+def ends(**sides: str) -> dict[str, Any]:
+    """Address and port columns from `src="10.0.0.5:40000"`, `dst="[2001:db8::1]:443"`; nat_src and nat_dst too."""
+    columns: dict[str, Any] = {}
+    for side, text in sides.items():
+        address, _, port = text.rpartition(":")
+        columns |= {f"{side}_ip": address.strip("[]"), f"{side}_port": int(port)}
+    return columns
+
+
+def start(**values: Any) -> dict[str, Any]:
+    """The START row of a connection: 10.0.0.5:40000 to 198.51.100.9:443 as 203.0.113.7:40213, unless told otherwise."""
+    row: dict[str, Any] = {
+        "start": T0,
+        "end": None,
+        "node": "gw1",
+        "netns": ROUTER,
+        "netns_inode": INODE,
+        "class": "nat",
+        "proto": 6,
+    }
+    row |= ends(src="10.0.0.5:40000", dst="198.51.100.9:443", nat_src="203.0.113.7:40213")
+    row |= {"packets_out": None, "bytes_out": None, "packets_in": None, "bytes_in": None, "end_reason": None}
+    row |= {"zone": 0, "mark": 0, "ct_id": 7, "origin": "event"} | values
+    row.setdefault("nat_dst_ip", row["dst_ip"])
+    row.setdefault("nat_dst_port", row["dst_port"])
+    return row
+
+
+def end(seconds: float = 10, **values: Any) -> dict[str, Any]:
+    """The END row of a connection that lasted so long."""
+    row = start(**({"packets_out": 6, "bytes_out": 600, "packets_in": 5, "bytes_in": 5000} | values))
+    row["end"] = row["start"] + round(seconds * SECOND)
+    return row | {"end_reason": values.get("end_reason", "closed")}
+
+
+def whole(seconds: float = 10, **values: Any) -> list[dict[str, Any]]:
+    """Both rows of a connection."""
+    return [start(**values), end(seconds, **values)]
+
+
+def batch(table: str, rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    """Rows in the journal's schema."""
+    columns = []
+    for field in TABLES[table]:
+        values = [row.get(field.name) for row in rows]
+        if field.kind == "address":
+            values = [packed(value) for value in values]
+        if field.kind in ("text", "enum"):
+            codes = pa.array(values, pa.string()).dictionary_encode()
+            columns.append(codes.cast(field.arrow_type()))
+        else:
+            columns.append(pa.array(values, field.arrow_type()))
+    return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(table))
+
+
+class Making:
+    """A store in the making: writes the journals as capture would."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = T0 - DAY
+        self._writers: dict[str, Writer] = {}
+
+    def _writer(self, table: str) -> Writer:
+        if table not in self._writers:
+            self._writers[table] = Writer(layout.journal_folder(self.path, table), table)
+        return self._writers[table]
+
+    def add(self, *rows: dict[str, Any], table: str = "connections") -> Making:
+        """One flush of rows."""
+        self._writer(table).append(batch(table, list(rows)), self.clock, self.clock)
+        return self
+
+    def alive(self, until: int) -> Making:
+        """Nothing more happened until then, and the daemon ran."""
+        self._writer("connections").heartbeat(self.clock, until)
+        self.clock = until
+        return self
+
+    def rotate(self) -> Making:
+        """Close the segments, so that they can be sealed."""
+        for writer in self._writers.values():
+            writer.rotate()
+        return self
+
+    def close(self) -> Path:
+        """Close everything; the store's path."""
+        for writer in self._writers.values():
+            writer.close()
+        return self.path
