@@ -12,6 +12,7 @@ hangs, the guard must work.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
@@ -54,8 +55,9 @@ _stderr.register(2, select.POLLOUT)
 
 def report(line: str) -> None:
     """One line to the daemon's log; dropped when whoever reads it is stuck: the guard cannot wait."""
-    if _stderr.poll(0):
-        os.write(2, f"anetcon-keeper: {line}\n".encode())
+    with contextlib.suppress(OSError):
+        if _stderr.poll(0):
+            os.write(2, f"anetcon-keeper: {line}\n".encode())
 
 
 class Keeper:
@@ -125,7 +127,10 @@ class Keeper:
 
     def _list(self) -> None:
         """The full listing, and whatever else is due every period."""
-        self.namespaces.scan()
+        try:
+            self.namespaces.scan()
+        except OSError as error:
+            report(f"cannot list {self.settings.netns_dir}: {error.strerror}; trying again")
         self._reconcile()
         self.roster.retry()
         if self._listing is not None:
@@ -177,10 +182,16 @@ class Keeper:
             "settings_file": self.settings.file,
         }
         self.status.update(head, self.processes.capture, self.processes.follow)
-        if self.settings.activate_conntrack and not self._stopping:
-            states = self.shared.column("state")
-            for audited, _ in self.roster.attached():
-                self.activation.look(audited.name, audited.inode, self.roster.path(audited.name), states[audited.slot])
+        if not self._stopping:
+            self._activate()
+
+    def _activate(self) -> None:
+        """Our nftables table where conntrack does not run, and nowhere else."""
+        attached = [audited for audited, _ in self.roster.attached()] if self.settings.activate_conntrack else []
+        self.activation.keep({(audited.name, audited.inode) for audited in attached}, self.roster.path)
+        states = self.shared.column("state") if attached else []
+        for audited in attached:
+            self.activation.look(audited.name, audited.inode, self.roster.path(audited.name), states[audited.slot])
 
     # Settings
 
@@ -202,6 +213,8 @@ class Keeper:
             self._resolving = False
             patience.cancel()
             try:
+                if self._stopping:
+                    return
                 if code:
                     report(f"the configuration is refused (status {code}, see above); going on with the one before")
                 else:
@@ -209,6 +222,8 @@ class Keeper:
                     then(Settings(resolved.get("resolved", resolved)))
             except (ValueError, KeyError, TypeError, re.error) as error:
                 report(f"cannot read what `anetcon config show` said: {error!r}; going on with the settings before")
+            except AnetconError as error:
+                report(f"{error}; going on with the settings before")
             finally:
                 os.close(answer)
 
@@ -219,18 +234,17 @@ class Keeper:
         if new.store != old.store:
             report(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
             return
+        if new.netns_dir != old.netns_dir:
+            watch = Namespaces(new.netns_dir, new.selects)
+            self.loop.unwatch(self.namespaces.fileno())
+            self.namespaces.close()
+            self.namespaces = watch
+            self._watch_namespaces()
         self.settings = self.roster.settings = new
         self.processes.resolved = new.resolved
         self._adapt(old.hold, old.starts)
-        if new.netns_dir != old.netns_dir:
-            self.loop.unwatch(self.namespaces.fileno())
-            self.namespaces.close()
-            self.namespaces = Namespaces(new.netns_dir, new.selects)
-            self._watch_namespaces()
         self.namespaces.select(new.selects)
         self._list()
-        if not new.activate_conntrack:
-            self._remove_tables()
         if new.children_differ(old):
             self.roster.capture_works = False
             self.processes.capture.replace()
@@ -276,16 +290,13 @@ class Keeper:
         """Capture first, so that nothing is left out of the journal, then follow, then our tables."""
         if not self._stopping:
             self._stopping = True
+            self.guard.tell()
             self.processes.capture.stop(lambda: self.processes.follow.stop(self._finish))
 
     def _finish(self) -> None:
-        self._remove_tables()
+        self.activation.keep(set(), self.roster.path)
         self.loop.every(0.05, lambda: None if self.activation.busy else self.loop.stop())
         self.loop.after(REMOVE_SECONDS, self.loop.stop)
-
-    def _remove_tables(self) -> None:
-        for name, inode in list(self.activation.active):
-            self.activation.remove(name, inode, self.roster.path(name))
 
 
 class Options:

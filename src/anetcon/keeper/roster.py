@@ -253,5 +253,7 @@ class Roster:
 
 
 def _reason(error: OSError) -> str:
+    """Why, in words; those of the kernel where no better ones are known."""
+    known = {errno.EMFILE: "too many open files: raise LimitNOFILE", errno.EINVAL: "it is no network namespace"}
     text = error.strerror or str(error)
-    return text[:1].lower() + text[1:] if error.errno != errno.EMFILE else "too many open files: raise LimitNOFILE"
+    return known.get(error.errno or 0, text[:1].lower() + text[1:])

@@ -1,0 +1,159 @@
+"""A keeper under test: the real process with stand-in children, on a store of its own, for namespaces of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.netns.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+CHILD = "tests.netns.keeper_child"
+READY_SECONDS = 20.0
+
+
+class Daemon:
+    """`run` starts it; `close` ends it however it is."""
+
+    def __init__(self, folder: Path, namespaces: list[str], **audit: Any) -> None:
+        self.store = folder / "store"
+        self.log_file = folder / "keeper.log"
+        self.answer = folder / "resolved.json"
+        self.settings: dict[str, Any] = {
+            "node": "testnode",
+            "settings_file": str(self.answer),
+            "store": {"path": str(self.store)},
+            "audit": {
+                "namespaces": namespaces,
+                "netns_dir": "/run/netns",
+                "period": 30.0,
+                "record": ["start", "end"],
+                "on_overload": "hold",
+                "guard_share": 0.7,
+                "activate_conntrack": False,
+                "buffer_bytes": 2 << 20,
+                "buffers_total_bytes": 1 << 30,
+                **audit,
+            },
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> Daemon:
+        """Start, and wait until both children run."""
+        before = len(self.heard("started")), len(self.heard("follow started"))
+        self.start()
+        wait_until(
+            lambda: len(self.heard("started")) > before[0] and len(self.heard("follow started")) > before[1],
+            READY_SECONDS,
+            f"the children run\n{self.log()}",
+        )
+        return self
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start only."""
+        self.answer.write_text(json.dumps(self.settings))
+        descriptor = os.memfd_create("settings")
+        os.write(descriptor, json.dumps(self.settings).encode())
+        options = ["--settings", str(descriptor), "--capture", CHILD, "--follow", CHILD, "--resolver", CHILD]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "anetcon.keeper.main", *options],
+                stderr=log,
+                pass_fds=[descriptor],
+                cwd=ROOT,
+            )
+        os.close(descriptor)
+        return self.process
+
+    @property
+    def pid(self) -> int:
+        """The keeper's process."""
+        assert self.process is not None
+        return self.process.pid
+
+    def heard(self, op: str, **values: object) -> list[dict[str, Any]]:
+        """What the children noted, of one kind and with these values."""
+        try:
+            lines = (self.store / "heard.jsonl").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        noted = [json.loads(line) for line in lines]
+        return [n for n in noted if n["op"] == op and values.items() <= n.items()]
+
+    def wait_heard(self, op: str, seconds: float = 5.0, **values: object) -> dict[str, Any]:
+        """The last such note, once there is one."""
+        return wait_until(lambda: self.heard(op, **values), seconds, f"{op} {values}\n{self.log()}")[-1]
+
+    def status(self) -> dict[str, Any]:
+        """status.json, empty before it is there."""
+        try:
+            content: dict[str, Any] = json.loads((self.store / "status.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def namespace(self, name: str) -> dict[str, Any]:
+        """What status.json says last of a namespace."""
+        return next((n for n in reversed(self.status().get("namespaces", [])) if n["netns"] == name), {})
+
+    def log(self) -> str:
+        """What the keeper and its children wrote to stderr."""
+        return self.log_file.read_text()
+
+    def descriptors(self) -> int:
+        """How many the keeper has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def reload(self, **audit: Any) -> None:
+        """Change the configuration and say so."""
+        self.settings["audit"] |= audit
+        self.answer.write_text(json.dumps(self.settings))
+        os.kill(self.pid, signal.SIGHUP)
+
+    def stop(self, seconds: float = 15.0) -> int:
+        """SIGTERM and its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        """End it and what it started; its children die with it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+def ours() -> str:
+    """The pattern of namespaces that this test process makes (anetcon.testbed)."""
+    return f"^anet{os.getpid()}-"
+
+
+def sockets_of(pid: int) -> set[str]:
+    """Every socket a process has open, by inode."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(path.readlink())
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def show(figure: str) -> None:
+    """A measured figure, for who runs the tests with -s."""
+    sys.stdout.write(f"\n  {figure}\n")
