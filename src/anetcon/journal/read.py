@@ -88,31 +88,35 @@ def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
     with segment_path(folder, number).open("rb") as data:
         size = os.fstat(data.fileno()).st_size
         view = memoryview(mmap.mmap(data.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
-    head: bytes | None = None
+    head = _checked(view, lines[0]) if lines else None
+    if head is None:
+        return
     expected: int | None = None
-    for number_of_line, raw in enumerate(lines[first:], first):
+    begin = max(first, 1)
+    for number_of_line, raw in enumerate(lines[begin:], begin):
         line = parse_line(raw)
-        if line is None or line.offset + line.length > len(view) or (expected is not None and line.offset != expected):
+        if line is None or (expected is not None and line.offset != expected):
             return
-        payload = view[line.offset : line.offset + line.length]
-        if extend(extend(0, bytes(payload)), line.text) != line.crc:
+        payload = _checked(view, raw)
+        if payload is None:
             return
         expected = line.offset + line.length
         batch = None
         if line.length:
-            if head is None:
-                head = _head(view, lines[0])
             try:
-                batch = pa.ipc.open_stream(pa.py_buffer(head + bytes(payload))).read_next_batch()
+                batch = pa.ipc.open_stream(pa.py_buffer(head + payload)).read_next_batch()
             except (pa.ArrowInvalid, OSError, StopIteration):
                 return
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)
 
 
-def _head(view: memoryview, first: bytes) -> bytes:
-    """The schema bytes: what precedes the first flush."""
-    line = parse_line(first)
-    return bytes(view[: line.offset]) if line else b""
+def _checked(view: memoryview, raw: bytes) -> bytes | None:
+    """The bytes an index line stands for, if the line and they hold."""
+    line = parse_line(raw)
+    if line is None or line.offset + line.length > len(view):
+        return None
+    payload = bytes(view[line.offset : line.offset + line.length])
+    return payload if extend(extend(0, payload), line.text) == line.crc else None
 
 
 def read(folder: Path, after: Position = BEGINNING) -> Iterator[Flush]:
@@ -138,6 +142,6 @@ def last_flush(folder: Path) -> int | None:
             continue
         for text in reversed(raw):
             line = parse_line(text)
-            if line is not None:
+            if line is not None and line.end:
                 return line.end
     return None

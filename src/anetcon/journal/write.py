@@ -73,6 +73,7 @@ class Writer:
         self._data = os.open(segment_path(self.folder, self.number), flags, self._mode)
         _write(self._data, self._head)
         self._index = os.open(segment_path(self.folder, self.number, "index"), flags, self._mode)
+        _write(self._index, index_line(0, self._head, 0, 0, 0))
         self.size = len(self._head)
         self.rows = 0
 

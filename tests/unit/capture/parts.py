@@ -1,0 +1,86 @@
+"""What the tests of capture share: events to feed in, a namespace without a kernel behind it, rows read back."""
+
+from __future__ import annotations
+
+import mmap
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anetcon import counters
+from anetcon.capture.context import Context
+from anetcon.capture.journals import Journals, Settings
+from anetcon.capture.namespace import Namespace
+from anetcon.capture.pipeline import Pipeline
+from anetcon.decode.ctnetlink import SLOT, Batch
+from anetcon.journal.read import read
+from tests.unit.decode.messages import Message, Side
+
+SOCKETS: list[socket.socket] = []
+"""Every socket made here; the fixture in conftest closes them."""
+
+NOW = 1_790_000_000_000_000
+INSIDE, OUTSIDE, PUBLIC = b"\x0a\0\0\5", b"\xc6\x33\x64\x09", b"\xcb\0\x71\x07"
+
+
+def settings(store: Path, **other: Any) -> Settings:
+    """Journal settings with the usual times."""
+    return Settings(
+        **{"store": store, "node": "n", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10, **other}
+    )
+
+
+def shared() -> mmap.mmap:
+    """Counters for eight namespaces."""
+    return counters.attach(counters.create(8))
+
+
+def pipeline(store: Path, memory: mmap.mmap | None = None, protocols: set[int] | None = None) -> Pipeline:
+    """A pipeline with a journal of its own."""
+    return Pipeline(Journals(settings(store), NOW, print), memory or shared(), protocols or set())
+
+
+def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket.socket, socket.socket]:
+    """A namespace whose sockets end here: the far ends of its events and requests."""
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+    SOCKETS.extend(end for pair in pairs for end in pair)
+    (events, far_events), (requests, far_requests), (route, _) = pairs
+    made = Namespace(
+        slot=slot,
+        netns=name,
+        inode=4026532000 + slot,
+        events=events,
+        requests=requests,
+        route=route,
+        context=Context("n", name, 4026532000 + slot),
+        attached=NOW,
+        noticed=NOW,
+        newborn=True,
+        resumed=False,
+    )
+    return made, far_events, far_requests
+
+
+def message(port: int, destroy: bool = False, **values: Any) -> bytes:
+    """A TCP connection from INSIDE through PUBLIC, told apart by its port."""
+    orig = Side(INSIDE, OUTSIDE, values.pop("proto", 6), port, 443)
+    reply = Side(OUTSIDE, PUBLIC, orig.proto, 443, port)
+    if destroy:
+        values = {"start": NOW * 1000, "stop": (NOW + 7) * 1000, "counters": ((1, 60), (1, 40)), **values}
+    return Message(destroy, orig, reply, ct_id=port, **values).pack()
+
+
+def events(*messages: bytes, code: int = 0) -> Batch:
+    """Messages as received from one namespace."""
+    slots = np.zeros((len(messages), SLOT), np.uint8)
+    for row, data in enumerate(messages):
+        slots[row, : len(data)] = np.frombuffer(data, np.uint8)
+    lengths = np.array([len(data) for data in messages], np.uint32)
+    return Batch(slots, lengths, np.full(len(messages), code, np.int32), NOW)
+
+
+def rows(store: Path, table: str = "connections") -> list[dict[str, Any]]:
+    """Everything the journal has of a table."""
+    return [row for flush in read(store / "journal" / table) if flush.batch for row in flush.batch.to_pylist()]

@@ -1,0 +1,77 @@
+"""The queue of questions, with sockets whose far end plays the kernel."""
+
+from __future__ import annotations
+
+import struct
+
+from anetcon.capture.dump import connections
+from anetcon.capture.requests import PATIENCE, Job, Requests
+from anetcon.decode import layout as k
+from tests.unit.capture.parts import NOW, message, namespace
+
+
+def error(sequence: int, number: int) -> bytes:
+    """The kernel's refusal."""
+    return struct.pack("=IHHIIi", 20, k.NLMSG_ERROR, 0, sequence, 0, -number)
+
+
+def test_one_question_at_a_time_urgent_ones_first() -> None:
+    """The next question goes out when the one before is answered; a refusal is an answer too."""
+    space, _, kernel = namespace()
+    queue = Requests()
+    order: list[tuple[str, bool]] = []
+
+    def ask(name: str, urgent: bool = False) -> None:
+        job = Job(space, connections(lambda _: None), lambda answered: order.append((name, answered)))
+        queue.ask(job, NOW, urgent)
+
+    ask("first")
+    ask("later")
+    ask("urgent", urgent=True)
+    for number in (0, 1, 0):
+        sequence = struct.unpack_from("=I", kernel.recv(100), 8)[0]
+        kernel.send(error(sequence, number))
+        queue.readable(space, NOW)
+    assert order == [("first", True), ("urgent", False), ("later", True)]
+    assert queue.idle()
+
+
+def test_silence_is_given_up() -> None:
+    """Without an answer in time the question failed, and a late answer harms nobody."""
+    space, _, kernel = namespace()
+    queue = Requests()
+    answered: list[bool] = []
+    taken: list[bytes] = []
+    queue.ask(Job(space, connections(taken.extend), answered.append), NOW)
+    queue.tick(NOW + PATIENCE)
+    assert answered == []
+    queue.tick(NOW + PATIENCE + 1)
+    assert answered == [False]
+    kernel.send(message(1))
+    queue.readable(space, NOW)
+    assert taken == []
+    assert queue.idle()
+
+
+def test_a_namespace_that_goes_takes_its_questions_along() -> None:
+    """What was asked of it is forgotten; the others' questions go on."""
+    space, _, _ = namespace()
+    other, _, kernel = namespace("other", 1)
+    queue = Requests()
+    answered: list[str] = []
+    queue.ask(Job(space, connections(lambda _: None), lambda _: answered.append("gone")), NOW)
+    queue.ask(Job(other, connections(lambda _: None), lambda _: answered.append("other")), NOW)
+    queue.forget(space)
+    queue.tick(NOW)
+    kernel.send(error(struct.unpack_from("=I", kernel.recv(100), 8)[0], 0))
+    queue.readable(other, NOW)
+    assert answered == ["other"]
+
+
+def test_a_closed_socket_is_a_failed_question() -> None:
+    """A question that cannot be sent fails at once."""
+    space, _, kernel = namespace()
+    kernel.close()
+    answered: list[bool] = []
+    Requests().ask(Job(space, connections(lambda _: None), answered.append), NOW)
+    assert answered == [False]

@@ -1,0 +1,26 @@
+"""What capture takes from the configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from anetcon.capture.settings import Settings, network
+
+RESOLVED = {
+    "node": "n",
+    "audit": {"protocols": "all", "networks": {}, "on_overload": "hold", "period": 30},
+    "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10},
+}
+
+
+@pytest.mark.parametrize(("said", "numbers"), [("all", set()), ("tcp", {6}), (["udp", 47], {17, 47})])
+def test_protocols(said: object, numbers: set[int]) -> None:
+    """All, one or several, by name or number."""
+    resolved = {**RESOLVED, "audit": {**RESOLVED["audit"], "protocols": said}}  # type: ignore[dict-item]
+    assert Settings.of(resolved).protocols == numbers
+
+
+def test_networks_are_16_bytes_wide() -> None:
+    """IPv4 networks lie in ::ffff:0:0/96; host bits are passed over."""
+    assert network("10.1.2.3/8") == (b"\0" * 10 + b"\xff\xff\x0a\0\0\0", b"\xff" * 13 + b"\0" * 3)
+    assert network("2001:db8::/32")[1] == b"\xff" * 4 + b"\0" * 12

@@ -1,0 +1,102 @@
+"""What dumps add: connections that were open, that have no start time, that go with their namespace."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+from anetcon.capture.pipeline import Pipeline
+from anetcon.capture.requests import Requests
+from anetcon.capture.tables import LOOK_AGAIN, Tables
+from anetcon.decode import layout as k
+from tests.unit.capture.parts import NOW, events, message, namespace, pipeline, rows
+
+
+class Bench:
+    """One namespace whose kernel answers what it is told to; time stands still unless moved."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.now = NOW
+        self.pipeline: Pipeline = pipeline(store)
+        self.requests = Requests()
+        self.tables = Tables(self.pipeline, self.requests, lambda: self.now)
+        self.space, _, self._kernel = namespace()
+        self.pipeline.add(self.space)
+
+    def answer(self, *messages: bytes) -> None:
+        """Answer the dump that was asked for."""
+        sequence = struct.unpack_from("=I", self._kernel.recv(4096), 8)[0]
+        done = struct.pack("=IHHII", 20, k.NLMSG_DONE, 2, sequence, 0) + bytes(4)
+        answers = [data[:8] + struct.pack("=I", sequence) + data[12:] for data in messages]
+        self._kernel.send(b"".join([*answers, done]))
+        self.requests.readable(self.space, self.now)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Everything recorded so far."""
+        self.pipeline.flush(self.now)
+        return rows(self.store)
+
+
+def micro(row: dict[str, Any], name: str) -> int:
+    """A time of a row in microseconds."""
+    value: int = round(row[name].timestamp() * 1e6)
+    return value
+
+
+def test_open_connections_are_recorded_as_dumped(tmp_path: Path) -> None:
+    """What was open at attach is there with the kernel's start time and origin dump."""
+    bench = Bench(tmp_path)
+    found: list[int] = []
+    bench.tables.opened(bench.space, found.append)
+    bench.answer(message(1, start=(NOW - 99) * 1000, counters=((5, 500), (4, 400))), message(2, start=NOW * 1000 - 1))
+    assert found == [2]
+    first = next(row for row in bench.rows() if row["src_port"] == 1)
+    assert (first["origin"], first["end"], micro(first, "start"), first["bytes_in"]) == ("dump", None, NOW - 99, 400)
+    assert bench.space.ageless == {}
+
+
+def test_a_connection_without_start_ends_when_it_is_gone(tmp_path: Path) -> None:
+    """It keeps the time it was first seen, is looked up again, and its end is written when it is no longer there."""
+    bench = Bench(tmp_path)
+    bench.tables.opened(bench.space, lambda _: None)
+    bench.answer(message(1), message(2))
+    bench.now += LOOK_AGAIN
+    bench.tables.look_again(bench.space, bench.now)
+    bench.answer(message(2))
+    ended = [row for row in bench.rows() if row["end"] is not None]
+    assert [(r["src_port"], r["end_reason"], micro(r, "start"), micro(r, "end")) for r in ended] == [
+        (1, "unknown", NOW, NOW + LOOK_AGAIN)
+    ]
+    bench.tables.look_again(bench.space, bench.now + 1)
+    assert bench.requests.idle()
+
+
+def test_an_end_event_of_such_a_connection_gets_its_start(tmp_path: Path) -> None:
+    """Should the kernel report the end after all, it carries the start of the dump, and is not written twice."""
+    bench = Bench(tmp_path)
+    bench.tables.opened(bench.space, lambda _: None)
+    bench.answer(message(1))
+    bench.pipeline.take(events(message(1, destroy=True, start=None, stop=None, happened=(NOW + 50) * 1000)))
+    bench.now += LOOK_AGAIN
+    bench.tables.look_again(bench.space, bench.now)
+    assert bench.requests.idle()
+    ended = [row for row in bench.rows() if row["end"] is not None]
+    assert [(micro(row, "start"), micro(row, "end")) for row in ended] == [(NOW, NOW + 50)]
+
+
+def test_what_is_open_ends_with_the_namespace(tmp_path: Path) -> None:
+    """The last dump's connections end then, because the namespace is gone."""
+    bench = Bench(tmp_path)
+    bench.tables.opened(bench.space, lambda _: None)
+    bench.answer(message(1))
+    bench.now += 60_000_000
+    answered: list[bool] = []
+    bench.tables.ended(bench.space, answered.append)
+    bench.answer(message(1), message(2, start=(NOW - 5) * 1000, counters=((1, 2), (3, 4))))
+    ended = {row["src_port"]: row for row in bench.rows() if row["end"] is not None}
+    assert answered == [True]
+    assert {row["end_reason"] for row in ended.values()} == {"namespace-gone"}
+    assert [micro(ended[port], "start") for port in (1, 2)] == [NOW, NOW - 5]
+    assert ended[2]["bytes_in"] == 4

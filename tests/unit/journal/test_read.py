@@ -1,0 +1,182 @@
+"""The journal's promise: what was flushed is read back, and damage costs only what lies behind the last good line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.capture import batch
+from anetcon.errors import StoreError
+from anetcon.journal.read import (
+    BEGINNING,
+    Position,
+    ended_cleanly,
+    is_closed,
+    last_flush,
+    parse_line,
+    read,
+    read_segment,
+)
+from anetcon.journal.write import Writer, index_line, segment_path, segments
+
+
+def gaps(*lost: int) -> pa.RecordBatch:
+    """Rows of the small table `gaps`, told apart by `lost`."""
+    return batch.rows(
+        "gaps", [{"node": "n", "netns": None, "from": 1, "to": 2, "cause": "overrun", "lost": n} for n in lost]
+    )
+
+
+def losses(folder: Path, after: Position = BEGINNING) -> list[int]:
+    """What `read` hands out."""
+    return [row["lost"] for flush in read(folder, after) if flush.batch for row in flush.batch.to_pylist()]
+
+
+def written(folder: Path, *flushes: tuple[int, ...]) -> None:
+    """A journal of one closed segment."""
+    with Writer(folder, "gaps") as writer:
+        for number, lost in enumerate(flushes):
+            writer.append(gaps(*lost), number * 10, number * 10 + 10)
+
+
+def test_what_was_flushed_is_read(tmp_path: Path) -> None:
+    """Rows come back in order, over segments, with the flush's times."""
+    with Writer(tmp_path, "gaps") as writer:
+        writer.append(gaps(1, 2), 0, 10)
+        writer.heartbeat(10, 20)
+        assert losses(tmp_path) == [1, 2]
+        writer.rotate()
+        writer.append(gaps(3), 20, 30)
+        assert is_closed(tmp_path, 1)
+        assert not is_closed(tmp_path, 2)
+        assert not ended_cleanly(tmp_path)
+    assert losses(tmp_path) == [1, 2, 3]
+    assert ended_cleanly(tmp_path)
+    assert last_flush(tmp_path) == 30
+    assert [(f.start, f.end, f.batch is None) for f in read(tmp_path)] == [
+        (0, 10, False),
+        (10, 20, True),
+        (20, 30, False),
+    ]
+
+
+def test_reading_goes_on_at_a_position(tmp_path: Path) -> None:
+    """A flush's position is where the next one begins, also in a later segment."""
+    written(tmp_path, (1,), (2,))
+    written(tmp_path, (3,))
+    positions = [flush.after for flush in read(tmp_path)]
+    assert [losses(tmp_path, position) for position in positions] == [[2, 3], [3], []]
+
+
+def test_a_segment_is_a_plain_arrow_stream(tmp_path: Path) -> None:
+    """Any Arrow reader reads a closed segment."""
+    written(tmp_path, (1, 2), (3,))
+    with pa.ipc.open_stream(segment_path(tmp_path, 1).read_bytes()) as stream:
+        assert stream.read_all()["lost"].to_pylist() == [1, 2, 3]
+
+
+def test_a_new_writer_starts_a_new_segment(tmp_path: Path) -> None:
+    """Nothing is ever appended to what another process left."""
+    written(tmp_path, (1,))
+    before = segment_path(tmp_path, 1).read_bytes()
+    written(tmp_path, (2,))
+    assert segments(tmp_path) == [1, 2]
+    assert segment_path(tmp_path, 1).read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["arrows", "index"])
+@pytest.mark.parametrize("damage", ["torn", "zeroed", "flipped"])
+def test_damage_at_every_byte(tmp_path: Path, kind: str, damage: str) -> None:
+    """Whatever happens to a tail, what is handed out is a beginning of what was written, and never wrong."""
+    written(tmp_path, (1, 2), (3,), (4,))
+    path = segment_path(tmp_path, 1, kind)
+    whole = path.read_bytes()
+    shortest = set()
+    for at in range(0, len(whole), 1 if kind == "index" else 5):
+        tail = {
+            "torn": b"",
+            "zeroed": bytes(len(whole) - at),
+            "flipped": bytes([whole[at] ^ 0x10]) + whole[at + 1 :],
+        }[damage]
+        path.write_bytes(whole[:at] + tail)
+        found = losses(tmp_path)
+        assert found in ([], [1, 2], [1, 2, 3], [1, 2, 3, 4])
+        shortest.add(len(found))
+    assert {0, 2, 3} <= shortest
+    path.write_bytes(whole)
+    assert losses(tmp_path) == [1, 2, 3, 4]
+
+
+def test_damage_ends_its_own_segment_only(tmp_path: Path) -> None:
+    """Later segments are read although an earlier one is damaged."""
+    written(tmp_path, (1,), (2,))
+    written(tmp_path, (3,))
+    path = segment_path(tmp_path, 1)
+    path.write_bytes(path.read_bytes()[:-300])
+    assert losses(tmp_path)[-1] == 3
+
+
+def test_a_failed_flush_leaves_nothing_and_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk in the middle of a flush is not seen by a reader, and the same flush fits in later."""
+    writer = Writer(tmp_path, "gaps")
+    writer.append(gaps(1), 0, 10)
+    real = __import__("os").write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) > 40:
+            return int(real(descriptor, data[:40]))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("anetcon.journal.write.os.write", full)
+    with pytest.raises(OSError, match="No space"):
+        writer.append(gaps(2), 10, 20)
+    monkeypatch.undo()
+    assert losses(tmp_path) == [1]
+    writer.append(gaps(2), 10, 20)
+    assert losses(tmp_path) == [1, 2]
+    writer.close()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """One sentence names the folder."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot write the journal in .*file/gaps"):
+        Writer(tmp_path / "file" / "gaps", "gaps")
+
+
+def test_no_journal_at_all(tmp_path: Path) -> None:
+    """A folder that is not there yet is an empty journal."""
+    assert list(read(tmp_path / "none")) == []
+    assert last_flush(tmp_path / "none") is None
+    assert not ended_cleanly(tmp_path / "none")
+    assert not is_closed(tmp_path / "none", 1)
+
+
+def test_a_segment_dropped_meanwhile(tmp_path: Path) -> None:
+    """Reading a segment that is gone says so; reading on passes over it."""
+    written(tmp_path, (1,))
+    written(tmp_path, (2,))
+    segment_path(tmp_path, 1).unlink()
+    assert losses(tmp_path) == [2]
+    with pytest.raises(FileNotFoundError):
+        list(read_segment(tmp_path, 1))
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_as_an_index_line(noise: bytes) -> None:
+    """An index line is a line or it is not; it never raises."""
+    line = parse_line(noise)
+    assert line is None or noise.startswith(line.text)
+
+
+@given(st.integers(0, 1 << 60), st.binary(max_size=20), st.integers(0, 1 << 40), st.integers(0, 1 << 60))
+def test_an_index_line_says_what_it_was_given(offset: int, payload: bytes, rows: int, time: int) -> None:
+    """What is written as a line is read from it."""
+    line = parse_line(index_line(offset, payload, rows, time, time + 1)[:-1])
+    assert line is not None
+    assert line[:5] == (offset, len(payload), rows, time, time + 1)
