@@ -1,0 +1,364 @@
+"""Who listens. Each program is started, asked whether it has taken everything in, ended, and its output judged.
+
+The peers get what they can use: priority (as capture gives itself), buffers of 256 MiB, only the events they need.
+Their own option for the buffer does nothing in the versions of Debian 12 (conntrack 1.4.7 sets it on another socket,
+ulogd 2.0.8 sets 0), so it is set on their sockets from outside.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from anetcon.testbed import kernel
+from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.wire import SO_RCVBUFFORCE
+from bench import judge, measure
+from bench.judge import Found
+from bench.loads import Load, Made
+
+BUFFER = 256 << 20
+PEER = ("nice", "-n", "-10")
+READY = 20.0
+"""Seconds a program has to get ready, and to take in what is left when the load is over."""
+SYS_PIDFD_GETFD = 438
+LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
+LOG_LOCK = Path("/run/lock/anetcon-nf-log-all-netns")
+
+_libc = ctypes.CDLL(None)
+
+
+class Program:
+    """One program that listens to a load's routers, with a folder of its own."""
+
+    name = ""
+    needs: tuple[str, ...] = ()
+
+    def __init__(self, load: Load, folder: Path) -> None:
+        self.load, self.folder = load, folder
+        self.namespaces = [router.namespace for router in load.routers]
+        self.children: list[subprocess.Popen[Any]] = []
+
+    @classmethod
+    def missing(cls) -> list[str]:
+        """Programs it needs that this machine does not have."""
+        return [program for program in cls.needs if not shutil.which(program)]
+
+    def start(self) -> None:
+        """Start it; it listens when this returns."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Wait until it has taken in everything there was."""
+        wait_for(lambda: all(sum(kernel.queued(n).values()) == 0 for n in self.namespaces), "empty queues")
+
+    def pids(self) -> list[int]:
+        """Its processes' roots."""
+        return [child.pid for child in self.children]
+
+    def cpu(self) -> float:
+        """CPU seconds that its processes have used so far."""
+        return sum(measure.cpu_by_name(self.pids()).values())
+
+    def stop(self) -> float:
+        """End it in good order; the CPU seconds that all its processes used in their lives, its end included."""
+        for child in self.children:
+            child.terminate()
+        total = 0.0
+        for child in self.children:
+            total += measure.wait(child.pid)
+            child.returncode = 0
+        return total
+
+    def found(self, made: Made) -> Found:
+        """What it has of the load."""
+        raise NotImplementedError
+
+    def _in(self, namespace: Namespace, *args: str, **options: Any) -> subprocess.Popen[Any]:
+        with namespace.inside():
+            return self._run(*args, **options)
+
+    def _run(self, *args: str, **options: Any) -> subprocess.Popen[Any]:
+        child = subprocess.Popen(args, **options)
+        self.children.append(child)
+        return child
+
+
+class Floor(Program):
+    """`bench.floor`."""
+
+    name = "floor: recvmmsg, nothing done"
+
+    def start(self) -> None:
+        paths = [str(namespace.path) for namespace in self.namespaces]
+        root = Path(__file__).parents[1]
+        child = self._run(sys.executable, "-m", "bench.floor", *paths, stdout=subprocess.PIPE, cwd=root)
+        assert child.stdout is not None
+        child.stdout.readline()
+
+    def found(self, made: Made) -> Found:
+        stdout = self.children[0].stdout
+        assert stdout is not None
+        events = json.loads(stdout.read())["events"]
+        stdout.close()
+        return Found(min(events // 2, made.count), events=events)
+
+
+class Anetcon(Program):
+    """The whole daemon: capture, journal, both text logs, sealing."""
+
+    name = "anetcon, whole"
+    logs = True
+    seal_minutes = 0.05
+
+    @property
+    def store(self) -> Path:
+        """Its store."""
+        return self.folder / "store"
+
+    def start(self) -> None:
+        names = ", ".join(f'"^{namespace.name}$"' for namespace in self.namespaces)
+        settings = self.folder / "anetcon.toml"
+        settings.write_text(
+            f'node = "bench"\n[audit]\nnamespaces = [{names}]\n'
+            f'[store]\npath = "{self.store}"\nseal_minutes = {self.seal_minutes}\n'
+            f'[logs]\nenabled = {str(self.logs).lower()}\ndir = "{self.folder}/log"\n'
+        )
+        with (self.folder / "stderr").open("w") as stderr:
+            self._run(sys.executable, "-m", "anetcon.cli.main", "run", "-c", str(settings), stderr=stderr)
+        wait_for(self._attached, f"anetcon attached; it said: {(self.folder / 'stderr')}")
+
+    def _attached(self) -> bool:
+        return self.namespaces_in("attached") == len(self.namespaces)
+
+    def namespaces_in(self, state: str) -> int:
+        """How many namespaces status.json shows in a state."""
+        return sum(entry["state"] == state for entry in self.status().get("namespaces", []))
+
+    def status(self) -> dict[str, Any]:
+        """status.json, empty while there is none."""
+        try:
+            read: dict[str, Any] = json.loads((self.store / "status.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return read
+
+    def found(self, made: Made) -> Found:
+        found = Found(0)
+        judge.match(made, judge.stored(self.store), found)
+        found.events = found.connections + (found.ended or 0)
+        totals = self.status()["totals"]
+        found.slow = totals["slow"] / max(totals["events"], 1)
+        found.size = self._sizes(made)
+        if self.logs:
+            _, found.lines = judge.log_lines(self._logs())
+        return found
+
+    def _logs(self) -> list[Path]:
+        return sorted((self.folder / "log").glob("anetcon.*.log"))
+
+    def _sizes(self, made: Made) -> dict[str, float]:
+        stored = sum(file.stat().st_size for file in self.store.glob("node=*/date=*/*.parquet"))
+        sizes = {"store": stored / made.count}
+        if self.logs:
+            sizes["text"] = sum(file.stat().st_size for file in self._logs()) / made.count
+        return sizes
+
+
+class Capture(Anetcon):
+    """Capture and journal alone: no text logs, sealing far away; the followers' process is left out, and the end too,
+    since sealing belongs to it."""
+
+    name = "anetcon, capture and journal"
+    logs = False
+    seal_minutes = 1440.0
+
+    def settle(self) -> None:
+        """The journal is whole when it has been flushed twice after the queues were empty."""
+        super().settle()
+        for _ in range(2):
+            flushed = self._flushed()
+            wait_for(lambda: self._flushed() != flushed, "a flush")  # noqa: B023 - waited for within the turn
+
+    def _flushed(self) -> str:
+        return str(self.status()["capture"]["flushed"])
+
+    def cpu(self) -> float:
+        used = measure.cpu_by_name(self.pids())
+        return sum(seconds for name, seconds in used.items() if name != "anetcon-follow")
+
+    def stop(self) -> float:
+        used = self.cpu()
+        self._journal = self.status()["totals"]["journal_bytes"]
+        super().stop()
+        return used
+
+    def _sizes(self, made: Made) -> dict[str, float]:
+        return {"journal": self._journal / made.count}
+
+
+class Conntrack(Program):
+    """`conntrack -E` to a file, one in each namespace."""
+
+    name = "conntrack -E to a file"
+    needs = ("conntrack",)
+
+    def start(self) -> None:
+        self._files = [self.folder / f"{number}.txt" for number in range(len(self.namespaces))]
+        for file, namespace in zip(self._files, self.namespaces, strict=True):
+            with file.open("wb") as output:
+                args = (*PEER, "conntrack", "-E", "-e", "NEW,DESTROY", "-o", "timestamp")
+                child = self._in(namespace, *args, stdout=output, stderr=subprocess.DEVNULL)
+            enlarge(child.pid, namespace)
+
+    def found(self, made: Made) -> Found:
+        return _of_text(self._files, judge.event_lines(self._files), made)
+
+
+class Ulogd(Program):
+    """ulogd2, NFCT to JSON, every event; one in each namespace."""
+
+    name = "ulogd2 NFCT to JSON"
+    needs = ("ulogd",)
+
+    @classmethod
+    def missing(cls) -> list[str]:
+        return [*super().missing(), *([] if _ulogd_plugins() else ["ulogd's plugins"])]
+
+    def start(self) -> None:
+        plugins = _ulogd_plugins()
+        self._files = [self.folder / f"{number}.json" for number in range(len(self.namespaces))]
+        for file, namespace in zip(self._files, self.namespaces, strict=True):
+            settings = file.with_suffix(".conf")
+            settings.write_text(
+                f'[global]\nlogfile="{file.with_suffix(".log")}"\nloglevel=5\n'
+                + "".join(f'plugin="{plugin}"\n' for plugin in plugins)
+                + "stack=ct1:NFCT,ip2str1:IP2STR,json1:JSON\n"
+                f'[ct1]\nhash_enable=0\nevent_mask=0x00000005\n[json1]\nfile="{file}"\n'
+            )
+            child = self._in(namespace, *PEER, "ulogd", "-c", str(settings), stderr=subprocess.DEVNULL)
+            enlarge(child.pid, namespace)
+
+    def found(self, made: Made) -> Found:
+        return _of_text(self._files, judge.json_lines(self._files), made)
+
+
+def _ulogd_plugins() -> list[Path]:
+    wanted = ("inpflow_NFCT", "filter_IP2STR", "output_JSON")
+    found = [sorted(Path("/usr/lib").glob(f"**/ulogd/ulogd_{name}.so"))[:1] for name in wanted]
+    return [paths[0] for paths in found] if all(found) else []
+
+
+class Seed(Program):
+    """The seed's way: its chain of LOG rules in each router, and an rsyslogd of our own that reads the kernel's log.
+
+    The kernel prints for namespaces other than the first only while nf_log_all_netns is set, for the whole machine:
+    set under a lock, put back at the end. It knows starts only, of TCP over IPv4 only.
+    """
+
+    name = "LOG rules and rsyslog (the seed)"
+    needs = ("rsyslogd", "iptables-nft")
+
+    def start(self) -> None:
+        LOG_LOCK.touch()
+        self._lock = LOG_LOCK.open()
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._before = LOG_SWITCH.read_text()
+        LOG_SWITCH.write_text("1")
+        self._mark = hashlib.md5(self.folder.name.encode(), usedforsecurity=False).hexdigest()[:8]
+        for namespace in self.namespaces:
+            for rule in self._rules():
+                namespace.run("iptables-nft", "-t", "nat", *rule)
+        self._file = self.folder / "kernel.log"
+        settings = self.folder / "rsyslog.conf"
+        settings.write_text(
+            f'global(workDirectory="{self.folder}")\nmodule(load="imklog")\n'
+            f':msg, contains, "[{self._mark}]" {self._file}\n& stop\n'
+        )
+        pid_file = self.folder / "rsyslogd.pid"
+        self._run(*PEER, "rsyslogd", "-n", "-f", str(settings), "-i", str(pid_file))
+        wait_for(pid_file.exists, "rsyslogd")
+
+    def _rules(self) -> Iterator[list[str]]:
+        yield ["-N", "anetcon"]
+        yield ["-I", "POSTROUTING", "1", "-j", "anetcon"]
+        for way, negation in (("D", []), ("X", ["!"])):
+            match = ["-p", "tcp", "-m", "state", "--state", "NEW", "-m", "conntrack", *negation, "--ctstate", "DNAT"]
+            prefix = f"[ANETCON][{way}][{self._mark}] "
+            yield ["-A", "anetcon", *match, "-j", "LOG", "--log-prefix", prefix]
+
+    def settle(self) -> None:
+        """Its file has not grown for a second."""
+        size = -1
+        while size != (size := self._file.stat().st_size if self._file.exists() else 0):
+            time.sleep(1.0)
+
+    def stop(self) -> float:
+        try:
+            return super().stop()
+        finally:
+            LOG_SWITCH.write_text(self._before)
+            self._lock.close()
+
+    def found(self, made: Made) -> Found:
+        files = [self._file] if self._file.exists() else []
+        lines, connections = judge.log_lines(files)
+        found = _of_text(files, (lines, 0, connections), made)
+        found.doubles, found.ended = lines - connections, None
+        return found
+
+
+def _of_text(files: list[Path], counted: tuple[int, int, int], made: Made) -> Found:
+    """What is known of a program that writes lines: starts, ends, distinct connections."""
+    starts, ends, connections = counted
+    size = sum(file.stat().st_size for file in files) / max(connections, 1)
+    strangers = max(connections - made.count, 0)
+    return Found(connections - strangers, ends, strangers=strangers, events=starts + ends, size={"text": size})
+
+
+PROGRAMS: tuple[type[Program], ...] = (Floor, Anetcon, Capture, Conntrack, Ulogd, Seed)
+
+
+def enlarge(pid: int, namespace: Namespace) -> None:
+    """Wait until another process listens to conntrack, and give its netlink sockets a large buffer."""
+    wait_for(lambda: pid in kernel.queued(namespace), f"process {pid} to listen")
+    process = os.pidfd_open(pid)
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        if str(link.readlink()).startswith("socket:"):
+            with socket.socket(fileno=_libc.syscall(SYS_PIDFD_GETFD, process, int(link.name), 0)) as theirs:
+                if theirs.family == socket.AF_NETLINK:
+                    theirs.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+    os.close(process)
+
+
+def wait_for(condition: Any, what: str, seconds: float = READY) -> None:
+    """Poll; RuntimeError when it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(kind: type[Program], load: Load, folder: Path) -> Iterator[Program]:
+    """A program that listens; whatever is left of it is ended."""
+    program = kind(load, folder)
+    try:
+        program.start()
+        yield program
+    finally:
+        if any(child.returncode is None and child.poll() is None for child in program.children):
+            program.stop()
