@@ -143,8 +143,9 @@ def test_no_test_sleeps(path: Path) -> None:
 @pytest.mark.parametrize("path", python_files("src", "tests", "bench", "tools"), ids=str)
 def test_files_are_small_and_say_what_they_are_for(path: Path) -> None:
     """Every module opens with a docstring, and no file or function is longer than the house allows."""
-    assert ast.get_docstring(tree(path)), f"{path} has no docstring"
-    assert len((ROOT / path).read_text().splitlines()) <= LARGEST_FILE, f"{path} is too long"
+    text = (ROOT / path).read_text()
+    assert ast.get_docstring(tree(path)) or not text, f"{path} has no docstring"
+    assert len(text.splitlines()) <= LARGEST_FILE, f"{path} is too long"
     for function in functions(path):
         assert function.end_lineno is not None
         assert function.end_lineno - function.lineno < LARGEST_FUNCTION, f"{path}: {function.name} is too long"
