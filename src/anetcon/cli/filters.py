@@ -27,6 +27,13 @@ StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folde
 STORE = Path("/var/lib/anetcon")
 """Where the daemon keeps its records unless it is told otherwise."""
 
+NetnsOption = Annotated[
+    list[str] | None, typer.Option("--netns", metavar="RE", help="Regular expression found in the namespace.")
+]
+NodeOption = Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="Machine that recorded it.")]
+TzOption = Annotated[
+    str, typer.Option("--tz", metavar="ZONE", help="Zone of times that name none: Europe/Madrid, +02:00.")
+]
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most so many; 0 means all.")]
 
 
@@ -46,22 +53,24 @@ def _ports(name: str, of: str) -> Any:
 class Filters:
     """Which connections are meant: by what does not change from start to end."""
 
-    src: Annotated[list[str], _addresses("--src", "who opened it")]
-    dst: Annotated[list[str], _addresses("--dst", "what it addressed")]
-    nat_src: Annotated[list[str], _addresses("--nat-src", "the source as the far side saw it")]
-    nat_dst: Annotated[list[str], _addresses("--nat-dst", "the destination after translation")]
-    host: Annotated[list[str], _addresses("--host", "any of these four")]
-    sport: Annotated[list[str], _ports("--sport", "who opened it")]
-    dport: Annotated[list[str], _ports("--dport", "what it addressed")]
-    nat_sport: Annotated[list[str], _ports("--nat-sport", "the source as the far side saw it")]
-    nat_dport: Annotated[list[str], _ports("--nat-dport", "the destination after translation")]
-    proto: Annotated[list[str], _option("--proto", metavar="PROTO", about="Protocol, by name or number.")]
-    class_: Annotated[list[str], _option("--class", metavar="CLASS", about=f"One of {', '.join(CLASSES)}.")]
-    netns: Annotated[list[str], _option("--netns", metavar="RE", about="Regular expression found in the namespace.")]
-    node: Annotated[list[str], _option("--node", metavar="NAME", about="Machine that recorded it.")]
+    src: Annotated[list[str] | None, _addresses("--src", "who opened it")] = None
+    dst: Annotated[list[str] | None, _addresses("--dst", "what it addressed")] = None
+    nat_src: Annotated[list[str] | None, _addresses("--nat-src", "the source as the far side saw it")] = None
+    nat_dst: Annotated[list[str] | None, _addresses("--nat-dst", "the destination after translation")] = None
+    host: Annotated[list[str] | None, _addresses("--host", "any of these four")] = None
+    sport: Annotated[list[str] | None, _ports("--sport", "who opened it")] = None
+    dport: Annotated[list[str] | None, _ports("--dport", "what it addressed")] = None
+    nat_sport: Annotated[list[str] | None, _ports("--nat-sport", "the source as the far side saw it")] = None
+    nat_dport: Annotated[list[str] | None, _ports("--nat-dport", "the destination after translation")] = None
+    proto: Annotated[list[str] | None, _option("--proto", metavar="PROTO", about="Protocol, by name or number.")] = None
+    class_: Annotated[list[str] | None, _option("--class", metavar="CLASS", about=f"One of {', '.join(CLASSES)}.")] = (
+        None
+    )
+    netns: NetnsOption = None
+    node: NodeOption = None
 
     def condition(self) -> str:
-        """The SQL condition; it holds for the start and for the end of a connection alike."""
+        """The SQL condition that holds for the start of a connection whenever it holds for its end."""
         parts = [either(name, [f"{name}_ip"], getattr(self, name)) for name in ENDS if getattr(self, name)]
         if self.host:
             parts.append(either("host", [f"{name}_ip" for name in ENDS], self.host))
@@ -71,11 +80,13 @@ class Filters:
                 parts.append(where.either(where.number_in(f"{name}_port", *port_range(option, p)) for p in ports))
         if self.proto:
             parts.append(where.either(where.number_in("proto", *[protocol(text)] * 2) for text in self.proto))
-        if self.class_:
-            for text in set(self.class_) - set(CLASSES):
-                raise bad("class", f"{text!r} is none of {', '.join(CLASSES)}")
-            parts.append(where.text_in("class", self.class_))
         return where.every([*parts, *place(self.netns, self.node)])
+
+    def result(self) -> str:
+        """The SQL condition that can be asked only of a whole connection (its class is that of its last row)."""
+        for text in set(self.class_ or ()) - set(CLASSES):
+            raise bad("class", f"{text!r} is none of {', '.join(CLASSES)}")
+        return where.text_in("class", self.class_) if self.class_ else where.EVERYTHING
 
     def given(self) -> dict[str, Any]:
         """The filters that were given, as the JSON query repeats them."""
@@ -83,7 +94,7 @@ class Filters:
         return {name: value for name, value in values.items() if value}
 
 
-def place(netns: Sequence[str], node: Sequence[str]) -> list[str]:
+def place(netns: Sequence[str] | None, node: Sequence[str] | None) -> list[str]:
     """The conditions that --netns and --node stand for."""
     parts = []
     if netns:
@@ -137,9 +148,7 @@ def pattern(text: str) -> str:
     try:
         pc.match_substring_regex(pa.array([""]), text)
     except pa.ArrowInvalid as error:
-        raise bad(
-            "netns", f"the regular expression {text!r} cannot be read: {str(error).rpartition(': ')[2]}"
-        ) from None
+        raise bad("netns", f"the regular expression {text!r} cannot be read: {str(error).partition(': ')[2]}") from None
     return text
 
 
@@ -149,9 +158,7 @@ class Span:
 
     since: Annotated[str | None, _option("--since", metavar="TIME", about="Not over before this time.")] = None
     until: Annotated[str | None, _option("--until", metavar="TIME", about="Begun by this time.")] = None
-    tz: Annotated[
-        str, typer.Option("--tz", metavar="ZONE", help="Zone of times that name none: Europe/Madrid, +02:00.")
-    ] = "UTC"
+    tz: TzOption = "UTC"
 
     def read(self) -> tuple[times.Moment | None, times.Moment | None]:
         """Both ends as they are understood."""
@@ -162,6 +169,27 @@ class Span:
         if since and until and since.us > until.us:
             raise bad("until", f"{until} is before --since {since}")
         return since, until
+
+    def bounds(self) -> tuple[int | None, int | None]:
+        """Both ends in microseconds."""
+        since, until = self.read()
+        return since and since.us, until and until.us
+
+    def given(self) -> dict[str, Any]:
+        """The times as they were given and understood, as the JSON query repeats them."""
+        since, until = self.read()
+        return {
+            "from": since and str(since),
+            "until": until and str(until),
+            "since_given": self.since,
+            "until_given": self.until,
+            "tz": self.tz,
+        }
+
+    def notes(self) -> list[str]:
+        """How the times were read, in words."""
+        given = zip((self.since, self.until), self.read(), strict=True)
+        return [f"{text!r} was read as {at}{'; ' if at.note else ''}{at.note}" for text, at in given if at]
 
 
 def moment(name: str, text: str, tz: str) -> times.Moment:
@@ -185,7 +213,7 @@ def with_options(*groups: type) -> Callable[[Callable[..., None]], Callable[...,
         taken = {p.annotation: p.name for p in signature.parameters.values() if p.annotation in groups}
         names = {group: [field.name for field in fields(group)] for group in groups}
         added = [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=hint)
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hint)
             for group in groups
             for field, hint in zip(fields(group), get_type_hints(group, include_extras=True).values(), strict=True)
         ]
@@ -202,7 +230,3 @@ def with_options(*groups: type) -> Callable[[Callable[..., None]], Callable[...,
         return wrapper
 
     return decorate
-
-
-def _default(field: Any) -> Any:
-    return field.default if isinstance(field.default, str) or field.default is None else []

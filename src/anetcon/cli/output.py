@@ -105,11 +105,20 @@ class Records:
         self._to.write(aligned(columns, self._widths, titles))
 
 
+def plain(table: str, rows: pa.Table) -> list[dict[str, Any]]:
+    """A few rows as they are in JSON."""
+    return list(text.shown(rows, TABLES[table]).to_pylist())
+
+
 def _csv(shown: pa.Table) -> str:
     from pyarrow import csv
 
     sink = pa.BufferOutputStream()
-    csv.write_csv(shown, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
+    try:
+        csv.write_csv(shown, sink, csv.WriteOptions(include_header=False, quoting_style="none"))
+    except pa.ArrowInvalid:  # a name with a comma or a quote in it: Arrow then quotes every text
+        sink = pa.BufferOutputStream()
+        csv.write_csv(shown, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
     return bytes(sink.getvalue()).decode()
 
 

@@ -77,7 +77,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
         extra.append(_gap(flushed, None, silent))
         until = asked
     if question.netns and not _known(store, question):
-        extra.append(_gap(None, None, "not-attached"))
+        extra.append(_gap(None, None, "not-attached") | {"netns": " or ".join(question.netns)})
     return Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)]))
 
 

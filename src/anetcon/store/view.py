@@ -85,7 +85,9 @@ class Store:
             if closed:
                 files = self._files("connections", closed)
                 query += f" UNION ALL {files} WHERE {where.every([condition, *bounds, result])}"
-            query = f'SELECT * FROM ({query}) ORDER BY "start"' + (f" LIMIT {limit:d}" if limit else "")  # noqa: S608
+            query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port' + (
+                f" LIMIT {limit:d}" if limit else ""
+            )  # noqa: S608
             return cursor.sql(query).to_arrow_reader(BATCH_ROWS)
 
         return self._consistent(ask)

@@ -1,0 +1,136 @@
+"""An answer in words: who it was, what window was searched, what the record may claim; and its exit status."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pyarrow as pa
+import typer
+
+from anetcon.cli import output, text, times
+from anetcon.cli.candidates import Asked, Found
+from anetcon.cli.output import Format, Records, endpoint
+from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
+from anetcon.store.coverage import Coverage
+
+SHOWN_INSIDES = 5
+
+_MICROSECONDS = pa.schema([("start", pa.int64()), ("end", pa.int64())])
+
+
+def coverage_json(coverage: Coverage) -> dict[str, Any]:
+    """Coverage as every JSON answer has it."""
+    return {
+        "complete": coverage.complete,
+        "from": None if coverage.since is None else times.rfc3339(coverage.since),
+        "to": None if coverage.until is None else times.rfc3339(coverage.until),
+        "gaps": output.plain("gaps", coverage.gaps),
+    }
+
+
+def leave(found: bool, coverage: Coverage) -> None:
+    """End the program with the status of an answer."""
+    if not found:
+        raise typer.Exit(NOT_FOUND if coverage.complete else NOT_FOUND_WITH_GAPS)
+
+
+def utc(us: int | None) -> str:
+    """A time for a person."""
+    return (
+        "the beginning" if us is None else times.rfc3339(us).replace("T", " ").replace("Z", "").rstrip("0").rstrip(".")
+    )
+
+
+def window(coverage: Coverage) -> list[str]:
+    """What was searched, and whether the record is whole there."""
+    searched = f"searched {utc(coverage.since)} to {utc(coverage.until)} UTC"
+    if coverage.complete:
+        return [f"{searched}; the record is complete for it"]
+    lines = [f"{searched}; the record has gaps there:"]
+    for gap in output.plain("gaps", coverage.gaps):
+        lost = "" if gap["lost"] is None else f", {gap['lost']} lost"
+        begin, end = (_when(gap[name], unknown) for name, unknown in (("from", "the beginning"), ("to", "now")))
+        lines.append(f"  {begin} to {end}: {gap['cause']} in {gap['netns'] or 'every namespace'}{lost}")
+    return lines
+
+
+def _when(time: str | None, unknown: str) -> str:
+    return time.replace("T", " ").removesuffix("Z") if time else unknown
+
+
+def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
+    """The answer to `who`: a sentence, the connections, the window."""
+    print_lines([_sentence(asked, found), *([""] if found.total else [])])
+    records = Records("connections", Format.TABLE)
+    records.rows(found.connections)
+    records.close()
+    notes = [f"{given['at_given']!r} was read as {utc(asked.at.us)} UTC", *([asked.at.note] if asked.at.note else [])]
+    if found.on_node is False:
+        notes.append(f"{asked.address.text} was never an address of this node in that time")
+    print_lines(["", *window(found.coverage), *notes])
+
+
+def print_lines(lines: list[str]) -> None:
+    """Lines on stdout."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _sentence(asked: Asked, found: Found) -> str:
+    public = asked.address.text if asked.address.port is None else endpoint(asked.address.text, asked.address.port)
+    asked_for = f"{public} at {utc(asked.at.us)} UTC"
+    if not found.total:
+        return f"{asked_for}: no connection found"
+    insides = _insides(asked, found)
+    how_far = _how_far(asked, found)
+    if found.verdict == "one":
+        return f"{asked_for} was {insides[0]}{how_far}"
+    more = f" and {found.insides - SHOWN_INSIDES} more" if found.insides > SHOWN_INSIDES else ""
+    listed = "; ".join(insides[:SHOWN_INSIDES])
+    return f"{asked_for} may have been any of {found.insides} insides, the nearest first{how_far}: {listed}{more}"
+
+
+def _how_far(asked: Asked, found: Found) -> str:
+    """What must be said when no connection was open at that very time."""
+    nearest = found.connections.select(["start", "end"]).slice(0, 1).cast(_MICROSECONDS).to_pylist()[0]
+    if nearest["start"] > asked.at.us:
+        return f" (its nearest connection began {(nearest['start'] - asked.at.us) / times.SECOND:g} s later)"
+    if nearest["end"] is not None and nearest["end"] < asked.at.us:
+        return f" (its nearest connection had ended {(asked.at.us - nearest['end']) / times.SECOND:g} s before)"
+    return ""
+
+
+def _insides(asked: Asked, found: Found) -> list[str]:
+    """Each inside once, as its nearest connection shows it."""
+    shown = output.plain("connections", found.connections)
+    inner = zip(found.connections["inner_ip"].to_pylist(), found.connections["inner_port"].to_pylist(), strict=True)
+    insides: dict[tuple[str, str, bytes], str] = {}
+    for row, (address, port) in zip(shown, inner, strict=True):
+        insides.setdefault((row["node"], row["netns"], address), _inside(asked, found, row, address, port))
+    return list(insides.values())
+
+
+def _inside(asked: Asked, found: Found, row: dict[str, Any], address: bytes, port: int) -> str:
+    inner = text.address(address)
+    place = f"{endpoint(inner, port)} in {row['netns']}"
+    if row["class"] == "local" and (row["nat_dst_ip"], row["nat_dst_port"]) == (inner, port):
+        place = f"{row['netns']} itself ({endpoint(inner, port)})"
+    mac = _mac(asked, found, row, inner)
+    return f"{place} (MAC {mac})" if mac else place
+
+
+def _mac(asked: Asked, found: Found, row: dict[str, Any], address: str) -> str | None:
+    """The MAC address behind an inside, as near to the time as it is known."""
+    known = [
+        neighbour
+        for neighbour in output.plain("neighbours", found.neighbours)
+        if (neighbour["node"], neighbour["netns"], neighbour["address"]) == (row["node"], row["netns"], address)
+    ]
+
+    at = str(asked.at)
+
+    def distance(neighbour: dict[str, Any]) -> tuple[bool, str]:
+        inside = (neighbour["from"] or "") <= at <= (neighbour["to"] or "9")
+        return not inside, neighbour["from"] or ""
+
+    return min(known, key=distance)["mac"] if known else None

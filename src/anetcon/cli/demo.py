@@ -1,0 +1,163 @@
+"""`anetcon demo`: a router of its own in network namespaces, real connections through it, and a real answer.
+
+Nothing is pretended: the daemon is the real one, on a temporary store; the far side's own sockets say what the right
+answer is, and the exit status whether it was given. Needs root, touches nothing of the machine, leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anetcon import protocols
+from anetcon.testbed import traffic
+from anetcon.testbed.daemon import Daemon, wait_for
+from anetcon.testbed.namespaces import Testbed, router_name, sweep
+from anetcon.testbed.topology import SERVER, SERVER6, Router, World
+from anetcon.testbed.traffic import Made, Server
+
+HTTPS, DNS, SSH = 443, 53, 22
+FOUND_WITHIN = 5.0
+"""Seconds after which a connection must be found."""
+FIELDS = (
+    *("src_ip", "src_port", "dst_ip", "dst_port"),
+    *("nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port"),
+)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave router, daemon and store for a look around.")] = False,
+) -> None:
+    """A router of its own, real traffic, a real answer."""
+    began = time.monotonic()
+    sweep()
+    with ExitStack() as stack:
+        bed = stack.enter_context(Testbed())
+        folder = Path(tempfile.mkdtemp(prefix="anetcon-demo-"))
+        folder.chmod(0o755)  # the part that writes the logs has no privileges
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        name = router_name()
+        daemon = stack.enter_context(Daemon(folder, [name]))
+        _say("daemon", f"anetcon run -c {daemon.settings}")
+        router = _build(bed, name)
+        made = _connect(router)
+        wrong = _answer(daemon, made)
+        if keep:
+            _keep(stack, bed, daemon, router)
+    _say("done", f"in {time.monotonic() - began:.1f} s" + ("" if keep else ", everything removed"))
+    if wrong:
+        typer.echo(f"anetcon: the demo found a wrong answer: {wrong}", err=True)
+        raise typer.Exit(1)
+
+
+def _say(step: str, text: str) -> None:
+    typer.echo(f"{step:9} {text}")
+
+
+def _build(bed: Testbed, name: str) -> Router:
+    router = Router(World(bed), floating=[1], name=name)
+    one, other = (instance.address for instance in router.instances)
+    _say("router", f"{name}, public address {router.snat}")
+    _say("instances", f"{one}, and {other} with floating IP {router.floating_ips[other]}")
+    return router
+
+
+def _connect(router: Router) -> list[Made]:
+    """Connections of every kind; the first is the one the report will be about."""
+    world = router.world.namespace
+    one, other = router.instances
+    public = router.floating_ips[other.address]
+    with (
+        Server(world, SERVER, HTTPS) as web,
+        Server(world, SERVER, DNS) as names,
+        Server(world, SERVER6, HTTPS) as web6,
+        Server(other.namespace, other.address, SSH) as shell,
+    ):
+        made = [
+            traffic.tcp(one.namespace, one.address, (SERVER, HTTPS), web),
+            traffic.tcp(other.namespace, other.address, (SERVER, HTTPS), web),
+            traffic.tcp(world, SERVER, (public, SSH), shell),
+            traffic.tcp(one.namespace, one.address, (public, SSH), shell),
+            traffic.udp(one.namespace, one.address, (SERVER, DNS), names),
+            traffic.ping(one.namespace, one.address, SERVER, world, SERVER),
+            traffic.tcp(one.namespace, one.address6, (SERVER6, HTTPS), web6),
+        ]
+    for each in made:
+        _say("made", _line(each))
+    return made
+
+
+def _line(made: Made) -> str:
+    """A connection as the two sides saw it."""
+    source, target = _end(made.src_ip, made.src_port), _end(made.dst_ip, made.dst_port)
+    seen, reached = _end(made.nat_src_ip, made.nat_src_port), _end(made.nat_dst_ip, made.nat_dst_port)
+    there = "" if reached == target else f", arrived at {reached}"
+    return f"{protocols.name(made.proto):7} {source} -> {target}  seen there as {seen}{there}"
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _answer(daemon: Daemon, made: Sequence[Made]) -> str:
+    """Ask about the first connection as a stranger would, and about all of them to be sure; what is wrong, if any."""
+    picked = made[0]
+    moment = datetime.fromtimestamp(picked.began / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    public, victim = _end(picked.nat_src_ip, picked.nat_src_port), _end(picked.dst_ip, picked.dst_port)
+    _say("report", f'"{picked.nat_src_ip} port {picked.nat_src_port} attacked {victim} at {moment}"')
+    question = [public, "--at", moment, "--to", victim]
+    missing = _until_recorded(daemon, made)
+    if missing:
+        return f"not recorded: {_line(missing[0])}"
+    typer.echo(f"\n$ anetcon who {' '.join(question)}")
+    typer.echo(daemon.ask("who", *question).stdout)
+    typer.echo("$ anetcon status")
+    typer.echo(daemon.ask("status").stdout)
+    said = daemon.ask("who", *question, "--format", "json")
+    answer = json.loads(said.stdout) if said.returncode == 0 else {}
+    if answer.get("verdict") != "one" or not _same(answer["connections"][0], picked):
+        return f"`who` said {answer.get('verdict', said.stderr.strip())}, it was {picked.src_ip}"
+    _say(
+        "right", f"it was {picked.src_ip}, as the server's own socket proves; all {len(made)} connections are recorded"
+    )
+    return ""
+
+
+def _until_recorded(daemon: Daemon, made: Sequence[Made]) -> list[Made]:
+    """Wait until every connection is found as both sides saw it; those that are not."""
+
+    def missing() -> list[Made]:
+        said = daemon.ask("search", "--limit", "0", "--format", "json")
+        found = json.loads(said.stdout)["connections"] if said.stdout else []
+        return [each for each in made if not any(_same(record, each) for record in found)]
+
+    deadline = time.monotonic() + FOUND_WITHIN
+    while (left := missing()) and time.monotonic() < deadline:
+        pass  # each question takes a good part of a second
+    return left
+
+
+def _same(record: dict[str, Any], made: Made) -> bool:
+    proto = protocols.name(made.proto)
+    return record["proto"] == proto and all(record[name] == getattr(made, name) for name in FIELDS)
+
+
+def _keep(stack: ExitStack, bed: Testbed, daemon: Daemon, router: Router) -> None:
+    """Forget what there is to clean up, and tell how to do it."""
+    stack.pop_all()
+    bed.keep()
+    assert daemon.process is not None
+    namespaces = [router.world.namespace.name, router.inside.name, router.name]
+    _say("kept", f"daemon {daemon.process.pid}, store {daemon.store}, router {router.name}")
+    _say("remove", f"kill {daemon.process.pid}; rm -r {daemon.folder}")
+    for name in namespaces:
+        _say("", f"ip netns del {name}")

@@ -1,0 +1,38 @@
+"""`anetcon gaps`: when something could not be recorded, and why."""
+
+from __future__ import annotations
+
+from anetcon.cli import answer
+from anetcon.cli.filters import STORE, NetnsOption, NodeOption, Span, StoreOption, pattern, with_options
+from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.store.coverage import Question, coverage
+from anetcon.store.view import Store
+
+
+@with_options(Span)
+def gaps(
+    span: Span,
+    netns: NetnsOption = None,
+    node: NodeOption = None,
+    store: StoreOption = STORE,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """When something could not be recorded, and why.
+
+    Exit status: 0 if there are gaps, 1 if the record is complete.
+    """
+    since, until = span.bounds()
+    question = Question(since, until, [pattern(text) for text in netns or ()], node or ())
+    covered = coverage(Store(store), question)
+    where = {name: value for name, value in (("netns", netns), ("node", node)) if value}
+    said = answer.coverage_json(covered)
+    records = Records(
+        "gaps", form, {"query": span.given() | where, "coverage": {k: said[k] for k in said if k != "gaps"}}
+    )
+    records.rows(covered.gaps)
+    records.close()
+    if form is Format.TABLE:
+        answer.print_lines(
+            [*([""] if covered.gaps else []), answer.window(covered)[0].removesuffix(":"), *span.notes()]
+        )
+    answer.leave(not covered.complete, covered)

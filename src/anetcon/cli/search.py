@@ -1,0 +1,63 @@
+"""`anetcon search`: connections by any field, by start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import typer
+
+from anetcon.cli import answer
+from anetcon.cli.filters import STORE, Filters, LimitOption, Span, StoreOption, with_options
+from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.store.coverage import Question, coverage
+from anetcon.store.view import Store
+
+
+@with_options(Filters, Span)
+def search(
+    filters: Filters,
+    span: Span,
+    limit: LimitOption = 100,
+    store: StoreOption = STORE,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Find connections by any field.
+
+    Prints those that were open at some time between --since and --until, by start. A filter given twice means either of
+    its values. Exit status: 0 found; 1 nothing found and the record is complete; 3 nothing found but it has gaps there.
+    """
+    since, until = span.bounds()
+    view = Store(store)
+    condition, result = filters.condition(), filters.result()
+    covered = coverage(view, Question(since, until, filters.netns or (), filters.node or ()))
+    found = _Limited(view.connections(condition, since, until, result, limit and limit + 1), limit)
+    records = Records(
+        "connections", form, {"query": span.given() | filters.given(), "coverage": answer.coverage_json(covered)}
+    )
+    for rows in found:
+        records.rows(rows)
+    records.tail = {"truncated": found.cut}
+    records.close()
+    if form is Format.TABLE:
+        answer.print_lines(([""] if found.rows else ["no connection found"]) + answer.window(covered) + span.notes())
+    if found.cut:
+        typer.echo(f"there are more than {limit} connections: --limit 0 shows all", err=True)
+    answer.leave(found.rows > 0, covered)
+
+
+class _Limited:
+    """The first rows of a stream; afterwards `rows` says how many there were, `cut` whether there were more."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], limit: int) -> None:
+        self.rows = 0
+        self.cut = False
+        self._batches = batches
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for batch in self._batches:
+            kept = batch if not self._limit else batch.slice(0, self._limit - self.rows)
+            self.cut |= len(kept) < len(batch)
+            self.rows += len(kept)
+            yield pa.Table.from_batches([kept])

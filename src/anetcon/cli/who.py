@@ -1,0 +1,118 @@
+"""`anetcon who`: the inside behind a public address at a time. `candidates` finds and ranks; `answer` says it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from anetcon.cli import answer, output, times
+from anetcon.cli.candidates import Asked, Endpoint, Found, ask
+from anetcon.cli.filters import (
+    LARGEST_PORT,
+    STORE,
+    LimitOption,
+    NetnsOption,
+    NodeOption,
+    StoreOption,
+    TzOption,
+    bad,
+    moment,
+    pattern,
+)
+from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.store.view import Store
+from anetcon.store.where import network
+
+
+def who(
+    address: Annotated[str, typer.Argument(metavar="IP[:PORT]", help="The public address, as the far side saw it.")],
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="When, for example 2026-11-20T13:05:09Z.")],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="IP[:PORT]", help="The other end of that same connection.")
+    ] = None,
+    within: Annotated[
+        str, typer.Option("--within", metavar="TIME", help="How far from that time to look, either way.")
+    ] = "60s",
+    netns: NetnsOption = None,
+    node: NodeOption = None,
+    tz: TzOption = "UTC",
+    limit: LimitOption = 100,
+    store: StoreOption = STORE,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Who was behind a public address at a given time.
+
+    Looks for connections whose translated source was that address, or that were opened to it from outside (a floating
+    address). Exit status: 0 found; 1 nothing found and the record is complete; 3 nothing found but it has gaps there.
+    """
+    try:
+        length = times.duration(within)
+    except ValueError as error:
+        raise bad("within", str(error)) from None
+    asked = Asked(
+        address=_endpoint("address", address),
+        at=moment("at", at, tz),
+        within=length,
+        to=_endpoint("to", to) if to else None,
+        netns=tuple(pattern(text) for text in netns or ()),
+        node=tuple(node or ()),
+    )
+    found = ask(Store(store), asked, limit)
+    given = {"at_given": at, "tz": tz, "limit": limit}
+    if form is Format.TABLE:
+        answer.who_table(asked, found, given)
+    else:
+        _records(asked, found, form, given)
+    if found.total > len(found.connections):
+        typer.echo(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)", err=True)
+    answer.leave(found.total > 0, found.coverage)
+
+
+def _endpoint(name: str, text: str) -> Endpoint:
+    """`203.0.113.7`, `203.0.113.7:40213`, `2001:db8::7` or `[2001:db8::7]:40213`."""
+    address, port = text, ""
+    if text.startswith("[") or text.count(":") == 1:
+        address, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+        if colon and not (port.isascii() and port.isdigit() and int(port) <= LARGEST_PORT):
+            raise _unreadable(name, text)
+    try:
+        first, last = network(address)
+    except ValueError:
+        raise _unreadable(name, text) from None
+    if first != last:
+        raise _unreadable(name, text)
+    return Endpoint(first, int(port) if port else None)
+
+
+def _unreadable(name: str, text: str) -> typer.BadParameter:
+    message = f"{text!r} is not an address, nor one with a port like 203.0.113.7:40213 or [2001:db8::7]:40213"
+    return bad(name, message) if name == "to" else typer.BadParameter(message, param_hint="IP[:PORT]")
+
+
+def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) -> None:
+    covered = answer.coverage_json(found.coverage)
+    records = Records(
+        "connections", form, {"query": _query(asked) | given, "verdict": found.verdict, "coverage": covered}
+    )
+    records.rows(found.connections)
+    records.tail = {
+        "address": {"on_node": found.on_node, "intervals": output.plain("addresses", found.addresses)},
+        "neighbours": output.plain("neighbours", found.neighbours),
+    }
+    records.close()
+
+
+def _query(asked: Asked) -> dict[str, Any]:
+    return {
+        "address": asked.address.text,
+        "port": asked.address.port,
+        "to": asked.to and {"address": asked.to.text, "port": asked.to.port},
+        "at": str(asked.at),
+        "note": asked.at.note or None,
+        "within_seconds": asked.within / times.SECOND,
+        "from": times.rfc3339(asked.since),
+        "until": times.rfc3339(asked.until),
+        "netns": list(asked.netns),
+        "node": list(asked.node),
+    }
