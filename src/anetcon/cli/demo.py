@@ -20,7 +20,7 @@ import typer
 
 from anetcon import protocols
 from anetcon.testbed import traffic
-from anetcon.testbed.daemon import Daemon, wait_for
+from anetcon.testbed.daemon import Daemon
 from anetcon.testbed.namespaces import Testbed, router_name, sweep
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
@@ -39,9 +39,9 @@ def demo(
 ) -> None:
     """A router of its own, real traffic, a real answer."""
     began = time.monotonic()
-    sweep()
     with ExitStack() as stack:
         bed = stack.enter_context(Testbed())
+        sweep()
         folder = Path(tempfile.mkdtemp(prefix="anetcon-demo-"))
         folder.chmod(0o755)  # the part that writes the logs has no privileges
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -155,7 +155,6 @@ def _keep(stack: ExitStack, bed: Testbed, daemon: Daemon, router: Router) -> Non
     """Forget what there is to clean up, and tell how to do it."""
     stack.pop_all()
     bed.keep()
-    assert daemon.process is not None
     namespaces = [router.world.namespace.name, router.inside.name, router.name]
     _say("kept", f"daemon {daemon.process.pid}, store {daemon.store}, router {router.name}")
     _say("remove", f"kill {daemon.process.pid}; rm -r {daemon.folder}")
