@@ -49,7 +49,7 @@ class Daemon:
         }
         for name, values in (tables or {}).items():
             own.setdefault(name, {}).update(values)
-        self.settings.write_text("".join(_table(name, values) for name, values in own.items()))
+        self.settings.write_text("".join(_table(name, own[name]) for name in sorted(own)))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -111,4 +111,4 @@ class Daemon:
 def _table(name: str, values: Mapping[str, Any]) -> str:
     """A table of TOML; JSON writes texts, numbers, flags and lists as TOML reads them."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join([f"[{name}]", *lines, ""])
+    return "\n".join([*([f"[{name}]"] if name else []), *lines, ""])

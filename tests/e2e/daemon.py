@@ -1,0 +1,120 @@
+"""The installed daemon on a store of its own, and its commands, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from anetcon.testbed import daemon
+from tests.netns.waiting import wait_until
+
+PROGRAM = Path(sys.executable).parent / "anetcon"
+
+
+class Daemon(daemon.Daemon):
+    """The testbed's daemon, with what tests ask of it. `run` starts it, also again."""
+
+    def run(self) -> Daemon:
+        """Start it, and wait until capture writes the journal."""
+        before = self.capture_pid()
+        self.start()
+        wait_until(
+            lambda: self.capture_pid() not in (None, before) and self.flushed() is not None,
+            15,
+            f"the daemon runs: {self.errors()}",
+        )
+        return self
+
+    def errors(self) -> str:
+        """What the daemon printed."""
+        return self.said.read_text()
+
+    def capture_pid(self) -> int | None:
+        """The process of capture."""
+        pid: int | None = self.status().get("capture", {}).get("pid")
+        return pid
+
+    def flushed(self) -> str | None:
+        """Until when the journal is written."""
+        time: str | None = self.status().get("capture", {}).get("flushed")
+        return time
+
+    def totals(self) -> dict[str, int]:
+        """The counters of all namespaces together."""
+        totals: dict[str, int] = self.status()["totals"]
+        return totals
+
+    def states(self) -> dict[str, str]:
+        """Each namespace's state."""
+        return {n["netns"]: n["state"] for n in self.status().get("namespaces", [])}
+
+    def wait_attached(self, *names: str) -> None:
+        """Until these namespaces are covered."""
+        wait_until(
+            lambda: all(self.states().get(name) in ("attached", "conntrack-inactive") for name in names),
+            10,
+            f"{names} attached, but {self.states()} {self.errors()}",
+        )
+
+    def wait_flushed(self) -> None:
+        """Until whatever happened before this call is in the journal."""
+        before = self.flushed()
+        wait_until(lambda: self.flushed() != before, 20, f"flushed after {before}", every=0.1)
+        again = self.flushed()
+        wait_until(lambda: self.flushed() != again, 20, f"flushed after {again}", every=0.1)
+
+    def wait_recorded(self, condition: Callable[[dict[str, int]], bool], seconds: float = 60.0) -> None:
+        """Until the counters say so and all of it is flushed."""
+        wait_until(lambda: condition(self.totals()), seconds, f"recorded; {self.totals()}", every=0.1)
+        self.wait_flushed()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Any command, on this store."""
+        words = [PROGRAM, *arguments, "--store", self.store]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """A command's answer as JSON; an error's exit status is a failure."""
+        done = self.command(*arguments, "--format", "json")
+        assert done.returncode in (0, 1, 3), (arguments, done.returncode, done.stderr, self.errors())
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def search(self, *arguments: str) -> list[dict[str, Any]]:
+        """Every record `anetcon search` finds."""
+        done = self.command("search", *arguments, "--limit", "0", "--format", "jsonl")
+        assert done.returncode in (0, 1, 3), (done.returncode, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Every gap on record."""
+        listed: list[dict[str, Any]] = self.json("gaps")["gaps"]
+        return listed
+
+    def lines(self, log: str) -> list[str]:
+        """The lines of a text log: nat or float."""
+        path = self.logs / f"anetcon.{log}.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def children(self) -> list[int]:
+        """The keeper's children."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill(self) -> None:
+        """kill -9 of everything at once."""
+        for pid in (self.process.pid, *self.children()):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+def seconds(text: str) -> float:
+    """A time of a record as seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()

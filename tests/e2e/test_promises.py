@@ -1,0 +1,184 @@
+"""What the daemon promises, each judged by a count made outside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from anetcon.testbed import traffic
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.topology import SERVER, Router, World
+from anetcon.testbed.traffic import Made, Server
+from tests.e2e.daemon import Daemon, seconds
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+FLOOD = 120_000
+OURS = f"^qrouter-.*-{os.getpid():012x}$"
+"""The routers that this process makes (anetcon.testbed.namespaces.router_name)."""
+
+
+def test_routers_that_come_and_go(bed: Testbed, daemon: Start) -> None:
+    """Five routers made under a running daemon, used at once: no connection is missed; deleted ones are let go."""
+    world = World(bed)
+    auditor = daemon(audit={"namespaces": [OURS]})
+    server = Server(world.namespace, SERVER, 8080)
+    routers: list[Router] = []
+    made: list[tuple[str, Made]] = []
+    for _ in range(5):
+        router = Router(world, instances=1, plain=True)
+        routers.append(router)
+        inside = router.instances[0]
+        made += [
+            (router.name, traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server)) for _ in range(20)
+        ]
+    for router in routers:
+        outer = router.link
+        began = time.monotonic()
+        router.close()
+        wait_until(partial(_is_gone, world, outer), 2, f"{outer} is gone")
+        assert time.monotonic() - began < 2
+    wait_until(
+        lambda: all(auditor.states().get(router.name) == "gone" for router in routers), 5, "all are reported gone"
+    )
+    server.close()
+    assert auditor.stop() == 0, auditor.errors()
+    found = {(r["netns"], r["src_port"], r["nat_src_port"]): r for r in auditor.search("--dst", SERVER)}
+    assert set(found) == {(name, each.src_port, each.nat_src_port) for name, each in made}
+    assert {record["end_reason"] for record in found.values()} <= {"closed", "namespace-gone"}
+    gaps = auditor.gaps()
+    assert not [gap for gap in gaps if gap["netns"] in {router.name for router in routers}], gaps
+
+
+def _is_gone(world: World, link: str) -> bool:
+    return link not in world.namespace.run("ip", "-br", "link")
+
+
+class Asking(threading.Thread):
+    """Asks `who` in a loop until told to stop; keeps what went wrong."""
+
+    def __init__(self, auditor: Daemon) -> None:
+        super().__init__()
+        self.auditor = auditor
+        self.asked = 0
+        self.wrong: list[str] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """The loop."""
+        while not self.over.is_set():
+            done = self.auditor.command("who", "203.0.113.2:443", "--at", "now", "--format", "json")
+            self.asked += 1
+            if done.returncode not in (0, 1, 3):
+                self.wrong.append(done.stderr)
+
+
+def lines_by_port(lines: list[str]) -> Counter[str]:
+    """How often each inner address and port stands in the lines."""
+    return Counter(" ".join(p for p in line.split() if p.startswith(("SRC=", "SPT="))) for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_flood_sealing_and_questions_together(bed: Testbed, daemon: Start) -> None:
+    """A flood while the journal is sealed and `who` asks: each connection once, with its end, and one line."""
+    world = World(bed)
+    router = Router(world, plain=True)
+    auditor = daemon(router.name, store={"seal_minutes": 1 / 60})
+    auditor.wait_attached(router.name)
+    asking = Asking(auditor)
+    asking.start()
+    flood = Flood(router, FLOOD)
+    try:
+        flood.send()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= FLOOD, seconds=60)
+    finally:
+        asking.over.set()
+        asking.join()
+        flood.close()
+    assert asking.asked > 3
+    assert asking.wrong == []
+    assert flood.made() == FLOOD
+    assert auditor.stop() == 0, auditor.errors()
+    found = auditor.search("--dport", "1-9000", "--proto", "tcp")
+    sources = zip(flood.truth.src_ip.tolist(), flood.truth.src_port.tolist(), strict=True)
+    truth = {(".".join(map(str, address)), port) for address, port in sources}
+    assert len(found) == FLOOD
+    assert {(r["src_ip"], r["src_port"]) for r in found} == truth
+    assert {r["end_reason"] for r in found} == {"reset"}
+    lines = lines_by_port(auditor.lines("nat"))
+    assert len(lines) == FLOOD
+    assert set(lines.values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_capture_killed_in_full_flow(bed: Testbed, daemon: Start) -> None:
+    """kill -9 of capture costs at most what was not yet flushed, a gap says so, and the keeper starts it again."""
+    world = World(bed)
+    router = Router(world, plain=True)
+    auditor = daemon(router.name)
+    auditor.wait_attached(router.name)
+    flood = Flood(router, FLOOD)
+    sending = threading.Thread(target=flood.send)
+    sending.start()
+    wait_until(lambda: auditor.totals().get("events", 0) > FLOOD // 4, 20, "in full flow")
+    killed = auditor.capture_pid()
+    assert killed is not None
+    moment = time.time()
+    os.kill(killed, signal.SIGKILL)
+    sending.join()
+    wait_until(lambda: auditor.capture_pid() not in (None, killed), 10, "capture runs again")
+    auditor.wait_flushed()
+    made = flood.made()
+    flood.close()
+    assert auditor.stop() == 0, auditor.errors()
+    found = auditor.search("--dport", "1-9000", "--proto", "tcp")
+    keys = [(r["src_ip"], r["src_port"]) for r in found]
+    assert len(set(keys)) == len(keys)
+    (gap,) = [gap for gap in auditor.gaps() if gap["cause"] == "capture-down"]
+    start, end = (seconds(gap[name]) for name in ("from", "to"))
+    assert start <= moment <= end
+    assert end - start < 3.0
+    lost = made - len(found)
+    assert 0 <= lost <= (end - start) * FLOOD
+
+
+def test_stopped_and_started(bed: Testbed, daemon: Start) -> None:
+    """While the daemon is stopped is a gap, with the right bounds; before it first ran as well."""
+    world = World(bed)
+    router = Router(world, plain=True)
+    auditor = daemon(router.name)
+    auditor.wait_attached(router.name)
+    stopping = time.time()
+    assert auditor.stop() == 0
+    stopped = time.time()
+    empty = auditor.command("who", "203.0.113.2:1", "--at", "now")
+    assert empty.returncode == 3, empty.stdout
+    auditor.run()
+    again = time.time()
+    gaps = {gap["cause"]: gap for gap in auditor.gaps() if gap["netns"] is None}
+    assert gaps["never-recorded"]["from"] is None
+    down = gaps["daemon-down"]
+    assert stopping - 0.5 <= seconds(down["from"]) <= stopped
+    assert stopped <= seconds(down["to"]) <= again
+
+
+def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
+    """One sentence naming file and key, an exit status, and no store made."""
+    bad = Daemon(tmp_path, [], {"audit": {"perod": 3}})
+    done = bad.command("run", "-c", str(bad.settings))
+    assert done.returncode == 5
+    assert "perod" in done.stderr
+    assert "period" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not bad.store.exists()
