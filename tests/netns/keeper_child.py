@@ -1,7 +1,7 @@
 """Stand-ins for the keeper's children in its tests: capture, follow and the resolver of settings, told by arguments.
 
 Whatever they are told is noted as one JSON line in `heard.jsonl` of the store. This capture decodes nothing: it counts
-datagrams into the shared counters.
+datagrams into the shared counters, and calls a namespace whose name ends with `bare` conntrack-inactive.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class Capture:
             if message["op"] == "attach":
                 assert isinstance(slot, int)
                 self.slots[slot] = sockets
+                if str(message["netns"]).endswith("bare"):
+                    self.add("state", counters.STATES.index("conntrack-inactive"), slot)
                 self.selector.register(sockets[0], selectors.EVENT_READ, slot)
             elif message["op"] == "detach":
                 assert isinstance(slot, int)

@@ -41,6 +41,7 @@ class Daemon:
                 **audit,
             },
         }
+        self.environment = dict(os.environ)
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> Daemon:
@@ -66,6 +67,7 @@ class Daemon:
                 stderr=log,
                 pass_fds=[descriptor],
                 cwd=ROOT,
+                env=self.environment,
             )
         os.close(descriptor)
         return self.process
@@ -79,7 +81,7 @@ class Daemon:
     def heard(self, op: str, **values: object) -> list[dict[str, Any]]:
         """What the children noted, of one kind and with these values."""
         try:
-            lines = (self.store / "heard.jsonl").read_text().splitlines()
+            lines = (self.store / "heard.jsonl").read_text().split("\n")[:-1]  # the last may be half written
         except FileNotFoundError:
             return []
         noted = [json.loads(line) for line in lines]
@@ -90,16 +92,15 @@ class Daemon:
         return wait_until(lambda: self.heard(op, **values), seconds, f"{op} {values}\n{self.log()}")[-1]
 
     def status(self) -> dict[str, Any]:
-        """status.json, empty before it is there."""
-        try:
-            content: dict[str, Any] = json.loads((self.store / "status.json").read_text())
-        except FileNotFoundError:
-            return {}
+        """status.json."""
+        path = self.store / "status.json"
+        wait_until(path.exists, 5, "status.json is there")
+        content: dict[str, Any] = json.loads(path.read_text())
         return content
 
     def namespace(self, name: str) -> dict[str, Any]:
         """What status.json says last of a namespace."""
-        return next((n for n in reversed(self.status().get("namespaces", [])) if n["netns"] == name), {})
+        return next((n for n in reversed(self.status()["namespaces"]) if n["netns"] == name), {})
 
     def log(self) -> str:
         """What the keeper and its children wrote to stderr."""

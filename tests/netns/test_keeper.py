@@ -138,7 +138,7 @@ def test_replaced_in_place_it_keeps_its_sockets(daemon: Daemon, bed: Testbed) ->
     namespace = tracked(bed)
     daemon.run()
     first = daemon.wait_heard("attach", netns=namespace.name)
-    started = wait_until(lambda: daemon.status().get("started"), 5, "status is there")
+    started = wait_until(lambda: daemon.status()["started"], 5, "status is there")
     before = sockets_of(daemon.pid)
     shared = before & sockets_of(first["pid"])
     os.kill(daemon.pid, signal.SIGUSR2)

@@ -6,10 +6,13 @@ done with `activate_conntrack = true`. Refuses to touch any other table, and to 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from anetcon.keeper import files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper, spawn
 
@@ -22,11 +25,14 @@ _REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namesp
 
 
 class Activation:
-    """Which namespaces have our table: `active`, by (name, inode)."""
+    """Which namespaces have our table, by (name, inode): kept in a file, so that it is removed after a crash too."""
 
-    def __init__(self, home: Home, reaper: Reaper, report: Callable[[str], None]) -> None:
-        self.active: set[tuple[str, int]] = set()
+    def __init__(self, home: Home, reaper: Reaper, kept: Path, report: Callable[[str], None]) -> None:
         self.busy = 0
+        self._kept = kept
+        self._active: set[tuple[str, int]] = set()
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+            self._active = {(name, inode) for name, inode in json.loads(kept.read_bytes())}
         self._asked: set[tuple[str, int]] = set()
         self._home = home
         self._reaper = reaper
@@ -45,7 +51,7 @@ class Activation:
         def ended(status: int) -> None:
             self.busy -= 1
             if not status:
-                self.active.add((name, inode))
+                self._set_active(self._active | {(name, inode)})
                 return
             why = _REASONS.get(status, f"`nft -f -` ended with status {status}, see its message above")
             self._report(f"cannot make conntrack run in {name}: {why}")
@@ -55,9 +61,16 @@ class Activation:
     def keep(self, wanted: set[tuple[str, int]], path: Callable[[str], Path | None]) -> None:
         """Remove our table from every other namespace."""
         self._asked &= wanted
-        for name, inode in self.active - wanted:
-            self.active.discard((name, inode))
+        unwanted = self._active - wanted
+        if unwanted:
+            self._set_active(self._active & wanted)
+        for name, inode in unwanted:
             self._remove(name, inode, path(name))
+
+    def _set_active(self, active: set[tuple[str, int]]) -> None:
+        self._active = active
+        with contextlib.suppress(OSError):  # then it costs no more than a table left after a crash
+            files.replace(self._kept, json.dumps(sorted(active)).encode())
 
     def _remove(self, name: str, inode: int, path: Path | None) -> None:
         def ended(status: int) -> None:

@@ -20,10 +20,12 @@ from anetcon.keeper import syscalls as sc
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.shared import Shared
 
-TICK_SECONDS = 0.2
-RETURN_TICKS = 5
+TICK_SECONDS = 0.1
+FROZEN_TICKS = 2
+"""Capture turns at least every 200 ms; when it has not for so many ticks, every queue is looked at."""
+RETURN_TICKS = 10
 RETURN_SHARE = 0.5
-"""Hold resumes below this share of the limit that ended it; that is looked at every fifth tick."""
+"""Hold resumes below this share of the limit that ended it; that is looked at every tenth tick."""
 
 Report = Callable[[str], None]
 SendGap = Callable[[str, int, int, int], None]
@@ -62,6 +64,7 @@ class Guard:
         self._progress = shared.progress()
         self._drops: list[int] = []
         self._turn = 0
+        self._unmoved = 0
 
     def add(self, slot: int, netns: str, events: socket.socket, stats: socket.socket) -> None:
         """Put a socket in hold and guard it from now on."""
@@ -105,7 +108,9 @@ class Guard:
         """Look at what may be in danger. To be called every TICK_SECONDS."""
         self._turn += 1
         progress = self._shared.progress()
-        frozen, self._progress = progress == self._progress, progress
+        self._unmoved = self._unmoved + 1 if progress == self._progress else 0
+        self._progress = progress
+        frozen = self._unmoved >= FROZEN_TICKS
         drops = self._shared.column("drops", max(self._held, default=-1) + 1)
         if not frozen and drops == self._drops and not self._out:
             return

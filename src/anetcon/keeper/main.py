@@ -83,7 +83,7 @@ class Keeper:
         self.guard = Guard(self.shared, chosen.guard_share, self._send_gap, report)
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
-        self.activation = Activation(self.home, self.reaper, report)
+        self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
         self.status = Status(self.roster, self.shared, Aside(self.reaper, store / "status.json").write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
         self._look: Timer | None = None
@@ -95,7 +95,6 @@ class Keeper:
         if state is None:
             return
         upgrade.restore(state, self.roster, self.guard, state["hold"])
-        self.activation.active = {(name, inode) for name, inode in state["active"]}
         self.processes.capture.restarts, self.processes.follow.restarts = state["restarts"]
         self._adapt(hold=state["hold"], starts=state["starts"])
 
@@ -115,6 +114,7 @@ class Keeper:
         self.reaper.reap()  # what ended while nobody listened
         self._watch_namespaces()
         self._list()
+        self._each_second()
         self.loop.every(guard.TICK_SECONDS, self.guard.tick)
         self.loop.every(status.EVERY_SECONDS, self._each_second)
         self.loop.run()
@@ -277,7 +277,6 @@ class Keeper:
             "started": self.started,
             "hold": self.settings.hold,
             "starts": self.settings.starts,
-            "active": sorted(self.activation.active),
             "restarts": [self.processes.capture.restarts, self.processes.follow.restarts],
             "children": [self.processes.capture.pid, self.processes.follow.pid],
         }

@@ -1,0 +1,87 @@
+"""A namespace in which no rule uses conntrack: the keeper makes it run when it is told to, and leaves no trace."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anetcon.testbed.namespaces import Namespace, Testbed
+from tests.netns.keeper_daemon import Daemon, ours
+from tests.netns.waiting import wait_until
+
+pytestmark = pytest.mark.needs("nft")
+TABLE = "table inet anetcon_conntrack"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A keeper that may make conntrack run, not started yet."""
+    keeper = Daemon(tmp_path, [ours()], activate_conntrack=True)
+    yield keeper
+    keeper.close()
+
+
+@pytest.fixture
+def bare(bed: Testbed) -> Namespace:
+    """A namespace without any rule."""
+    made = bed.namespace("bare")
+    made.run("ip", "link", "set", "lo", "up")
+    return made
+
+
+def tracked(namespace: Namespace) -> int:
+    """How many connections are tracked after one packet more."""
+    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", ("127.0.0.1", 5001))
+    return int(namespace.run("cat", "/proc/sys/net/netfilter/nf_conntrack_count"))
+
+
+def test_conntrack_is_made_to_run_until_the_end(daemon: Daemon, bare: Namespace) -> None:
+    """Our table makes the kernel track, is there once, and is gone when the daemon has ended."""
+    assert tracked(bare) == 0
+    daemon.run()
+    wait_until(lambda: TABLE in bare.run("nft", "list", "ruleset"), 5, "our table is there")
+    assert tracked(bare) == 1
+    assert bare.run("nft", "list", "tables").count("table") == 1
+    assert daemon.namespace(bare.name)["state"] == "conntrack-inactive"
+    assert "activate_conntrack" in daemon.namespace(bare.name)["message"]
+    assert daemon.stop() == 0
+    assert bare.run("nft", "list", "tables") == ""
+    assert "cannot" not in daemon.log()
+
+
+def test_our_table_is_removed_when_the_namespace_or_the_setting_goes(daemon: Daemon, bare: Namespace) -> None:
+    """A reload without activate_conntrack takes the table away; a namespace that is gone leaves no complaint."""
+    daemon.run()
+    wait_until(lambda: TABLE in bare.run("nft", "list", "tables"), 5, "our table is there")
+    daemon.reload(activate_conntrack=False)
+    wait_until(lambda: bare.run("nft", "list", "tables") == "", 5, "our table is gone")
+    daemon.reload(activate_conntrack=True)
+    wait_until(lambda: TABLE in bare.run("nft", "list", "tables"), 5, "our table is there again")
+    bare.close()
+    daemon.wait_heard("detach", why="gone")
+    assert daemon.stop() == 0
+    assert "cannot" not in daemon.log()
+
+
+def test_a_table_left_by_a_crash_is_removed_at_the_next_end(daemon: Daemon, bare: Namespace) -> None:
+    """A daemon that was killed leaves its table; the next one knows it for its own."""
+    daemon.run()
+    wait_until((daemon.store / "activated.json").exists, 5, "our table is noted")
+    daemon.close()
+    assert TABLE in bare.run("nft", "list", "tables")
+    assert daemon.run().stop() == 0
+    assert bare.run("nft", "list", "tables") == ""
+
+
+def test_without_nft_one_line_says_so(daemon: Daemon, bare: Namespace) -> None:
+    """Where nft is missing the daemon goes on, and says once what to install."""
+    daemon.environment["PATH"] = "/nonexistent"
+    daemon.run().wait_heard("attach", netns=bare.name)
+    line = f"cannot make conntrack run in {bare.name}: nft is not there, install nftables\n"
+    wait_until(lambda: line in daemon.log(), 5, "the log says so")
+    assert daemon.stop() == 0
+    assert daemon.log().count(line) == 1
