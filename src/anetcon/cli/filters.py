@@ -173,7 +173,7 @@ class Span:
     def bounds(self) -> tuple[int | None, int | None]:
         """Both ends in microseconds."""
         since, until = self.read()
-        return since and since.us, until and until.us
+        return since.us if since else None, until.us if until else None
 
     def given(self) -> dict[str, Any]:
         """The times as they were given and understood, as the JSON query repeats them."""

@@ -140,14 +140,27 @@ def aligned(columns: Mapping[str, pa.ChunkedArray], widths: Sequence[int], title
     return "\n".join(lines) + "\n"
 
 
-def print_table(columns: Mapping[str, Sequence[Any]], to: TextIO | None = None) -> None:
-    """A small table of anything: on a terminal by rich, elsewhere aligned text."""
+def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | None = None) -> None:
+    """A few rows that are no records: namespaces, settings. As JSON they are part of a larger answer: not from here."""
     to = to or sys.stdout
-    arrays = {name: pa.chunked_array([pa.array([str(cell) for cell in cells])]) for name, cells in columns.items()}
-    if to.isatty():
-        _rich(arrays, to)
-    else:
-        to.write(aligned(arrays, _widths(arrays, [])))
+    if form is Format.JSONL:
+        to.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    elif form is Format.CSV and rows:
+        import csv
+
+        writer = csv.DictWriter(to, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value, "") for name, value in row.items()} for row in rows)
+    elif rows:
+        cells = {name: pa.array([_cell(row[name], "-") for row in rows]) for name in rows[0]}
+        columns = {name: pa.chunked_array([column]) for name, column in cells.items()}
+        _rich(columns, to) if to.isatty() else to.write(aligned(columns, _widths(columns, [])))
+
+
+def _cell(value: Any, null: str) -> str:
+    if value is None:
+        return null
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 _STYLES = {"nat": "green", "float": "cyan", "local": "dim", "attached": "green", "retrying": "red", "open": "green"}

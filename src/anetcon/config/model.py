@@ -25,6 +25,7 @@ Text = Annotated[str, Meta(extra=_kind("a text"))]
 FilePath = Annotated[str, Meta(extra=_kind("an absolute path"))]
 Texts = Annotated[tuple[str, ...], Meta(extra=_kind("a list of texts"))]
 Seconds = Annotated[float, Meta(gt=0, le=86400, extra=_kind("seconds, above 0, at most 86400"))]
+FlushSeconds = Annotated[float, Meta(gt=0, le=10, extra=_kind("seconds, above 0, at most 10"))]
 Minutes = Annotated[float, Meta(gt=0, le=1440, extra=_kind("minutes, above 0, at most 1440"))]
 Share = Annotated[float, Meta(gt=0, le=1, extra=_kind("a share, above 0, at most 1"))]
 Amount = Annotated[float, Meta(gt=0, extra=_kind("a number above 0"))]
@@ -97,7 +98,7 @@ class Store(Struct, frozen=True, kw_only=True):
 
     path: Annotated[FilePath, Meta(description="folder of journal and store")] = "/var/lib/anetcon"
     flush_seconds: Annotated[
-        Seconds, Meta(description="seconds between two writes of the journal: what a crash of capture can cost")
+        FlushSeconds, Meta(description="seconds between two writes of the journal: what a crash of capture can cost")
     ] = 0.5
     sync_seconds: Annotated[
         Seconds, Meta(description="seconds between two syncs of the journal: what a power cut can cost")

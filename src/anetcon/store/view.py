@@ -85,9 +85,8 @@ class Store:
             if closed:
                 files = self._files("connections", closed)
                 query += f" UNION ALL {files} WHERE {where.every([condition, *bounds, result])}"
-            query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port' + (
-                f" LIMIT {limit:d}" if limit else ""
-            )  # noqa: S608
+            first = f" LIMIT {limit:d}" if limit else ""
+            query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port{first}'  # noqa: S608
             return cursor.sql(query).to_arrow_reader(BATCH_ROWS)
 
         return self._consistent(ask)
@@ -110,6 +109,23 @@ class Store:
         return self._duckdb.sql(
             f'SELECT * FROM live WHERE {where.every(bounds)} ORDER BY "from" NULLS FIRST'  # noqa: S608
         ).to_arrow_table()
+
+    def open_at_seal(self) -> tuple[pa.Table, int]:
+        """The connections that were open at the last seal, as the journal has rows, and the last segment sealed."""
+        schema = arrow_schema("connections")
+
+        def ask(state: manifest.State) -> tuple[pa.Table, int]:
+            entries = state.of("open")
+            found = self._duckdb.sql(self._files("connections", entries)).to_arrow_table() if entries else None
+            rows = schema.empty_table() if found is None else found.cast(schema)
+            return rows, state.through.get("connections", 0)
+
+        return self._consistent(ask)
+
+    def select(self, rows: pa.RecordBatch, condition: str) -> pa.Table:
+        """Those of some rows of the journal that a condition holds for."""
+        self._duckdb.register("live", pa.Table.from_batches([rows]))
+        return self._duckdb.sql(f"SELECT * FROM live WHERE {condition}").to_arrow_table()  # noqa: S608
 
     def _consistent(self, ask: Callable[[manifest.State], Answer]) -> Answer:
         """Answer from one state of the manifest, however often the sealer commits another meanwhile."""

@@ -1,0 +1,79 @@
+"""`anetcon run`: resolve the settings, then become the keeper.
+
+All libraries are needed only to read the configuration: the program is replaced by one that imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anetcon.cli.filters import with_options
+from anetcon.cli.overrides import Overrides
+from anetcon.errors import AlreadyRunningError, PermissionMissingError, StoreError
+from anetcon.store.coverage import running
+from anetcon.store.layout import make_folder
+
+NEEDED = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+KEEPER = "anetcon.keeper.main"
+
+
+@with_options(Overrides)
+def run(
+    overrides: Overrides,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is configured before starting.")] = False,
+) -> None:
+    """The audit daemon, in the foreground.
+
+    Stops at SIGTERM and SIGINT, reads its configuration again at SIGHUP, replaces itself in place at SIGUSR2.
+    """
+    loaded = overrides.load()
+    require_capabilities(Path("/proc/self/status").read_text())
+    store = Path(loaded.config.store.path)
+    if (owner := running(store)) is not None:
+        raise AlreadyRunningError(
+            f"the daemon with process id {owner} owns the store {store}: stop it first, or give another --store"
+        )
+    for folder in [store, *([Path(loaded.config.logs.dir)] if loaded.config.logs.enabled else [])]:
+        _make(folder)
+    resolved = loaded.resolved()
+    if verbose:
+        changed = [f"{key} from {source}" for key, source in loaded.sources.items() if source != "default"]
+        typer.echo(
+            f"anetcon: node {loaded.config.node}, store {store}; {', '.join(changed) or 'all by default'}", err=True
+        )
+    _become_keeper(resolved, overrides.arguments())
+
+
+def require_capabilities(status: str) -> None:
+    """Raise PermissionMissingError naming each capability that /proc/self/status says we have not."""
+    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    missing = [name for name, bit in NEEDED.items() if not effective >> bit & 1]
+    if missing:
+        raise PermissionMissingError(f"the daemon needs {' and '.join(missing)}: run it as root")
+
+
+def _make(folder: Path) -> None:
+    try:
+        make_folder(folder)
+    except PermissionError as error:
+        raise PermissionMissingError(f"cannot make the folder {folder}: {error.strerror}") from error
+    except OSError as error:
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionMissingError(f"cannot write in the folder {folder}: run the daemon as its owner")
+
+
+def _become_keeper(resolved: dict[str, Any], options: list[str]) -> None:
+    descriptor = os.memfd_create("anetcon-settings")
+    os.write(descriptor, json.dumps(resolved).encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.set_inheritable(descriptor, True)
+    sys.stdout.flush()
+    command = [sys.executable, "-m", KEEPER, "--settings", str(descriptor)]
+    os.execv(sys.executable, [*command, *(["--", *options] if options else [])])  # noqa: S606 - no shell wanted

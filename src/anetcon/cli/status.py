@@ -1,0 +1,80 @@
+"""`anetcon status`: what the keeper wrote last, and whether it still does."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from anetcon.cli.filters import STORE, StoreOption
+from anetcon.cli.output import Format, FormatOption, print_rows
+from anetcon.cli.times import moment
+from anetcon.errors import PermissionMissingError, StoreError
+from anetcon.store.coverage import STALE, running
+
+COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
+NOT_WELL = 1
+
+
+def status(store: StoreOption = STORE, form: FormatOption = Format.TABLE) -> None:
+    """How the daemon is doing, namespace by namespace.
+
+    Exit status: 0 if it runs and records, 1 if it does not.
+    """
+    said = read(store)
+    if form is Format.JSON:
+        json.dump(said, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    elif form is Format.TABLE:
+        _table(store, said)
+    else:
+        print_rows(form, said["namespaces"])
+    if not (said["running"] and said["recording"]):
+        raise typer.Exit(NOT_WELL)
+
+
+def read(store: Path) -> dict[str, Any]:
+    """status.json with `running` (the daemon lives) and `recording` (capture wrote the journal lately) added."""
+    path = store / "status.json"
+    said: dict[str, Any] = {"version": 1, "namespaces": [], "totals": {}}
+    try:
+        said = json.loads(path.read_bytes())
+        owner = running(store)
+    except FileNotFoundError:
+        owner = running(store)
+    except PermissionError:
+        raise PermissionMissingError(f"cannot read {path}: be root or a member of group adm") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
+    flushed = said.get("capture", {}).get("flushed")
+    moves = flushed is not None and time.time_ns() // 1000 - moment(flushed).us <= STALE
+    return {"running": owner is not None, "recording": owner is not None and moves} | said
+
+
+def _table(store: Path, said: dict[str, Any]) -> None:
+    names = [entry["netns"] for entry in said["namespaces"]]
+    flushed = said.get("capture", {}).get("flushed")
+    if not said["running"]:
+        last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
+        _line(f"the daemon is not running with the store {store}{last}")
+    else:
+        _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, node {said.get('node')}")
+        if not said["recording"]:
+            _line(f"CAPTURE DOES NOT MOVE: it last wrote the journal at {flushed or 'no time at all'}")
+    if "capture" in said:
+        restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
+        _line(f"restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
+        _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
+    if said["running"] and not names:
+        _line("no namespace is audited: none has a name that audit.namespaces selects (anetcon config show)")
+    if names:
+        _line("")
+        print_rows(Format.TABLE, [{name: entry.get(name) for name in COLUMNS} for entry in said["namespaces"]])
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(text + "\n")
