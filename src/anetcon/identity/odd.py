@@ -38,8 +38,10 @@ class _Rows:
 
     def __init__(self, columns: dict[str, Array], group: Array, row: Array) -> None:
         start, end, dump = (columns[name][row] for name in ("start", "end", "dump"))
-        # At one start: ENDs before openers, events before dumps, the earliest end first. So the first copy is the best.
-        order = np.lexsort((row, end, dump, end == OPEN, start, group))
+        sealed = columns["sealed"][row] if "sealed" in columns else np.zeros(len(row), np.bool_)
+        # At one start: ENDs before openers, sealed ones first, events before dumps, the earliest end first. So the
+        # first of copies is the best.
+        order = np.lexsort((row, end, dump, ~sealed, end == OPEN, start, group))
         group, start, end = group[order], start[order], end[order]
         copy = np.zeros(len(order), np.bool_)
         copy[1:] = (group[1:] == group[:-1]) & (start[1:] == start[:-1]) & (end[1:] != OPEN) & (end[:-1] != OPEN)
@@ -70,7 +72,9 @@ def settle_odd(columns: dict[str, Array], tuples: list[Array], row: Array, runs:
     earliest = opened[first]
     mend = (rows.clocked[owners] | adopted[owners]) & (rows.start[earliest] < rows.start[owners])
     ended = rows.row[rows.ends & ~_clock_copies(rows, owners)]
-    return Settled(ended, rows.row[_open(rows, owner)], rows.row[owners[mend]], rows.row[earliest[mend]])
+    mended, source = rows.row[owners[mend]], rows.row[earliest[mend]]
+    ascending = np.argsort(mended)
+    return Settled(ended, rows.row[_open(rows, owner)], mended[ascending], source[ascending])
 
 
 def _exact(tuples: list[Array], row: Array, runs: Array) -> Array:
