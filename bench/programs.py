@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.testbed import kernel
+from anetcon.testbed.daemon import Daemon, wait_for
 from anetcon.testbed.namespaces import Namespace
 from anetcon.testbed.wire import SO_RCVBUFFORCE
 from bench import judge, measure
@@ -31,8 +32,6 @@ from bench.loads import Load, Made
 
 BUFFER = 256 << 20
 PEER = ("nice", "-n", "-10")
-READY = 20.0
-"""Seconds a program has to get ready, and to take in what is left when the load is over."""
 SYS_PIDFD_GETFD = 438
 LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 LOG_LOCK = Path("/run/lock/anetcon-nf-log-all-netns")
@@ -123,43 +122,21 @@ class Anetcon(Program):
     logs = True
     seal_minutes = 0.05
 
-    @property
-    def store(self) -> Path:
-        """Its store."""
-        return self.folder / "store"
-
     def start(self) -> None:
-        names = ", ".join(f'"^{namespace.name}$"' for namespace in self.namespaces)
-        settings = self.folder / "anetcon.toml"
-        settings.write_text(
-            f'node = "bench"\n[audit]\nnamespaces = [{names}]\n'
-            f'[store]\npath = "{self.store}"\nseal_minutes = {self.seal_minutes}\n'
-            f'[logs]\nenabled = {str(self.logs).lower()}\ndir = "{self.folder}/log"\n'
+        self.daemon = Daemon(
+            self.folder,
+            [namespace.name for namespace in self.namespaces],
+            {"store": {"seal_minutes": self.seal_minutes}, "logs": {"enabled": self.logs}},
         )
-        with (self.folder / "stderr").open("w") as stderr:
-            self._run(sys.executable, "-m", "anetcon.cli.main", "run", "-c", str(settings), stderr=stderr)
-        wait_for(self._attached, f"anetcon attached; it said: {(self.folder / 'stderr')}")
-
-    def _attached(self) -> bool:
-        return self.namespaces_in("attached") == len(self.namespaces)
-
-    def namespaces_in(self, state: str) -> int:
-        """How many namespaces status.json shows in a state."""
-        return sum(entry["state"] == state for entry in self.status().get("namespaces", []))
-
-    def status(self) -> dict[str, Any]:
-        """status.json, empty while there is none."""
-        try:
-            read: dict[str, Any] = json.loads((self.store / "status.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return read
+        self.daemon.start()
+        self.children.append(self.daemon.process)
+        self.daemon.wait_attached([namespace.name for namespace in self.namespaces])
 
     def found(self, made: Made) -> Found:
         found = Found(0)
-        judge.match(made, judge.stored(self.store), found)
+        judge.match(made, judge.stored(self.daemon.store), found)
         found.events = found.connections + (found.ended or 0)
-        totals = self.status()["totals"]
+        totals = self.daemon.status()["totals"]
         found.slow = totals["slow"] / max(totals["events"], 1)
         found.size = self._sizes(made)
         if self.logs:
@@ -167,10 +144,10 @@ class Anetcon(Program):
         return found
 
     def _logs(self) -> list[Path]:
-        return sorted((self.folder / "log").glob("anetcon.*.log"))
+        return sorted(self.daemon.logs.glob("anetcon.*.log"))
 
     def _sizes(self, made: Made) -> dict[str, float]:
-        stored = sum(file.stat().st_size for file in self.store.glob("node=*/date=*/*.parquet"))
+        stored = sum(file.stat().st_size for file in self.daemon.store.glob("node=*/date=*/*.parquet"))
         sizes = {"store": stored / made.count}
         if self.logs:
             sizes["text"] = sum(file.stat().st_size for file in self._logs()) / made.count
@@ -193,7 +170,7 @@ class Capture(Anetcon):
             wait_for(lambda: self._flushed() != flushed, "a flush")  # noqa: B023 - waited for within the turn
 
     def _flushed(self) -> str:
-        return str(self.status()["capture"]["flushed"])
+        return str(self.daemon.status()["capture"]["flushed"])
 
     def cpu(self) -> float:
         used = measure.cpu_by_name(self.pids())
@@ -201,7 +178,7 @@ class Capture(Anetcon):
 
     def stop(self) -> float:
         used = self.cpu()
-        self._journal = self.status()["totals"]["journal_bytes"]
+        self._journal = self.daemon.status()["totals"]["journal_bytes"]
         super().stop()
         return used
 
@@ -341,15 +318,6 @@ def enlarge(pid: int, namespace: Namespace) -> None:
                 if theirs.family == socket.AF_NETLINK:
                     theirs.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
     os.close(process)
-
-
-def wait_for(condition: Any, what: str, seconds: float = READY) -> None:
-    """Poll; RuntimeError when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
 
 
 @contextmanager

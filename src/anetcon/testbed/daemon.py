@@ -82,6 +82,10 @@ class Daemon:
         """Names of the namespaces it listens to."""
         return [entry["netns"] for entry in self.status().get("namespaces", []) if entry["state"] == "attached"]
 
+    def wait_attached(self, names: Sequence[str], seconds: float = PATIENCE) -> None:
+        """Wait until it listens to all of these."""
+        wait_for(lambda: self._alive() and set(names) <= set(self.attached()), "the daemon listens everywhere", seconds)
+
     def ask(self, command: str, *args: str) -> subprocess.CompletedProcess[str]:
         """Run a reading command on its store."""
         words = [*ANETCON, command, *args, "--store", str(self.store)]

@@ -1,0 +1,1 @@
+"""Tests of the testbed that need no namespace."""

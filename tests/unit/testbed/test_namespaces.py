@@ -1,0 +1,49 @@
+"""Whose a namespace is can be told from its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+
+import pytest
+
+from anetcon.errors import AnetconError, ProgramMissingError
+from anetcon.testbed import namespaces
+
+
+def test_a_router_is_named_as_neutron_names_it() -> None:
+    """The name is `qrouter-` and a UUID, another one each time."""
+    names = {namespaces.router_name() for _ in range(20)}
+    assert len(names) == 20
+    for name in names:
+        assert str(uuid.UUID(name.removeprefix("qrouter-"))) == name.removeprefix("qrouter-")
+
+
+def dead_process() -> int:
+    """A process id that is no longer anybody's."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def test_what_dead_processes_left_is_told_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of a dead process are orphans; those of a living one, real routers and strangers are not."""
+    own = namespaces.router_name()
+    dead = dead_process()
+    monkeypatch.setattr(os, "getpid", lambda: dead)
+    orphan = namespaces.router_name()
+    assert namespaces._is_orphan(orphan)
+    assert namespaces._is_orphan(f"anet{dead}-1a2b-world1")
+    for name in (own, f"qrouter-{uuid.uuid4()}", "anetcon", "anetwork-1", "default", f"xanet{dead}-1a2b-world1"):
+        assert not namespaces._is_orphan(name), name
+
+
+def test_a_failing_command_says_what_it_said() -> None:
+    """The error names the command, its status and its words; a missing program is told by name."""
+    with pytest.raises(AnetconError, match=re.escape("`sh -c echo no; exit 3` failed with status 3: no")):
+        namespaces.command(["sh", "-c", "echo no; exit 3"])
+    with pytest.raises(ProgramMissingError, match="anetcon-no-such-program is not installed"):
+        namespaces.command(["anetcon-no-such-program"])
