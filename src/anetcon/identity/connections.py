@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from anetcon.identity.odd import TOLERANCE, Settled, settle_odd
 from anetcon.identity.tuples import OPEN, Array, blocks, by_hash, columns_of, hash_words, new_key, words
@@ -30,12 +29,11 @@ def mend(table: pa.Table, settled: Settled) -> pa.Table:
     """Put the starts and origins in that `settled` asks for. `table` is in one chunk."""
     if not len(settled.mended):
         return table
-    where = np.zeros(table.num_rows, np.bool_)
-    where[settled.mended] = True
-    for name in ("start", "origin"):
-        column = table[name].combine_chunks()
-        mended = pc.replace_with_mask(column, where, column.take(pa.array(settled.source)))
-        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), mended)
+    rows = np.arange(table.num_rows)
+    rows[settled.mended] = settled.source
+    for number, name in enumerate(table.column_names):
+        if name in ("start", "origin"):
+            table = table.set_column(number, table.schema.field(number), table[name].take(pa.array(rows)))
     return table
 
 

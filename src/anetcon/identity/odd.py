@@ -98,7 +98,7 @@ def _claimed(rows: _Rows) -> Array:
     before, behind = rows.nearest(rows.ends)
     since = np.where(before >= 0, rows.start - rows.start[before], _FAR)
     until = np.where(behind >= 0, rows.start[behind] - rows.start, _FAR)
-    owner = np.where((before >= 0) & (rows.start < rows.end[before]), before, -1)
+    owner = np.where((before >= 0) & ((since == 0) | (rows.start < rows.end[before])), before, -1)
     owner = np.where(until <= SLACK, behind, owner)
     nearest, distance = np.where(since <= until, before, behind), np.minimum(since, until)
     near = np.flatnonzero((distance <= TOLERANCE) & ~rows.ends)
