@@ -14,7 +14,9 @@ from anetcon.cli.filters import STORE, StoreOption
 from anetcon.cli.output import Format, FormatOption, print_rows
 from anetcon.cli.times import moment
 from anetcon.errors import PermissionMissingError, StoreError
+from anetcon.journal.read import last_flush
 from anetcon.store.coverage import STALE, running
+from anetcon.store.layout import journal_folder
 
 COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
 NOT_WELL = 1
@@ -50,21 +52,26 @@ def read(store: Path) -> dict[str, Any]:
         raise PermissionMissingError(f"cannot read {path}: be root or a member of group adm") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}") from error
-    flushed = said.get("capture", {}).get("flushed")
-    moves = flushed is not None and time.time_ns() // 1000 - moment(flushed).us <= STALE
-    return {"running": owner is not None, "recording": owner is not None and moves} | said
+    return {"running": owner is not None, "recording": owner is not None and _records(store, said)} | said
+
+
+def _records(store: Path, said: dict[str, Any]) -> bool:
+    """Whether the journal was written lately; the journal itself says so, status.json a little later."""
+    started = moment(said["started"]).us if "started" in said else 0
+    flushed = last_flush(journal_folder(store, "connections")) or 0
+    return time.time_ns() // 1000 - max(started, flushed) <= STALE
 
 
 def _table(store: Path, said: dict[str, Any]) -> None:
     names = [entry["netns"] for entry in said["namespaces"]]
-    flushed = said.get("capture", {}).get("flushed")
     if not said["running"]:
         last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
         _line(f"the daemon is not running with the store {store}{last}")
     else:
         _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, node {said.get('node')}")
         if not said["recording"]:
-            _line(f"CAPTURE DOES NOT MOVE: it last wrote the journal at {flushed or 'no time at all'}")
+            flushed = said.get("capture", {}).get("flushed") or "no time at all"
+            _line(f"CAPTURE DOES NOT MOVE: it last wrote the journal at {flushed}; see the daemon's log")
     if "capture" in said:
         restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
         _line(f"restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")

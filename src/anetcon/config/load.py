@@ -129,7 +129,7 @@ def _known(key: str, source: str) -> str:
     if key in SETTINGS:
         return key
     last = {name.rpartition(".")[2]: name for name in SETTINGS}
-    near = difflib.get_close_matches(key, [*SETTINGS, *TABLES], 1) or [
+    near = difflib.get_close_matches(key, [*SETTINGS, *(() if "." in key else TABLES)], 1) or [
         last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, 1)
     ]
     advice = f"did you mean {near[0]}?" if near else "`anetcon config show` lists what there is"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,11 +33,31 @@ ATTEMPTS = 20
 
 BATCH_ROWS = 100_000
 
+MEMORY_SHARE = 0.25
+"""Of the machine's memory, which is a router's: beyond that a question uses temporary files."""
+
 Answer = TypeVar("Answer")
 
 
 class _VanishedError(Exception):
     """A file or segment that the manifest counts on is gone: a newer manifest says where its rows are."""
+
+
+class Rows:
+    """The rows of an answer as they come, to be read once."""
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._reader
+        except (OSError, pa.ArrowException, duckdb.Error) as error:
+            raise StoreError(f"cannot read the store any further: {_first_line(error)}") from error
+
+    def read_all(self) -> pa.Table:
+        """All of them."""
+        return pa.Table.from_batches(list(self), self._reader.schema)
 
 
 class Store:
@@ -50,6 +70,7 @@ class Store:
             ":memory:",
             config={
                 "threads": min(4, os.cpu_count() or 1),
+                "memory_limit": f"{MEMORY_SHARE * _memory_bytes():.0f}B",
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "temp_directory": str(Path(tempfile.gettempdir()) / f"anetcon-{os.getpid()}"),
@@ -64,7 +85,7 @@ class Store:
         until: int | None = None,
         result: str = where.EVERYTHING,
         limit: int = 0,
-    ) -> pa.RecordBatchReader:
+    ) -> Rows:
         """Connections that were open at some time from `since` to `until` (microseconds), by start.
 
         `condition` may speak of what a connection's start and end share (node, netns, protocol, addresses, ports): it
@@ -76,7 +97,7 @@ class Store:
         if since is not None:
             bounds.append(f'("end" IS NULL OR "end" >= {where.timestamp(since)})')
 
-        def ask(state: manifest.State) -> pa.RecordBatchReader:
+        def ask(state: manifest.State) -> Rows:
             closed = [entry for entry in state.of("connections") if entry.covers(since, until)]
             live = self._merged("connections", state, state.of("open"), condition)
             cursor = self._duckdb.cursor()
@@ -87,7 +108,7 @@ class Store:
                 query += f" UNION ALL {files} WHERE {where.every([condition, *bounds, result])}"
             first = f" LIMIT {limit:d}" if limit else ""
             query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port{first}'  # noqa: S608
-            return cursor.sql(query).to_arrow_reader(BATCH_ROWS)
+            return Rows(cursor.sql(query).to_arrow_reader(BATCH_ROWS))
 
         return self._consistent(ask)
 
@@ -137,7 +158,9 @@ class Store:
                 reason = error
             except OSError as error:
                 raise StoreError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
-        raise StoreError(f"cannot read the store {self.path}: {reason}") from reason
+            except duckdb.Error as error:
+                raise StoreError(f"cannot read the store {self.path}: {_first_line(error)}") from error
+        raise StoreError(f"cannot read the store {self.path}: {_first_line(reason)}") from reason
 
     def _merged(self, table: str, state: manifest.State, entries: Sequence[manifest.Entry], condition: str) -> pa.Table:
         """The rows of some files with those of the journal that are not sealed, as one row each."""
@@ -170,6 +193,14 @@ class Store:
             raise StoreError(f"{self.path} was written by a newer version of anetcon: use that one to read it")
         names = ", ".join(where.quoted(str(self.path / entry.file)) for entry in entries)
         return f"SELECT {_columns(table)} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _first_line(error: Exception | None) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _columns(table: str) -> str:

@@ -1,0 +1,62 @@
+"""Every setting has what a user needs to know of it, and values are checked for more than their type."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from anetcon.config.model import Audit, Config, Logs, Setting, Store, problems, protocol_numbers, settings, value_of
+
+DEFAULTS = Config(node="gw1")
+
+
+@pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: setting.key)
+def test_every_setting_says_what_it_is(setting: Setting) -> None:
+    """Each has one line of help, says what it takes, and its default is a value it takes."""
+    assert setting.help
+    assert "\n" not in setting.help
+    assert setting.expects
+    assert msgspec.convert(msgspec.to_builtins(setting.default), setting.annotation) == setting.default
+    assert value_of(Config(), setting.key) == setting.default
+
+
+def test_the_defaults_can_be_used() -> None:
+    """Nothing is wrong with an empty file."""
+    assert list(problems(DEFAULTS)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "says"),
+    [
+        (Config(node="a/b"), "node", "a/b"),
+        (Config(node="gw1", store=Store(path="store")), "store.path", "absolute"),
+        (Config(node="gw1", store=Store(retention_days=30)), "store.retention_days", "yet"),
+        (Config(node="gw1", store=Store(max_gigabytes=1)), "store.max_gigabytes", "yet"),
+        (Config(node="gw1", audit=Audit(namespaces=("^a", "b("))), "audit.namespaces", "'b('"),
+        (Config(node="gw1", audit=Audit(namespaces=())), "audit.namespaces", "nothing"),
+        (Config(node="gw1", audit=Audit(networks={"r": ("10.0.0.0/33",)})), "audit.networks.r", "10.0.0.0/33"),
+        (Config(node="gw1", audit=Audit(engine="nftables-log")), "audit.engine", "conntrack"),
+        (Config(node="gw1", audit=Audit(record=("start",))), "audit.record", "end"),
+        (Config(node="gw1", audit=Audit(protocols=("tcp", "tpc"))), "audit.protocols", "tpc"),
+        (Config(node="gw1", logs=Logs(prefix="[A VERY LONG PREFIX]")), "logs.prefix", "29"),
+        (Config(node="gw1", logs=Logs(prefix_dnat="\n")), "logs.prefix_dnat", "line"),
+        (Config(node="gw1", sinks={"siem": {"type": "syslog"}}), "sinks.siem", "yet"),
+    ],
+)
+def test_unusable_values_are_found(config: Config, key: str, says: str) -> None:
+    """Each unusable value is one problem that names its key and what is wrong."""
+    (problem,) = problems(config)
+    assert problem.key == key
+    assert says in problem.message
+
+
+def test_a_host_address_with_a_prefix_length_is_a_network() -> None:
+    """`192.168.1.1/24`, as the old configuration's own example has it, is accepted."""
+    assert list(problems(Config(node="gw1", audit=Audit(networks={"r": ("192.168.1.1/24",)})))) == []
+
+
+def test_protocols_become_numbers() -> None:
+    """`all` is no restriction; names and numbers may be mixed, one alone needs no list."""
+    assert protocol_numbers("all") is None
+    assert protocol_numbers("tcp") == [6]
+    assert protocol_numbers(("udp", 6, "tcp")) == [6, 17]
