@@ -7,19 +7,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from anetcon.testbed import daemon
+from anetcon.journal.read import last_flush
 from tests.netns.waiting import wait_until
 
 PROGRAM = Path(sys.executable).parent / "anetcon"
 
 
 class Daemon(daemon.Daemon):
-    """The testbed's daemon, with what tests ask of it. `run` starts it, also again."""
+    """The testbed's daemon, with what tests ask of it. `run` starts it, also again. Idle, it flushes twice a second."""
+
+    def __init__(self, folder: Path, namespaces: Sequence[str], tables: Mapping[str, Any] | None = None) -> None:
+        given = tables or {}
+        super().__init__(folder, namespaces, {**given, "store": {"sync_seconds": 0.5, **given.get("store", {})}})
 
     def run(self) -> Daemon:
         """Start it, and wait until capture writes the journal."""
@@ -41,10 +46,9 @@ class Daemon(daemon.Daemon):
         pid: int | None = self.status().get("capture", {}).get("pid")
         return pid
 
-    def flushed(self) -> str | None:
-        """Until when the journal is written."""
-        time: str | None = self.status().get("capture", {}).get("flushed")
-        return time
+    def flushed(self) -> int | None:
+        """Until when the journal is written, in microseconds."""
+        return last_flush(self.store / "journal" / "connections")
 
     def totals(self) -> dict[str, int]:
         """The counters of all namespaces together."""
@@ -54,14 +58,6 @@ class Daemon(daemon.Daemon):
     def states(self) -> dict[str, str]:
         """Each namespace's state."""
         return {n["netns"]: n["state"] for n in self.status().get("namespaces", [])}
-
-    def wait_attached(self, *names: str) -> None:
-        """Until these namespaces are covered."""
-        wait_until(
-            lambda: all(self.states().get(name) in ("attached", "conntrack-inactive") for name in names),
-            10,
-            f"{names} attached, but {self.states()} {self.errors()}",
-        )
 
     def wait_flushed(self) -> None:
         """Until whatever happened before this call is in the journal."""
@@ -77,13 +73,13 @@ class Daemon(daemon.Daemon):
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Any command, on this store."""
-        words = [PROGRAM, *arguments, "--store", self.store]
+        words = [str(PROGRAM), *arguments, "--store", str(self.store)]
         return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """A command's answer as JSON; an error's exit status is a failure."""
         done = self.command(*arguments, "--format", "json")
-        assert done.returncode in (0, 1, 3), (arguments, done.returncode, done.stderr, self.errors())
+        assert done.returncode in (0, 1, 3) and done.stdout, (arguments, done.returncode, done.stderr, self.errors())
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 

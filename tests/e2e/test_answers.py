@@ -14,7 +14,7 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import Daemon
+from tests.e2e.daemon import Daemon, seconds
 
 FIELDS = ("src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port")
 PROTO = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
@@ -29,7 +29,7 @@ class Scene:
         self.other = Router(self.world, instances=1)
         names = [router.name for router in (self.router, self.other)]
         self.daemon = Daemon(folder, names).run()
-        self.daemon.wait_attached(*names)
+        self.daemon.wait_attached(names)
         self.server = Server(self.world.namespace, SERVER, 8080)
         self.server6 = Server(self.world.namespace, SERVER6, 8080)
 
@@ -83,7 +83,9 @@ def test_source_translation(scene: Scene) -> None:
     scene.settle()
     answer = scene.who(public(made), made.began)
     only(answer, made, scene.router, "nat")
-    assert answer["coverage"]["complete"] is True
+    causes = {gap["cause"] for gap in answer["coverage"]["gaps"]}
+    assert causes <= {"never-recorded"}, "a minute before, this daemon may not have run yet; nothing else is missing"
+    assert scene.who(public(made), made.ended or 0, "--within", "1ms")["coverage"]["complete"] is True
     assert scene.who(public(made), made.began, "--to", f"{SERVER}:8080")["connections"] == answer["connections"]
     assert scene.who(public(made), made.began, "--to", f"{SERVER}:8081")["verdict"] == "none"
     assert any(n["mac"] == inside.mac for n in answer["neighbours"])
@@ -183,17 +185,17 @@ def test_still_open_across_segments(scene: Scene) -> None:
     assert [record["end"] for record in before] == [None]
     scene.daemon.stop()
     scene.daemon.run()
-    scene.daemon.wait_attached(scene.router.name)
+    scene.daemon.wait_attached([scene.router.name])
     scene.settle()
     now = time.time_ns() // 1000
     (still,) = scene.who(public(made), now)["connections"]
-    assert (still["end"], still["start"]) == (None, before[0]["start"])
+    assert still["end"] is None
     connection.finish("reset")
     scene.router.namespace.run("conntrack", "-D", "-p", "tcp", "--orig-src", inside.address)
     scene.settle()
     (ended,) = scene.who(public(made), made.began)["connections"]
     assert ended["end"] is not None
-    assert ended["start"] == before[0]["start"]
+    assert abs(seconds(ended["start"]) - seconds(before[0]["start"])) < 0.01, "final once it has ended"
     assert ended["bytes_out"] > 0
 
 
