@@ -6,37 +6,57 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from anetcon.testbed.namespaces import sweep
 from bench.compare import compare
+from bench.covered import covered
+from bench.idle import idle
 from bench.programs import PROGRAMS
+from bench.query import query
 from bench.report import Report
+from bench.together import together
+
+Options = argparse.Namespace
+
+BENCHES: dict[str, Callable[[Report, Options], None]] = {
+    "flood": lambda report, o: compare(report, "flood", o.connections, o.rounds, o.programs),
+    "mixed": lambda report, o: compare(report, "mixed", o.connections, o.rounds, o.programs),
+    "together": lambda report, o: together(report, o.connections),
+    "covered": lambda report, o: covered(report, o.namespaces),
+    "idle": lambda report, o: idle(report, o.namespaces),
+    "query": lambda report, o: query(report, o.rows, o.store),
+}
 
 
 def main() -> int:
-    """Parse, run, report; the exit status."""
+    """Parse, run, report; the exit status: 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("what", nargs="*", metavar="WHAT", help="flood, mixed")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(BENCHES))
     parser.add_argument("--connections", type=int, default=500_000, help="connections of a load (500000)")
     parser.add_argument("--rounds", type=int, default=2, help="how often each program runs; the best counts (2)")
-    parser.add_argument("--programs", default="", help="only programs whose name contains one of these words")
+    parser.add_argument("--programs", type=_programs, default=PROGRAMS, help="words in the names of those to run")
+    parser.add_argument("--namespaces", type=_numbers, default=[1, 500], help="with how many namespaces (1,500)")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="connections in the store (10000000)")
+    parser.add_argument("--store", type=Path, help="a store made before, instead of a new one")
     options = parser.parse_args()
-    words = options.programs.split(",")
-    chosen = [kind for kind in PROGRAMS if any(word in kind.name for word in words)]
-
-    def load(name: str) -> Callable[[Report], None]:
-        return lambda report: compare(report, name, options.connections, options.rounds, chosen)
-
-    benches: dict[str, Callable[[Report], None]] = {"flood": load("flood"), "mixed": load("mixed")}
-    if unknown := set(options.what) - set(benches):
-        parser.error(f"no benchmark is called {', '.join(unknown)}: there are {', '.join(benches)}")
+    if unknown := set(options.what) - set(BENCHES):
+        parser.error(f"no benchmark is called {', '.join(unknown)}: there are {', '.join(BENCHES)}")
     if os.geteuid():
         parser.error("it makes network namespaces: run it as root")
     sweep()
     report = Report()
-    for name in options.what or benches:
-        benches[name](report)
+    for name in options.what or BENCHES:
+        BENCHES[name](report, options)
     return report.finish()
+
+
+def _programs(words: str) -> list[type]:
+    return [kind for kind in PROGRAMS if any(word in kind.name for word in words.split(","))]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ behalf is nobody's: it is left out for every program alike.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 CPUCLOCK_SCHED = 2
@@ -31,20 +33,21 @@ def name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its living descendants."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+def trees(roots: list[int]) -> Iterator[int]:
+    """Processes and their living descendants; one that ends meanwhile is passed over by who asks about it."""
+    found = list(roots)
+    for pid in found:
+        yield pid
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
 
 
 def cpu_by_name(pids: list[int]) -> dict[str, float]:
     """Seconds of CPU used so far by these processes and their descendants, by name."""
     used: dict[str, float] = {}
-    for root in pids:
-        for pid in tree(root):
+    for pid in trees(pids):
+        with contextlib.suppress(OSError):
             used[name(pid)] = used.get(name(pid), 0.0) + cpu(pid)
     return used
 
@@ -58,8 +61,8 @@ def wait(pid: int) -> float:
 def memory(pids: list[int]) -> int:
     """Bytes of memory that would be free without these processes: proportional set size with descendants."""
     total = 0
-    for root in pids:
-        for pid in tree(root):
+    for pid in trees(pids):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
     return total
