@@ -48,7 +48,8 @@ def start(**values: Any) -> dict[str, Any]:
     }
     row |= ends(src="10.0.0.5:40000", dst="198.51.100.9:443", nat_src="203.0.113.7:40213")
     row |= {"packets_out": None, "bytes_out": None, "packets_in": None, "bytes_in": None, "end_reason": None}
-    row |= {"zone": 0, "mark": 0, "ct_id": 7, "origin": "event"} | values
+    row |= {"zone": 0, "mark": 0, "ct_id": 7, "origin": "event"}
+    row |= {name.rstrip("_"): value for name, value in values.items()}
     row.setdefault("nat_dst_ip", row["dst_ip"])
     row.setdefault("nat_dst_port", row["dst_port"])
     return row

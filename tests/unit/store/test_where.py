@@ -1,0 +1,94 @@
+"""Conditions hold for exactly what they say, judged by DuckDB itself."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.store import where
+from tests.unit.store.records import packed
+
+ADDRESSES = st.ip_addresses()
+HOLDS = duckdb.connect()
+
+
+def holds(condition: str, column: str, value: object) -> bool:
+    """Whether a condition is true of one value of a column."""
+    (row,) = HOLDS.execute(f"SELECT {condition} FROM (SELECT $1 AS {column})", [value]).fetchall()  # noqa: S608 - of this file alone
+    return bool(row[0])
+
+
+@given(st.binary(max_size=20))
+def test_blobs(value: bytes) -> None:
+    """A literal of bytes is these bytes."""
+    assert holds(f"x = {where.blob(value)}", "x", value)
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_texts(value: str) -> None:
+    """A literal of text is this text, quotes and all."""
+    assert holds(where.text_in("x", [value]), "x", value)
+    assert not holds(where.text_in("x", [value + "'"]), "x", value)
+
+
+@given(ADDRESSES, ADDRESSES, st.data())
+def test_networks(
+    inside: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    other: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    data: st.DataObject,
+) -> None:
+    """An address is in a network if and only if it is, and IPv4 is never in a network of IPv6."""
+    length = data.draw(st.integers(0, inside.max_prefixlen))
+    network = ipaddress.ip_network(f"{inside}/{length}", strict=False)
+    condition = where.address_in("x", where.network(f"{inside}/{length}"))
+    for address in (inside, other, network[0], network[-1]):
+        mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+        if not mapped:
+            assert holds(condition, "x", packed(str(address))) == (address in network)
+
+
+def test_all_of_ipv6_is_not_ipv4() -> None:
+    """`::/0` means IPv6 alone, though IPv4 addresses are kept inside it; the mapped range itself means IPv4."""
+    assert not holds(where.address_in("x", where.network("::/0")), "x", packed("10.0.0.1"))
+    assert holds(where.address_in("x", where.network("::/0")), "x", packed("2001:db8::1"))
+    assert holds(where.address_in("x", where.network("::ffff:0:0/96")), "x", packed("10.0.0.1"))
+
+
+@given(st.text())
+def test_any_text_is_a_network_or_refused(text: str) -> None:
+    """Whatever is not an address or a network is a ValueError."""
+    try:
+        first, last = where.network(text)
+        assert first <= last
+    except ValueError as error:
+        assert str(error)  # noqa: PT017 - nearly every text is refused
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "10.0.0.0/33", "10.0.0", "host.example", ""])
+def test_what_is_no_network(text: str) -> None:
+    """Names, zones and impossible prefixes are refused."""
+    with pytest.raises(ValueError, match="'"):
+        where.network(text)
+
+
+@given(st.integers(0, 65535), st.integers(0, 65535), st.integers(0, 65535))
+def test_ranges(first: int, last: int, value: int) -> None:
+    """A number is in a range with its ends."""
+    assert holds(where.number_in("x", first, last), "x", value) == (first <= value <= last)
+
+
+@pytest.mark.parametrize(("combine", "empty"), [(where.every, True), (where.either, False)])
+def test_nothing_combined(combine: Callable[[list[str]], str], empty: bool) -> None:
+    """Of no conditions every one holds, and not one."""
+    assert holds(combine([]), "x", 1) is empty
+
+
+@given(st.integers(0, 7_258_118_400_000_000))
+def test_times(us: int) -> None:
+    """A literal of a time is this microsecond."""
+    assert holds(f"epoch_us({where.timestamp(us)}) = x", "x", us)
