@@ -1,0 +1,107 @@
+"""The keeper's files: one owner of a store, whole contents, values saved once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anetcon.errors import AlreadyRunningError, StoreError
+from anetcon.keeper import files
+from anetcon.keeper.children import Reaper
+from anetcon.keeper.files import Aside, Sysctls
+from anetcon.keeper.loop import Loop
+
+FOUND = {"nf_conntrack_events": "2"}
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A loop that ends within 10 s; signals are as before afterwards."""
+    before = signal.getsignal(signal.SIGCHLD)
+    made = Loop()
+    made.after(10, made.stop)
+    yield made
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_store_is_made_and_owned_once(tmp_path: Path) -> None:
+    """The lock holds the process id, keeps others out, and is free when it is closed."""
+    store = tmp_path / "deep" / "store"
+    lock = files.lock_store(str(store))
+    assert (store / "lock").read_text() == f"{os.getpid()}\n"
+    assert store.stat().st_mode & 0o777 == 0o750
+    with pytest.raises(AlreadyRunningError, match=f"process {os.getpid()}, owns {store}: stop it first"):
+        files.lock_store(str(store))
+    os.close(lock)
+    os.close(files.lock_store(str(store)))
+
+
+def test_a_lock_left_by_a_killed_daemon_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the process that is named is dead, its children are given a moment to die too."""
+    lock = files.lock_store(str(tmp_path))
+    os.pwrite(lock, b"4194305\n", 0)  # above any process id
+    monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
+    with pytest.raises(AlreadyRunningError):
+        files.lock_store(str(tmp_path))
+    monkeypatch.undo()
+    os.close(lock)
+
+
+def test_a_store_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    """The message names the folder and what to do."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot use .*: Not a directory; give another by --store"):
+        files.lock_store(str(tmp_path / "file" / "store"))
+
+
+def test_a_file_is_replaced_by_a_child(tmp_path: Path, loop: Loop) -> None:
+    """One replacement at a time; the content is whole and nothing is left aside."""
+    path = tmp_path / "status.json"
+    aside = Aside(Reaper(loop), path)
+    assert aside.write(b"first" * 100_000)
+    assert not aside.write(b"too soon")
+
+    def again() -> None:
+        if aside.write(b"second"):
+            loop.after(0.01, finish)
+        else:
+            loop.after(0.01, again)
+
+    def finish() -> None:
+        if path.read_bytes() == b"second":
+            loop.stop()
+        else:
+            loop.after(0.01, finish)
+
+    loop.after(0.01, again)
+    loop.run()
+    assert path.read_bytes() == b"second"
+    assert path.stat().st_mode & 0o137 == 0
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sysctls_are_saved_once_a_namespace(tmp_path: Path) -> None:
+    """The first values found are kept, over a restart too; a torn line is dropped."""
+    path = tmp_path / "sysctls.jsonl"
+    Sysctls(path).save("one", 7, FOUND)
+    path.write_bytes(path.read_bytes() + b'{"netns": "tor')
+    again = Sysctls(path)
+    again.save("one", 7, {"nf_conntrack_events": "1"})
+    again.save("one", 8, FOUND)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["netns"], line["inode"], line["found"]) for line in lines] == [("one", 7, FOUND), ("one", 8, FOUND)]
+
+
+def test_sysctls_of_an_earlier_boot_are_forgotten(tmp_path: Path) -> None:
+    """Those namespaces are gone, and their inodes mean nothing now."""
+    path = tmp_path / "sysctls.jsonl"
+    path.write_text(json.dumps({"netns": "one", "inode": 7, "boot_id": "earlier", "found": FOUND}) + "\n")
+    Sysctls(path).save("one", 7, FOUND)
+    assert path.read_text().count("\n") == 1
+    assert "earlier" not in path.read_text()

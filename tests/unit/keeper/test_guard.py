@@ -1,0 +1,182 @@
+"""The guard's decisions, with a kernel and a capture that are numbers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from anetcon import counters
+from anetcon.keeper import guard as guards
+from anetcon.keeper import stats
+from anetcon.keeper.guard import Guard
+from anetcon.keeper.shared import Shared
+
+LIMIT = 1000
+SIZE = 4096
+
+
+class Kernel:
+    """What the kernel would say of one socket, and whether it was told to hold."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.descriptor = counters.create(4)
+        self.memory = counters.attach(self.descriptor)
+        self.queued = self.drops = self.connections = self.asked = 0
+        self.limit = LIMIT
+        self.hold: list[bool] = []
+        self.gaps: list[tuple[str, int]] = []
+        self.reports: list[str] = []
+        self.guard = Guard(
+            Shared(self.descriptor),
+            0.7,
+            lambda netns, begin, end, lost: self.gaps.append((netns, lost)) if begin <= end else None,
+            self.reports.append,
+        )
+        monkeypatch.setattr(stats, "queue", lambda _: (self.queued, SIZE, self.drops))
+        monkeypatch.setattr(stats, "table", self.table)
+        monkeypatch.setattr(guards._Held, "set_hold", lambda _, hold: self.hold.append(hold))
+        self.socket = socket.socket()
+
+    def holds(self) -> bool:
+        """What the kernel was told last."""
+        return self.hold[-1]
+
+    def table(self, _socket: object) -> tuple[int, int]:
+        """The size of the connection table."""
+        self.asked += 1
+        if self.limit < 0:
+            raise OSError(1, "refused")
+        return self.connections, self.limit
+
+    def tick(self, times: int = 1, progress: bool = True, drops: int = 0) -> None:
+        """Time passes; capture turns or not, and says what it saw of drops."""
+        for _ in range(times):
+            if progress:
+                (before,) = struct.unpack_from("=Q", self.memory, 0)
+                struct.pack_into("=Q", self.memory, 0, before + 1)
+            at = counters.HEADER_SIZE + counters.SLOT.index("drops") * counters.WORD
+            struct.pack_into("=Q", self.memory, at, drops)
+            self.guard.tick()
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    """With one guarded socket in slot 0."""
+    made = Kernel(monkeypatch)
+    made.guard.add(0, "qrouter-1", made.socket, made.socket)
+    made.asked = 0
+    yield made
+    made.socket.close()
+    os.close(made.descriptor)
+
+
+def test_a_quiet_namespace_is_never_asked(kernel: Kernel) -> None:
+    """While capture turns and nothing is refused, the kernel is left alone."""
+    kernel.tick(50)
+    assert kernel.hold == [True]
+    assert kernel.asked == 0
+
+
+def test_a_full_table_behind_a_frozen_capture_ends_hold(kernel: Kernel) -> None:
+    """A queue over half full, then the table over the share: within three ticks hold is off."""
+    kernel.queued, kernel.connections = SIZE // 2 + 1, 701
+    kernel.tick(3, progress=False)
+    assert kernel.hold == [True, False]
+    assert "qrouter-1" in kernel.reports[0]
+
+
+def test_a_frozen_capture_alone_is_no_danger(kernel: Kernel) -> None:
+    """Below the share, or with an empty queue, hold stays."""
+    kernel.queued, kernel.connections = SIZE, 700
+    kernel.tick(10, progress=False)
+    kernel.queued, kernel.connections = 0, 1000
+    kernel.tick(10, progress=False)
+    assert kernel.hold == [True]
+
+
+def test_rising_drops_are_looked_at_while_capture_turns(kernel: Kernel) -> None:
+    """A capture that is merely too slow is noticed by what it reports itself."""
+    kernel.connections = 900
+    kernel.tick(5)
+    assert kernel.hold == [True]
+    kernel.tick(1, drops=3)
+    assert kernel.hold == [True, False]
+
+
+def test_hold_returns_when_all_is_well_and_the_gap_says_what_was_lost(kernel: Kernel) -> None:
+    """Not before the queue is drained and the table half as full; what was dropped meanwhile is told exactly."""
+    kernel.queued, kernel.connections, kernel.drops = SIZE, 900, 50
+    kernel.tick(3, progress=False)
+    kernel.drops, kernel.connections = 80, 10
+    kernel.tick(20)
+    assert not kernel.holds()
+    kernel.queued, kernel.connections = 0, 400
+    kernel.tick(20)
+    assert not kernel.holds()
+    assert kernel.gaps == [("qrouter-1", 30)]
+    kernel.connections = 349
+    kernel.tick(10)
+    assert kernel.holds()
+    assert kernel.gaps == [("qrouter-1", 30)]
+
+
+def test_a_counter_that_wraps_is_counted_right(kernel: Kernel) -> None:
+    """The kernel's drop counter has 32 bits."""
+    kernel.queued, kernel.connections, kernel.drops = SIZE, 900, 2**32 - 10
+    kernel.tick(3, progress=False)
+    kernel.queued, kernel.connections, kernel.drops = 0, 0, 5
+    kernel.tick(10)
+    assert kernel.gaps == [("qrouter-1", 15)]
+
+
+def test_a_namespace_that_vanishes_out_of_hold_tells_its_loss(kernel: Kernel) -> None:
+    """What is removed is told first, and never looked at again."""
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    kernel.drops = 7
+    kernel.guard.remove(0)
+    assert kernel.gaps == [("qrouter-1", 7)]
+    kernel.asked = 0
+    kernel.tick(20, progress=False)
+    assert kernel.asked == 0
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_without_a_limit_nothing_is_held(kernel: Kernel, limit: int) -> None:
+    """A table without limit, and a kernel that does not tell, are not held from the beginning; losses are told."""
+    kernel.guard.remove(0)
+    kernel.limit, kernel.hold = limit, []
+    kernel.guard.add(0, "qrouter-2", kernel.socket, kernel.socket)
+    assert kernel.hold == [False]
+    kernel.drops = 4
+    kernel.tick(10)
+    kernel.tick(10)
+    assert True not in kernel.hold
+    assert kernel.gaps == [("qrouter-2", 4)]
+
+
+def test_a_replaced_keeper_knows_what_was_out_of_hold(kernel: Kernel) -> None:
+    """The state handed over is enough to return and to tell the loss."""
+    assert kernel.guard.state(0) is None
+    kernel.queued, kernel.connections, kernel.drops = SIZE, 900, 50
+    kernel.tick(3, progress=False)
+    state = kernel.guard.state(0)
+    assert state is not None
+    again = Guard(Shared(kernel.descriptor), 0.7, lambda n, _b, _e, lost: kernel.gaps.append((n, lost)), print)
+    again.resume(0, "qrouter-1", kernel.socket, kernel.socket, state)
+    kernel.drops = 52
+    again.tell()
+    assert kernel.gaps == [("qrouter-1", 2)]
+
+
+def test_shed_ends_hold_everywhere(kernel: Kernel) -> None:
+    """From then on nothing is guarded."""
+    kernel.guard.shed()
+    assert kernel.hold == [True, False]
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(10, progress=False)
+    assert kernel.hold == [True, False]

@@ -1,0 +1,52 @@
+"""The kernel's answer about the size of the connection table."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.keeper import stats
+
+
+def answer(sequence: int, attributes: bytes, kind: int = stats.GET_STATS) -> bytes:
+    """A netlink message as the kernel builds it."""
+    body = stats.NFGENMSG.pack(0, 0, 0) + attributes
+    return stats.NLMSGHDR.pack(stats.NLMSGHDR.size + len(body), kind, 0, sequence, 0) + body
+
+
+def attribute(kind: int, value: int) -> bytes:
+    """One attribute: four bytes, big endian."""
+    return stats.NLATTR.pack(8, kind) + struct.pack(">I", value)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_both_numbers_are_read(connections: int, limit: int) -> None:
+    """In any order, with others between."""
+    entries = attribute(stats.CTA_STATS_GLOBAL_ENTRIES, connections)
+    most = attribute(stats.CTA_STATS_GLOBAL_MAX_ENTRIES, limit)
+    assert stats.parse(answer(7, entries + most), 7) == (connections, limit)
+    assert stats.parse(answer(7, most + attribute(9, 1) + entries), 7) == (connections, limit)
+
+
+def test_an_answer_to_another_question_is_none() -> None:
+    """Sequence numbers tell which question is answered."""
+    assert stats.parse(answer(6, b""), 7) is None
+
+
+def test_an_error_is_an_error() -> None:
+    """What the kernel refuses is an OSError with its number."""
+    error = stats.NLMSGHDR.pack(36, stats.NLMSG_ERROR, 0, 7, 0) + struct.pack("=i", -1) + bytes(16)
+    with pytest.raises(PermissionError):
+        stats.parse(error, 7)
+
+
+@given(st.binary(max_size=80), st.binary(max_size=40))
+def test_garbage_ends(anything: bytes, attributes: bytes) -> None:
+    """Any bytes, and any attributes, are read to an end without another error than OSError."""
+    with contextlib.suppress(OSError):
+        stats.parse(anything, int.from_bytes(anything[8:12], "little"))
+    stats.parse(answer(1, attributes), 1)

@@ -1,0 +1,124 @@
+"""status.json says what is, and is written no oftener than it must be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from anetcon import counters
+from anetcon.keeper import status as statuses
+from anetcon.keeper.attach import Sockets
+from anetcon.keeper.children import Child, Reaper
+from anetcon.keeper.loop import Loop
+from anetcon.keeper.namespaces import Found
+from anetcon.keeper.roster import Audited, Roster
+from anetcon.keeper.shared import Shared
+from anetcon.keeper.status import Status
+
+
+class Fixture:
+    """A status over namespaces that a test makes up."""
+
+    def __init__(self) -> None:
+        self.descriptor = counters.create(8)
+        self.memory = counters.attach(self.descriptor)
+        shared = Shared(self.descriptor)
+        unused = cast(Any, None)
+        self.roster = Roster(unused, unused, shared, unused, unused, unused, unused)
+        loop = Loop()
+        reaper = Reaper(loop)
+        self.child = Child(loop, reaper, "it", lambda: 0, print)
+        self.written: list[dict[str, Any]] = []
+        self.able = True
+        self.status = Status(self.roster, shared, self.write)
+
+    def write(self, content: bytes) -> bool:
+        """Take what would be written."""
+        if self.able:
+            self.written.append(json.loads(content))
+        return self.able
+
+    def add(self, name: str, slot: int) -> Audited:
+        """An attached namespace."""
+        audited = self.roster.audited[name] = Audited(name, Found(slot + 100, newborn=True))
+        audited.sockets, audited.slot, audited.attached = cast(Sockets, object()), slot, 1_700_000_000_000_000
+        return audited
+
+    def count(self, slot: int, name: str, value: int) -> None:
+        """What capture counts."""
+        at = counters.HEADER_SIZE + slot * counters.SLOT_SIZE + counters.SLOT.index(name) * counters.WORD
+        struct.pack_into("=Q", self.memory, at, value)
+
+    def update(self) -> None:
+        """A second passes."""
+        self.status.update({"node": "here"}, self.child, self.child)
+
+
+@pytest.fixture
+def fixture() -> Iterator[Fixture]:
+    """Signals are as before afterwards."""
+    before = signal.getsignal(signal.SIGCHLD)
+    made = Fixture()
+    yield made
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
+    os.close(made.descriptor)
+
+
+def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
+    """Attached, without conntrack, retrying and gone ones are listed; totals sum up those with a slot and those past."""
+    fixture.add("one", 0)
+    fixture.add("two", 1)
+    fixture.count(0, "events", 5)
+    fixture.count(1, "events", 7)
+    fixture.count(1, "state", 1)
+    retrying = fixture.roster.audited["three"] = Audited("three", Found(9, newborn=False))
+    retrying.message = "permission denied"
+    fixture.roster.past[0] = 100
+    gone = Audited("four", Found(10, newborn=False))
+    gone.gone, gone.counters = 2**60, (3, *[0] * 7)
+    fixture.roster.gone.append(gone)
+    fixture.update()
+    (written,) = fixture.written
+    listed = {entry["netns"]: entry for entry in written["namespaces"]}
+    assert [entry["state"] for entry in listed.values()] == ["attached", "conntrack-inactive", "retrying", "gone"]
+    assert [entry["events"] for entry in listed.values()] == [5, 7, 0, 3]
+    assert listed["one"]["since"] == "2023-11-14T22:13:20.000000Z"
+    assert listed["three"]["message"] == "permission denied"
+    assert written["totals"]["events"] == 112
+    assert written["totals"]["namespaces"] == 3
+    assert written["version"] == 1
+    assert set(counters.SLOT[:-1]) < listed["one"].keys()
+
+
+def test_nothing_is_written_while_nothing_changes(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is written at the next second, no change after five."""
+    now = [1_800_000_000_000_000]
+    monkeypatch.setattr(statuses, "now_us", lambda: now[0])
+    fixture.add("one", 0)
+    for _ in range(5):
+        now[0] += 1_000_000
+        fixture.update()
+    assert len(fixture.written) == 1
+    fixture.count(0, "starts", 1)
+    fixture.update()
+    assert len(fixture.written) == 2
+    now[0] += 5_000_000
+    fixture.update()
+    assert len(fixture.written) == 3
+
+
+def test_what_could_not_be_written_is_written_later(fixture: Fixture) -> None:
+    """While the disk hangs nothing waits; afterwards the newest is written."""
+    fixture.add("one", 0)
+    fixture.able = False
+    fixture.update()
+    fixture.able = True
+    fixture.update()
+    assert len(fixture.written) == 1
