@@ -72,7 +72,7 @@ def fixture() -> Iterator[Fixture]:
 
 
 def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
-    """Attached, without conntrack, retrying and gone ones are listed; totals sum up those with a slot and those past."""
+    """Attached, conntrack-inactive, retrying and gone ones are listed; totals sum up present and past."""
     fixture.add("one", 0)
     fixture.add("two", 1)
     fixture.count(0, "events", 5)
