@@ -98,13 +98,21 @@ def _connect(router: Router) -> list[Made]:
 
 def _line(made: Made) -> str:
     """A connection as the two sides saw it."""
-    source, target = _end(made.src_ip, made.src_port), _end(made.dst_ip, made.dst_port)
-    seen, reached = _end(made.nat_src_ip, made.nat_src_port), _end(made.nat_dst_ip, made.nat_dst_port)
+    name = protocols.name(made.proto)
+    number = "id" if name.startswith("icmp") else ""
+    source, seen = _end(made.src_ip, made.src_port, number), _end(made.nat_src_ip, made.nat_src_port, number)
+    target, reached = (made.dst_ip, made.nat_dst_ip) if number else (_target(made))
     there = "" if reached == target else f", arrived at {reached}"
-    return f"{protocols.name(made.proto):7} {source} -> {target}  seen there as {seen}{there}"
+    return f"{name:6} {source} -> {target}, seen there as {seen}{there}"
 
 
-def _end(address: str, port: int) -> str:
+def _target(made: Made) -> tuple[str, str]:
+    return _end(made.dst_ip, made.dst_port), _end(made.nat_dst_ip, made.nat_dst_port)
+
+
+def _end(address: str, port: int, number: str = "") -> str:
+    if number:
+        return f"{address} {number} {port}"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
@@ -125,7 +133,8 @@ def _answer(daemon: Daemon, made: Sequence[Made]) -> str:
     said = daemon.ask("who", *question, "--format", "json")
     answer = json.loads(said.stdout) if said.returncode == 0 else {}
     if answer.get("verdict") != "one" or not _same(answer["connections"][0], picked):
-        return f"`who` said {answer.get('verdict', said.stderr.strip())}, it was {picked.src_ip}"
+        said_so = answer.get("verdict") or (said.stderr.splitlines() or ["nothing"])[-1]
+        return f"`who` said {said_so!r}, it was {picked.src_ip}"
     _say(
         "right", f"it was {picked.src_ip}, as the server's own socket proves; all {len(made)} connections are recorded"
     )

@@ -53,10 +53,10 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it watches for namespaces when this returns."""
+        """Start it; it watches for namespaces and has begun its journal when this returns."""
         with self.said.open("ab") as said:
             self._process = subprocess.Popen([*ANETCON, "run", "-c", str(self.settings)], stderr=said)
-        wait_for(lambda: self._alive() and self.status(), "the daemon is ready")
+        wait_for(lambda: self._alive() and self.status().get("capture", {}).get("flushed"), "the daemon is ready")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
