@@ -56,7 +56,8 @@ class Daemon:
         """Start it; it watches for namespaces and has begun its journal when this returns."""
         with self.said.open("ab") as said:
             self._process = subprocess.Popen([*ANETCON, "run", "-c", str(self.settings)], stderr=said)
-        wait_for(lambda: self._alive() and self.status().get("capture", {}).get("flushed"), "the daemon is ready")
+        begun = self.store / "journal" / "connections"
+        wait_for(lambda: self._alive() and self.status() and any(begun.glob("*.index")), "the daemon is ready")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
