@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,8 @@ def exit_statuses() -> list[str]:
 def usage(parameter: Any) -> str:
     """An option or argument as it is typed."""
     value = parameter.metavar or parameter.name.upper()
+    if isinstance(parameter.default, Enum):
+        value = "|".join(member.value for member in type(parameter.default))
     if parameter.param_type_name == "argument":
         return f"`{value}`"
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
@@ -134,7 +137,9 @@ def usage(parameter: Any) -> str:
 
 def default(parameter: Any) -> str:
     """What holds without the option, where that says something."""
-    if parameter.default in (None, "", False, ()) or parameter.required or callable(parameter.default):
+    if parameter.required:
+        return "required"
+    if parameter.default in (None, "", False, ()):
         return ""
     if parameter.is_flag:
         return f"`{(parameter.opts if parameter.default else parameter.secondary_opts)[0]}`"
@@ -147,9 +152,9 @@ def command_page(name: str, command: Any) -> list[str]:
     lines = [] if inner and name != "anetcon" else ["", f"## {name}", "", (command.help or "").strip()]
     shown = [p for p in command.params if not getattr(p, "hidden", False)]
     arguments = [usage(p) for p in shown if p.param_type_name == "argument"]
-    if lines and not inner:
+    if not inner:
         lines += ["", " ".join(["Usage:", f"`{name}`", *arguments, "[options]"])]
-    if shown and lines:
+    if lines and shown:
         lines += ["", *table(("", "default", ""), [[usage(p), default(p), p.help or ""] for p in shown])]
     for part, sub in inner.items():
         if not sub.hidden:
