@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from anetcon.testbed import daemon
 from anetcon.journal.read import last_flush
+from anetcon.testbed import daemon
 from tests.netns.waiting import wait_until
 
 PROGRAM = Path(sys.executable).parent / "anetcon"
@@ -79,7 +79,8 @@ class Daemon(daemon.Daemon):
     def json(self, *arguments: str) -> dict[str, Any]:
         """A command's answer as JSON; an error's exit status is a failure."""
         done = self.command(*arguments, "--format", "json")
-        assert done.returncode in (0, 1, 3) and done.stdout, (arguments, done.returncode, done.stderr, self.errors())
+        assert done.returncode in (0, 1, 3), (arguments, done.returncode, done.stderr, self.errors())
+        assert done.stdout, (arguments, done.returncode, done.stderr, self.errors())
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
@@ -89,9 +90,9 @@ class Daemon(daemon.Daemon):
         assert done.returncode in (0, 1, 3), (done.returncode, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def gaps(self) -> list[dict[str, Any]]:
-        """Every gap on record."""
-        listed: list[dict[str, Any]] = self.json("gaps")["gaps"]
+    def gaps(self, *arguments: str) -> list[dict[str, Any]]:
+        """The gaps on record."""
+        listed: list[dict[str, Any]] = self.json("gaps", *arguments)["gaps"]
         return listed
 
     def lines(self, log: str) -> list[str]:

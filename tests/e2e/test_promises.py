@@ -166,7 +166,8 @@ def test_stopped_and_started(bed: Testbed, daemon: Start) -> None:
     assert empty.returncode == 3, empty.stdout
     auditor.run()
     again = time.time()
-    gaps = {gap["cause"]: gap for gap in auditor.gaps() if gap["netns"] is None}
+    auditor.wait_flushed()
+    gaps = {gap["cause"]: gap for gap in auditor.gaps("--since", "1 hour ago") if gap["netns"] is None}
     assert gaps["never-recorded"]["from"] is None
     down = gaps["daemon-down"]
     assert stopping - 0.5 <= seconds(down["from"]) <= stopped

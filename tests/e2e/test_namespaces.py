@@ -1,0 +1,94 @@
+"""What is audited of a namespace, and what is said of one where nothing can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anetcon.testbed import traffic
+from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.topology import SERVER, Router, World
+from anetcon.testbed.traffic import Server
+from tests.e2e.daemon import Daemon
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+
+def bare(bed: Testbed) -> Namespace:
+    """A host without any rule: connection tracking does not run in it."""
+    host = bed.namespace("bare")
+    host.run("ip", "link", "set", "lo", "up")
+    host.run("ip", "addr", "add", "192.0.2.1/24", "dev", "lo")
+    return host
+
+
+def test_where_conntrack_does_not_run(bed: Testbed, daemon: Start) -> None:
+    """The namespace's state says so, the log says what to do, a gap covers it, and it ends when a rule comes."""
+    host = bare(bed)
+    auditor = daemon(host.name)
+    wait_until(lambda: auditor.states().get(host.name) == "conntrack-inactive", 10, "the state says so")
+    assert "activate_conntrack = true" in auditor.errors()
+    (gap,) = [gap for gap in auditor.gaps("--netns", host.name) if gap["cause"] == "conntrack-inactive"]
+    assert gap["to"] is None
+    host.run("nft", "-f", "-", text="table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n")
+    with Server(host, "192.0.2.1", 80) as service:
+        traffic.tcp(host, "192.0.2.1", ("192.0.2.1", 80), service)
+        wait_until(lambda: auditor.states()[host.name] == "attached", 10, "it is noticed")
+    auditor.wait_flushed()
+    (gap,) = [gap for gap in auditor.gaps("--netns", host.name) if gap["cause"] == "conntrack-inactive"]
+    assert gap["to"] is not None
+    assert len(auditor.search("--netns", host.name)) == 1
+
+
+def test_made_active_on_request(bed: Testbed, daemon: Start) -> None:
+    """With activate_conntrack connections of a bare host are recorded, and our table is gone afterwards."""
+    host = bare(bed)
+    auditor = daemon(host.name, audit={"namespaces": [f"^{host.name}$"], "activate_conntrack": True, "period": 1})
+    wait_until(lambda: "anetcon" in host.run("nft", "list", "tables"), 15, "our table is there")
+    with Server(host, "192.0.2.1", 80) as service:
+        made = traffic.tcp(host, "192.0.2.1", ("192.0.2.1", 80), service)
+    wait_until(lambda: auditor.states()[host.name] == "attached", 10, "it is noticed")
+    auditor.wait_flushed()
+    (record,) = auditor.search("--netns", host.name)
+    assert (record["src_port"], record["class"]) == (made.src_port, "local")
+    assert auditor.stop() == 0
+    assert host.run("nft", "list", "tables") == ""
+
+
+def test_networks_narrow_outgoing_connections(bed: Testbed, daemon: Start) -> None:
+    """Of a namespace with networks, class nat is recorded from these sources alone, class float always."""
+    world = World(bed)
+    router = Router(world, instances=2, floating=[1])
+    first, second = router.instances
+    networks = {router.name: [f"{first.address}/32"]}
+    auditor = daemon(router.name, **{"audit.networks": networks})
+    auditor.wait_attached([router.name])
+    with Server(world.namespace, SERVER, 8080) as server, Server(second.namespace, second.address, 22) as service:
+        wanted = traffic.tcp(first.namespace, first.address, (SERVER, 8080), server)
+        traffic.tcp(second.namespace, second.address, (SERVER, 8080), server)
+        called = traffic.tcp(world.namespace, SERVER, (router.floating_ips[second.address], 22), service)
+    auditor.wait_flushed()
+    found = {(record["class"], record["src_port"]) for record in auditor.search()}
+    assert found == {("nat", wanted.src_port), ("float", called.src_port)}
+    assert auditor.totals()["filtered"] > 0
+
+
+def test_what_was_open_before(bed: Testbed, daemon: Start) -> None:
+    """A connection older than the daemon is recorded from the table, and its end is found although no event tells."""
+    world = World(bed)
+    router = Router(world, instances=1)
+    inside = router.instances[0]
+    with Server(world.namespace, SERVER, 8080) as server:
+        connection = traffic.open_tcp(inside.namespace, inside.address, (SERVER, 8080), server)
+        auditor = daemon(router.name)
+        auditor.wait_attached([router.name])
+        auditor.wait_flushed()
+        (record,) = auditor.search("--dport", "8080")
+        assert (record["origin"], record["end"]) == ("dump", None)
+        assert record["nat_src_port"] == connection.made.nat_src_port
+        connection.finish()
+    router.close()
+    wait_until(lambda: auditor.states().get(router.name) == "gone", 10, "the router is gone")
+    assert auditor.stop() == 0
+    (record,) = auditor.search("--dport", "8080")
+    assert record["end"] is not None
