@@ -165,8 +165,8 @@ def test_stopped_and_started(bed: Testbed, daemon: Start) -> None:
     empty = auditor.command("who", "203.0.113.2:1", "--at", "now")
     assert empty.returncode == 3, empty.stdout
     auditor.run()
-    again = time.time()
     auditor.wait_flushed()
+    again = time.time()
     gaps = {gap["cause"]: gap for gap in auditor.gaps("--since", "1 hour ago") if gap["netns"] is None}
     assert gaps["never-recorded"]["from"] is None
     down = gaps["daemon-down"]
