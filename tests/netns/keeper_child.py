@@ -57,15 +57,17 @@ class Capture:
     def run(self) -> None:
         """Until SIGTERM, or the end of the channel."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "running", False))
-        with contextlib.suppress(EOFError):
+        try:
             self.channel.send({"op": "hello"})
-            while self.running:
+            while self.running:  # the channel stays open until then, even when the keeper is replaced
                 self.add("progress", 1)
                 for key, _ in self.selector.select(0.05):
                     if key.data is None:
                         self.hear()
                     else:
                         self.count(key.data)
+        except EOFError:
+            note(self.store, op="channel closed")
         note(self.store, op="ended")
 
     def hear(self) -> None:

@@ -145,6 +145,7 @@ def test_replaced_in_place_it_keeps_its_sockets(daemon: Daemon, bed: Testbed) ->
     daemon.wait_heard("ended", 10, pid=first["pid"])
     connect(namespace, 5003)
     again = daemon.wait_heard("attach", 10, netns=namespace.name, resumed=True)
+    assert not daemon.heard("channel closed")
     assert again["inode"] == first["inode"]
     assert again["slot"] == first["slot"]
     assert len(shared & sockets_of(again["pid"])) == 3

@@ -21,7 +21,9 @@ DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
 READERS = "adm"
 """Group whose members may read the records."""
 
-KILLED_PATIENCE = 5.0
+ASKING_PATIENCE, KILLED_PATIENCE = 0.3, 5.0
+"""Seconds to wait for a lock that somebody only asks about, and for one whose owner was killed: its children, which
+hold it too, die in a moment."""
 
 
 def give_to_readers(descriptor: int) -> None:
@@ -47,11 +49,11 @@ def lock_store(path: str) -> int:
         raise StoreError(
             f"cannot use {error.filename} as the store: {error.strerror}; give another by --store"
         ) from None
-    deadline = time.monotonic() + KILLED_PATIENCE
+    begin = time.monotonic()
     while not _locked(lock):
         owner = os.pread(lock, 20, 0).decode(errors="replace").strip()
-        # One that was killed leaves the lock with its children, which the kernel kills in a moment.
-        if Path("/proc", owner or "self").exists() or time.monotonic() > deadline:
+        patience = ASKING_PATIENCE if Path("/proc", owner or "self").exists() else KILLED_PATIENCE
+        if time.monotonic() - begin > patience:
             os.close(lock)
             raise AlreadyRunningError(
                 f"another daemon, process {owner or 'unknown'}, owns {path}: stop it first, or give another --store"

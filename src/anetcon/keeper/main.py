@@ -95,6 +95,7 @@ class Keeper:
         if state is None:
             return
         upgrade.restore(state, self.roster, self.guard, state["hold"])
+        self.processes.adopt_channel(state["channel"])
         self.processes.capture.restarts, self.processes.follow.restarts = state["restarts"]
         self._adapt(hold=state["hold"], starts=state["starts"])
 
@@ -278,10 +279,12 @@ class Keeper:
             "hold": self.settings.hold,
             "starts": self.settings.starts,
             "restarts": [self.processes.capture.restarts, self.processes.follow.restarts],
+            "channel": self.processes.channel,
             "children": [self.processes.capture.pid, self.processes.follow.pid],
         }
+        keep = [self.lock, self.shared.descriptor, *self.processes.channel]
         try:
-            upgrade.execute(state, new.resolved, [self.lock, self.shared.descriptor], self.options.again())
+            upgrade.execute(state, new.resolved, keep, self.options.again())
         except OSError as error:
             report(f"cannot execute {sys.executable}: {error.strerror}; going on as before")
 

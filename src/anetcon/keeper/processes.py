@@ -55,6 +55,18 @@ class Processes:
             else:
                 child.adopt(pid)
 
+    @property
+    def channel(self) -> list[int]:
+        """The descriptor of the channel, if there is one: for the program that replaces this one."""
+        return [] if self._channel is None else [self._channel.fileno()]
+
+    def adopt_channel(self, descriptors: Sequence[int]) -> None:
+        """Go on with the channel of the capture that is to be replaced, until it ends."""
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+            self._channel = Channel.of(descriptor)
+            self._watch_channel()
+
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Tell capture. Lost when there is none: the next one is told everything."""
         if self._channel is None:
