@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from anetcon.testbed.namespaces import Namespace
 from tests.netns.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,8 @@ class Daemon:
                 **audit,
             },
         }
+        self.home: Namespace | None = None
+        """Where to start it, and so what `default` means."""
         self.environment = dict(os.environ)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +65,8 @@ class Daemon:
         descriptor = os.memfd_create("settings")
         os.write(descriptor, json.dumps(self.settings).encode())
         options = ["--settings", str(descriptor), "--capture", CHILD, "--follow", CHILD, "--resolver", CHILD]
-        with self.log_file.open("ab") as log:
+        inside = self.home.inside() if self.home else contextlib.nullcontext()
+        with self.log_file.open("ab") as log, inside:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "anetcon.keeper.main", *options],
                 stderr=log,

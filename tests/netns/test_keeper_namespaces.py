@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -168,6 +169,9 @@ def test_what_cannot_be_entered_is_retried(daemon: Daemon, bed: Testbed, folder:
     entry = wait_until(lambda: daemon.namespace("second-name"), 5, "status lists it")
     assert entry["state"] == "retrying"
     assert entry["message"] == "it is the same namespace as first, under which it is recorded"
+    os.kill(daemon.pid, signal.SIGUSR2)  # what is not attached survives a replacement, and so does its gap
+    daemon.wait_heard("attach", 10, netns="first", resumed=True)
+    assert daemon.heard("gap", netns="second-name", to=None)[-1]["from"] == gap["from"]
     subprocess.run(["umount", str(folder / "first")], check=True)
     (folder / "first").unlink()
     told = daemon.wait_heard("attach", netns="second-name")
@@ -175,6 +179,9 @@ def test_what_cannot_be_entered_is_retried(daemon: Daemon, bed: Testbed, folder:
     assert closed["from"] == gap["from"] == told["noticed"]
     assert daemon.namespace("other-kind")["state"] == "retrying"
     assert daemon.log().count("cannot enter other-kind: it is no network namespace; retrying in 0.2 s\n") == 1
+    assert daemon.stop() == 0
+    last = daemon.heard("gap", netns="other-kind")[-1]
+    assert last["to"] is not None
 
 
 def test_buffers_shrink_when_their_sum_nears_the_limit(daemon: Daemon, bed: Testbed) -> None:
@@ -185,6 +192,21 @@ def test_buffers_shrink_when_their_sum_nears_the_limit(daemon: Daemon, bed: Test
     daemon.run()
     wait_until(lambda: len(daemon.heard("attach")) == 3, 5, "all are attached")
     assert daemon.log().count("raise audit.buffers_total_bytes") == 1
+
+
+def test_default_is_where_the_daemon_was_started(daemon: Daemon, bed: Testbed) -> None:
+    """The daemon's own namespace is audited only as `default`, under one name, and it comes back to it each time."""
+    daemon.home, other = bed.namespace("home"), bed.namespace("other")
+    daemon.settings["audit"]["namespaces"] = ["default", f"^{other.name}$"]
+    daemon.run()
+    own = daemon.wait_heard("attach", netns="default")
+    assert own["inode"] == daemon.home.inode
+    assert not own["newborn"]
+    assert daemon.wait_heard("attach", netns=other.name)["inode"] == other.inode
+    assert Path(f"/proc/{daemon.pid}/ns/net").stat().st_ino == daemon.home.inode
+    daemon.reload(namespaces=[ours()])
+    daemon.wait_heard("detach", slot=own["slot"], why="deselected")
+    daemon.wait_heard("attach", netns=daemon.home.name, inode=daemon.home.inode)
 
 
 def test_a_listing_finds_what_no_event_told(daemon: Daemon, bed: Testbed, folder: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.keeper.children import Reaper
 
+PRUNE_LINES = 1000
 DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
 READERS = "adm"
 """Group whose members may read the records."""
@@ -124,26 +125,37 @@ class Sysctls:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        self._known: set[tuple[str, int]] = set()
-        kept = []
+        self._known: dict[tuple[str, int], bytes] = {}
+        self._lines = 0
         with contextlib.suppress(FileNotFoundError):
             for line in path.read_bytes().splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn line, after a power cut
                     saved = json.loads(line)
                     if saved["boot_id"] == self._boot:
-                        self._known.add((saved["netns"], saved["inode"]))
-                        kept.append(line)
-            replace(path, b"".join(line + b"\n" for line in kept))
+                        self._known[saved["netns"], saved["inode"]] = line + b"\n"
+            self._replace()
 
     def save(self, netns: str, inode: int, found: dict[str, str]) -> None:
         """Remember what was found in a namespace, the first time it is entered."""
         if (netns, inode) in self._known:
             return
-        line = json.dumps({"netns": netns, "inode": inode, "boot_id": self._boot, "found": found}) + "\n"
+        saved = {"netns": netns, "inode": inode, "boot_id": self._boot, "found": found}
+        line = json.dumps(saved).encode() + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             give_to_readers(descriptor)
-            os.write(descriptor, line.encode())
+            os.write(descriptor, line)
         finally:
             os.close(descriptor)
-        self._known.add((netns, inode))
+        self._known[netns, inode] = line
+        self._lines += 1
+
+    def prune(self, alive: set[tuple[str, int]]) -> None:
+        """Forget namespaces that are gone, now and then: where they come and go the file must not grow for ever."""
+        if self._lines > PRUNE_LINES + 2 * len(alive):
+            self._known = {key: line for key, line in self._known.items() if key in alive}
+            self._replace()
+
+    def _replace(self) -> None:
+        replace(self._path, b"".join(self._known.values()))
+        self._lines = len(self._known)

@@ -293,6 +293,7 @@ class Keeper:
         if not self._stopping:
             self._stopping = True
             self.guard.tell()
+            self.roster.tell_end()
             self.processes.capture.stop(lambda: self.processes.follow.stop(self._finish))
 
     def _finish(self) -> None:

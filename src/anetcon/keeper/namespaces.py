@@ -92,7 +92,10 @@ class Namespaces:
         """Device and inode of the folder when it is the folder that is watched, None when an ancestor is."""
         self._awaited = ""
         """What has to appear in the ancestor."""
+        self._failure = ""
         self._place_watch()
+        if self._watch < 0:
+            raise AnetconError(f"cannot watch {folder}: {self._failure}")
 
     def fileno(self) -> int:
         """For poll: readable when `on_events` has something to read."""
@@ -191,25 +194,30 @@ class Namespaces:
         return status.st_dev, status.st_ino
 
     def _place_watch(self) -> None:
-        """Watch the folder, or the nearest ancestor that exists until the folder does."""
+        """Watch the folder, or the nearest ancestor that exists until the folder does.
+
+        Where that is refused nothing is watched, and every listing tries again.
+        """
         while True:
             self._end_watch()
             place, below = self._folder, ""
             while not self._add_watch(place, _IN_FOLDER if not below else _IN_ANCESTOR):
                 place, below = place.parent, place.name
             self._awaited = below
+            if self._watch < 0:
+                return
             if not below:
                 self._watched = self._identity()
             if not below or not (place / below).is_dir():  # else it appeared a moment before the watch
                 return
 
     def _add_watch(self, place: Path, mask: int) -> bool:
+        """False when there is no such folder."""
         try:
             self._watch = sc.inotify_add_watch(self._inotify, str(place), mask | sc.IN_ONLYDIR)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
-            return False
+            self._failure = error.strerror or ""
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR)
         return True
 
     def _end_watch(self) -> None:

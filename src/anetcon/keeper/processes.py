@@ -68,12 +68,14 @@ class Processes:
             self._watch_channel()
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Tell capture. Lost when there is none: the next one is told everything."""
+        """Tell capture. Lost when there is none: the next one is told everything; so it is replaced when this fails."""
         if self._channel is None:
             return
         try:
             self._channel.send(message, descriptors)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self._report(f"cannot tell capture anything more, it will be started again: {error.strerror}")
             self._close_channel()
         else:
             self._watch_channel()
@@ -118,7 +120,7 @@ class Processes:
             channel.flush()
             while self._channel is channel and (received := channel.receive()) is not None:
                 self._on_received(*received)
-        except (EOFError, BrokenPipeError):
+        except (EOFError, OSError):
             if self._channel is channel:
                 self._close_channel()
         except ValueError as error:

@@ -6,6 +6,7 @@ processes: how messages travel and who guards is given by the keeper.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +99,9 @@ class Roster:
                 self._try(audited)
 
     def retry(self) -> None:
-        """Try again to attach what could not be attached."""
+        """Try again to attach what could not be attached; tidy up."""
+        with contextlib.suppress(OSError):
+            self._sysctls.prune({(audited.netns, audited.inode) for audited in self.audited.values()})
         for audited in list(self.audited.values()):
             if audited.sockets is None:
                 self._try(audited)
@@ -233,16 +236,24 @@ class Roster:
         """What is attached, with its sockets."""
         return [(audited, audited.sockets) for audited in self.audited.values() if audited.sockets is not None]
 
-    def take(self, audited: Audited, sockets: Sockets | None) -> None:
-        """List a namespace that was attached before this program was re-executed (without sockets: was let go of)."""
+    def take(self, audited: Audited, sockets: Sockets) -> None:
+        """List a namespace that was attached before this program was re-executed."""
         self._free.remove(audited.slot)
-        if sockets is None:
-            self.draining[audited.slot] = audited
-            return
         audited.sockets = sockets
         self.audited[audited.name] = audited
         self._inodes[audited.inode] = audited.netns
         self._buffers += sockets.granted
+
+    def take_draining(self, audited: Audited) -> None:
+        """Keep the slot of a namespace that was let go of before this program was re-executed."""
+        self._free.remove(audited.slot)
+        self.draining[audited.slot] = audited
+
+    def tell_end(self) -> None:
+        """The daemon ends: what was not attached until now is a gap of its own no more."""
+        for audited in self.audited.values():
+            if audited.sockets is None and audited.message is not None:
+                self._tell_not_attached(audited, now_us())
 
     def close(self) -> None:
         """Let go of everything."""
@@ -256,4 +267,5 @@ def _reason(error: OSError) -> str:
     """Why, in words; those of the kernel where no better ones are known."""
     known = {errno.EMFILE: "too many open files: raise LimitNOFILE", errno.EINVAL: "it is no network namespace"}
     text = error.strerror or str(error)
-    return known.get(error.errno or 0, text[:1].lower() + text[1:])
+    where = f"{error.filename}: " if str(error.filename).startswith("/proc/sys/") else ""
+    return where + known.get(error.errno or 0, text[:1].lower() + text[1:])

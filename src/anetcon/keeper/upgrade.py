@@ -30,9 +30,10 @@ _KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "han
 def state_of(roster: Roster, guard: Guard) -> dict[str, Any]:
     """What the new program needs to know of the namespaces."""
     listed = [{**_kept(a), "descriptors": _descriptors(s), "out": guard.state(a.slot)} for a, s in roster.attached()]
+    retrying = [_kept(a) | {"message": a.message} for a in roster.audited.values() if a.sockets is None]
     draining = [_kept(audited) for audited in roster.draining.values()]
     gone = [{**_kept(audited), "counters": audited.counters} for audited in roster.gone]
-    return {"attached": listed, "draining": draining, "gone": gone, "past": roster.past}
+    return {"attached": listed, "retrying": retrying, "draining": draining, "gone": gone, "past": roster.past}
 
 
 def restore(state: dict[str, Any], roster: Roster, guard: Guard, hold: bool) -> None:
@@ -42,8 +43,11 @@ def restore(state: dict[str, Any], roster: Roster, guard: Guard, hold: bool) -> 
         roster.take(audited, sockets)
         if hold:
             guard.resume(audited.slot, audited.netns, sockets.events, sockets.stats, kept["out"])
+    for kept in state["retrying"]:
+        audited = roster.audited[kept["name"]] = _audited(kept)
+        audited.message = kept["message"]
     for kept in state["draining"]:
-        roster.take(_audited(kept), None)
+        roster.take_draining(_audited(kept))
     for kept in state["gone"]:
         audited = _audited(kept | {"slot": -1})
         audited.counters = tuple(kept["counters"])

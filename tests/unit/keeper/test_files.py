@@ -98,6 +98,19 @@ def test_sysctls_are_saved_once_a_namespace(tmp_path: Path) -> None:
     assert [(line["netns"], line["inode"], line["found"]) for line in lines] == [("one", 7, FOUND), ("one", 8, FOUND)]
 
 
+def test_sysctls_of_namespaces_long_gone_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there are many more lines than namespaces, only those of living ones stay."""
+    monkeypatch.setattr(files, "PRUNE_LINES", 3)
+    path = tmp_path / "sysctls.jsonl"
+    sysctls = Sysctls(path)
+    for inode in range(6):
+        sysctls.save("one", inode, FOUND)
+        sysctls.prune({("one", 5)})
+    assert [json.loads(line)["inode"] for line in path.read_text().splitlines()] == [5]
+    sysctls.save("one", 5, FOUND)
+    assert path.read_text().count("\n") == 1
+
+
 def test_sysctls_of_an_earlier_boot_are_forgotten(tmp_path: Path) -> None:
     """Those namespaces are gone, and their inodes mean nothing now."""
     path = tmp_path / "sysctls.jsonl"
