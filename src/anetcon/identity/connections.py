@@ -26,7 +26,7 @@ def merge(table: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def mend(table: pa.Table, settled: Settled) -> pa.Table:
-    """Put the starts and origins in that `settled` asks for. `table` is in one chunk."""
+    """Put the starts and origins in that `settled` asks for. The chunks of `table` have the same dictionaries."""
     if not len(settled.mended):
         return table
     rows = np.arange(table.num_rows)

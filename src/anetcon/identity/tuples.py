@@ -19,6 +19,10 @@ OPEN = -1
 """`end` of a connection that is open."""
 
 _NUMBERS = ("netns_inode", "proto", "zone", "src_port", "dst_port", "ct_id", "start")
+
+IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node"]
+"""The columns of the record that `columns_of` reads."""
+
 _WORDS = 7
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)

@@ -78,6 +78,12 @@ def month_of_file(file: str) -> str:
     return Path(file).name.partition(".")[0]
 
 
+def seal_of_file(name: str) -> int | None:
+    """The seal that wrote a Parquet file (or one left aside, `.new`) of this name; None for a stranger's."""
+    parts = name.removeprefix(LONG_PREFIX).removesuffix(".new").split(".")
+    return int(parts[-2]) if len(parts) > 1 and parts[-1] == "parquet" and parts[-2].isdigit() else None
+
+
 def is_long(file: str) -> bool:
     """Whether a connections file has those that lasted over an hour."""
     return Path(file).name.startswith(LONG_PREFIX)

@@ -1,0 +1,295 @@
+"""Closed journal segments become the store: merged, written as Parquet, committed in the manifest, dropped.
+
+A seal takes closed segments in order, up to about a million rows. Steps: write every file aside and name it
+(`parquet`), sync the folders, append to the manifest (the commit), remove what it replaced, drop segments that nobody
+needs. A crash before the commit leaves files that count for nothing, which the next seal writes again or removes; a
+crash behind it leaves only things to remove. Nothing is ever dropped that is not committed.
+
+ENDs can come again after their connection was sealed (copies, while another listener on the host is stuck), so the
+latest sealed ends take part in the next merge, without being written again. One process seals, under the daemon's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anetcon.errors import StoreError
+from anetcon.identity import connections, merge_intervals
+from anetcon.identity.odd import Settled
+from anetcon.identity.tuples import IDENTITY, OPEN, Array, columns_of, numbers
+from anetcon.journal.read import is_closed, read_segment
+from anetcon.journal.write import segment_path, segments
+from anetcon.record import TABLES, arrow_schema
+from anetcon.store import layout, manifest, parquet
+
+MAX_ROWS = 1_000_000
+"""Of events in a seal; a segment is never split, so that a seal can have more."""
+
+PIECE_ROWS = 50_000
+"""Flushes smaller than this are put together when they are read."""
+
+REMEMBERED = 300_000_000
+"""How many microseconds before the newest END the ends sealed last are still compared with what comes."""
+
+REMEMBERED_ROWS = 200_000
+"""And how many of them at most."""
+
+
+@dataclass
+class Statistics:
+    """What was sealed since the start."""
+
+    seals: int = 0
+    events: int = 0
+    connections: int = 0
+    bytes: int = 0
+
+
+class Sealer:
+    """Seals one store. What it knows is read once; between its seals nobody else writes what it writes."""
+
+    def __init__(self, store: Path, clock: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        self.store = store
+        self.statistics = Statistics()
+        self._clock = clock
+        self._known: manifest.State | None = None
+        self._remembered: dict[str, Array] = {}
+
+    def pending(self) -> bool:
+        """Whether a closed segment waits to be sealed. Cheap. Raises StoreError when the manifest is damaged."""
+        state = self._state()
+        return any(True for table in TABLES for _ in self._closed(state, table))
+
+    def seal(self) -> bool:
+        """Seal what is closed, as much as one seal takes; returns whether there was anything.
+
+        Raises StoreError or OSError: nothing is lost then, and the next call does it again.
+        """
+        state = self._state()
+        if not self.pending():
+            return False
+        self._known = None  # until all went well: after a failure everything is read again
+        through = dict(state.through)
+        files, remembered, events = self._connections(state, through)
+        for table in layout.INTERVALS:
+            files += self._intervals(state, table, self._take(state, table, through))
+        self._sync_folders(files)
+        replaced = {entry.file for entry in state.snapshots.values()}
+        manifest.append(self.store, state, files, through, self._clock())
+        self._known, self._remembered = state, remembered
+        for file in replaced - {entry.file for entry in state.snapshots.values()}:
+            (self.store / file).unlink(missing_ok=True)
+        self.statistics.seals += 1
+        self.statistics.events += events
+        self.statistics.connections += sum(file["rows"] for file in files if file["kind"] == "connections")
+        self.statistics.bytes += sum(file["bytes"] for file in files)
+        self.drop()
+        return True
+
+    def drop(self) -> None:
+        """Remove the journal segments that are sealed, that every follower has passed, and that are not the last."""
+        through = self._state().through
+        for table in TABLES:
+            folder = layout.journal_folder(self.store, table)
+            passed = through.get(table, 0)
+            if table == "connections":
+                passed = min([passed, *(needed - 1 for needed in _needed(self.store))])
+            for number in segments(folder)[:-1]:
+                if number <= passed:
+                    # The index first: without it the segment is not there.
+                    segment_path(folder, number, "index").unlink(missing_ok=True)
+                    segment_path(folder, number).unlink(missing_ok=True)
+
+    def _state(self) -> manifest.State:
+        if self._known is None:
+            state = manifest.replay(self.store)
+            _sweep(self.store, state)
+            self._remembered = _remember_again(self.store, state)
+            self._known = state
+        return self._known
+
+    def _closed(self, state: manifest.State, table: str) -> Iterator[int]:
+        """The segments that can be sealed, oldest first, up to the first that is still written to."""
+        folder = layout.journal_folder(self.store, table)
+        for number in segments(folder):
+            if number > state.through.get(table, 0):
+                if not is_closed(folder, number):
+                    return
+                yield number
+
+    def _take(self, state: manifest.State, table: str, through: dict[str, int]) -> pa.Table:
+        """The rows of the next closed segments; `through` is told the last of them."""
+        schema = arrow_schema(table)
+        tables, small = [schema.empty_table()], list[pa.RecordBatch]()
+        rows = 0
+        for number in self._closed(state, table):
+            if rows >= MAX_ROWS:
+                break
+            for flush in read_segment(layout.journal_folder(self.store, table), number):
+                if flush.batch is None:
+                    continue
+                rows += flush.batch.num_rows
+                small.append(flush.batch)
+                if sum(batch.num_rows for batch in small) >= PIECE_ROWS:
+                    tables.append(_one_piece(small, schema))
+                    small = []
+            through[table] = number
+        return pa.concat_tables([*tables, _one_piece(small, schema)])
+
+    def _connections(
+        self, state: manifest.State, through: dict[str, int]
+    ) -> tuple[list[dict[str, Any]], dict[str, Array], int]:
+        """Write what ended and what is open; returns the files, the ends to remember and the number of events."""
+        tables = [*(self._read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
+        events = tables[-1].num_rows
+        table = pa.concat_tables(tables).unify_dictionaries()
+        columns, known = columns_of(table), self._remembered
+        if known:
+            columns = {name: np.concatenate((known[name], column)) for name, column in columns.items()}
+        first = len(columns["start"]) - table.num_rows
+        settled = connections.settle({**columns, "sealed": np.arange(len(columns["start"])) < first})
+        new = settled.ended[settled.ended >= first]
+        remembered = _remember(columns, np.concatenate((np.arange(first), new)), self._clock())
+        settled = _without(settled, first)
+        table = connections.mend(table, settled)
+        words = [columns[name][first:].view(np.uint64) for name in ("src_ip", "dst_ip")]
+        number = state.seal + 1
+        files = []
+        for (node, day, long), rows in _partitions(table, settled.ended):
+            file = layout.connections_file(node, day, number, long)
+            files.append(self._put("connections", file, table, parquet.by_address(rows, *words)))
+        if len(settled.open):
+            groups = parquet.by_address(settled.open, *words)
+            files.append(self._put("open", layout.open_file(number), table, groups))
+        return files, remembered, events
+
+    def _intervals(self, state: manifest.State, table: str, rows: pa.Table) -> list[dict[str, Any]]:
+        """Write the month's file again with what is new. What is learnt in a month is in its file, and what lasted
+        when it began: so the older months need not be read to know what lasts now."""
+        if not rows.num_rows:
+            return []
+        month = layout.day_of(self._clock())[:7]
+        entries = state.of(table)
+        tables = [rows]
+        if entries:
+            latest = self._read(entries[-1])
+            is_this_month = layout.month_of_file(entries[-1].file) == month
+            tables.append(latest if is_this_month else latest.filter(pc.is_null(latest["to"])))
+        merged = merge_intervals(pa.concat_tables(tables))
+        groups = parquet.pieces(np.arange(merged.num_rows))
+        return [self._put(table, layout.interval_file(table, month, state.seal + 1), merged, groups)]
+
+    def _read(self, entry: manifest.Entry) -> pa.Table:
+        return parquet.read(self.store, entry.file).cast(arrow_schema(TABLE_OF.get(entry.kind, entry.kind)))
+
+    def _put(self, kind: str, file: str, table: pa.Table, groups: list[Array]) -> dict[str, Any]:
+        rows = np.concatenate(groups)
+        begin, finish = ("start", "end") if "start" in table.column_names else ("from", "to")
+        said = parquet.put(self.store, file, parquet.encode(table, groups), len(rows))
+        times = [numbers(table[name], UNKNOWN)[rows] for name in (begin, finish)]
+        return {"kind": kind, **said, "start": _bound(times[0].min()), "end": _bound(times[1].min(), times[1].max())}
+
+    def _sync_folders(self, files: list[dict[str, Any]]) -> None:
+        folders = {self.store / Path(file["file"]).parent for file in files}
+        for folder in folders | {parent for f in folders for parent in f.parents if parent.is_relative_to(self.store)}:
+            manifest.sync_folder(folder)
+
+
+def _one_piece(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """Few large pieces are several times as fast to fetch rows from as a thousand small ones."""
+    table = pa.Table.from_batches(batches, schema)
+    return table if len(batches) == 1 else table.unify_dictionaries().combine_chunks()
+
+
+UNKNOWN = np.iinfo(np.int64).min
+"""In place of a time that is null."""
+
+TABLE_OF = {"open": "connections"}
+"""The table of a manifest kind, where it has another name."""
+
+
+def _bound(smallest: int, bound: int | None = None) -> str | None:
+    """A bound of times as the manifest has it; None when one of them is UNKNOWN, and so the smallest."""
+    return None if smallest == UNKNOWN else manifest.rfc3339(int(smallest if bound is None else bound))
+
+
+def _partitions(table: pa.Table, rows: Array) -> Iterator[tuple[tuple[str, str, bool], Array]]:
+    """These rows by the file they belong in: (node, UTC day of the end, whether they lasted long)."""
+    if not len(rows):
+        return
+    start, end = (numbers(table[name], OPEN)[rows] for name in ("start", "end"))
+    nodes = table["node"].chunk(0).dictionary.to_pylist()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in table["node"].chunks])[rows]
+    key = (end // layout.DAY * 2 + (end - start > layout.LONG)) * len(nodes) + codes
+    ordered = np.sort(key)  # np.unique takes ten times as long
+    for value in ordered[np.flatnonzero(np.diff(ordered, prepend=-1))].tolist():
+        day, long = divmod(value // len(nodes), 2)
+        yield (nodes[value % len(nodes)], layout.day_of(day * layout.DAY), bool(long)), rows[key == value]
+
+
+def _without(settled: Settled, first: int) -> Settled:
+    """Without the rows before `first`, which are sealed; the others counted from there."""
+    new = settled.mended >= first
+    ended = settled.ended[settled.ended >= first]
+    return Settled(ended - first, settled.open - first, settled.mended[new] - first, settled.source[new] - first)
+
+
+def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Array]:
+    """The latest of these ended rows, as identity columns."""
+    if not len(rows):
+        return {}
+    end = columns["end"][rows]
+    rows = rows[end >= min(end.max(), now) - REMEMBERED][-REMEMBERED_ROWS:]
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
+    """What the last seal would have remembered, read from its files."""
+    files = [entry.file for entry in state.of("connections") if entry.seal == state.seal]
+    if not files:
+        return {}
+    columns = columns_of(pa.concat_tables([parquet.read(store, file, IDENTITY) for file in files]))
+    by_end = np.argsort(columns["end"], kind="stable")
+    return _remember(columns, by_end, int(columns["end"].max()))
+
+
+def _sweep(store: Path, state: manifest.State) -> None:
+    """Remove what a crashed seal left. Raises StoreError when the store has more than its manifest can explain."""
+    counted = {entry.file for entry in state.snapshots.values()}
+    folders = [store / "open", *(store / table for table in layout.INTERVALS), *store.glob("node=*/date=*")]
+    for path in (path for folder in folders for path in folder.glob("*.parquet*")):
+        number = layout.seal_of_file(path.name)
+        if number is None:
+            continue
+        if number > state.seal + 1:
+            raise StoreError(
+                f"{path} is of seal {number}, but {layout.manifest_path(store)} ends at seal {state.seal}; "
+                "restore the manifest from a backup, nothing is sealed until then"
+            )
+        snapshot = path.parent.parent == store
+        if number > state.seal or path.suffix == ".new" or (snapshot and str(path.relative_to(store)) not in counted):
+            path.unlink(missing_ok=True)
+    for table in TABLES:
+        folder = layout.journal_folder(store, table)
+        oldest = min(segments(folder), default=0)
+        for path in folder.glob("*.arrows"):
+            if path.stem.isdigit() and int(path.stem) < oldest:
+                path.unlink(missing_ok=True)
+
+
+def _needed(store: Path) -> Iterator[int]:
+    """The oldest segment of connections that each follower still needs; 0 when it cannot be told."""
+    for path in layout.follower_path(store, "any").parent.glob("*.json"):
+        try:
+            yield int(json.loads(path.read_bytes())["keep"])
+        except (OSError, ValueError, KeyError, TypeError):
+            yield 0
