@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from anetcon import identity
 from anetcon.errors import StoreError
+from anetcon.identity import connections
+from anetcon.identity.tuples import columns_of
 from anetcon.journal.read import read_segment
 from anetcon.journal.write import segments
 from anetcon.record import FORMAT, TABLES, arrow_schema
@@ -32,6 +35,9 @@ ATTEMPTS = 20
 """How often a question starts again when the sealer is faster."""
 
 BATCH_ROWS = 100_000
+
+REMEMBERED = 300_000_000
+"""Microseconds before the last seal's newest END: repeats of what ended since can still come."""
 
 MEMORY_SHARE = 0.25
 """Of the machine's memory, which is a router's: beyond that a question uses temporary files."""
@@ -99,7 +105,7 @@ class Store:
 
         def ask(state: manifest.State) -> Rows:
             closed = [entry for entry in state.of("connections") if entry.covers(since, until)]
-            live = self._merged("connections", state, state.of("open"), condition)
+            live = self._live(state, condition)
             cursor = self._duckdb.cursor()
             cursor.register("live", live)
             query = f"SELECT * FROM live WHERE {where.every([*bounds, result])}"  # noqa: S608
@@ -118,8 +124,10 @@ class Store:
         """Rows of gaps, addresses or neighbours that touch the time from `since` to `until`, by `from`."""
 
         def ask(state: manifest.State) -> pa.Table:
-            entries = [entry for entry in state.of(table) if entry.covers(since, until)]
-            return self._merged(table, state, entries, condition)
+            # Not pruned by `since`: a later file may have the `to` of a row that an earlier one has without.
+            entries = [entry for entry in state.of(table) if entry.covers(None, until)]
+            rows = [self._journal(table, state, condition), self._sealed(table, entries, condition)]
+            return identity.merge_intervals(pa.concat_tables(rows))
 
         self._duckdb.register("live", self._consistent(ask))
         bounds = []
@@ -133,13 +141,9 @@ class Store:
 
     def open_at_seal(self) -> tuple[pa.Table, int]:
         """The connections that were open at the last seal, as the journal has rows, and the last segment sealed."""
-        schema = arrow_schema("connections")
 
         def ask(state: manifest.State) -> tuple[pa.Table, int]:
-            entries = state.of("open")
-            found = self._duckdb.sql(self._files("connections", entries)).to_arrow_table() if entries else None
-            rows = schema.empty_table() if found is None else found.cast(schema)
-            return rows, state.through.get("connections", 0)
+            return self._sealed("connections", state.of("open")), state.through.get("connections", 0)
 
         return self._consistent(ask)
 
@@ -162,30 +166,51 @@ class Store:
                 raise StoreError(f"cannot read the store {self.path}: {_first_line(error)}") from error
         raise StoreError(f"cannot read the store {self.path}: {_first_line(reason)}") from reason
 
-    def _merged(self, table: str, state: manifest.State, entries: Sequence[manifest.Entry], condition: str) -> pa.Table:
-        """The rows of some files with those of the journal that are not sealed, as one row each."""
-        schema = arrow_schema(table)
-        rows = self._journal(table, state.through.get(table, 0), schema)
-        if condition != where.EVERYTHING or entries:
-            self._duckdb.register("journal", rows)
-            query = f"SELECT {_columns(table)} FROM journal WHERE {condition}"  # noqa: S608
-            if entries:
-                query += f" UNION ALL {self._files(table, entries)} WHERE {condition}"
-            rows = self._duckdb.sql(query).to_arrow_table().cast(schema)
-        if table != "connections":
-            return identity.merge_intervals(rows)
-        return pa.concat_tables(identity.merge(rows))
+    def _live(self, state: manifest.State, condition: str) -> pa.Table:
+        """Connections that are in no closed file: open at the last seal or in the journal since, one row each.
 
-    def _journal(self, table: str, through: int, schema: pa.Schema) -> pa.Table:
-        """Every row of the segments behind the sealed ones."""
-        folder = layout.journal_folder(self.path, table)
+        What the journal repeats of a connection sealed a moment ago is none: the latest closed ones are merged too.
+        """
+        journal = self._journal("connections", state, condition)
+        opened = self._sealed("connections", state.of("open"), condition)
+        latest = self._latest(state, condition) if len(journal) else journal
+        rows = pa.concat_tables([latest, opened, journal]).unify_dictionaries().combine_chunks()
+        sealed = np.arange(len(rows)) < len(latest)
+        settled = connections.settle(columns_of(rows) | {"sealed": sealed})
+        kept = np.concatenate((settled.ended, settled.open))
+        return connections.mend(rows, settled).take(pa.array(kept[~sealed[kept]]))
+
+    def _latest(self, state: manifest.State, condition: str) -> pa.Table:
+        """What ended in the last minutes before the last seal; as much as the sealer remembers, or more."""
+        entries = state.of("connections")
+        ends = [manifest.microseconds(entry.end) for entry in entries if entry.seal == entries[-1].seal and entry.end]
+        since = max(ends, default=0) - REMEMBERED
+        entries = [entry for entry in entries if entry.covers(since, None)]
+        return self._sealed("connections", entries, where.every([condition, f'"end" >= {where.timestamp(since)}']))
+
+    def _sealed(self, table: str, entries: Sequence[manifest.Entry], condition: str = where.EVERYTHING) -> pa.Table:
+        """Rows of some of a table's files, in the journal's schema."""
+        schema = arrow_schema(table)
+        if not entries:
+            return schema.empty_table()
+        query = f"{self._files(table, entries)} WHERE {condition}"
+        return self._duckdb.sql(query).to_arrow_table().cast(schema)
+
+    def _journal(self, table: str, state: manifest.State, condition: str) -> pa.Table:
+        """Rows of the journal that are not sealed."""
+        folder, through = layout.journal_folder(self.path, table), state.through.get(table, 0)
         behind = [number for number in segments(folder) if number > through]
-        if through and behind and behind[0] != through + 1:
+        if behind and behind[0] != through + 1:
             raise _VanishedError(f"segment {through + 1} of {folder} is gone")
         batches = [
             flush.batch for number in behind for flush in read_segment(folder, number) if flush.batch is not None
         ]
-        return pa.Table.from_batches(batches, schema)
+        rows = pa.Table.from_batches(batches, arrow_schema(table))
+        if condition == where.EVERYTHING or not len(rows):
+            return rows
+        self._duckdb.register("journal", rows)
+        found = self._duckdb.sql(f"SELECT * FROM journal WHERE {condition}")  # noqa: S608
+        return found.to_arrow_table().cast(rows.schema)
 
     def _files(self, table: str, entries: Sequence[manifest.Entry]) -> str:
         """The SELECT of a table's files."""

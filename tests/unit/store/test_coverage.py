@@ -1,0 +1,164 @@
+"""What an answer may claim is exactly what was recorded."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.store.coverage import STALE, Coverage, Question, coverage, running
+from anetcon.store.view import Store
+from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, whole
+
+ASKED = Question(T0 - 60 * SECOND, T0 + 60 * SECOND)
+LONG_AFTER = T0 + 100 * DAY
+
+
+def gap(**values: Any) -> dict[str, Any]:
+    """A row of the table gaps: one hour of nothing in one namespace, long before T0."""
+    row = {"node": "gw1", "netns": ROUTER, "from": T0 - DAY, "to": T0 - DAY + 3600 * SECOND, "cause": "not-attached"}
+    return row | {name.rstrip("_"): value for name, value in values.items()}
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Making:
+    """A store in which recording began two days before T0."""
+    making = Making(tmp_path / "store").add(*whole())
+    return making.add(gap(netns=None, from_=None, to=T0 - 2 * DAY, cause="never-recorded"), table="gaps")
+
+
+@pytest.fixture
+def daemon(making: Making) -> Iterator[int]:
+    """A daemon owns the store."""
+    descriptor = os.open(making.path / "lock", os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, b"4711\n")
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield 4711
+    os.close(descriptor)
+
+
+def said(making: Making, question: Question = ASKED, now: int = LONG_AFTER) -> Coverage:
+    """What is said of a store as it is now."""
+    return coverage(Store(making.path), question, now)
+
+
+def causes(covered: Coverage) -> list[str]:
+    """Why something is missing."""
+    assert covered.complete == (len(covered.gaps) == 0)
+    return list(covered.gaps["cause"].to_pylist())
+
+
+def test_complete(making: Making) -> None:
+    """The record is complete for a window without gaps that was written to its end."""
+    covered = said(making.alive(T0 + DAY))
+    assert covered.complete
+    assert (covered.since, covered.until) == (ASKED.since, ASKED.until)
+
+
+@pytest.mark.parametrize(
+    ("row", "touches"),
+    [
+        (gap(), False),
+        (gap(to=None), True),
+        (gap(to=T0 - 61 * SECOND), False),
+        (gap(to=T0 - 60 * SECOND), True),
+        (gap(from_=T0 + 60 * SECOND, to=None), True),
+        (gap(from_=T0 + 61 * SECOND, to=None), False),
+        (gap(from_=T0, to=T0, cause="overrun", lost=3), True),
+        (gap(from_=None, to=T0), True),
+    ],
+)
+def test_gaps_that_touch_the_window(making: Making, row: dict[str, Any], touches: bool) -> None:
+    """A gap counts when any moment of it lies in the window."""
+    making.add(row, table="gaps").alive(T0 + DAY)
+    assert causes(said(making)) == ([row["cause"]] if touches else [])
+
+
+def test_a_gap_that_ended(making: Making) -> None:
+    """A gap that was open and then got its end is one, and over when that says so."""
+    making.add(gap(to=None), table="gaps").add(gap(), table="gaps").alive(T0 + DAY)
+    assert causes(said(making)) == []
+
+
+def test_before_anything_was_recorded(making: Making) -> None:
+    """The time before this node ever recorded is a gap for whoever asks about it, not for who asks for everything."""
+    making.alive(T0 + DAY)
+    assert causes(said(making, Question(T0 - 3 * DAY, T0))) == ["never-recorded"]
+    assert causes(said(making, Question(None, T0))) == []
+
+
+def test_only_what_was_asked(making: Making) -> None:
+    """A gap of another namespace or node does not count; one of every namespace does."""
+    making.add(gap(to=None), gap(netns="other", to=None, cause="overrun"), table="gaps").alive(T0 + DAY)
+    making.add(gap(netns=None, from_=T0, to=T0, cause="capture-down"), table="gaps")
+
+    def of(*patterns: str, node: str = "gw1") -> list[str]:
+        return causes(said(making, Question(ASKED.since, ASKED.until, patterns, [node])))
+
+    assert of() == ["not-attached", "overrun", "capture-down"]
+    assert of("^qrouter-") == ["not-attached", "capture-down"]
+    assert of("^other$") == ["overrun", "capture-down"]
+    assert of("^other$", node="gw2") == ["not-attached"]
+
+
+def test_a_namespace_nobody_knows(making: Making) -> None:
+    """Of a namespace without a trace the record is not complete; a gap, an address or a connection is a trace."""
+    making.alive(T0 + DAY)
+    making.add(
+        {"node": "gw1", "netns": "fip-1", "netns_inode": INODE, "interface": "fg", "address": "10.0.0.1", "from": T0},
+        table="addresses",
+    )
+
+    def of(pattern: str) -> list[str]:
+        return causes(said(making, Question(ASKED.since, ASKED.until, [pattern])))
+
+    assert of("^fip-") == of("^qrouter-") == []
+    assert of("^qruoter-") == ["not-attached"]
+    covered = said(making, Question(ASKED.since, ASKED.until, ["^qruoter-"]))
+    assert covered.gaps["netns"].to_pylist() == ["^qruoter-"]
+
+
+def test_no_journal(making: Making) -> None:
+    """A store without a journal is never complete."""
+    for file in (making.path / "journal" / "connections").iterdir():
+        file.unlink()
+    assert causes(said(making)) == ["never-recorded"]
+
+
+def test_what_is_not_written_yet(making: Making, daemon: int) -> None:
+    """While the daemon writes, the window ends at its last flush, and the future is no gap."""
+    making.alive(T0)
+    assert running(making.path) == daemon
+    covered = said(making, now=T0 + SECOND)
+    assert (covered.complete, covered.until) == (True, T0)
+    later = said(making, Question(T0 + DAY, T0 + 2 * DAY), now=T0 + SECOND)
+    assert (later.complete, later.until) == (True, T0 + DAY)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_daemon_that_is_stuck(making: Making) -> None:
+    """A daemon that has not written for long leaves a gap since then."""
+    making.alive(T0)
+    assert causes(said(making, now=T0 + STALE + SECOND)) == ["capture-down"]
+
+
+def test_a_daemon_that_is_gone(making: Making) -> None:
+    """Without a daemon everything since its last flush is a gap, up to now."""
+    making.alive(T0)
+    assert running(making.path) is None
+    covered = said(making, now=T0 + 30 * SECOND)
+    assert causes(covered) == ["daemon-down"]
+    assert covered.until == T0 + 30 * SECOND
+    assert causes(said(making, Question(T0 - SECOND, T0))) == []
+
+
+def test_who_owns_a_store(making: Making, daemon: int) -> None:
+    """The owner's process id is in the lock; a lock that nobody holds means that nobody runs."""
+    assert running(making.path) == daemon
+    (making.path / "lock").write_bytes(b"")
+    assert running(making.path) == 0
+    assert running(making.path / "journal") is None
