@@ -28,8 +28,11 @@ from anetcon.capture.tables import Tables
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.keeper.channel import Channel
 
-BUILD_UP = 0.005
-"""Seconds a round waits for more events once there are some: 2 MiB hold 3,000 events, a flood's 10 ms."""
+BUILD_UP, BUSY_BUILD_UP = 0.010, 0.005
+"""Seconds a round waits for more events once there are some: a buffer of 2 MiB holds 3,000, a flood's 10 ms. Half as
+long when a socket gave BUSY events the last time."""
+
+BUSY = 500
 
 TURN = 0.2
 """Seconds the loop sleeps at most: the keeper's guard takes a capture that stands still for longer as frozen."""
@@ -74,6 +77,7 @@ class Auditor:
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], None]] = {}
         self._stopping = False
+        self._busiest = 0
         self._tick = self.started
 
     def stop(self) -> None:
@@ -94,17 +98,17 @@ class Auditor:
         self._poll.register(descriptor, select.EPOLLIN)
 
     def _turn(self) -> None:
-        ready = [descriptor for descriptor, _ in self._poll.poll(TURN)]
-        now = self.clock()
-        for descriptor in ready:
-            if descriptor in self._others:
+        now, events = self.clock(), False
+        for descriptor, _ in self._poll.poll(TURN):
+            if descriptor in self._by_events:
+                events = True
+            elif descriptor in self._others:
                 self._others[descriptor](now)
-        if any(descriptor in self._by_events for descriptor in ready):
-            time.sleep(BUILD_UP)
+        if events:
+            time.sleep(BUSY_BUILD_UP if self._busiest >= BUSY else BUILD_UP)
             now = self.clock()
-            for descriptor, _ in self._poll.poll(0):
-                if descriptor in self._by_events:
-                    self._drain(self._by_events[descriptor], now)
+            ready = (self._by_events.get(descriptor) for descriptor, _ in self._poll.poll(0))
+            self._busiest = max((self._drain(namespace, now) for namespace in ready if namespace), default=0)
         if self.journals.due(now, self.pipeline.waiting()):
             self._flush(now)
         if now - self._tick >= SECOND:
@@ -112,11 +116,12 @@ class Auditor:
             self._every_second(now)
         self._header[0] += np.uint64(1)
 
-    def _drain(self, namespace: Namespace, now: int) -> None:
+    def _drain(self, namespace: Namespace, now: int) -> int:
         try:
-            self.pipeline.drain(namespace, now)
+            return self.pipeline.drain(namespace, now)
         except OSError as error:  # ENOBUFS cannot come (NETLINK_NO_ENOBUFS); anything else is told and survived
             self.log(f"cannot read events of {namespace.netns}: {error.strerror}; going on")
+            return 0
 
     def _flush(self, now: int) -> None:
         for namespace in self.namespaces.values():

@@ -14,13 +14,11 @@ import sys
 import time
 
 from anetcon import counters
-from anetcon.capture.auditor import Auditor
-from anetcon.capture.recvmmsg import keep_freed_memory
-from anetcon.capture.settings import Settings
 from anetcon.errors import AnetconError
 from anetcon.keeper.channel import Channel
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
+from anetcon.memory import keep_freed_memory
 
 PRIORITY = -10
 
@@ -45,6 +43,9 @@ def main() -> int:
     set_name("anetcon-capture")
     os.umask(0o027)
     keep_freed_memory()
+    from anetcon.capture.auditor import Auditor  # imports pyarrow
+    from anetcon.capture.settings import Settings
+
     try:
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     except PermissionError:

@@ -38,7 +38,12 @@ class Namespace:
     ageless: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     """Connections without a kernel start time, by tuple: when each was first seen, and its row (capture.tables)."""
     look_again: int = 0
+    descriptor: int = field(init=False)
+    """Of `events`: asked for at every turn."""
     _exchanges: deque[Exchange] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.descriptor = self.events.fileno()
 
     def ask_route(self, kinds: tuple[tuple[int, bytes], ...] = DUMPS) -> None:
         """Ask for the links, addresses and neighbours there are; the answers come with the notifications."""

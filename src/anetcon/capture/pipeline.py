@@ -43,7 +43,7 @@ class Pipeline:
         self._networks: dict[str, list[tuple[bytes, bytes]]] = {}
         self._wanted = Wanted(protocols, {})
         self._slots = Slots(SLOTS)
-        self._codes = np.zeros(SLOTS, np.int32)
+        self._runs: list[tuple[int, int]] = []
         self._inodes = np.zeros(0, np.uint64)
         self._rows_of_code = np.zeros(0, np.int64)
 
@@ -80,22 +80,25 @@ class Pipeline:
     def drain(self, namespace: Namespace, now: int) -> int:
         """Take every event that waits in a namespace's socket; how many. Raises OSError."""
         total = 0
+        slots, descriptor, code = self._slots, namespace.descriptor, namespace.code
         while True:
-            room = self._slots.room()
-            taken = self._slots.receive(namespace.events.fileno())
-            self._codes[self._slots.used - taken : self._slots.used] = namespace.code
-            total += taken
-            if self._slots.room() == 0:
-                self.process(now)
+            room = slots.count - slots.used
+            taken = slots.receive(descriptor)
+            if taken:
+                self._runs.append((code, taken))
+                total += taken
             if taken < room:
                 return total
+            self.process(now)
 
     def process(self, now: int) -> None:
         """Decode what was received into the columns."""
         used = self._slots.used
         if used:
+            codes, counts = np.array(self._runs, np.int32).T
             self._slots.used = 0
-            self.take(Batch(self._slots.data[:used], self._slots.lengths[:used], self._codes[:used], now))
+            self._runs.clear()
+            self.take(Batch(self._slots.data[:used], self._slots.lengths[:used], np.repeat(codes, counts), now))
 
     def take(self, batch: Batch) -> None:
         """Decode events, classify them, and keep those that are wanted."""

@@ -6,15 +6,14 @@ import ctypes
 import os
 
 import numpy as np
-import pyarrow as pa
 
 from anetcon.decode.ctnetlink import SLOT
 
 MSG_DONTWAIT = 0x40  # bits/socket.h
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
 
 # struct mmsghdr and struct iovec of a 64-bit machine (sys/socket.h, sys/uio.h)
 _MMSGHDR = np.dtype(
@@ -25,18 +24,8 @@ _MMSGHDR = np.dtype(
         "itemsize": 64,
     }
 )
+_HEADER = _MMSGHDR.itemsize
 _IOVEC = np.dtype([("base", "u8"), ("len", "u8")])
-
-
-def keep_freed_memory() -> None:
-    """Tell malloc to keep what numpy and Arrow free (mallopt(3)), and Arrow to use malloc.
-
-    Measured: temporaries of over 128 KiB are otherwise mapped and unmapped at every batch, and the page faults cost
-    three times the decoding.
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
-    for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 16 << 20)):
-        _libc.mallopt(option, value)
 
 
 class Slots:
@@ -67,8 +56,8 @@ class Slots:
 
         Raises OSError for anything but an empty socket.
         """
-        start = self._address + self.used * _MMSGHDR.itemsize
-        taken = int(_libc.recvmmsg(descriptor, start, self.room(), MSG_DONTWAIT, None))
+        start = self._address + self.used * _HEADER
+        taken: int = _recvmmsg(descriptor, start, self.count - self.used, MSG_DONTWAIT, None)
         if taken < 0:
             error = ctypes.get_errno()
             if error == 11:  # EAGAIN
