@@ -144,7 +144,7 @@ def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | Non
     """A few rows that are no records: namespaces, settings. As JSON they are part of a larger answer: not from here."""
     to = to or sys.stdout
     if form is Format.JSONL:
-        to.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        to.writelines(json.dumps(row) + "\n" for row in rows)
     elif form is Format.CSV and rows:
         import csv
 
@@ -160,7 +160,7 @@ def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | Non
 def _cell(value: Any, null: str) -> str:
     if value is None:
         return null
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 _STYLES = {"nat": "green", "float": "cyan", "local": "dim", "attached": "green", "retrying": "red", "open": "green"}

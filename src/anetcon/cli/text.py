@@ -79,7 +79,7 @@ def _json_values(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     if kind in _NUMBERS:
         values = column.cast(pa.string())
     elif kind in ("text", "enum"):
-        values = _per_value(column, lambda text: json.dumps(text, ensure_ascii=False))
+        values = _per_value(column, json.dumps)
     else:
         values = pc.binary_join_element_wise('"', column, '"', "")
     return values.fill_null("null")

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from anetcon.errors import StoreError
 from anetcon.journal.read import last_flush
 from anetcon.store import layout, where
 from anetcon.store.view import Store
@@ -92,8 +93,10 @@ def running(store: Path) -> int | None:
     """The process id of the daemon that owns a store; None when none does. 0: one does, unknown which."""
     try:
         descriptor = os.open(store / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StoreError(f"cannot tell whether the daemon runs: {store / 'lock'}: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,0 +1,36 @@
+"""The program called in process, and what it answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from anetcon.cli.main import app
+
+RUNNER = CliRunner()
+
+
+class Answer:
+    """What one call printed, and its exit status. Anything but an answer in good order is a failure."""
+
+    def __init__(self, *words: str | Path) -> None:
+        result = RUNNER.invoke(app, [str(word) for word in words])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        self.status = result.exit_code
+        self.out = result.stdout
+        self.err = result.stderr
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The answer as JSON."""
+        answer: dict[str, Any] = json.loads(self.out)
+        return answer
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The answer as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]

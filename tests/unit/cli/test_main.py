@@ -1,0 +1,83 @@
+"""The program as a whole: what it lists, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from anetcon import __version__
+from anetcon.cli.main import COMMANDS, app
+from tests.unit.cli.asking import Answer
+from tests.unit.store.records import Making, start
+
+MAIN = [sys.executable, "-m", "anetcon.cli.main"]
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_says_the_same_everywhere(name: str) -> None:
+    """The line of help in the list of commands is the first line of the command's own."""
+    group: Any = typer.main.get_command(app)
+    command = group.commands[name]
+    assert str(command.help).partition("\n")[0] == COMMANDS[name][1]
+    answer = Answer(name, "-h")
+    assert answer.status == 0
+    assert COMMANDS[name][1] in " ".join(answer.out.split())
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    """`--help` shows every command with its line, and loads neither the commands nor what they stand on."""
+    script = (
+        "import sys, anetcon.cli.main as m\n"
+        "try: m.app(['--help'], prog_name='anetcon')\n"
+        "except SystemExit: pass\n"
+        "print([n for n in ('numpy', 'pyarrow', 'duckdb', 'rich', 'msgspec', 'pydantic') if n in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    for name, (_, line) in COMMANDS.items():
+        assert any(name in said and line in said for said in out.splitlines()), name
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_no_command_and_a_wrong_one() -> None:
+    """Without a command there is help; a wrong one names the nearest. Both are wrong usage."""
+    assert (Answer().status, "COMMAND" in Answer().out + Answer().err) == (2, True)
+    answer = Answer("serach")
+    assert answer.status == 2
+    assert "search" in answer.err
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(option: str) -> None:
+    """The version, and nothing else."""
+    assert (Answer(option).status, Answer(option).out) == (0, f"anetcon {__version__}\n")
+
+
+def test_errors_are_one_sentence(tmp_path: Path) -> None:
+    """What a user can cause has no traceback, in a process of its own too."""
+    done = subprocess.run([*MAIN, "gaps", "--store", tmp_path], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (8, "")
+    assert done.stderr.startswith("anetcon: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    """Whoever reads only the first line gets it, and no complaint about the rest."""
+    store = Making(tmp_path / "store").add(*[start(src_port=port) for port in range(20_000)]).close()
+    read, write = os.pipe()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    words = ["search", "--store", str(store), "--limit", "0", "--format", "jsonl"]
+    with subprocess.Popen([*MAIN, *words], stdout=write, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            assert json.loads(pipe.readline())["src_port"] == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

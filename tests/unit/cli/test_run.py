@@ -1,0 +1,97 @@
+"""The way from the command line to the keeper."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.cli.run import require_capabilities
+from anetcon.errors import PermissionMissingError
+from tests.unit.cli.asking import Answer
+
+ALL = "Name:\tpython\nCapEff:\t000001ffffffffff\n"
+
+
+class Executed(BaseException):
+    """Instead of executing the keeper."""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with everything under a folder of its own; whoever runs the test has every privilege."""
+    monkeypatch.setattr("anetcon.cli.run.require_capabilities", lambda _: None)
+    path = tmp_path / "anetcon.toml"
+    path.write_text(f'node = "gw1"\n[store]\npath = "{tmp_path}/store"\n[logs]\ndir = "{tmp_path}/log"\n')
+    return path
+
+
+def test_becoming_the_keeper(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are made, and the keeper is executed with the resolved settings in a file it inherits."""
+    seen: dict[str, Any] = {}
+
+    def execv(path: str, words: list[str]) -> None:
+        descriptor = int(words[words.index("--settings") + 1])
+        seen.update(path=path, words=words, inherited=os.get_inheritable(descriptor))
+        seen["settings"] = json.loads(os.pread(descriptor, 1 << 20, 0))
+        os.close(descriptor)
+        raise Executed
+
+    monkeypatch.setattr(os, "execv", execv)
+    with pytest.raises(Executed):
+        Answer("run", "-c", file, "-p", "3", "-v")
+    assert seen["path"] == sys.executable
+    assert seen["words"][:4] == [sys.executable, "-m", "anetcon.keeper.main", "--settings"]
+    assert seen["words"][5:] == ["--", "--config", str(file), "--period", "3.0"]
+    assert seen["inherited"] is True
+    assert (seen["settings"]["node"], seen["settings"]["audit"]["period"]) == ("gw1", 3.0)
+    assert seen["settings"]["settings_file"] == str(file)
+    for name in ("store", "log"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o750
+
+
+def test_another_daemon(file: Path, tmp_path: Path) -> None:
+    """A store that another daemon owns is left to it."""
+    (tmp_path / "store").mkdir()
+    with (tmp_path / "store" / "lock").open("w") as lock:
+        lock.write("4711\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = Answer("run", "-c", file)
+    assert answer.status == 9
+    assert "4711" in answer.err
+
+
+def test_a_folder_that_cannot_be_made(file: Path, tmp_path: Path) -> None:
+    """A store where a file is in the way is one sentence."""
+    (tmp_path / "store").write_text("")
+    answer = Answer("run", "-c", file)
+    assert (answer.status, len(answer.err.splitlines())) == (8, 1)
+    assert str(tmp_path / "store") in answer.err
+
+
+def test_a_bad_configuration(file: Path) -> None:
+    """Nothing is started with a configuration that cannot be used."""
+    answer = Answer("run", "-c", file, "--engine", "nftables-log")
+    assert answer.status == 5
+    assert answer.err.startswith("anetcon: --engine: audit.engine")
+
+
+@pytest.mark.parametrize(
+    ("status", "missing"),
+    [
+        ("CapEff:\t0000000000000000\n", "CAP_NET_ADMIN and CAP_SYS_ADMIN"),
+        ("CapEff:\t0000000000001000\n", "needs CAP_SYS_ADMIN"),
+        ("CapEff:\t0000000000200000\n", "needs CAP_NET_ADMIN"),
+    ],
+)
+def test_missing_capabilities(status: str, missing: str) -> None:
+    """A capability that is missing is named."""
+    require_capabilities(ALL)
+    with pytest.raises(PermissionMissingError, match=missing):
+        require_capabilities(status)

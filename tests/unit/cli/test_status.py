@@ -1,0 +1,112 @@
+"""How the daemon is said to be doing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.cli.times import rfc3339
+from anetcon.store.coverage import STALE
+from tests.unit.cli.asking import Answer
+from tests.unit.store.records import ROUTER, SECOND, Making, start
+
+NAMESPACE = {
+    "netns": ROUTER,
+    "inode": 1,
+    "state": "attached",
+    "since": "2026-11-20T13:05:09.000000Z",
+    "message": None,
+    "events": 5,
+    "starts": 3,
+    "ends": 2,
+    "drops": 0,
+    "undecodable": 0,
+    "slow": 1,
+    "filtered": 0,
+}
+NOW = time.time_ns() // 1000
+
+
+def said(started: int = NOW, **more: Any) -> dict[str, Any]:
+    """The keeper's status."""
+    status = {"version": 1, "node": "gw1", "pid": 4711, "started": rfc3339(started), "updated": rfc3339(started)}
+    children = {"capture": {"pid": 1, "restarts": 0, "flushed": None}, "follow": {"pid": 2, "restarts": 1}}
+    return status | {"settings_file": None, "namespaces": [NAMESPACE], "totals": {"events": 5}} | children | more
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store whose daemon wrote its status."""
+    path = Making(tmp_path / "store").add(start()).close()
+    (path / "status.json").write_text(json.dumps(said()))
+    return path
+
+
+@pytest.fixture
+def lock(store: Path) -> Iterator[None]:
+    """The daemon runs."""
+    descriptor = os.open(store / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_daemon_that_is_well(store: Path) -> None:
+    """Its namespaces and totals are shown as it wrote them, and that it runs and records."""
+    answer = Answer("status", "--store", store, "--format", "json")
+    assert answer.status == 0
+    assert (answer.json["running"], answer.json["recording"]) == (True, True)
+    assert (answer.json["namespaces"], answer.json["totals"]) == ([NAMESPACE], {"events": 5})
+    assert Answer("status", "--store", store, "--format", "jsonl").lines == [NAMESPACE]
+    head, row = Answer("status", "--store", store, "--format", "csv").out.splitlines()
+    assert dict(zip(head.split(","), row.split(","), strict=True))["netns"] == ROUTER
+    words = Answer("status", "--store", store).out
+    assert "runs as process 4711" in words
+    assert ROUTER in words
+
+
+def test_a_daemon_that_is_not_running(store: Path) -> None:
+    """That it does not run is the first thing said; what it wrote last is still shown."""
+    answer = Answer("status", "--store", store)
+    assert answer.status == 1
+    assert answer.out.startswith("the daemon is not running")
+    assert Answer("status", "--store", store, "--format", "json").json["running"] is False
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_capture_that_does_not_move(store: Path) -> None:
+    """A daemon whose journal has not grown for long is said to be stuck."""
+    (store / "status.json").write_text(json.dumps(said(NOW - STALE - 10 * SECOND)))
+    answer = Answer("status", "--store", store)
+    assert answer.status == 1
+    assert "DOES NOT MOVE" in answer.out
+    said_of_it = Answer("status", "--store", store, "--format", "json").json
+    assert (said_of_it["running"], said_of_it["recording"]) == (True, False)
+
+
+@pytest.mark.usefixtures("lock")
+def test_nothing_is_audited(store: Path) -> None:
+    """When no namespace is selected, that is said with what to do."""
+    (store / "status.json").write_text(json.dumps(said(namespaces=[])))
+    assert "audit.namespaces" in Answer("status", "--store", store).out
+
+
+def test_never_started(tmp_path: Path) -> None:
+    """Where no daemon ever was, none is running."""
+    answer = Answer("status", "--store", tmp_path / "none", "--format", "json")
+    assert (answer.status, answer.json["running"], answer.json["namespaces"]) == (1, False, [])
+
+
+def test_a_damaged_status(store: Path) -> None:
+    """A status that cannot be read is an error in one sentence."""
+    (store / "status.json").write_text('{"version":')
+    answer = Answer("status", "--store", store)
+    assert (answer.status, len(answer.err.splitlines())) == (8, 1)

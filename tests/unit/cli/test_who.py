@@ -1,0 +1,332 @@
+"""The inside behind a public address, for every kind of connection; what is said when there is none, or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.cli.times import rfc3339
+from anetcon.store.seal import Sealer
+from tests.unit.cli.asking import Answer
+from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, start, whole
+
+PUBLIC = "203.0.113.7:40213"
+FLOATING = ends(src="192.0.2.1:5000", dst="203.0.113.9:22", nat_src="192.0.2.1:5000", nat_dst="10.0.0.9:2222")
+
+
+def of_address(address: str, **values: Any) -> dict[str, Any]:
+    """A row of the table addresses."""
+    row = {"node": "gw1", "netns": ROUTER, "netns_inode": INODE, "interface": "qg-1", "address": address}
+    return row | {"from": T0 - DAY, "to": None} | {name.rstrip("_"): value for name, value in values.items()}
+
+
+def of_neighbour(address: str, mac: str, **values: Any) -> dict[str, Any]:
+    """A row of the table neighbours."""
+    return of_address(address, **values) | {"interface": "qr-1", "mac": bytes.fromhex(mac.replace(":", ""))}
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Making:
+    """A store of a router that has one address, recorded since a day before T0."""
+    making = Making(tmp_path / "store")
+    making.add({"node": "gw1", "from": None, "to": T0 - DAY, "cause": "never-recorded"}, table="gaps")
+    return making.add(of_address("203.0.113.7"), table="addresses")
+
+
+def who(making: Making, address: str = PUBLIC, at: int = T0 + SECOND, *more: str) -> dict[str, Any]:
+    """The answer as JSON; its exit status fits its verdict."""
+    making.alive(T0 + 2 * DAY)
+    answer = Answer("who", address, "--at", rfc3339(at), "--store", making.path, "--format", "json", *more)
+    said = answer.json
+    complete = said["coverage"]["complete"]
+    assert answer.status == (0 if said["connections"] else 1 if complete else 3)
+    assert (said["verdict"] == "none") == (said["connections"] == [])
+    return said
+
+
+def ports(said: dict[str, Any]) -> list[int]:
+    """The inner source ports found, nearest first."""
+    return [record["src_port"] for record in said["connections"]]
+
+
+def test_the_shape_of_the_answer(making: Making) -> None:
+    """The JSON answer has exactly these keys, and its records exactly the fields of the record."""
+    said = who(making.add(*whole()), PUBLIC, T0 + SECOND, "--to", "198.51.100.9:443", "--netns", "qrouter")
+    assert list(said) == ["version", "query", "verdict", "coverage", "connections", "address", "neighbours"]
+    assert said["version"] == 1
+    assert said["coverage"] == {
+        "complete": True,
+        "from": "2026-11-20T13:04:10.000000Z",
+        "to": "2026-11-20T13:06:10.000000Z",
+        "gaps": [],
+    }
+    assert said["connections"] == [
+        {
+            "start": "2026-11-20T13:05:09.000000Z",
+            "end": "2026-11-20T13:05:19.000000Z",
+            "node": "gw1",
+            "netns": ROUTER,
+            "class": "nat",
+            "proto": "tcp",
+            "src_ip": "10.0.0.5",
+            "src_port": 40000,
+            "dst_ip": "198.51.100.9",
+            "dst_port": 443,
+            "nat_src_ip": "203.0.113.7",
+            "nat_src_port": 40213,
+            "nat_dst_ip": "198.51.100.9",
+            "nat_dst_port": 443,
+            "packets_out": 6,
+            "bytes_out": 600,
+            "packets_in": 5,
+            "bytes_in": 5000,
+            "end_reason": "closed",
+            "zone": 0,
+            "mark": 0,
+            "ct_id": 7,
+            "origin": "event",
+        }
+    ]
+    query = said["query"]
+    assert (query["address"], query["port"], query["to"]) == (
+        "203.0.113.7",
+        40213,
+        {"address": "198.51.100.9", "port": 443},
+    )
+    assert (query["at"], query["within_seconds"], query["netns"]) == ("2026-11-20T13:05:10.000000Z", 60.0, ["qrouter"])
+
+
+def test_source_translation(making: Making) -> None:
+    """The instance behind the router's address and port; another port, or another far end, is another connection."""
+    making.add(*whole(), *whole(src_port=40001, nat_src_port=40214, dst_port=80, nat_dst_port=80))
+    assert ports(who(making)) == [40000]
+    assert sorted(ports(who(making, "203.0.113.7"))) == [40000, 40001]
+    assert ports(who(making, "203.0.113.7", T0, "--to", "198.51.100.9:80")) == [40001]
+    assert ports(who(making, PUBLIC, T0, "--to", "198.51.100.9:80")) == []
+    assert sorted(ports(who(making, "203.0.113.7", T0, "--to", "198.51.100.9"))) == [40000, 40001]
+
+
+def test_floating_address(making: Making) -> None:
+    """An instance that is reached by its floating address, and one that calls out with it, is found by it."""
+    making.add(*whole(class_="float", **FLOATING))
+    making.add(*whole(**ends(src="10.0.0.9:6000", dst="192.0.2.2:53", nat_src="203.0.113.9:6000")))
+    said = who(making, "203.0.113.9:22")
+    assert [record["nat_dst_ip"] for record in said["connections"]] == ["10.0.0.9"]
+    assert ports(who(making, "203.0.113.9:22", T0, "--to", "192.0.2.1:5000")) == [5000]
+    assert ports(who(making, "203.0.113.9:22", T0, "--to", "192.0.2.1:5001")) == []
+    assert who(making, "203.0.113.9")["verdict"] == "one"
+    assert len(who(making, "203.0.113.9")["connections"]) == 2
+
+
+def test_hairpin(making: Making) -> None:
+    """Translated at both ends, a connection is found by either public side, each with its own inside."""
+    making.add(
+        *whole(
+            class_="float",
+            **ends(src="10.0.0.5:40000", dst="203.0.113.9:22", nat_src="203.0.113.7:40213", nat_dst="10.0.0.9:22"),
+        )
+    )
+    assert ports(who(making, PUBLIC, T0, "--to", "203.0.113.9:22")) == [40000]
+    assert ports(who(making, "203.0.113.9:22", T0, "--to", PUBLIC)) == [40000]
+    table = [
+        Answer("who", address, "--at", rfc3339(T0), "--store", making.path).out.splitlines()[0]
+        for address in (PUBLIC, "203.0.113.9:22")
+    ]
+    assert f"was 10.0.0.5:40000 in {ROUTER}" in table[0]
+    assert f"was 10.0.0.9:22 in {ROUTER}" in table[1]
+
+
+@pytest.mark.parametrize("proto", [17, 1, 47, 132])
+def test_other_protocols(making: Making, proto: int) -> None:
+    """UDP, ICMP (its id in the port's place) and the others are found as TCP is, side by side with it."""
+    making.add(*whole(), *whole(src_port=9, proto=proto))
+    assert sorted(ports(who(making))) == [9, 40000]
+
+
+def test_ipv6(making: Making) -> None:
+    """An address of IPv6, which nobody translates, is found at either end, with its port or without."""
+    making.add(*whole(**ends(src="[2001:db8::5]:4000", dst="[2001:db8:9::1]:443", nat_src="[2001:db8::5]:4000")))
+    for address in ("[2001:db8::5]:4000", "2001:db8::5", "[2001:DB8:0::5]", "[2001:db8:9::1]:443"):
+        assert ports(who(making, address)) == [4000], address
+    assert ports(who(making, "[2001:db8::5]:4001")) == []
+
+
+def test_one_public_port_for_two_insides(making: Making) -> None:
+    """Used by two insides within the window, the port is of several, the one nearer to the time first."""
+    other = ends(src="10.0.0.6:1111", dst="198.51.100.9:443", nat_src=PUBLIC)
+    making.add(*whole(5), *whole(5, start=T0 + 20 * SECOND, **other))
+    for at, order in ((T0, [40000, 1111]), (T0 + 21 * SECOND, [1111, 40000]), (T0 + 19 * SECOND, [1111, 40000])):
+        said = who(making, PUBLIC, at)
+        assert (said["verdict"], ports(said)) == ("several", order)
+    assert who(making, PUBLIC, T0, "--within", "10s")["verdict"] == "one"
+
+
+def test_the_same_inside_in_two_namespaces(making: Making) -> None:
+    """The same inner address in two namespaces is two insides."""
+    making.add(*whole(), *whole(netns="qrouter-2", netns_inode=INODE + 1))
+    assert who(making)["verdict"] == "several"
+    assert who(making, PUBLIC, T0, "--netns", "^qrouter-2$")["verdict"] == "one"
+
+
+def test_one_whole_tuple_twice(making: Making) -> None:
+    """The same five numbers used again are two connections of one inside."""
+    making.add(*whole(1), *whole(1, start=T0 + 5 * SECOND))
+    said = who(making, PUBLIC, T0 + 5 * SECOND)
+    assert (said["verdict"], len(said["connections"])) == ("one", 2)
+    assert said["connections"][0]["start"] == rfc3339(T0 + 5 * SECOND)
+
+
+def test_still_open(making: Making) -> None:
+    """A connection that began days before is found while it is open, and for every moment of its life once it ended."""
+    making.add(start(start=T0 - 20 * 3600 * SECOND)).rotate()
+    Sealer(making.path, clock=lambda: T0).seal()
+    assert [record["end"] for record in who(making)["connections"]] == [None]
+    making.add(end(40 * 3600, start=T0 - 20 * 3600 * SECOND))
+    assert ports(who(making)) == [40000]
+    making.rotate()
+    Sealer(making.path, clock=lambda: T0).seal()
+    assert ports(who(making)) == [40000]
+    assert ports(who(making, PUBLIC, T0 + 21 * 3600 * SECOND)) == []
+
+
+def test_the_window(making: Making) -> None:
+    """What ended or began at the very edge of the window is found, and nothing beyond it."""
+    making.add(*whole(10))
+    for offset, count in ((70 * SECOND, 1), (70 * SECOND + 1, 0), (-60 * SECOND, 1), (-60 * SECOND - 1, 0)):
+        assert len(who(making, PUBLIC, T0 + offset)["connections"]) == count, offset
+
+
+def test_passing_another_router(making: Making) -> None:
+    """When two routers of one node saw a connection, who it was is known to the one that translated."""
+    making.add(*whole(**ends(src="10.0.0.5:40000", dst="203.0.113.9:22", nat_src=PUBLIC)))
+    seen_there = ends(src=PUBLIC, dst="203.0.113.9:22", nat_src=PUBLIC, nat_dst="10.1.0.9:22")
+    making.add(*whole(netns="qrouter-2", netns_inode=INODE + 1, class_="float", **seen_there))
+    said = who(making)
+    assert (said["verdict"], said["connections"][0]["src_ip"]) == ("one", "10.0.0.5")
+    said = who(making, "203.0.113.9:22")
+    assert (said["verdict"], said["connections"][0]["netns"]) == ("one", "qrouter-2")
+
+
+def test_the_far_side_is_nobody_of_ours(making: Making) -> None:
+    """Whom an instance called, or who called one, is not behind this node."""
+    making.add(*whole(), *whole(class_="float", **FLOATING))
+    assert who(making, "198.51.100.9:443")["verdict"] == "none"
+    assert who(making, "192.0.2.1:5000")["verdict"] == "none"
+
+
+def test_the_router_itself(making: Making) -> None:
+    """A connection to the router's own address has the namespace itself as its inside."""
+    making.add(*whole(class_="local", **ends(src="192.0.2.1:5000", dst="203.0.113.7:22", nat_src="192.0.2.1:5000")))
+    assert who(making, "203.0.113.7:22")["verdict"] == "one"
+    line = Answer("who", "203.0.113.7:22", "--at", rfc3339(T0), "--store", making.path).out.splitlines()[0]
+    assert f"was {ROUTER} itself (203.0.113.7:22)" in line
+
+
+def test_addresses_of_this_node(making: Making) -> None:
+    """The answer says whether the address was on this node then, and when it was."""
+    making.add(of_address("203.0.113.8", to=T0 - 3600 * SECOND), table="addresses")
+    said = who(making)["address"]
+    assert (said["on_node"], [row["interface"] for row in said["intervals"]]) == (True, ["qg-1"])
+    assert who(making, "203.0.113.8")["address"] == {"on_node": False, "intervals": []}
+    assert who(making, "203.0.113.8", T0 - 2 * 3600 * SECOND)["address"]["on_node"] is True
+    assert who(making, "203.0.113.8", T0 - 2 * DAY)["address"]["on_node"] is None
+
+
+def test_never_here(making: Making) -> None:
+    """An address that was never here is said to be that, in words too; the record is complete."""
+    making.alive(T0 + DAY)
+    answer = Answer("who", "203.0.113.250", "--at", rfc3339(T0), "--store", making.path)
+    assert answer.status == 1
+    assert "203.0.113.250 was never an address of this node in that time" in answer.out
+    assert "the record is complete" in answer.out
+
+
+def test_nothing_found_in_a_gap(making: Making) -> None:
+    """Nothing found where something is missing is another exit status, and the gap is named."""
+    making.add({"node": "gw1", "from": T0, "to": T0 + SECOND, "cause": "overrun", "lost": 3}, table="gaps").alive(
+        T0 + DAY
+    )
+    answer = Answer("who", PUBLIC, "--at", rfc3339(T0), "--store", making.path)
+    assert answer.status == 3
+    assert "overrun in every namespace, 3 lost" in answer.out
+    assert who(making)["coverage"]["gaps"][0]["lost"] == 3
+
+
+def test_neighbours(making: Making) -> None:
+    """The MAC addresses behind the inner address are joined, and the one of that time is in the sentence."""
+    making.add(*whole()).add(
+        of_neighbour("10.0.0.5", "fa:16:3e:00:00:01", to=T0 - 10 * SECOND),
+        of_neighbour("10.0.0.5", "fa:16:3e:00:00:02", from_=T0 - 9 * SECOND),
+        of_neighbour("10.0.0.6", "fa:16:3e:00:00:03"),
+        table="neighbours",
+    )
+    macs = [row["mac"] for row in who(making)["neighbours"]]
+    assert macs == ["fa:16:3e:00:00:01", "fa:16:3e:00:00:02"]
+    assert "(MAC fa:16:3e:00:00:02)" in Answer("who", PUBLIC, "--at", rfc3339(T0), "--store", making.path).out
+
+
+def test_in_words(making: Making) -> None:
+    """The answer for a person is a sentence, the connections, the window in UTC, and how the time was read."""
+    making.add(*whole()).alive(T0 + DAY)
+    words = ["--at", "2026-11-20 14:05:30", "--tz", "Europe/Madrid", "--store", str(making.path)]
+    lines = Answer("who", PUBLIC, *words).out.splitlines()
+    assert lines[0] == (
+        f"{PUBLIC} at 2026-11-20 13:05:30 UTC was 10.0.0.5:40000 in {ROUTER} "
+        "(its nearest connection had ended 11 s before)"
+    )
+    assert "10.0.0.5:40000" in lines[3]
+    assert "searched 2026-11-20 13:04:30 to 2026-11-20 13:06:30 UTC; the record is complete for it" in lines
+    assert "'2026-11-20 14:05:30' was read as 2026-11-20 13:05:30 UTC" in lines
+
+
+def test_more_than_are_shown(making: Making) -> None:
+    """With a limit the nearest are shown, and how many there are is said; the verdict is of all."""
+    for number in range(5):
+        making.add(*whole(src_ip=f"10.0.0.{number + 1}", start=T0 + number * SECOND))
+    making.alive(T0 + DAY)
+    answer = Answer("who", PUBLIC, "--at", rfc3339(T0), "--store", making.path, "--limit", "1", "--format", "json")
+    assert [record["src_ip"] for record in answer.json["connections"]] == ["10.0.0.1"]
+    assert answer.json["verdict"] == "several"
+    assert "5 connections match" in answer.err
+
+
+def test_rows_alone(making: Making) -> None:
+    """As csv and jsonl the answer is the records alone."""
+    making.add(*whole()).alive(T0 + DAY)
+    asked = ["who", PUBLIC, "--at", rfc3339(T0), "--store", str(making.path), "--format"]
+    (line,) = Answer(*asked, "jsonl").lines
+    head, row = Answer(*asked, "csv").out.splitlines()
+    assert dict(zip(head.split(","), row.split(","), strict=True)) == {name: str(value) for name, value in line.items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["203.0.113.7:x", "--at", "now"], "IP[:PORT]"),
+        (["203.0.113.7:70000", "--at", "now"], "IP[:PORT]"),
+        (["203.0.113.0/24", "--at", "now"], "IP[:PORT]"),
+        (["[2001:db8::1", "--at", "now"], "IP[:PORT]"),
+        (["example.org", "--at", "now"], "IP[:PORT]"),
+        (["203.0.113.7", "--at", "soon"], "--at"),
+        (["203.0.113.7"], "--at"),
+        (["203.0.113.7", "--at", "now", "--within", "long"], "--within"),
+        (["203.0.113.7", "--at", "now", "--to", "x"], "--to"),
+        (["203.0.113.7", "--at", "now", "--tz", "Mars"], "--tz"),
+        (["203.0.113.7", "--at", "now", "--netns", "("], "--netns"),
+        (["203.0.113.7", "--at", "now", "--format", "xml"], "--format"),
+    ],
+)
+def test_wrong_usage(making: Making, words: list[str], names: str) -> None:
+    """What cannot be read is wrong usage that names the option."""
+    answer = Answer("who", *words, "--store", making.path)
+    assert answer.status == 2
+    assert names in answer.err
+
+
+def test_no_store(tmp_path: Path) -> None:
+    """Without a store there is one sentence and an exit status of its own."""
+    answer = Answer("who", PUBLIC, "--at", "now", "--store", tmp_path)
+    assert (answer.status, answer.out) == (8, "")
+    assert answer.err.startswith("anetcon: there is no store")
