@@ -1,1 +1,10 @@
-"""See the package docstring of `anetcon`."""
+"""Followers of the journal, in one unprivileged process: the sealer and the text logs. Slow or failing ones cost
+capture nothing and lose nothing: each goes on where it was.
+
+    main        the process: signals, turns, what happens when one of them fails
+    privileges  what the process gives up before it reads anything
+    settings    what is configured
+    text        the two text logs: exactly once, whatever happens in between
+    position    how far the text logs are, on disk
+    lines       connections as lines of text
+"""

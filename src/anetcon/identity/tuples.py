@@ -116,6 +116,12 @@ def chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
     return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
+def one_piece(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """Small batches in one: a thousand of them cost several times as much at every step."""
+    table = pa.Table.from_batches(batches, schema)
+    return table if len(batches) == 1 else table.unify_dictionaries().combine_chunks()
+
+
 def numbers(column: pa.Array | pa.ChunkedArray, null: int | None = None) -> Array:
     """A column of numbers or times as numpy, `null` in place of nulls; not copied when it is in one piece."""
     if pa.types.is_timestamp(column.type):

@@ -14,6 +14,7 @@ A file name follows from the seal's number alone, so a seal that crashed is done
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 from datetime import UTC, datetime
@@ -100,14 +101,16 @@ def make_folder(folder: Path) -> None:
 
 
 def give_to_group(path: Path) -> None:
-    """Let group `adm` read it, where there is one and we are root (a member need not be)."""
-    group = _group()
-    if group is not None and os.geteuid() == 0:
-        os.chown(path, -1, group)
+    """Let group `adm` read it, where there is one and we may."""
+    number = group()
+    if number is not None:
+        with contextlib.suppress(PermissionError):
+            os.chown(path, -1, number)
 
 
 @cache
-def _group() -> int | None:
+def group() -> int | None:
+    """Number of the group whose members may read everything; None when there is none."""
     try:
         return grp.getgrnam(GROUP).gr_gid
     except KeyError:

@@ -1,0 +1,185 @@
+"""Connections as lines of text, in whole columns: what a reader of kernel LOG lines expects, and the translation.
+
+    2026-11-20T13:05:09.123456+00:00 NODE anetcon: [ANETCON][X][1a2b3c4d] IN= OUT= SRC=10.0.0.5 DST=198.51.100.9
+    PROTO=TCP SPT=40000 DPT=443 NETNS=qrouter-... NAT_SRC=203.0.113.7 NAT_SPT=40213 NAT_DST=198.51.100.9 NAT_DPT=443
+
+(one line). The time is the connection's start. ICMP has TYPE, CODE and ID in place of the ports and NAT_ID in place of
+theirs; protocols without ports have none. A line is joined from texts looked up in tables: half an IPv4 address each
+of 65536, a port, a thousandth, what is the same for a namespace. Pure: rows in, lines out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anetcon.identity.tuples import Array, addresses, numbers
+from anetcon.record import Class
+
+DEFAULT_NETNS = "default"
+
+PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 51: "AH", 58: "ICMPv6", 132: "SCTP", 136: "UDPLITE"}
+"""Protocols by the names the kernel's LOG prints; it prints all others as numbers."""
+
+ICMP = (1, 58)
+PORTS = (6, 17, 33, 132, 136)
+"""Protocols with ports; those not here nor in ICMP have neither ports nor ids."""
+
+_ALL = 1 << 16
+_MAPPED = np.uint64(0xFFFF0000)
+_LOW = np.uint64(0xFFFFFFFF)
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same in every line."""
+
+    node: str
+    prefix: str = "[ANETCON]"
+    prefix_dnat: str = "[D]"
+    prefix_other: str = "[X]"
+    namespace_hash: bool = True
+
+
+def namespace_hash(netns: str) -> str:
+    """What stands for a namespace in the prefix: the md5 of its name in 8 digits, as `printf %s NAME | md5sum`."""
+    return hashlib.md5(netns.encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+class Lines:
+    """Makes lines. The tables, some 15 MB, are made once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._thousandths = pa.array([f"{n:03d}" for n in range(1000)])
+        octets = [(n & 255, n >> 8) for n in range(_ALL)]  # two bytes read as one number of this machine
+        self._upper = pa.array([f"{a}.{b}." for a, b in octets])
+        self._lower = pa.array([f"{a}.{b}" for a, b in octets])
+        # Ports, behind them the same of ICMP, last what stands there for protocols that have neither.
+        ports = range(_ALL)
+        icmp = (f"{n >> 8} CODE={n & 255} ID=" for n in ports)
+        self._port_1 = pa.array([*(f"{n} DPT=" for n in ports), *icmp, ""])
+        self._port_2 = pa.array([*map(str, ports), *map(str, ports), ""])
+        nat = (f" NAT_{name}={n} NAT_DST=" for name in ("SPT", "ID") for n in ports)
+        self._nat_port_1 = pa.array([*nat, " NAT_DST="])
+        self._nat_port_2 = pa.array([*(f" NAT_DPT={n}\n" for n in ports), "\n"])
+        self._protocol = pa.array([_protocol(n) for n in range(256)])
+        self._kind = np.array([1 if n in ICMP else 0 if n in PORTS else 2 for n in range(256)], np.int32)
+
+    def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
+        """The lines of these rows, all of class `kind`, each with its newline."""
+        words = [addresses(batch[side + "_ip"]).view(np.uint16) for side in ("src", "dst", "nat_src", "nat_dst")]
+        source = addresses(batch["src_ip"]).view(np.uint64)
+        four = (source[rows, 0] == 0) & (source[rows, 1] & _LOW == _MAPPED)
+        if four.all():
+            return self._join(batch, rows, kind, [self._four(word, rows) for word in words])
+        old, new = rows[four], rows[~four]
+        lines = [
+            self._join(batch, old, kind, [self._four(word, old) for word in words]),
+            self._join(batch, new, kind, [[_six(word[new])] for word in words]),
+        ]
+        order = np.empty(len(rows), np.int64)
+        order[np.concatenate((np.flatnonzero(four), np.flatnonzero(~four)))] = np.arange(len(rows))
+        return pa.concat_arrays(lines).take(pa.array(order))
+
+    def _join(self, batch: pa.RecordBatch, rows: Array, kind: Class, ips: list[list[pa.Array]]) -> pa.StringArray:
+        """Rows of one address family; `ips` has the texts of the four addresses."""
+        source, destination, nat_source, nat_destination = ips
+        proto = numbers(batch["proto"])[rows]
+        ports = [numbers(batch[name])[rows].astype(np.int32) for name in _PORT_COLUMNS]
+        shape = self._kind[proto]
+        first, second, nat_first, nat_second = ports
+        icmp, none = shape == 1, shape == 2
+        if icmp.any():
+            first[icmp], second[icmp] = second[icmp] + _ALL, first[icmp]
+            nat_first[icmp] += _ALL
+        first[none] = second[none] = nat_first[none] = 2 * _ALL
+        nat_second[shape != 0] = _ALL
+        before, behind = self._of_namespaces(batch, rows, kind)
+        return pc.binary_join_element_wise(
+            *self._times(numbers(batch["start"])[rows]),
+            before,
+            *source,
+            pa.scalar(" DST="),
+            *destination,
+            _fetch(self._protocol, proto),
+            _fetch(self._port_1, first),
+            _fetch(self._port_2, second),
+            behind,
+            *nat_source,
+            _fetch(self._nat_port_1, nat_first),
+            *nat_destination,
+            _fetch(self._nat_port_2, nat_second),
+            pa.scalar(""),
+        )
+
+    def _four(self, words: Array, rows: Array) -> list[pa.Array]:
+        """IPv4 addresses: their upper and their lower half."""
+        return [_fetch(self._upper, words[rows, 6]), _fetch(self._lower, words[rows, 7])]
+
+    def _times(self, start: Array) -> list[pa.Array]:
+        """Each second is formatted once, each thousandth of it and of that looked up."""
+        second = start // 1_000_000
+        micro = (start - second * 1_000_000).astype(np.int32)
+        milli = micro // 1000
+        found = pa.Array.from_buffers(pa.int64(), len(second), [None, pa.py_buffer(second)]).dictionary_encode()
+        texts = pa.array([_second(value) for value in found.dictionary.to_pylist()], pa.string())
+        return [
+            texts.take(found.indices),
+            _fetch(self._thousandths, milli),
+            _fetch(self._thousandths, micro - milli * 1000),
+        ]
+
+    def _of_namespaces(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> tuple[pa.Array, pa.Array]:
+        """What comes before the addresses and what behind the ports: the same for each namespace."""
+        wanted = self.settings
+        names = batch["netns"]
+        prefix = wanted.prefix + (wanted.prefix_dnat if kind == Class.FLOAT else wanted.prefix_other)
+        before, behind = [], []
+        for name in names.dictionary.to_pylist():
+            hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT_NETNS else ""
+            before.append(f"+00:00 {wanted.node} anetcon: {prefix}{hashed} IN= OUT= SRC=")
+            behind.append(f" NETNS={name} NAT_SRC=")
+        codes = numbers(names.indices)[rows]
+        return _fetch(pa.array(before, pa.string()), codes), _fetch(pa.array(behind, pa.string()), codes)
+
+
+_INDEX = {1: pa.uint8(), 2: pa.uint16(), 4: pa.int32()}
+_PORT_COLUMNS = ("src_port", "dst_port", "nat_src_port", "nat_dst_port")
+
+
+def _fetch(table: pa.Array, at: Array) -> pa.Array:
+    # Not `pa.array`, which looks for pandas at each call: 100 us where there is none.
+    indices = pa.Array.from_buffers(_INDEX[at.dtype.itemsize], len(at), [None, pa.py_buffer(at)])
+    return pc.take(table, indices, boundscheck=False)
+
+
+@lru_cache(4096)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
+def _protocol(number: int) -> str:
+    """From PROTO= to the first port."""
+    name = PROTOCOLS.get(number, str(number))
+    if number in ICMP:
+        return f" PROTO={name} TYPE="
+    return f" PROTO={name} SPT=" if number in PORTS else f" PROTO={name}"
+
+
+def _six(words: Array) -> pa.Array:
+    """IPv6 addresses as the kernel prints them: 8 groups of 4 hex digits."""
+    octets = np.ascontiguousarray(words).view(np.uint8)
+    digits = np.full((len(octets), 8, 5), ord(":"), np.uint8)
+    digits[:, :, 0:4:2] = _HEX[octets >> 4].reshape(-1, 8, 2)
+    digits[:, :, 1:4:2] = _HEX[octets & 15].reshape(-1, 8, 2)
+    text = np.ascontiguousarray(digits.reshape(-1, 40)[:, :39])
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(39), len(text), [None, pa.py_buffer(text)])
+    return fixed.cast(pa.binary()).cast(pa.string())

@@ -1,0 +1,175 @@
+"""The process `anetcon-follow`: seals the journal into the store and writes the text logs, each whatever happens to
+the other.
+
+`python -m anetcon.follow.main --settings FD`; started by the keeper only. SIGHUP reopens the logs. SIGTERM: catch up
+with all that is flushed, seal all that is closed, exit 0. A follower that fails says so, at most once a minute, and is
+made anew from what it saved, after a pause: nothing is lost, the journal waits for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from anetcon.errors import AnetconError
+from anetcon.follow import privileges
+from anetcon.follow.settings import Settings
+from anetcon.keeper.settings import read
+from anetcon.keeper.syscalls import set_name
+from anetcon.memory import keep_freed_memory
+
+T = TypeVar("T")
+
+SIGNALS = {signal.SIGTERM, signal.SIGHUP}
+NICE = 10
+POLL = 0.25
+"""Seconds between two looks at the journal when nothing was new."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Seconds before a failed follower is tried again, doubling."""
+
+SAID_EVERY = 60.0
+"""Seconds between two lines about the same failure."""
+
+
+def log(message: str) -> None:
+    """One line to the daemon's log."""
+    sys.stderr.write(f"anetcon-follow: {message}\n")
+    sys.stderr.flush()
+
+
+class Follower(Protocol):
+    """Something that follows the journal."""
+
+    def step(self) -> bool:
+        """Do what is there to do, a piece of it; whether there was anything."""
+
+    def reopen(self) -> None:
+        """Files were renamed: go on in new ones."""
+
+    def stop(self) -> None:
+        """The last call when all went well."""
+
+    def close(self) -> None:
+        """The last call when something failed: let go of everything."""
+
+
+class Turn:
+    """One follower's turns. After a failure, and a pause, it is made anew."""
+
+    def __init__(self, name: str, make: Callable[[], Follower], now: Callable[[], float] = time.monotonic) -> None:
+        self.follower: Follower | None = None
+        self._name, self._make, self._now = name, make, now
+        self._pause = FIRST_PAUSE
+        self._not_before = 0.0
+        self._said: float | None = None
+
+    def take(self, at_once: bool = False) -> bool:
+        """A step; False when there was nothing to do, when it failed, or when it is too early after a failure."""
+        if self._now() < self._not_before and not at_once:
+            return False
+        worked = self._try(lambda follower: follower.step())
+        if worked is None:
+            return False
+        if self._said is not None:
+            log(f"{self._name}: works again")
+        self._pause, self._not_before, self._said = FIRST_PAUSE, 0.0, None
+        return worked
+
+    def reopen(self) -> None:
+        """Have the follower reopen its files, and try at once what failed."""
+        self._not_before = 0.0
+        if self.follower is not None:
+            self._try(lambda follower: follower.reopen())
+
+    def stop(self) -> None:
+        """Have the follower save what spares work at the next start."""
+        if self.follower is not None:
+            self._try(lambda follower: follower.stop())
+
+    def _try(self, action: Callable[[Follower], T]) -> T | None:
+        try:
+            if self.follower is None:
+                self.follower = self._make()
+            return action(self.follower)
+        except (AnetconError, OSError) as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - a defect in one follower must not stop the other
+            traceback.print_exc()
+            self._failed(f"{type(error).__name__}: {error}; please report this")
+        return None
+
+    def _failed(self, why: str) -> None:
+        if self.follower is not None:
+            self.follower.close()
+        self.follower = None
+        self._not_before = self._now() + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        if self._said is None or self._now() - self._said >= SAID_EVERY:
+            log(f"{self._name}: {why}; trying again, nothing is lost")
+            self._said = self._now()
+
+
+class Process:
+    """The followers that are configured, and their turns."""
+
+    def __init__(self, settings: Settings) -> None:
+        from anetcon.follow import sealing, text  # these import pyarrow, which reads what keep_freed_memory sets
+
+        self._turns = [Turn("sealing", lambda: sealing.Sealing(settings.store))]
+        if settings.logs:
+            self._turns.insert(0, Turn("text logs", lambda: text.TextLogs(settings)))
+        else:
+            text.forget(settings.store)
+
+    def run(self) -> None:
+        """Until SIGTERM, and then until nothing is left to do."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        while True:
+            worked = self.turn()
+            received = signal.sigtimedwait(SIGNALS, 0 if worked else POLL)
+            if received is not None and received.si_signo == signal.SIGTERM:
+                break
+            if received is not None:
+                self.reopen()
+        while self.turn(at_once=True):
+            pass
+        for turn in self._turns:
+            turn.stop()
+
+    def turn(self, at_once: bool = False) -> bool:
+        """A turn of each; whether any had something to do."""
+        worked = [turn.take(at_once) for turn in self._turns]
+        return any(worked)
+
+    def reopen(self) -> None:
+        """SIGHUP."""
+        for turn in self._turns:
+            turn.reopen()
+
+
+def main() -> int:
+    """Run until told to stop; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=int, required=True)
+    options = parser.parse_args()
+    set_name("anetcon-follow")
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o027)
+    os.nice(NICE)
+    keep_freed_memory()
+    settings = Settings.of(read(options.settings))
+    privileges.drop(settings.store)
+    Process(settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

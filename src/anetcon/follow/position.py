@@ -1,0 +1,60 @@
+"""How far a follower is, on disk: `followers/<name>.json`, replaced whole.
+
+`segment` and `line` are the place in the journal up to which everything is out. `files` are the logs at that moment,
+inode and size: what is behind that size in a file of that inode was written but not yet said to be, and is cut off
+before going on. `keep` is the oldest segment the follower still needs (the sealer drops older ones).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from anetcon.journal.read import BEGINNING, Position
+from anetcon.store import layout
+
+
+@dataclass
+class Saved:
+    """What is on disk."""
+
+    segment: int = BEGINNING.segment
+    line: int = BEGINNING.line
+    keep: int = 0
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def position(self) -> Position:
+        """The place in the journal."""
+        return Position(self.segment, self.line)
+
+
+def load(path: Path) -> Saved | None:
+    """What `save` wrote; None when there is none or it cannot be understood."""
+    try:
+        saved = json.loads(path.read_bytes())
+        files = {str(name): (int(inode), int(size)) for name, (inode, size) in saved["files"].items()}
+        return Saved(int(saved["segment"]), int(saved["line"]), int(saved["keep"]), files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def save(path: Path, saved: Saved) -> None:
+    """Write aside and rename. Raises OSError."""
+    layout.make_folder(path.parent)
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(json.dumps(asdict(saved)))
+    aside.rename(path)
+
+
+def cut(folder: Path, files: dict[str, tuple[int, int]]) -> None:
+    """Cut the logs back to their saved sizes, whatever they are called by now. Raises OSError."""
+    sizes = dict(files.values())
+    if not folder.is_dir():
+        return
+    for entry in os.scandir(folder):
+        size = sizes.get(entry.inode())
+        if size is not None and entry.is_file(follow_symlinks=False) and entry.stat().st_size > size:
+            os.truncate(entry.path, size)

@@ -1,0 +1,216 @@
+"""The two text logs: one line a connection, at its start, or at its end or dump if that is the first known of it.
+
+`anetcon.nat.log` has class nat, `anetcon.float.log` class float; `local` connections are in the store only.
+
+Exactly once, over crashes of this process: lines are written, then the position is saved with the size of each log
+(anetcon.follow.position); whoever goes on cuts off what is behind. What is known of the connections (the tracker) is
+saved at the end of a segment, and made again from there. Anything that fails raises, and the object is done: a new
+one goes on from what is saved. A power cut can cost the lines the disk had not yet written.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from anetcon.follow import position
+from anetcon.follow.lines import DEFAULT_NETNS, Lines, namespace_hash
+from anetcon.follow.lines import Settings as LineSettings
+from anetcon.follow.settings import Settings
+from anetcon.identity import Tracker, Verdict
+from anetcon.identity.tuples import numbers, one_piece
+from anetcon.journal.read import is_closed, read_segment
+from anetcon.journal.write import segment_path, segments
+from anetcon.record import Class, arrow_schema
+from anetcon.store import layout, manifest, parquet
+
+NAME = "text"
+FILES = {Class.NAT: "anetcon.nat.log", Class.FLOAT: "anetcon.float.log"}
+
+STEP_ROWS = 200_000
+"""Rows after which a step ends, so that neither lines nor a stop wait for long."""
+
+PIECE_ROWS = 50_000
+"""Flushes smaller than this are put together."""
+
+
+def forget(store: Path) -> None:
+    """Text logs are off: no segment is to be kept for them, and whoever turns them on begins with what is there."""
+    for path in (layout.follower_path(store, NAME), _tracker_path(store)):
+        path.unlink(missing_ok=True)
+
+
+def _tracker_path(store: Path) -> Path:
+    return layout.follower_path(store, NAME).with_suffix(".tracker")
+
+
+class TextLogs:
+    """Follows the journal from the saved position. Raises OSError or StoreError: make a new one then."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lines_written = 0
+        self._path = layout.follower_path(settings.store, NAME)
+        self._journal = layout.journal_folder(settings.store, "connections")
+        self._logs: dict[Class, int] = {}
+        self._listed: set[str] = set()
+        self._seen = -1
+        lines = LineSettings(
+            settings.node, settings.prefix, settings.prefix_dnat, settings.prefix_other, settings.namespace_hash
+        )
+        self._lines = Lines(lines)
+        self._saved = position.load(self._path) or position.Saved()
+        self._tracker = self._remember()
+        position.cut(settings.folder, self._saved.files)
+        self._open()
+
+    def step(self) -> bool:
+        """Write what is new, up to STEP_ROWS; whether there was anything."""
+        number = self._segment()
+        if number is None:
+            return False
+        closed = is_closed(self._journal, number)  # asked first: what is closed now is read whole below
+        size = segment_path(self._journal, number, "index").stat().st_size
+        if size == self._seen and not closed:
+            return False
+        line, whole = self._read(number, self._saved.line if number == self._saved.segment else 0)
+        self._seen = size if whole else -1
+        moved = (number, line) != self._saved.position
+        self._saved.segment, self._saved.line = number, line
+        if closed and whole and segments(self._journal)[-1] > number:
+            self._saved.segment, self._saved.line = number + 1, 0
+            self._seen = -1
+            self._save()
+            self._keep()
+            return True
+        if moved:
+            self._save()
+        return moved
+
+    def reopen(self) -> None:
+        """The logs were renamed: go on in new ones."""
+        self.close()
+        self._open()
+
+    def stop(self) -> None:
+        """Save the tracker too, so that the next start need not make it again, and close."""
+        self._save()
+        self._keep()
+        self.close()
+
+    def close(self) -> None:
+        """Close the logs. What was written is saved already."""
+        while self._logs:
+            os.close(self._logs.popitem()[1])
+
+    def _segment(self) -> int | None:
+        """The segment to read: the saved one, or the next there is."""
+        return next((n for n in segments(self._journal) if n >= self._saved.segment), None)
+
+    def _read(self, number: int, line: int) -> tuple[int, bool]:
+        """Write the lines of a segment from an index line on; up to which, and whether that is all there is now."""
+        schema = arrow_schema("connections")
+        small: list[pa.RecordBatch] = []
+        waiting = done = 0
+        whole = True
+        for flush in read_segment(self._journal, number, line):
+            line = flush.after.line
+            if flush.batch is None:
+                continue
+            small.append(flush.batch)
+            waiting += flush.batch.num_rows
+            if waiting >= PIECE_ROWS:
+                self._write(one_piece(small, schema))
+                small, waiting, done = [], 0, done + waiting
+                if done >= STEP_ROWS:
+                    whole = False
+                    break
+        if small:
+            self._write(one_piece(small, schema))
+        return line, whole
+
+    def _write(self, rows: pa.Table) -> None:
+        for batch in rows.to_batches():
+            first = self._tracker.update(batch) == Verdict.FIRST
+            classes = numbers(batch["class"].indices)
+            self._list(batch)
+            for kind, descriptor in self._logs.items():
+                chosen = np.flatnonzero(first & (classes == kind))
+                if len(chosen):
+                    _write_all(descriptor, self._lines.of(batch, chosen, kind))
+                    self.lines_written += len(chosen)
+
+    def _list(self, batch: pa.RecordBatch) -> None:
+        """Keep the sorted list of namespaces and what stands for them in the lines."""
+        names = set(batch["netns"].dictionary.to_pylist()) - self._listed
+        path = self.settings.hash_file
+        if path is None or not names:
+            return
+        known = set(path.read_text().splitlines()) if path.exists() else set()
+        wanted = known | {f"{name} [{namespace_hash(name)}]" for name in names if name != DEFAULT_NETNS}
+        if wanted != known:
+            aside = path.with_name(path.name + ".new")
+            aside.write_text("".join(f"{line}\n" for line in sorted(wanted)))
+            aside.chmod(layout.FILE_MODE)
+            layout.give_to_group(aside)
+            aside.rename(path)
+        self._listed |= names
+
+    def _open(self) -> None:
+        """Open the logs, and save which files they are before anything is written to them."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            layout.make_folder(self.settings.folder)
+            for kind, name in FILES.items():
+                path = self.settings.folder / name
+                new = not path.exists()
+                self._logs[kind] = os.open(path, flags, layout.FILE_MODE)
+                if new:
+                    layout.give_to_group(path)
+            self._save()
+        except OSError:
+            self.close()
+            raise
+
+    def _save(self) -> None:
+        files = {FILES[kind]: os.fstat(descriptor) for kind, descriptor in self._logs.items()}
+        self._saved.files = {name: (found.st_ino, found.st_size) for name, found in files.items()}
+        position.save(self._path, self._saved)
+
+    def _keep(self) -> None:
+        """Save the tracker: the segments before this one are not needed any more."""
+        for descriptor in self._logs.values():
+            os.fdatasync(descriptor)
+        self._tracker.save(_tracker_path(self.settings.store), *self._saved.position)
+        self._saved.keep = self._saved.segment
+        position.save(self._path, self._saved)
+
+    def _remember(self) -> Tracker:
+        """The tracker as it was at the saved position: from its file, else from the store and all of the journal."""
+        found = Tracker.load(_tracker_path(self.settings.store))
+        if found is not None and found[1:] <= self._saved.position:
+            tracker, segment, line = found
+        else:
+            tracker, segment, line = Tracker(), 0, 0
+            for entry in manifest.replay(self.settings.store).of("open"):
+                for batch in parquet.read(self.settings.store, entry.file).to_batches():
+                    tracker.update(batch)
+        for number in segments(self._journal):
+            if segment <= number <= self._saved.segment:
+                for flush in read_segment(self._journal, number, line if number == segment else 0):
+                    if flush.after > self._saved.position:
+                        break
+                    if flush.batch is not None:
+                        tracker.update(flush.batch)
+        return tracker
+
+
+def _write_all(descriptor: int, lines: pa.StringArray) -> None:
+    """Write the texts one behind the other, as they are in memory. Raises OSError."""
+    offsets = np.frombuffer(lines.buffers()[1], np.int32)[lines.offset : lines.offset + len(lines) + 1]
+    view = memoryview(lines.buffers()[2])[offsets[0] : offsets[-1]]
+    while view:
+        view = view[os.write(descriptor, view) :]
