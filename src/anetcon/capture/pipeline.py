@@ -19,7 +19,7 @@ from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import Batch, Decoder
 
-SLOTS = 8192
+SLOTS = 16384
 ROWS = 4 * SLOTS
 _SLOT = {name: column for column, name in enumerate(counters.SLOT)}
 
