@@ -208,9 +208,10 @@ class Store:
         rows = pa.Table.from_batches(batches, arrow_schema(table))
         if condition == where.EVERYTHING or not len(rows):
             return rows
+        # Asking for the condition alone reads only its columns, and the rows keep their dictionaries.
         self._duckdb.register("journal", rows)
-        found = self._duckdb.sql(f"SELECT * FROM journal WHERE {condition}")  # noqa: S608
-        return found.to_arrow_table().cast(rows.schema)
+        kept = self._duckdb.sql(f"SELECT {condition} FROM journal").to_arrow_table()  # noqa: S608
+        return rows.filter(kept.column(0))
 
     def _files(self, table: str, entries: Sequence[manifest.Entry]) -> str:
         """The SELECT of a table's files."""
