@@ -46,6 +46,7 @@ def once(kind: type[Program], load_name: str, connections: int) -> Outcome:
         folder.chmod(0o755)  # the followers have no privileges
         load = Load(load_name, bed, connections)
         with running(kind, load, folder) as program:
+            program.calm_down()
             before = program.cpu()
             made = load.make()
             kernel.wait_empty(program.namespaces)

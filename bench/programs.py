@@ -31,6 +31,8 @@ from bench.judge import Found
 from bench.loads import Load, Made
 
 BUFFER = 256 << 20
+CALM = 0.03
+"""Share of a core that a program may use before a load begins."""
 PEER = ("nice", "-n", "-10")
 SYS_PIDFD_GETFD = 438
 LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
@@ -58,6 +60,13 @@ class Program:
     def start(self) -> None:
         """Start it; it listens when this returns."""
         raise NotImplementedError
+
+    def calm_down(self) -> None:
+        """Wait until it has done what it does at its start: it uses next to nothing."""
+        used = -1.0
+        while self.cpu() - used > CALM * 0.5:
+            used = self.cpu()
+            time.sleep(0.5)
 
     def settle(self) -> None:
         """Wait until it has taken in everything there was."""

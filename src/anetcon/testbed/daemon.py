@@ -55,7 +55,7 @@ class Daemon:
     def start(self) -> None:
         """Start it; it watches for namespaces and has begun its journal when this returns."""
         with self.said.open("ab") as said:
-            self._process = subprocess.Popen([*ANETCON, "run", "-c", str(self.settings)], stderr=said)
+            self._process = subprocess.Popen([*ANETCON, "run", "-c", str(self.settings)], stdout=said, stderr=said)
         begun = self.store / "journal" / "connections"
         wait_for(lambda: self._alive() and self.status() and any(begun.glob("*.index")), "the daemon is ready")
 
