@@ -9,10 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from anetcon.errors import AnetconError
 from anetcon.testbed import kernel, traffic
+from anetcon.testbed.daemon import Daemon
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.lives import KINDS
 from anetcon.testbed.mixed import Mixed
@@ -253,3 +256,21 @@ def test_a_killed_testbed_is_removed_by_itself_or_by_the_next_sweep(number: sign
     assert left == ([] if number == signal.SIGTERM else names)
     assert set(left) <= set(sweep())
     assert not any((RUN_NETNS / name).exists() for name in names)
+
+
+def test_a_daemon_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends the wait for a daemon ends the daemon too."""
+    monkeypatch.setattr("anetcon.testbed.daemon.wait_for", lambda *_: signal.raise_signal(signal.SIGINT))
+    daemon = Daemon(tmp_path, [])
+    with pytest.raises(KeyboardInterrupt), daemon:
+        pass
+    assert daemon.process.poll() is not None
+
+
+def test_a_daemon_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """What it printed is in the error."""
+    with (
+        pytest.raises(AnetconError, match=r"ended with status 5: .*namespacess"),
+        Daemon(tmp_path, [], {"audit": {"namespacess": 1}}),
+    ):
+        pass

@@ -104,7 +104,11 @@ class Daemon:
             return self.process.wait()
 
     def __enter__(self) -> Daemon:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
