@@ -30,6 +30,10 @@ SLOT = 512
 MAX_SHAPES = 512
 _MAPPED = np.uint64(0xFFFF0000)  # bytes 8-11 of ::ffff:0:0/96, in the low half of a little-endian word
 
+_BY_TCP_STATE = np.full(256, NONE, np.int8)
+_BY_TCP_STATE[k.TCP_CONNTRACK_FIN_WAIT : k.TCP_CONNTRACK_TIME_WAIT + 1] = EndReason.CLOSED
+_BY_TCP_STATE[k.TCP_CONNTRACK_CLOSE] = EndReason.RESET
+
 _COUNTER_AT = dict(zip(COUNTERS, ("orig.packets", "orig.bytes", "reply.packets", "reply.bytes"), strict=True))
 
 
@@ -90,14 +94,17 @@ class Decoder:
     def decode(self, batch: Batch, out: Columns) -> Outcome:
         """Append the batch's rows to `out`, which must have room for them all."""
         outcome = Outcome([], [])
-        count = len(batch.lengths)
-        tally = np.bincount(batch.lengths)
-        for length in np.flatnonzero(tally):
+        if not len(batch.lengths):
+            return outcome
+        lengths = np.minimum(batch.lengths, SLOT + 1).astype(np.uint16)
+        by_length = np.argsort(lengths, kind="stable")  # of 16 bits: numpy sorts them by radix
+        tally = np.bincount(lengths)
+        present = np.flatnonzero(tally)
+        for length, rows in zip(present.tolist(), np.split(by_length, np.cumsum(tally[present])[:-1]), strict=True):
             if length > SLOT:
-                outcome.undecodable.extend(np.flatnonzero(batch.lengths == length).tolist())
-                continue
-            rows = np.arange(count) if tally[length] == count else np.flatnonzero(batch.lengths == length)
-            self._decode_length(batch, rows, int(length), out, outcome)
+                outcome.undecodable.extend(rows.tolist())
+            else:
+                self._decode_length(batch, rows, length, out, outcome)
         return outcome
 
     def _decode_length(self, batch: Batch, rows: Array, length: int, out: Columns, outcome: Outcome) -> None:
@@ -187,12 +194,13 @@ def _ports(values: _Values, shape: Shape, of: dict[str, Array], here: slice) -> 
 
 def _end_reasons(values: _Values, shape: Shape) -> Array:
     """`oracle.end_reason`, for a whole column."""
-    reasons = np.where(values.u32("timeout") != 0, EndReason.EVICTED, EndReason.TIMEOUT).astype(np.int8)
+    reasons: Array = np.where(values.u32("timeout") != 0, np.int8(EndReason.EVICTED), np.int8(EndReason.TIMEOUT))
     if "tcp_state" in shape.at:
-        state = values.u8("tcp_state")
-        reasons[(state >= k.TCP_CONNTRACK_FIN_WAIT) & (state <= k.TCP_CONNTRACK_TIME_WAIT)] = EndReason.CLOSED
-        reasons[state == k.TCP_CONNTRACK_CLOSE] = EndReason.RESET
-    reasons[values.native(12) != 0] = EndReason.DELETED  # nlmsg_pid
+        by_state = _BY_TCP_STATE[values.u8("tcp_state")]
+        reasons = np.where(by_state == NONE, reasons, by_state)
+    deleted = values.native(12) != 0  # nlmsg_pid
+    if deleted.any():
+        reasons[deleted] = EndReason.DELETED
     return reasons
 
 
