@@ -12,6 +12,7 @@ from the field table and from the manifest, each quoted (so S608, which sees onl
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,7 @@ class Store:
             },
         )
         self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
+        atexit.register(self._duckdb.close)  # which removes temporary files
 
     def connections(
         self,

@@ -228,6 +228,7 @@ def test_sealing_changes_no_answer(
 ) -> None:
     """However connections and seals follow one another, the answer is the one without any seal."""
     sealed, plain = (Making(tmp_path_factory.mktemp("seals") / "store") for _ in range(2))
+    sealer = Sealer(sealed.path, clock=lambda: T0 + 60 * SECOND)
     for what, port, again in events:
         at = T0 + again * 100 * SECOND
         rows = {
@@ -240,8 +241,8 @@ def test_sealing_changes_no_answer(
             sealed.add(*rows)
             plain.add(*rows)
         else:
-            sealed.alive(sealed.clock + SECOND)
-            seal(sealed)
+            sealed.alive(sealed.clock + SECOND).rotate()
+            sealer.seal()
     sealed.alive(T0)
     plain.alive(T0)
     assert found(Store(sealed.close())) == found(Store(plain.close()))
