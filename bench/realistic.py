@@ -110,14 +110,17 @@ def generate(
     return drawn.table(end, of, node)
 
 
-def events(table: pa.Table) -> pa.Table:
-    """The journal's rows of closed connections: a START and an END each, in the order in which they came."""
-    opened = table.num_rows
-    started = table
+def started(table: pa.Table) -> pa.Table:
+    """These connections as their START rows have them."""
     for name in ("end", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason"):
         at = table.schema.get_field_index(name)
-        started = started.set_column(at, table.schema.field(at), pa.nulls(opened, table.schema.field(at).type))
-    both = pa.concat_tables([started, table]).unify_dictionaries().combine_chunks()
+        table = table.set_column(at, table.schema.field(at), pa.nulls(table.num_rows, table.schema.field(at).type))
+    return table
+
+
+def events(table: pa.Table) -> pa.Table:
+    """The journal's rows of closed connections: a START and an END each, in the order in which they came."""
+    both = pa.concat_tables([started(table), table]).unify_dictionaries().combine_chunks()
     when = np.concatenate([table[name].cast(pa.int64()).to_numpy() for name in ("start", "end")])
     return both.take(pa.array(np.argsort(when, kind="stable")))
 

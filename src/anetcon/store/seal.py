@@ -1,6 +1,6 @@
 """Closed journal segments become the store: merged, written as Parquet, committed in the manifest, dropped.
 
-A seal takes closed segments in order, up to about a million rows. Steps: write every file aside and name it
+A seal takes closed segments in order, about a million rows at most. Steps: write every file aside and name it
 (`parquet`), sync the folders, append to the manifest (the commit), remove what it replaced, drop segments that nobody
 needs. A crash before the commit leaves files that count for nothing, which the next seal writes again or removes; a
 crash behind it leaves only things to remove. Nothing is ever dropped that is not committed.
@@ -31,8 +31,8 @@ from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import layout, manifest, parquet
 
-MAX_ROWS = 1_000_000
-"""Of events in a seal; a segment is never split, so that a seal can have more."""
+ENOUGH_ROWS = 500_000
+"""Events after which a seal takes no further segment. A segment has up to about a million and is never split."""
 
 PIECE_ROWS = 50_000
 """Flushes smaller than this are put together when they are read."""
@@ -81,7 +81,7 @@ class Sealer:
         through = dict(state.through)
         files, remembered, events = self._connections(state, through)
         for table in layout.INTERVALS:
-            files += self._intervals(state, table, self._take(state, table, through))
+            files += self.put_intervals(state, table, self._take(state, table, through))
         self._sync_folders(files)
         replaced = {entry.file for entry in state.snapshots.values()}
         manifest.append(self.store, state, files, through, self._clock())
@@ -132,7 +132,7 @@ class Sealer:
         tables, small = [schema.empty_table()], list[pa.RecordBatch]()
         rows = 0
         for number in self._closed(state, table):
-            if rows >= MAX_ROWS:
+            if rows >= ENOUGH_ROWS:
                 break
             for flush in read_segment(layout.journal_folder(self.store, table), number):
                 if flush.batch is None:
@@ -162,17 +162,35 @@ class Sealer:
         settled = _without(settled, first)
         table = connections.mend(table, settled)
         words = [columns[name][first:].view(np.uint64) for name in ("src_ip", "dst_ip")]
-        number = state.seal + 1
-        files = []
-        for (node, day, long), rows in _partitions(table, settled.ended):
-            file = layout.connections_file(node, day, number, long)
-            files.append(self._put("connections", file, table, parquet.by_address(rows, *words)))
+        times = numbers(table["start"]), columns["end"][first:]
+        files = self.put_ended(state.seal + 1, table, settled.ended, words, times)
         if len(settled.open):
-            groups = parquet.by_address(settled.open, *words)
-            files.append(self._put("open", layout.open_file(number), table, groups))
+            files.append(self.put_open(state.seal + 1, table, settled.open, words, times))
         return files, remembered, events
 
-    def _intervals(self, state: manifest.State, table: str, rows: pa.Table) -> list[dict[str, Any]]:
+    def put_ended(
+        self, seal: int, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
+    ) -> list[dict[str, Any]]:
+        """Write the files of these ended rows. `words` are the source and destination addresses of all of `table`, as
+        (n, 2) words, `times` their starts and ends; its chunks have the same dictionaries."""
+        return [
+            self._put(
+                "connections",
+                layout.connections_file(node, day, seal, long),
+                table,
+                parquet.by_address(some, *words),
+                times,
+            )
+            for (node, day, long), some in _partitions(table, rows, times)
+        ]
+
+    def put_open(
+        self, seal: int, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
+    ) -> dict[str, Any]:
+        """Write the file of these open rows; for the rest see `put_ended`."""
+        return self._put("open", layout.open_file(seal), table, parquet.by_address(rows, *words), times)
+
+    def put_intervals(self, state: manifest.State, table: str, rows: pa.Table) -> list[dict[str, Any]]:
         """Write the month's file again with what is new. What is learnt in a month is in its file, and what lasted
         when it began: so the older months need not be read to know what lasts now."""
         if not rows.num_rows:
@@ -186,17 +204,25 @@ class Sealer:
             tables.append(latest if is_this_month else latest.filter(pc.is_null(latest["to"])))
         merged = merge_intervals(pa.concat_tables(tables))
         groups = parquet.pieces(np.arange(merged.num_rows))
-        return [self._put(table, layout.interval_file(table, month, state.seal + 1), merged, groups)]
+        times = numbers(merged["from"], OPEN), numbers(merged["to"], OPEN)
+        return [self._put(table, layout.interval_file(table, month, state.seal + 1), merged, groups, times)]
 
     def _read(self, entry: manifest.Entry) -> pa.Table:
         return parquet.read(self.store, entry.file).cast(arrow_schema(TABLE_OF.get(entry.kind, entry.kind)))
 
-    def _put(self, kind: str, file: str, table: pa.Table, groups: list[Array]) -> dict[str, Any]:
+    def _put(
+        self, kind: str, file: str, table: pa.Table, groups: list[Array], times: tuple[Array, Array]
+    ) -> dict[str, Any]:
+        """Write these rows; `times` has the first and the last time of each row of `table`, OPEN where unknown."""
         rows = np.concatenate(groups)
-        begin, finish = ("start", "end") if "start" in table.column_names else ("from", "to")
         said = parquet.put(self.store, file, parquet.encode(table, groups), len(rows))
-        times = [numbers(table[name], UNKNOWN)[rows] for name in (begin, finish)]
-        return {"kind": kind, **said, "start": _bound(times[0].min()), "end": _bound(times[1].min(), times[1].max())}
+        starts, ends = (time[rows] for time in times)
+        return {
+            "kind": kind,
+            **said,
+            "start": None if (starts == OPEN).any() else manifest.rfc3339(int(starts.min())),
+            "end": None if (ends == OPEN).any() else manifest.rfc3339(int(ends.max())),
+        }
 
     def _sync_folders(self, files: list[dict[str, Any]]) -> None:
         folders = {self.store / Path(file["file"]).parent for file in files}
@@ -204,23 +230,17 @@ class Sealer:
             manifest.sync_folder(folder)
 
 
-UNKNOWN = np.iinfo(np.int64).min
-"""In place of a time that is null."""
-
 TABLE_OF = {"open": "connections"}
 """The table of a manifest kind, where it has another name."""
 
 
-def _bound(smallest: int, bound: int | None = None) -> str | None:
-    """A bound of times as the manifest has it; None when one of them is UNKNOWN, and so the smallest."""
-    return None if smallest == UNKNOWN else manifest.rfc3339(int(smallest if bound is None else bound))
-
-
-def _partitions(table: pa.Table, rows: Array) -> Iterator[tuple[tuple[str, str, bool], Array]]:
+def _partitions(
+    table: pa.Table, rows: Array, times: tuple[Array, Array]
+) -> Iterator[tuple[tuple[str, str, bool], Array]]:
     """These rows by the file they belong in: (node, UTC day of the end, whether they lasted long)."""
     if not len(rows):
         return
-    start, end = (numbers(table[name], OPEN)[rows] for name in ("start", "end"))
+    start, end = times[0][rows], times[1][rows]
     nodes = table["node"].chunk(0).dictionary.to_pylist()
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in table["node"].chunks])[rows]
     key = (end // layout.DAY * 2 + (end - start > layout.LONG)) * len(nodes) + codes

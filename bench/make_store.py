@@ -1,0 +1,116 @@
+"""A store of generated realistic connections: `python -m bench.make_store --rows 10000000 --out DIR`.
+
+Written by the sealer's own code, a seal for every 50,000 rows, spread over `--days`; with connections still open, gaps,
+addresses, neighbours and the manifest that goes with them. The same seed gives the same store. Prints the bytes a
+connection takes at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from anetcon.identity.tuples import addresses, numbers
+from anetcon.journal.write import Writer
+from anetcon.record import arrow_schema
+from anetcon.store import layout, manifest
+from anetcon.store.seal import Sealer
+from bench.realistic import SECOND, World, generate, started, world
+
+NODE = "net-1"
+SEAL_ROWS = 50_000
+LAST = 1_795_179_909 * SECOND  # 2026-11-20T13:05:09Z, the newest end
+
+
+def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST) -> manifest.State:
+    """Make the store; what its manifest says then."""
+    if layout.manifest_path(out).exists():
+        raise SystemExit(f"there is a store in {out} already: name an empty folder")
+    layout.make_folder(out)
+    rng = np.random.default_rng(seed)
+    of = world(rng)
+    seals = max(1, rows // SEAL_ROWS)
+    first = last - int(days * layout.DAY)
+    bounds = np.linspace(first, last, seals + 1).astype(np.int64).tolist()
+    clock = [first]
+    sealer, state = Sealer(out, lambda: clock[0]), manifest.State()
+    for number, (begin, end) in enumerate(pairwise(bounds), 1):
+        clock[0] = end
+        count = rows * number // seals - rows * (number - 1) // seals
+        table = generate(rng, count, first=begin, seconds=(end - begin) / SECOND, node=NODE, of=of)
+        files = sealer.put_ended(number, table, np.arange(count), *_columns(table))
+        if number == seals:
+            files += _rest(sealer, state, of, rng, first, last)
+        manifest.append(out, state, files, {"connections": 1}, end)
+    with Writer(layout.journal_folder(out, "connections"), "connections") as writer:
+        writer.rotate()
+        writer.heartbeat(last, last)
+    return state
+
+
+def _columns(table: pa.Table) -> tuple[list[npt.NDArray[Any]], tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    words = [addresses(table[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
+    return words, (numbers(table["start"]), numbers(table["end"], -1))
+
+
+def _rest(
+    sealer: Sealer, state: manifest.State, of: World, rng: np.random.Generator, first: int, last: int
+) -> list[dict[str, Any]]:
+    """The files that are not of connections that ended."""
+    router = [{"node": NODE, "netns": name, "netns_inode": int(of.inodes[n])} for n, name in enumerate(of.routers)]
+    gaps = [
+        {"node": NODE, "netns": None, "from": first, "to": first + 5 * SECOND, "cause": "daemon-down", "lost": None},
+        {"node": NODE, "netns": of.routers[0], "from": last - 60 * SECOND, "to": None, "cause": "overrun", "lost": 3},
+    ]
+    own = [
+        {**row, "interface": "qg-0", "address": _packed(of.public[n]), "from": first, "to": None}
+        for n, row in enumerate(router)
+    ]
+    neighbours = [
+        {
+            **router[of.router_of[n]],
+            "interface": "qr-0",
+            "address": _packed(inner),
+            "mac": b"\xfa\x16\x3e" + rng.bytes(3),
+            "from": first,
+            "to": None,
+        }
+        for n, inner in enumerate(of.inner)
+    ]
+    files = []
+    for table, rows in (("gaps", gaps), ("addresses", own), ("neighbours", neighbours)):
+        files += sealer.put_intervals(state, table, pa.Table.from_pylist(rows, arrow_schema(table)))
+    still_open = started(generate(rng, 1_000, first=last, seconds=60, node=NODE, of=of))
+    return [*files, sealer.put_open(state.seal + 1, still_open, np.arange(1_000), *_columns(still_open))]
+
+
+def _packed(number: int) -> bytes:
+    return bytes(10) + b"\xff\xff" + int(number).to_bytes(4, "big")
+
+
+def main() -> None:
+    """Make one, and say how large it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--days", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    began = time.monotonic()
+    state = make(options.out, options.rows, options.days, options.seed)
+    files = state.of("connections")
+    size = sum(entry.bytes for entry in files)
+    rows = sum(entry.rows for entry in files)
+    print(f"{rows} connections in {len(files)} files, {size} bytes, made in {time.monotonic() - began:.1f} s")
+    print(f"{size / max(rows, 1):.1f} bytes a connection at rest")
+
+
+if __name__ == "__main__":
+    main()
