@@ -14,6 +14,7 @@ from typing import Any
 
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
+from bench import measure
 from bench.judge import Found
 from bench.loads import Load
 from bench.programs import PROGRAMS, Anetcon, Capture, Floor, Program, running
@@ -31,6 +32,8 @@ class Outcome:
     made: int
     rate: float
     cpu: float
+    by_process: dict[str, float]
+    """CPU seconds until the end of the load, by process; the program's own end is not in it."""
     found: Found
 
     @property
@@ -47,12 +50,14 @@ def once(kind: type[Program], load_name: str, connections: int) -> Outcome:
         load = Load(load_name, bed, connections)
         with running(kind, load, folder) as program:
             program.calm_down()
-            before = program.cpu()
+            before, by_process = program.cpu(), measure.cpu_by_name(program.pids())
             made = load.make()
             kernel.wait_empty(program.namespaces)
             program.settle()
+            after = measure.cpu_by_name(program.pids())
             used = program.stop() - before
-        return Outcome(kind, made.count, made.count / made.seconds, used, program.found(made))
+        by_process = {name: round(after[name] - by_process.get(name, 0.0), 3) for name in after}
+        return Outcome(kind, made.count, made.count / made.seconds, used, by_process, program.found(made))
 
 
 def compare(report: Report, load: str, connections: int, rounds: int, chosen: Sequence[type[Program]]) -> None:
@@ -67,14 +72,22 @@ def compare(report: Report, load: str, connections: int, rounds: int, chosen: Se
             outcomes.setdefault(kind, []).append(outcome)
             report.say(
                 f"{load} {turn + 1}/{rounds}: {kind.name}: {outcome.found.connections:,} of {outcome.made:,} recorded "
-                f"at {outcome.rate:,.0f}/s, {outcome.per_event:,.0f} ns an event"
+                f"at {outcome.rate:,.0f}/s, {outcome.per_event:,.0f} ns an event; "
+                f"seconds by process: {outcome.by_process}, all {outcome.cpu:.3f}"
             )
     best = {kind: min(each, key=lambda o: o.per_event) for kind, each in outcomes.items()}
     worst = {kind: min(each, key=lambda o: o.found.connections / o.made) for kind, each in outcomes.items()}
     floor = best[Floor].per_event if Floor in best else None
     report.table(load, [_row(best[kind], worst[kind], floor) for kind in best])
     report.results[f"{load} rounds"] = [
-        {"program": o.program.name, "made": o.made, "rate": o.rate, "cpu": o.cpu, **asdict(o.found)}
+        {
+            "program": o.program.name,
+            "made": o.made,
+            "rate": o.rate,
+            "cpu": o.cpu,
+            "by process": o.by_process,
+            **asdict(o.found),
+        }
         for each in outcomes.values()
         for o in each
     ]

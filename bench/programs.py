@@ -129,7 +129,7 @@ class Anetcon(Program):
 
     name = "anetcon, whole"
     logs = True
-    seal_minutes = 0.05
+    seal_minutes = 0.25
 
     def start(self) -> None:
         self.daemon = Daemon(

@@ -39,11 +39,11 @@ class Report:
     def promise(self, holds: bool, what: str) -> None:
         """Something the product claims."""
         self.promises.append((holds, what))
-        self.console.print(f"{'holds ' if holds else 'BROKEN'}  {what}", markup=False, highlight=False)
+        self.console.print(f"{'holds ' if holds else 'BROKEN'}  {what}", markup=False, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line on what is going on."""
-        self.console.print(text, style="dim", markup=False, highlight=False)
+        self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def finish(self) -> int:
         """Write the JSON; the exit status: 1 when a promise is broken."""

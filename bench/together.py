@@ -16,6 +16,12 @@ from bench.programs import Anetcon, running
 from bench.report import Report
 
 
+class Sealing(Anetcon):
+    """Seals every three seconds."""
+
+    seal_minutes = 0.05
+
+
 class Asking:
     """`anetcon who` in a loop, in a thread."""
 
@@ -44,7 +50,7 @@ def together(report: Report, connections: int) -> None:
         folder = Path(name)
         folder.chmod(0o755)
         load = Load("flood", bed, connections)
-        with running(Anetcon, load, folder) as program:
+        with running(Sealing, load, folder) as program:
             assert isinstance(program, Anetcon)
             daemon = program.daemon
             now = datetime.now(UTC).isoformat()
