@@ -87,16 +87,18 @@ def _sentence(asked: Asked, found: Found) -> str:
         return f"{asked_for} was {insides[0]}{how_far}"
     more = f" and {found.insides - SHOWN_INSIDES} more" if found.insides > SHOWN_INSIDES else ""
     listed = "; ".join(insides[:SHOWN_INSIDES])
-    return f"{asked_for} may have been any of {found.insides} insides, the nearest first{how_far}: {listed}{more}"
+    return f"{asked_for} may have been any of {found.insides} insides, the nearest first: {listed}{more}{how_far}"
 
 
 def _how_far(asked: Asked, found: Found) -> str:
-    """What must be said when no connection was open at that very time."""
+    """What must be said when no connection was open at that very time, or within the second it names."""
     nearest = found.connections.select(["start", "end"]).slice(0, 1).cast(_MICROSECONDS).to_pylist()[0]
-    if nearest["start"] > asked.at.us:
-        return f" (its nearest connection began {(nearest['start'] - asked.at.us) / times.SECOND:g} s later)"
-    if nearest["end"] is not None and nearest["end"] < asked.at.us:
-        return f" (its nearest connection had ended {(asked.at.us - nearest['end']) / times.SECOND:g} s before)"
+    later = nearest["start"] - asked.at.us
+    before = 0 if nearest["end"] is None else asked.at.us - nearest["end"]
+    if later >= times.SECOND:
+        return f"; the nearest connection began {later // times.SECOND} s later"
+    if before >= times.SECOND:
+        return f"; the nearest connection had ended {before // times.SECOND} s before"
     return ""
 
 

@@ -273,12 +273,33 @@ def test_in_words(making: Making) -> None:
     words = ["--at", "2026-11-20 14:05:30", "--tz", "Europe/Madrid", "--store", str(making.path)]
     lines = Answer("who", PUBLIC, *words).out.splitlines()
     assert lines[0] == (
-        f"{PUBLIC} at 2026-11-20 13:05:30 UTC was 10.0.0.5:40000 in {ROUTER} "
-        "(its nearest connection had ended 11 s before)"
+        f"{PUBLIC} at 2026-11-20 13:05:30 UTC was 10.0.0.5:40000 in {ROUTER}; "
+        "the nearest connection had ended 11 s before"
     )
     assert "10.0.0.5:40000" in lines[3]
     assert "searched 2026-11-20 13:04:30 to 2026-11-20 13:06:30 UTC; the record is complete for it" in lines
     assert "'2026-11-20 14:05:30' was read as 2026-11-20 13:05:30 UTC" in lines
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [(-SECOND, "began 1 s later"), (1 - SECOND, ""), (0, ""), (10 * SECOND, ""), (12 * SECOND, "had ended 2 s before")],
+)
+def test_how_far_off(making: Making, at: int, says: str) -> None:
+    """The sentence says how far off the nearest connection is, when it is by a second or more."""
+    making.add(*whole(10)).alive(T0 + DAY)
+    line = Answer("who", PUBLIC, "--at", rfc3339(T0 + at), "--store", making.path).out.splitlines()[0]
+    assert line.endswith(f"; the nearest connection {says}" if says else ROUTER)
+
+
+def test_several_in_words(making: Making) -> None:
+    """Several insides are listed, the nearest first, the rest counted."""
+    for number in range(7):
+        making.add(*whole(src_ip=f"10.0.0.{number + 1}", start=T0 + number * SECOND))
+    making.alive(T0 + DAY)
+    line = Answer("who", PUBLIC, "--at", rfc3339(T0), "--store", making.path).out.splitlines()[0]
+    assert "any of 7 insides, the nearest first: 10.0.0.1:40000 in" in line
+    assert line.endswith(" and 2 more")
 
 
 def test_more_than_are_shown(making: Making) -> None:
