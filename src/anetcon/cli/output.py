@@ -30,6 +30,9 @@ class Format(StrEnum):
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How records are printed.", show_default=True)]
 
+RICH_ROWS = 10_000
+"""A larger table is plain text on a terminal too: rich takes a fraction of a millisecond a row."""
+
 VERSION = 1
 """Number of the shape of JSON answers."""
 
@@ -97,7 +100,7 @@ class Records:
             if self.table in HUMAN
             else dict(zip(shown.column_names, shown.columns, strict=True))
         )
-        if self._to.isatty() and not self._live:
+        if self._to.isatty() and not self._live and len(shown) <= RICH_ROWS:
             _rich(columns, self._to)
             return
         titles = not self._widths
@@ -134,9 +137,9 @@ def _widths(columns: Mapping[str, pa.ChunkedArray], at_least: Sequence[int]) -> 
 def aligned(columns: Mapping[str, pa.ChunkedArray], widths: Sequence[int], titles: bool = True) -> str:
     """Columns as lines of text, each column as wide as its width."""
     padded = [pc.utf8_rpad(_cells(c), width) for c, width in zip(columns.values(), widths, strict=True)]
-    lines = pc.utf8_rtrim_whitespace(pc.binary_join_element_wise(*padded, "  ")).to_pylist()
+    lines = pc.utf8_rtrim_whitespace(pc.binary_join_element_wise(*padded, _GAP)).to_pylist()
     if titles:
-        lines.insert(0, "  ".join(name.ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
+        lines.insert(0, _GAP.join(name.ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
     return "\n".join(lines) + "\n"
 
 
@@ -164,6 +167,7 @@ def _cell(value: Any, null: str) -> str:
 
 
 _STYLES = {"nat": "green", "float": "cyan", "local": "dim", "attached": "green", "retrying": "red", "open": "green"}
+_GAP = "  "
 _LONG = {"netns": 20}
 """Columns that a terminal may show shortened, and how short."""
 
@@ -174,11 +178,15 @@ def _rich(columns: Mapping[str, pa.ChunkedArray], to: TextIO) -> None:
     from rich.text import Text
 
     console = Console(file=to)
-    fits = sum(_widths(columns, [])) + 2 * len(columns) <= console.width
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        shorten = None if fits else _LONG.get(name)
-        table.add_column(name, overflow="ellipsis" if shorten else "fold", max_width=shorten, no_wrap=bool(shorten))
+    widths = dict(zip(columns, _widths(columns, []), strict=True))
+    room = len(_GAP) * len(columns)
+    if sum(widths.values()) + room > console.width:
+        widths |= {name: min(widths[name], short) for name, short in _LONG.items() if name in widths}
+    # What still does not fit the terminal breaks at its edge: an address cut into lines by us could not be copied.
+    console.width = max(console.width, sum(widths.values()) + room)
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
+    for name, width in widths.items():
+        table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
     for row in zip(*(_cells(column).to_pylist() for column in columns.values()), strict=True):
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     console.print(table)
