@@ -10,8 +10,8 @@ once: its sorted hashes walk through the table in order, and those whose slot is
 
 from __future__ import annotations
 
+import hashlib
 import os
-import zipfile
 from enum import IntEnum
 from pathlib import Path
 
@@ -26,6 +26,9 @@ SMALLEST = 1 << 12
 
 ENOUGH = 1 << 21
 """Slots up to which everything is remembered; beyond, only what is open and what ended lately."""
+
+_MAGIC = b"anetcon tracker1"
+"""What a file begins with; behind it position and count, the key, keys and values, the SHA-256 of all that."""
 
 _NONE, _OPEN, _ENDED, _ENDED_LONG_AGO = range(4)
 _STATE_BITS = 2
@@ -51,6 +54,11 @@ class Tracker:
     def _allocate(self, slots: int) -> None:
         self._keys, self._values = np.zeros(slots, np.uint64), np.zeros(slots, np.int64)
         self._shift = np.uint64(64 - (slots - 1).bit_length())
+
+    @property
+    def slots(self) -> int:
+        """Size of the table."""
+        return len(self._keys)
 
     def update(self, batch: pa.RecordBatch | pa.Table) -> Array:
         """Take in rows of the table `connections`, in the journal's order; returns the Verdict of each (int8)."""
@@ -110,15 +118,14 @@ class Tracker:
     def save(self, path: Path, segment: int, line: int) -> None:
         """Write everything aside, sync and rename, with the journal position it is of. Raises OSError."""
         taken = np.flatnonzero(self._keys)
+        head = np.array([segment, line, len(taken)], np.int64)
+        parts = [_MAGIC, *(part.tobytes() for part in (head, self._key, self._keys[taken], self._values[taken]))]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
         aside = path.with_name(path.name + ".new")
         with aside.open("wb") as file:
-            np.savez(
-                file,
-                key=self._key,
-                keys=self._keys[taken],
-                values=self._values[taken],
-                position=np.array([segment, line]),
-            )
+            file.writelines([*parts, digest.digest()])
             file.flush()
             os.fsync(file.fileno())
         aside.rename(path)
@@ -127,13 +134,17 @@ class Tracker:
     def load(cls, path: Path) -> tuple[Tracker, int, int] | None:
         """What `save` wrote: the tracker and its position; None when there is none or it is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as saved:
-                tracker = cls(saved["key"])
-                tracker._fill(saved["keys"], saved["values"])
-                segment, line = saved["position"].tolist()
-                return tracker, segment, line
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            data = path.read_bytes()
+        except OSError:
             return None
+        size = hashlib.sha256().digest_size
+        if not data.startswith(_MAGIC) or hashlib.sha256(data[:-size]).digest() != data[-size:]:
+            return None
+        words = np.frombuffer(data[len(_MAGIC) : -size], np.int64)
+        segment, line, count = words[:3].tolist()
+        tracker = cls(words[3 : -2 * count or None].view(np.uint64))
+        tracker._fill(words[len(words) - 2 * count : len(words) - count].view(np.uint64), words[len(words) - count :])
+        return tracker, segment, line
 
 
 def _judge(before: Array, state: Array, start: Array, end: Array, dump: Array) -> Array:
