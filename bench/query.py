@@ -32,6 +32,8 @@ TIMES = 7
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 
 Row = dict[str, Any]
+ALL_OF_THEM = ("search a host, the whole store", "search port 22, one day")
+"""Questions whose answer need not contain the connection they were drawn from: the first hundred are printed."""
 QUESTIONS: dict[str, Callable[[Row], list[str]]] = {
     "who address:port at a time": lambda r: [
         "who",
@@ -49,7 +51,7 @@ QUESTIONS: dict[str, Callable[[Row], list[str]]] = {
     ],
     "search a host, the whole store": lambda r: ["search", "--host", _address(r["dst_ip"])],
     "search port 22, one day": lambda r: [
-        *("search", "--dport", "22", "--limit", "1000"),
+        *("search", "--dport", "22"),
         *("--since", _time(r["start"] - DAY // 2), "--until", _time(r["start"] + DAY // 2)),
     ],
 }
@@ -61,8 +63,8 @@ def query(report: Report, rows: int, store: Path | None) -> None:
         if store is None:
             store = Path(name) / "store"
             report.say(f"making a store of {rows:,} connections")
-            script = Path(__file__).parent / "make_store.py"
-            subprocess.run([sys.executable, str(script), "--rows", str(rows), "--out", str(store)], check=True)
+            making = [sys.executable, "-m", "bench.make_store", "--rows", str(rows), "--out", str(store)]
+            subprocess.run(making, check=True, cwd=Path(__file__).parents[1])
         files = sorted(store.glob("node=*/date=*/*.parquet"))
         kept = sum(pq.read_metadata(file).num_rows for file in files)
         size = sum(file.stat().st_size for file in files)
@@ -100,7 +102,7 @@ def _asked(name: str, make: Callable[[Row], list[str]], rows: Sequence[Row], sto
     return {
         "question": name,
         "asked": len(rows),
-        "found it": found,
+        "found it": None if name in ALL_OF_THEM else found,
         "whole ms, median": 1000 * statistics.median(whole),
         "whole ms, slowest": 1000 * max(whole),
         "inside ms, median": 1000 * statistics.median(inside),
