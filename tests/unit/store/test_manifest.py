@@ -1,0 +1,192 @@
+"""The manifest: what counts after which crash, and what is damage."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.errors import StoreError
+from anetcon.store import layout, manifest
+
+T = 1_795_179_909_000_000
+
+
+def entry(kind: str, file: str, **more: Any) -> dict[str, Any]:
+    """What a seal says of a file."""
+    said = {"kind": kind, "file": file, "sha256": "0" * 64, "bytes": 10, "rows": 2}
+    return said | {"start": manifest.rfc3339(T), "end": manifest.rfc3339(T + 5)} | more
+
+
+def three_seals(store: Path) -> manifest.State:
+    """A manifest with three seals."""
+    state = manifest.State()
+    for seal in (1, 2, 3):
+        files = [
+            entry("connections", layout.connections_file("n", "2026-11-20", seal, False)),
+            entry("gaps", layout.interval_file("gaps", "2026-11" if seal < 3 else "2026-12", seal)),
+        ]
+        if seal < 3:
+            files.append(entry("open", layout.open_file(seal), end=None))
+        manifest.append(store, state, files, {"connections": seal * 10}, T)
+    return state
+
+
+def test_what_is_appended_is_replayed(tmp_path: Path) -> None:
+    """Connections add up; `open` is replaced by each seal, an interval table's file by one of its month."""
+    state = three_seals(tmp_path)
+    assert manifest.replay(tmp_path) == state
+    assert [e.seal for e in state.of("connections")] == [1, 2, 3]
+    assert [e.file for e in state.of("gaps")] == ["gaps/2026-11.00000002.parquet", "gaps/2026-12.00000003.parquet"]
+    assert state.of("open") == []
+    assert state.through == {"connections": 30}
+
+
+def test_lines_are_as_promised(tmp_path: Path) -> None:
+    """Each line is one JSON object with the digest of the line before it; the seal's line is the last."""
+    three_seals(tmp_path)
+    lines = layout.manifest_path(tmp_path).read_bytes().splitlines(keepends=True)
+    parsed = [json.loads(line) for line in lines]
+    for before, line in zip([None, *lines], parsed, strict=False):
+        assert line["prev"] == ("0" * 64 if before is None else hashlib.sha256(before).hexdigest())
+    assert list(parsed[0]) == ["prev", "kind", "seal", "file", "sha256", "bytes", "rows", "from", "to", "format"]
+    assert parsed[0]["from"] == "2026-11-20T13:05:09.000000Z"
+    assert parsed[3] == {
+        "prev": parsed[3]["prev"],
+        "kind": "seal",
+        "seal": 1,
+        "through": {"connections": 10},
+        "format": 1,
+        "time": "2026-11-20T13:05:09.000000Z",
+    }
+
+
+def test_no_manifest_is_an_empty_store(tmp_path: Path) -> None:
+    """Before the first seal nothing counts."""
+    assert manifest.replay(tmp_path) == manifest.State()
+
+
+@pytest.mark.slow
+def test_a_tail_torn_anywhere_is_ignored(tmp_path: Path) -> None:
+    """Cut at any byte, the manifest says what the last whole seal said, and the next seal goes on from there."""
+    state = three_seals(tmp_path)
+    path = layout.manifest_path(tmp_path)
+    whole = path.read_bytes()
+    ends = [0]
+    for line in whole.splitlines(keepends=True):
+        ends.append(ends[-1] + len(line))
+    seals = [end for end, line in zip(ends[1:], whole.splitlines(), strict=True) if b'"kind":"seal"' in line]
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        found = manifest.replay(tmp_path)
+        assert found.seal == sum(end <= size for end in seals)
+        assert found.size == max((end for end in seals if end <= size), default=0)
+    manifest.append(tmp_path, found, [], {"connections": 99}, T)
+    assert manifest.replay(tmp_path).through == {"connections": 99}
+    assert manifest.replay(tmp_path).seal == state.seal
+
+
+def test_a_zeroed_tail_is_ignored(tmp_path: Path) -> None:
+    """What a power cut leaves of an append can be zeros."""
+    state = three_seals(tmp_path)
+    path = layout.manifest_path(tmp_path)
+    for tail in (bytes(100), bytes(100) + b"\n"):
+        path.write_bytes(path.read_bytes()[: state.size] + tail)
+        assert manifest.replay(tmp_path) == state
+
+
+@pytest.mark.slow
+def test_a_byte_changed_anywhere_is_damage(tmp_path: Path) -> None:
+    """Whichever byte before the last line is flipped, it is said; only the last line has none behind it to say so."""
+    three_seals(tmp_path)
+    path = layout.manifest_path(tmp_path)
+    whole = path.read_bytes()
+    for at in range(whole.rindex(b"\n", 0, -1) + 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(StoreError, match="restore it from a backup"):
+            manifest.replay(tmp_path)
+
+
+def test_a_line_taken_out_is_damage(tmp_path: Path) -> None:
+    """The chain shows that a line is missing."""
+    three_seals(tmp_path)
+    path = layout.manifest_path(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for at in range(len(lines) - 1):
+        path.write_bytes(b"".join(lines[:at] + lines[at + 1 :]))
+        with pytest.raises(StoreError):
+            manifest.replay(tmp_path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_state_or_a_store_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    """Nothing else comes of reading rubbish."""
+    store = tmp_path_factory.getbasetemp()
+    layout.manifest_path(store).write_bytes(data)
+    with suppress(StoreError):
+        assert manifest.replay(store) == manifest.State()
+
+
+@pytest.mark.parametrize("failing", ["pwrite", "fsync"])
+def test_an_append_that_fails_commits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """A full disk, or one that cannot sync, leaves the manifest as it was, and the same seal can be tried again."""
+    state = three_seals(tmp_path)
+    before = layout.manifest_path(tmp_path).read_bytes()
+    pwrite = os.pwrite
+
+    def half(descriptor: int, data: bytes, offset: int) -> int:
+        return pwrite(descriptor, data[: len(data) // 2], offset)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, half if failing == "pwrite" else broken)
+        with pytest.raises(OSError, match=r"No space left|Input/output"):
+            manifest.append(tmp_path, state, [entry("open", layout.open_file(4))], {}, T)
+    assert layout.manifest_path(tmp_path).read_bytes() == before
+    assert state.seal == 3
+    manifest.append(tmp_path, state, [entry("open", layout.open_file(4))], {}, T)
+    assert manifest.replay(tmp_path) == state
+
+
+def test_an_unreadable_manifest_is_a_store_error(tmp_path: Path) -> None:
+    """The message names the file."""
+    layout.manifest_path(tmp_path).mkdir()
+    with pytest.raises(StoreError, match=r"manifest\.jsonl"):
+        manifest.replay(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "question", "answer"),
+    [
+        ((10, 20), (None, None), True),
+        ((10, 20), (20, None), True),
+        ((10, 20), (21, None), False),
+        ((10, 20), (None, 10), True),
+        ((10, 20), (None, 9), False),
+        ((None, 20), (0, 1), True),
+        ((10, None), (99, None), True),
+    ],
+)
+def test_a_file_is_read_only_if_it_may_answer(
+    bounds: tuple[int | None, int | None], question: tuple[int | None, int | None], answer: bool
+) -> None:
+    """A file without a bound may have rows at any time on that side."""
+    start, end = (None if bound is None else manifest.rfc3339(bound) for bound in bounds)
+    found = manifest.Entry(prev="", kind="connections", seal=1, start=start, end=end)
+    assert found.covers(*question) is answer
+
+
+@given(st.integers(-(10**15), 4 * 10**15))
+def test_times_survive_the_manifest(time: int) -> None:
+    """Microseconds to text and back."""
+    assert manifest.microseconds(manifest.rfc3339(time)) == time
