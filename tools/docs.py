@@ -46,6 +46,7 @@ ANSWERS = {
     errors.USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
     errors.NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there",
 }
+LAST = {errors.DEFECT: "a defect of the program, with its traceback: please report it"}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -115,6 +116,7 @@ def exit_statuses() -> list[str]:
     """Answers first, then errors."""
     rows = [[str(status), meaning] for status, meaning in sorted(ANSWERS.items())]
     rows += [[str(error.exit_status), (error.__doc__ or "").strip()] for error in errors.every_error()]
+    rows += [[str(status), meaning] for status, meaning in LAST.items()]
     return [
         "# Exit statuses",
         "",

@@ -45,6 +45,8 @@ class AlreadyRunningError(AnetconError):
 
 
 USAGE = 2
+DEFECT = 70
+"""A defect of the program (sysexits.h, EX_SOFTWARE), with its traceback: please report it."""
 NOT_FOUND = 1
 NOT_FOUND_WITH_GAPS = 3
 

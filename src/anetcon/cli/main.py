@@ -9,6 +9,7 @@ import atexit
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from anetcon import __version__
-from anetcon.errors import AnetconError
+from anetcon.errors import DEFECT, AnetconError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("anetcon.cli.run:run", "The audit daemon, in the foreground."),
@@ -130,6 +131,9 @@ def main() -> NoReturn:
         app(prog_name="anetcon")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # noqa: BLE001 - Python's own status for it is 1: "nothing found and the record is complete"
+        traceback.print_exc()
+        status = DEFECT
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()

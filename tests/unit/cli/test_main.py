@@ -14,6 +14,7 @@ import typer
 
 from anetcon import __version__
 from anetcon.cli.main import COMMANDS, app
+from anetcon.errors import DEFECT
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import Making, start
 
@@ -81,3 +82,11 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_a_defect_is_no_answer() -> None:
+    """An exception nobody expected ends with a status of its own: Python's, 1, would say that nothing was found."""
+    script = "import anetcon.cli.main as m\nm.app = lambda **_: 1 / 0\nm.main()"
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == DEFECT
+    assert "ZeroDivisionError" in done.stderr
