@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,12 @@ TESTS = Path(__file__).parent
 # A busy machine is no reason to fail, and two runs of CI see the same examples.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_configure() -> None:
+    """Allow as many open files as this user may have: a login shell's 1,024 are too few for hundreds of namespaces."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def pytest_report_header() -> list[str]:
