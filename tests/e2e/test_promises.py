@@ -174,6 +174,31 @@ def test_stopped_and_started(bed: Testbed, daemon: Start) -> None:
     assert stopped <= seconds(down["to"]) <= again
 
 
+def test_logs_are_reopened(bed: Testbed, daemon: Start) -> None:
+    """After logs were renamed and SIGHUP, lines go into new files; no line is lost and none is there twice."""
+    world = World(bed)
+    router = Router(world, instances=1, plain=True)
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    inside, log = router.instances[0], auditor.logs / "anetcon.nat.log"
+    with Server(world.namespace, SERVER, 8080) as server:
+
+        def connect() -> str:
+            made = traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server)
+            return f"SPT={made.src_port} "
+
+        before = connect()
+        wait_until(lambda: before in log.read_text(), 10, "the first line")
+        log.rename(log.with_suffix(".1"))
+        auditor.process.send_signal(signal.SIGHUP)
+        wait_until(log.exists, 10, "a new file")
+        after = connect()
+        wait_until(lambda: after in log.read_text(), 10, "the second line")
+    assert auditor.stop() == 0
+    assert before in log.with_suffix(".1").read_text()
+    assert len(log.read_text().splitlines()) + len(log.with_suffix(".1").read_text().splitlines()) == 2
+
+
 def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
     """One sentence naming file and key, an exit status, and no store made."""
     bad = Daemon(tmp_path, [], {"audit": {"perod": 3}})
