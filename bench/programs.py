@@ -1,6 +1,7 @@
 """Who listens. Each program is started, asked whether it has taken everything in, ended, and its output judged.
 
-The peers get what they can use: priority (as capture gives itself), buffers of 256 MiB, only the events they need.
+The peers get what they can use: the priority that capture gives itself, which the load has too, so that none gains by
+slowing the load; buffers of 256 MiB; only the events they need.
 Their own option for the buffer does nothing in the versions of Debian 12 (conntrack 1.4.7 sets it on another socket,
 ulogd 2.0.8 sets 0), so it is set on their sockets from outside.
 """
@@ -28,12 +29,12 @@ from anetcon.testbed.namespaces import Namespace
 from anetcon.testbed.wire import SO_RCVBUFFORCE
 from bench import judge, measure
 from bench.judge import Found
-from bench.loads import Load, Made
+from bench.loads import PRIORITY, Load, Made
 
 BUFFER = 256 << 20
 CALM = 0.03
 """Share of a core that a program may use before a load begins."""
-PEER = ("nice", "-n", "-10")
+PEER = ("nice", "-n", str(PRIORITY))
 SYS_PIDFD_GETFD = 438
 LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 LOG_LOCK = Path("/run/lock/anetcon-nf-log-all-netns")
