@@ -98,17 +98,16 @@ class Auditor:
         self._poll.register(descriptor, select.EPOLLIN)
 
     def _turn(self) -> None:
-        now, events = self.clock(), False
-        for descriptor, _ in self._poll.poll(TURN):
-            if descriptor in self._by_events:
-                events = True
+        first = self._poll.poll(TURN, 1)
+        if first and first[0][0] in self._by_events:
+            time.sleep(BUSY_BUILD_UP if self._busiest >= BUSY else BUILD_UP)
+        now, self._busiest = self.clock(), 0
+        for descriptor, _ in self._poll.poll(0) if first else ():
+            namespace = self._by_events.get(descriptor)
+            if namespace is not None:
+                self._busiest = max(self._busiest, self._drain(namespace, now))
             elif descriptor in self._others:
                 self._others[descriptor](now)
-        if events:
-            time.sleep(BUSY_BUILD_UP if self._busiest >= BUSY else BUILD_UP)
-            now = self.clock()
-            ready = (self._by_events.get(descriptor) for descriptor, _ in self._poll.poll(0))
-            self._busiest = max((self._drain(namespace, now) for namespace in ready if namespace), default=0)
         if self.journals.due(now, self.pipeline.waiting()):
             self._flush(now)
         if now - self._tick >= SECOND:

@@ -56,6 +56,7 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         auditor.run(Channel.of(options.channel))
     except AnetconError as error:
         log(str(error))
