@@ -280,24 +280,34 @@ def _sweep(store: Path, state: manifest.State) -> None:
     """Remove what a crashed seal left. Raises StoreError when the store has more than its manifest can explain."""
     counted = {entry.file for entry in state.snapshots.values()}
     folders = [store / "open", *(store / table for table in layout.INTERVALS), *store.glob("node=*/date=*")]
+    left = []
     for path in (path for folder in folders for path in folder.glob("*.parquet*")):
         number = layout.seal_of_file(path.name)
         if number is None:
             continue
-        if number > state.seal + 1:
-            raise StoreError(
-                f"{path} is of seal {number}, but {layout.manifest_path(store)} ends at seal {state.seal}; "
-                "restore the manifest from a backup, nothing is sealed until then"
-            )
+        if number > state.seal:
+            _explain(store, state, path, number)
         snapshot = path.parent.parent == store
         if number > state.seal or path.suffix == ".new" or (snapshot and str(path.relative_to(store)) not in counted):
-            path.unlink(missing_ok=True)
+            left.append(path)
+    for path in left:
+        path.unlink(missing_ok=True)
     for table in TABLES:
         folder = layout.journal_folder(store, table)
         oldest = min(segments(folder), default=0)
         for path in folder.glob("*.arrows"):
             if path.stem.isdigit() and int(path.stem) < oldest:
                 path.unlink(missing_ok=True)
+
+
+def _explain(store: Path, state: manifest.State, path: Path, number: int) -> None:
+    """Raise StoreError unless a file that no seal committed is one that can be made again."""
+    journal = segments(layout.journal_folder(store, "connections"))
+    if number > state.seal + 1 or (journal and journal[0] > state.through.get("connections", 0) + 1):
+        raise StoreError(
+            f"{path} is of seal {number}, but {layout.manifest_path(store)} ends at seal {state.seal}; "
+            "restore the manifest from a backup, nothing is sealed until then"
+        )
 
 
 def _needed(store: Path) -> Iterator[int]:
