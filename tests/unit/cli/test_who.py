@@ -163,6 +163,13 @@ def test_one_public_port_for_two_insides(making: Making) -> None:
     assert who(making, PUBLIC, T0, "--within", "10s")["verdict"] == "one"
 
 
+def test_open_at_the_time_comes_first(making: Making) -> None:
+    """What was open at the time, however long ago it began, is nearer than what had ended, however shortly before."""
+    making.add(*whole(3 * 3600, src_port=1, start=T0 - 2 * 3600 * SECOND), *whole(1, src_port=2))
+    making.add(*whole(1, src_port=3, start=T0 + 4 * SECOND), *whole(60, src_port=4, start=T0 - 30 * SECOND))
+    assert ports(who(making, PUBLIC, T0 + 3 * SECOND)) == [4, 1, 3, 2]
+
+
 def test_the_same_inside_in_two_namespaces(making: Making) -> None:
     """The same inner address in two namespaces is two insides."""
     making.add(*whole(), *whole(netns="qrouter-2", netns_inode=INODE + 1))
@@ -214,6 +221,14 @@ def test_the_far_side_is_nobody_of_ours(making: Making) -> None:
     making.add(*whole(), *whole(class_="float", **FLOATING))
     assert who(making, "198.51.100.9:443")["verdict"] == "none"
     assert who(making, "192.0.2.1:5000")["verdict"] == "none"
+
+
+def test_an_address_that_calls_itself(making: Making) -> None:
+    """A public address that reaches, through its own translation, an inside: that is the inside."""
+    own = ends(src="203.0.113.7:5000", dst="203.0.113.7:80", nat_src="203.0.113.7:5000", nat_dst="10.0.0.9:80")
+    making.add(*whole(class_="float", **own)).alive(T0 + DAY)
+    line = Answer("who", "203.0.113.7", "--at", rfc3339(T0), "--store", making.path).out.splitlines()[0]
+    assert f"was 10.0.0.9:80 in {ROUTER}" in line
 
 
 def test_the_router_itself(making: Making) -> None:
