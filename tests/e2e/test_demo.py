@@ -1,0 +1,56 @@
+"""`anetcon demo`, as a stranger runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from anetcon.testbed.namespaces import RUN_NETNS
+from tests.netns.waiting import wait_until
+
+ANETCON = str(Path(sys.executable).parent / "anetcon")
+
+
+def left_by(pid: int) -> list[str]:
+    """Namespaces that a process made and that are still there."""
+    if not RUN_NETNS.is_dir():
+        return []
+    return [n.name for n in RUN_NETNS.iterdir() if n.name.startswith(f"anet{pid}-") or n.name.endswith(f"-{pid:012x}")]
+
+
+def test_the_demo_gives_the_right_answer_and_leaves_nothing(tmp_path: Path) -> None:
+    """It ends well, names the instance in the answer, and neither namespace nor folder stays."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    tmp_path.chmod(0o755)
+    with subprocess.Popen([ANETCON, "demo"], stdout=subprocess.PIPE, text=True, env=environment) as demo:
+        said = demo.communicate(timeout=40)[0]
+    assert demo.returncode == 0, said
+    assert " was 10.1.0.11:" in said
+    assert "all 7 connections are recorded" in said
+    assert "everything removed" in said
+    assert left_by(demo.pid) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
+    """SIGTERM in the middle removes everything too."""
+    tmp_path.chmod(0o755)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([ANETCON, "demo"], stdout=subprocess.PIPE, text=True, env=environment) as demo:
+        wait_until(lambda: left_by(demo.pid), 20, "the demo builds something")
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=20)
+    assert demo.returncode == 128 + signal.SIGTERM
+    assert left_by(demo.pid) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_root_the_demo_says_so() -> None:
+    """One sentence and the exit status of a missing permission."""
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ANETCON, "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert done.stderr == "anetcon: making network namespaces needs root: run it with sudo\n"
