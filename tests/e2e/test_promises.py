@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import signal
+import stat
 import threading
 import time
 from collections import Counter
@@ -172,6 +174,21 @@ def test_stopped_and_started(bed: Testbed, daemon: Start) -> None:
     down = gaps["daemon-down"]
     assert stopping - 0.5 <= seconds(down["from"]) <= stopped
     assert stopped <= seconds(down["to"]) <= again
+
+
+def test_group_adm_may_read_everything(bed: Testbed, daemon: Start) -> None:
+    """Whoever is in group adm can read journal, store, status and logs; nobody else can, and only root writes."""
+    router = Router(World(bed), instances=1, plain=True)
+    auditor = daemon(router.name, store={"seal_minutes": 1 / 60})
+    auditor.wait_attached([router.name])
+    assert auditor.stop() == 0
+    group = grp.getgrnam("adm").gr_gid
+    everything = (auditor.store, *auditor.store.rglob("*"), auditor.logs, *auditor.logs.rglob("*"))
+    for path in everything:
+        status = path.stat()
+        if path.parent.name != "followers":  # what followers keep for themselves
+            assert (path, status.st_gid) == (path, group)
+            assert (path, stat.S_IMODE(status.st_mode)) == (path, 0o750 if path.is_dir() else 0o640)
 
 
 def test_logs_are_reopened(bed: Testbed, daemon: Start) -> None:

@@ -7,7 +7,9 @@ sockets stay open in the keeper and go on queueing; the next capture is handed t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import grp
 import os
 import signal
 import sys
@@ -21,6 +23,8 @@ from anetcon.keeper.syscalls import set_name
 from anetcon.memory import keep_freed_memory
 
 PRIORITY = -10
+READERS = "adm"
+"""The group that may read the journal."""
 
 
 def log(message: str) -> None:
@@ -34,6 +38,13 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+def create_for_readers() -> None:
+    """Have whatever this process creates belong to the group of readers, where there is one and we may."""
+    os.umask(0o027)
+    with contextlib.suppress(KeyError, PermissionError):
+        os.setegid(grp.getgrnam(READERS).gr_gid)
+
+
 def main() -> int:
     """Run until told to stop; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -41,7 +52,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
     set_name("anetcon-capture")
-    os.umask(0o027)
+    create_for_readers()
     keep_freed_memory()
     from anetcon.capture.auditor import Auditor  # imports pyarrow
     from anetcon.capture.settings import Settings
