@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ ICMP = (1, 58)
 PORTS = (6, 17, 33, 132, 136)
 """Protocols with ports; those not here nor in ICMP have neither ports nor ids."""
 
+_KIND = np.array([1 if n in ICMP else 0 if n in PORTS else 2 for n in range(256)], np.int32)
 _ALL = 1 << 16
 _MAPPED = np.uint64(0xFFFF0000)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -48,30 +50,51 @@ class Settings:
     namespace_hash: bool = True
 
 
+@lru_cache(4096)
 def namespace_hash(netns: str) -> str:
     """What stands for a namespace in the prefix: the md5 of its name in 8 digits, as `printf %s NAME | md5sum`."""
     return hashlib.md5(netns.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
+class _Tables(NamedTuple):
+    """The texts that lines are joined from, by number."""
+
+    thousandths: pa.StringArray
+    upper: pa.StringArray
+    lower: pa.StringArray
+    port_1: pa.StringArray
+    port_2: pa.StringArray
+    nat_port_1: pa.StringArray
+    nat_port_2: pa.StringArray
+    protocol: pa.StringArray
+
+
+@cache
+def _tables() -> _Tables:
+    """Some 15 MB, made once."""
+    octets = [(n & 255, n >> 8) for n in range(_ALL)]  # two bytes read as one number of this machine
+    # Ports, behind them the same of ICMP, last what stands there for protocols that have neither.
+    ports = range(_ALL)
+    icmp = (f"{n >> 8} CODE={n & 255} ID=" for n in ports)
+    nat = (f" NAT_{name}={n} NAT_DST=" for name in ("SPT", "ID") for n in ports)
+    return _Tables(
+        thousandths=pa.array([f"{n:03d}" for n in range(1000)]),
+        upper=pa.array([f"{a}.{b}." for a, b in octets]),
+        lower=pa.array([f"{a}.{b}" for a, b in octets]),
+        port_1=pa.array([*(f"{n} DPT=" for n in ports), *icmp, ""]),
+        port_2=pa.array([*map(str, ports), *map(str, ports), ""]),
+        nat_port_1=pa.array([*nat, " NAT_DST="]),
+        nat_port_2=pa.array([*(f" NAT_DPT={n}\n" for n in ports), "\n"]),
+        protocol=pa.array([_protocol(n) for n in range(256)]),
+    )
+
+
 class Lines:
-    """Makes lines. The tables, some 15 MB, are made once."""
+    """Makes lines."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._thousandths = pa.array([f"{n:03d}" for n in range(1000)])
-        octets = [(n & 255, n >> 8) for n in range(_ALL)]  # two bytes read as one number of this machine
-        self._upper = pa.array([f"{a}.{b}." for a, b in octets])
-        self._lower = pa.array([f"{a}.{b}" for a, b in octets])
-        # Ports, behind them the same of ICMP, last what stands there for protocols that have neither.
-        ports = range(_ALL)
-        icmp = (f"{n >> 8} CODE={n & 255} ID=" for n in ports)
-        self._port_1 = pa.array([*(f"{n} DPT=" for n in ports), *icmp, ""])
-        self._port_2 = pa.array([*map(str, ports), *map(str, ports), ""])
-        nat = (f" NAT_{name}={n} NAT_DST=" for name in ("SPT", "ID") for n in ports)
-        self._nat_port_1 = pa.array([*nat, " NAT_DST="])
-        self._nat_port_2 = pa.array([*(f" NAT_DPT={n}\n" for n in ports), "\n"])
-        self._protocol = pa.array([_protocol(n) for n in range(256)])
-        self._kind = np.array([1 if n in ICMP else 0 if n in PORTS else 2 for n in range(256)], np.int32)
+        self._tables = _tables()
 
     def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
         """The lines of these rows, all of class `kind`, each with its newline."""
@@ -94,7 +117,7 @@ class Lines:
         source, destination, nat_source, nat_destination = ips
         proto = numbers(batch["proto"])[rows]
         ports = [numbers(batch[name])[rows].astype(np.int32) for name in _PORT_COLUMNS]
-        shape = self._kind[proto]
+        shape, tables = _KIND[proto], self._tables
         first, second, nat_first, nat_second = ports
         icmp, none = shape == 1, shape == 2
         if icmp.any():
@@ -109,20 +132,20 @@ class Lines:
             *source,
             pa.scalar(" DST="),
             *destination,
-            _fetch(self._protocol, proto),
-            _fetch(self._port_1, first),
-            _fetch(self._port_2, second),
+            _fetch(tables.protocol, proto),
+            _fetch(tables.port_1, first),
+            _fetch(tables.port_2, second),
             behind,
             *nat_source,
-            _fetch(self._nat_port_1, nat_first),
+            _fetch(tables.nat_port_1, nat_first),
             *nat_destination,
-            _fetch(self._nat_port_2, nat_second),
+            _fetch(tables.nat_port_2, nat_second),
             pa.scalar(""),
         )
 
     def _four(self, words: Array, rows: Array) -> list[pa.Array]:
         """IPv4 addresses: their upper and their lower half."""
-        return [_fetch(self._upper, words[rows, 6]), _fetch(self._lower, words[rows, 7])]
+        return [_fetch(self._tables.upper, words[rows, 6]), _fetch(self._tables.lower, words[rows, 7])]
 
     def _times(self, start: Array) -> list[pa.Array]:
         """Each second is formatted once, each thousandth of it and of that looked up."""
@@ -133,8 +156,8 @@ class Lines:
         texts = pa.array([_second(value) for value in found.dictionary.to_pylist()], pa.string())
         return [
             texts.take(found.indices),
-            _fetch(self._thousandths, milli),
-            _fetch(self._thousandths, micro - milli * 1000),
+            _fetch(self._tables.thousandths, milli),
+            _fetch(self._tables.thousandths, micro - milli * 1000),
         ]
 
     def _of_namespaces(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> tuple[pa.Array, pa.Array]:

@@ -62,7 +62,10 @@ class TextLogs:
             settings.node, settings.prefix, settings.prefix_dnat, settings.prefix_other, settings.namespace_hash
         )
         self._lines = Lines(lines)
-        self._saved = position.load(self._path) or position.Saved()
+        saved = position.load(self._path)
+        self._saved = saved or position.Saved()
+        if saved is None:
+            position.save(self._path, self._saved)  # before anything can fail: the sealer keeps all from here on
         self._tracker = self._remember()
         position.cut(settings.folder, self._saved.files)
         self._open()
@@ -195,9 +198,10 @@ class TextLogs:
             tracker, segment, line = found
         else:
             tracker, segment, line = Tracker(), 0, 0
-            for entry in manifest.replay(self.settings.store).of("open"):
-                for batch in parquet.read(self.settings.store, entry.file).to_batches():
-                    tracker.update(batch)
+            state = manifest.replay(self.settings.store)
+            if state.through.get("connections", 0) < self._saved.segment:  # else it knows of what is not yet written
+                for entry in state.of("open"):
+                    tracker.update(parquet.read(self.settings.store, entry.file))
         for number in segments(self._journal):
             if segment <= number <= self._saved.segment:
                 for flush in read_segment(self._journal, number, line if number == segment else 0):

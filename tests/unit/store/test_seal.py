@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest, parquet, seal
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate
+from tests.unit.crashing import CrashError, crash_at
 from tests.unit.store.records import DAY, SECOND, T0, Making, end, start, whole
 
 HOUR = 3600 * SECOND
@@ -265,43 +263,6 @@ def test_cut_anywhere_it_is_the_same_store(
     assert ids(store) == sorted(made["ct_id"].to_pylist())
     assert ids(store, "open") == []
     shutil.rmtree(store)
-
-
-class CrashError(OSError):
-    """The process dies here."""
-
-
-@contextmanager
-def crash_at(number: int, torn: bool) -> Iterator[Callable[[], int]]:
-    """Everything that changes the disk, counted; the one of this number raises instead, having done half of its work
-    or nothing. Yields how many there were."""
-    count = 0
-
-    def counted(real: Callable[..., Any], half: Callable[..., Any] | None = None) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == number:
-                if torn and half is not None:
-                    half(*arguments)
-                raise CrashError("died here")
-            return real(*arguments, **named)
-
-        return call
-
-    real = {name: getattr(os, name) for name in ("write", "pwrite", "fsync", "ftruncate")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "write", counted(real["write"], lambda fd, data: real["write"](fd, data[: len(data) // 2])))
-        patch.setattr(
-            os, "pwrite", counted(real["pwrite"], lambda fd, data, at: real["pwrite"](fd, data[: len(data) // 2], at))
-        )
-        patch.setattr(os, "fsync", counted(real["fsync"]))
-        patch.setattr(Path, "rename", counted(Path.rename, Path.rename))
-        patch.setattr(Path, "unlink", counted(Path.unlink, Path.unlink))
-        patch.setattr(Path, "mkdir", counted(Path.mkdir, Path.mkdir))
-        if torn:  # a process that died cuts nothing off
-            patch.setattr(os, "ftruncate", lambda *_: None if count >= number else real["ftruncate"](*_))
-        yield lambda: count
 
 
 def prepared(store: Path) -> None:
