@@ -1,0 +1,36 @@
+"""The sealer's turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anetcon.follow import sealing
+from anetcon.follow.sealing import Sealing
+from anetcon.journal.write import segments
+from anetcon.store import layout
+from tests.unit.store.records import Making, whole
+
+
+def test_a_turn_is_a_seal_and_later_drops_what_others_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anything closed there is nothing to do, but segments passed meanwhile are dropped now and then."""
+    path = layout.follower_path(tmp_path, "text")
+    layout.make_folder(path.parent)
+    path.write_text('{"keep": 1}')
+    making = Making(tmp_path).add(*whole()).rotate()
+    monkeypatch.setattr(sealing, "DROP_EVERY", 0.0)
+    follower = Sealing(tmp_path)
+    folder = layout.journal_folder(tmp_path, "connections")
+    assert follower.step()
+    assert segments(folder) == [1, 2]
+    path.write_text('{"keep": 2}')
+    assert not follower.step()
+    assert segments(folder) == [2]
+    making.add(*whole(src_port=1)).rotate()
+    path.unlink()
+    assert follower.step()
+    follower.reopen()
+    follower.stop()
+    follower.close()
+    making.close()
