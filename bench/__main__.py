@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from anetcon.testbed.namespaces import sweep
@@ -18,6 +21,8 @@ from bench.report import Report
 from bench.together import together
 
 Options = argparse.Namespace
+BUSY = 0.5
+"""Load a processor above which a machine is not quiet."""
 
 BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "flood": lambda report, o: compare(report, "flood", o.connections, o.rounds, o.programs),
@@ -46,9 +51,24 @@ def main() -> int:
         parser.error("it makes network namespaces: run it as root")
     sweep()
     report = Report()
-    for name in options.what or BENCHES:
-        BENCHES[name](report, options)
+    with alone(report):
+        for name in options.what or BENCHES:
+            BENCHES[name](report, options)
     return report.finish()
+
+
+@contextmanager
+def alone(report: Report) -> Iterator[None]:
+    """Two benchmarks at once measure each other: wait until no other runs on this machine."""
+    with (Path(tempfile.gettempdir()) / "anetcon-bench.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.say("another benchmark runs on this machine: waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if (load := os.getloadavg()[0]) > BUSY * (os.cpu_count() or 1):
+            report.say(f"the machine is busy (load {load:.2f}): times will be higher than they need be")
+        yield
 
 
 def _programs(words: str) -> list[type]:
