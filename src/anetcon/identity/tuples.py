@@ -101,19 +101,31 @@ def by_hash(hashes: Array) -> tuple[Array, Array]:
     return order, np.flatnonzero(first)
 
 
-def columns_of(table: pa.Table | pa.RecordBatch) -> dict[str, Array]:
-    """What identity needs of journal-schema rows: `end` is OPEN where null, `dump` tells rows of that origin."""
-    columns = {name: numbers(table[name]) for name in _NUMBERS}
-    columns["end"] = numbers(table["end"], OPEN)
-    columns["src_ip"], columns["dst_ip"] = addresses(table["src_ip"]), addresses(table["dst_ip"])
-    columns["dump"] = per_value(table["origin"], lambda name: name == label(Origin.DUMP), np.bool_)
-    columns["node"] = per_value(table["node"], node_number, np.uint64)
+def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """What identity needs of journal-schema rows: `end` is OPEN where null, `dump` tells rows of that origin.
+
+    The rows of `before`, columns of the same kind, come first.
+    """
+    readers: dict[str, Callable[[pa.Array], Array]] = dict.fromkeys(_NUMBERS, _numbers)
+    readers["end"] = lambda chunk: _numbers(chunk, OPEN)
+    readers["src_ip"] = readers["dst_ip"] = _addresses
+    readers["node"] = lambda chunk: _per_value(chunk, node_number, np.uint64)
+    readers["origin"] = lambda chunk: _per_value(chunk, lambda origin: origin == label(Origin.DUMP), np.bool_)
+    columns = {}
+    for name, reader in readers.items():
+        column = "dump" if name == "origin" else name
+        columns[column] = _joined([*([before[column]] if before else []), *map(reader, _chunks(table[name]))])
     return columns
 
 
-def chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    """The column's pieces."""
-    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+def numbers(column: pa.Array | pa.ChunkedArray, null: int | None = None) -> Array:
+    """A column of numbers or times as numpy, `null` in place of nulls; not copied when it is in one piece."""
+    return _joined([_numbers(chunk, null) for chunk in _chunks(column)])
+
+
+def addresses(column: pa.Array | pa.ChunkedArray) -> Array:
+    """A column of 16-byte addresses as (n, 16) bytes; not copied when it is in one piece."""
+    return _joined([_addresses(chunk) for chunk in _chunks(column)])
 
 
 def one_piece(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
@@ -122,31 +134,31 @@ def one_piece(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     return table if len(batches) == 1 else table.unify_dictionaries().combine_chunks()
 
 
-def numbers(column: pa.Array | pa.ChunkedArray, null: int | None = None) -> Array:
-    """A column of numbers or times as numpy, `null` in place of nulls; not copied when it is in one piece."""
-    if pa.types.is_timestamp(column.type):
-        column = column.view(pa.int64()) if isinstance(column, pa.Array) else column.cast(pa.int64())
-    if null is not None and column.null_count:
-        column = column.fill_null(null)
-    return _joined([chunk.to_numpy() for chunk in chunks(column)], column.type.to_pandas_dtype())
+def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    """The column's pieces, at least one."""
+    if not isinstance(column, pa.ChunkedArray):
+        return [column]
+    return column.chunks or [pa.nulls(0, column.type)]
 
 
-def addresses(column: pa.Array | pa.ChunkedArray) -> Array:
-    """A column of 16-byte addresses as (n, 16) bytes."""
-    parts = [np.frombuffer(c.buffers()[1], np.uint8)[c.offset * 16 :][: len(c) * 16] for c in chunks(column)]
-    return _joined(parts, np.uint8).reshape(-1, 16)
+def _numbers(chunk: pa.Array, null: int | None = None) -> Array:
+    plain = chunk.view(pa.int64()) if pa.types.is_timestamp(chunk.type) else chunk
+    found: Array = (plain if null is None or not plain.null_count else plain.fill_null(null)).to_numpy()
+    return found
 
 
-def per_value(column: pa.Array | pa.ChunkedArray, function: Callable[[str], Any], dtype: Any) -> Array:
-    """A function of text, called once for each entry of a column's dictionaries, as a numpy column."""
-    parts = []
-    for chunk in chunks(column):
-        known = np.array([function(value) for value in chunk.dictionary.to_pylist()], dtype)
-        parts.append(known[chunk.indices.to_numpy()])
-    return _joined(parts, dtype)
+def _addresses(chunk: pa.Array) -> Array:
+    if not len(chunk):
+        return np.empty((0, 16), np.uint8)
+    return np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * 16 :][: len(chunk) * 16].reshape(-1, 16)
 
 
-def _joined(parts: list[Array], dtype: Any) -> Array:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+def _per_value(chunk: pa.DictionaryArray, function: Callable[[str], Any], dtype: Any) -> Array:
+    """A function of text, called once for each entry of the chunk's dictionary."""
+    known = np.array([function(value) for value in chunk.dictionary.to_pylist()], dtype)
+    found: Array = known[chunk.indices.to_numpy()]
+    return found
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

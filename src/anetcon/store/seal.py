@@ -40,7 +40,7 @@ PIECE_ROWS = 50_000
 REMEMBERED = 300_000_000
 """How many microseconds before the newest END the ends sealed last are still compared with what comes."""
 
-REMEMBERED_ROWS = 200_000
+REMEMBERED_ROWS = 100_000
 """And how many of them at most."""
 
 
@@ -152,9 +152,7 @@ class Sealer:
         tables = [*(self._read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
         events = tables[-1].num_rows
         table = pa.concat_tables(tables).unify_dictionaries()
-        columns, known = columns_of(table), self._remembered
-        if known:
-            columns = {name: np.concatenate((known[name], column)) for name, column in columns.items()}
+        columns = columns_of(table, self._remembered)
         first = len(columns["start"]) - table.num_rows
         settled = connections.settle({**columns, "sealed": np.arange(len(columns["start"])) < first})
         new = settled.ended[settled.ended >= first]
