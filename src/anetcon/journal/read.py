@@ -22,6 +22,8 @@ class Position(NamedTuple):
     line: int
 
 
+_ALONE = pa.ipc.IpcReadOptions(use_threads=False)
+
 BEGINNING = Position(0, 0)
 
 
@@ -104,7 +106,7 @@ def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
         batch = None
         if line.length:
             try:
-                batch = pa.ipc.open_stream(pa.py_buffer(head + payload)).read_next_batch()
+                batch = pa.ipc.open_stream(pa.py_buffer(head + payload), options=_ALONE).read_next_batch()
             except (pa.ArrowInvalid, OSError, StopIteration):
                 return
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """The Arrow IPC stream's end marker (Arrow columnar format, "IPC Streaming Format")."""
 
-COMPRESSION = pa.ipc.IpcWriteOptions(compression="lz4")
-"""Measured: 150 bytes a row become about 35, and 80 ns of compression save several hundred of writing them."""
+COMPRESSION = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+"""Measured: 150 bytes a row become about 35, and 80 ns of compression save several hundred of writing them. Handing a
+flush's buffers to threads costs more than it gains."""
 
 
 def segment_path(folder: Path, number: int, kind: str = "arrows") -> Path:
