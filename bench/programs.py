@@ -144,7 +144,10 @@ class Anetcon(Program):
 
     def found(self, made: Made) -> Found:
         found = Found(0)
-        judge.match(made, judge.stored(self.daemon.store), found)
+        stored = judge.stored(self.daemon.store)
+        if not len(stored["ended"]):
+            raise RuntimeError(f"nothing was sealed; the daemon said: {self.daemon.said.read_text() or 'nothing'}")
+        judge.match(made, stored, found)
         found.events = found.connections + (found.ended or 0)
         totals = self.daemon.status()["totals"]
         found.slow = totals["slow"] / max(totals["events"], 1)
