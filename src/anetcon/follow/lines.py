@@ -79,7 +79,7 @@ def _tables() -> _Tables:
     nat = (f" NAT_{name}={n} NAT_DST=" for name in ("SPT", "ID") for n in ports)
     return _Tables(
         thousandths=pa.array([f"{n:03d}" for n in range(1000)]),
-        upper=pa.array([f"{a}.{b}." for a, b in octets]),
+        upper=pa.array([*(f"{a}.{b}." for a, b in octets), ""]),
         lower=pa.array([f"{a}.{b}" for a, b in octets]),
         port_1=pa.array([*(f"{n} DPT=" for n in ports), *icmp, ""]),
         port_2=pa.array([*map(str, ports), *map(str, ports), ""]),
@@ -98,23 +98,12 @@ class Lines:
 
     def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
         """The lines of these rows, all of class `kind`, each with its newline."""
-        words = [addresses(batch[side + "_ip"]).view(np.uint16) for side in ("src", "dst", "nat_src", "nat_dst")]
-        source = addresses(batch["src_ip"]).view(np.uint64)
-        four = (source[rows, 0] == 0) & (source[rows, 1] & _LOW == _MAPPED)
-        if four.all():
-            return self._join(batch, rows, kind, [self._four(word, rows) for word in words])
-        old, new = rows[four], rows[~four]
-        lines = [
-            self._join(batch, old, kind, [self._four(word, old) for word in words]),
-            self._join(batch, new, kind, [[_six(word[new])] for word in words]),
-        ]
-        order = np.empty(len(rows), np.int64)
-        order[np.concatenate((np.flatnonzero(four), np.flatnonzero(~four)))] = np.arange(len(rows))
-        return pa.concat_arrays(lines).take(pa.array(order))
-
-    def _join(self, batch: pa.RecordBatch, rows: Array, kind: Class, ips: list[list[pa.Array]]) -> pa.StringArray:
-        """Rows of one address family; `ips` has the texts of the four addresses."""
-        source, destination, nat_source, nat_destination = ips
+        words = [addresses(batch[side + "_ip"]).view(np.uint16)[rows] for side in ("src", "dst", "nat_src", "nat_dst")]
+        wide = np.ascontiguousarray(words[0]).view(np.uint64)
+        six = np.flatnonzero((wide[:, 0] != 0) | (wide[:, 1] & _LOW != _MAPPED))
+        source, destination, nat_source = (self._address(word, six) for word in words[:3])
+        same = np.array_equal(words[1], words[3])  # as it is for class nat
+        nat_destination = destination if same else self._address(words[3], six)
         proto = numbers(batch["proto"])[rows]
         ports = [numbers(batch[name])[rows].astype(np.int32) for name in _PORT_COLUMNS]
         shape, tables = _KIND[proto], self._tables
@@ -143,9 +132,16 @@ class Lines:
             pa.scalar(""),
         )
 
-    def _four(self, words: Array, rows: Array) -> list[pa.Array]:
-        """IPv4 addresses: their upper and their lower half."""
-        return [_fetch(self._tables.upper, words[rows, 6]), _fetch(self._tables.lower, words[rows, 7])]
+    def _address(self, words: Array, six: Array) -> list[pa.Array]:
+        """Addresses of 8 words each: their upper and their lower half; those of the rows `six` are IPv6, whole in the
+        lower half."""
+        upper, lower, table = words[:, 6], words[:, 7], self._tables.lower
+        if len(six):
+            upper, lower = upper.astype(np.int32), lower.astype(np.int32)
+            upper[six] = _ALL
+            lower[six] = len(table) + np.arange(len(six))
+            table = pa.concat_arrays([table, _six(words[six])])
+        return [_fetch(self._tables.upper, upper), _fetch(table, lower)]
 
     def _times(self, start: Array) -> list[pa.Array]:
         """Each second is formatted once, each thousandth of it and of that looked up."""
@@ -180,7 +176,7 @@ _PORT_COLUMNS = ("src_port", "dst_port", "nat_src_port", "nat_dst_port")
 
 def _fetch(table: pa.Array, at: Array) -> pa.Array:
     # Not `pa.array`, which looks for pandas at each call: 100 us where there is none.
-    indices = pa.Array.from_buffers(_INDEX[at.dtype.itemsize], len(at), [None, pa.py_buffer(at)])
+    indices = pa.Array.from_buffers(_INDEX[at.dtype.itemsize], len(at), [None, pa.py_buffer(np.ascontiguousarray(at))])
     return pc.take(table, indices, boundscheck=False)
 
 
