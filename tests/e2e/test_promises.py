@@ -205,12 +205,12 @@ def test_logs_are_reopened(bed: Testbed, daemon: Start) -> None:
             return f"SPT={made.src_port} "
 
         before = connect()
-        wait_until(lambda: before in log.read_text(), 10, "the first line")
+        wait_until(lambda: any(before in line for line in auditor.lines("nat")), 10, "the first line")
         log.rename(log.with_suffix(".1"))
         auditor.process.send_signal(signal.SIGHUP)
         wait_until(log.exists, 10, "a new file")
         after = connect()
-        wait_until(lambda: after in log.read_text(), 10, "the second line")
+        wait_until(lambda: any(after in line for line in auditor.lines("nat")), 10, "the second line")
     assert auditor.stop() == 0
     assert before in log.with_suffix(".1").read_text()
     assert len(log.read_text().splitlines()) + len(log.with_suffix(".1").read_text().splitlines()) == 2

@@ -80,10 +80,10 @@ def ended_cleanly(folder: Path) -> bool:
     return bool(numbers) and is_closed(folder, numbers[-1])
 
 
-def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
-    """The good flushes of one segment from index line `first` on, up to the last good line there is now.
+def _good_lines(folder: Path, number: int, first: int = 1) -> Iterator[tuple[int, Line, bytes, bytes]]:
+    """(number, line, its bytes, the segment's schema bytes) from line `first` on, up to the last good one there is now.
 
-    Raises FileNotFoundError when the segment is gone (sealed and dropped meanwhile).
+    Raises FileNotFoundError when the segment is gone.
     """
     with segment_path(folder, number, "index").open("rb") as index:
         lines = index.read().split(b"\n")[:-1]
@@ -91,18 +91,21 @@ def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
         size = os.fstat(data.fileno()).st_size
         view = memoryview(mmap.mmap(data.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
     head = _checked(view, lines[0]) if lines else None
-    if head is None:
-        return
     expected: int | None = None
-    begin = max(first, 1)
-    for number_of_line, raw in enumerate(lines[begin:], begin):
-        line = parse_line(raw)
-        if line is None or (expected is not None and line.offset != expected):
-            return
-        payload = _checked(view, raw)
-        if payload is None:
+    for number_of_line, raw in enumerate(lines[first:], first):
+        line, payload = parse_line(raw), _checked(view, raw)
+        if head is None or line is None or payload is None or (expected is not None and line.offset != expected):
             return
         expected = line.offset + line.length
+        yield number_of_line, line, payload, head
+
+
+def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
+    """The good flushes of one segment from index line `first` on, up to the last good line there is now.
+
+    Raises FileNotFoundError when the segment is gone (sealed and dropped meanwhile).
+    """
+    for number_of_line, line, payload, head in _good_lines(folder, number, max(first, 1)):
         batch = None
         if line.length:
             try:
@@ -136,14 +139,15 @@ def read(folder: Path, after: Position = BEGINNING) -> Iterator[Flush]:
 
 
 def last_flush(folder: Path) -> int | None:
-    """Until which microsecond the table is known to be written; None if nothing ever was."""
+    """Until which microsecond the table can be read back; None if nothing can.
+
+    What is damaged does not count: also after a power cut, everything up to here is there.
+    """
     for number in reversed(segments(folder)):
         try:
-            raw = segment_path(folder, number, "index").read_bytes().split(b"\n")
+            ends = [line.end for _, line, _, _ in _good_lines(folder, number)]
         except FileNotFoundError:
             continue
-        for text in reversed(raw):
-            line = parse_line(text)
-            if line is not None and line.end:
-                return line.end
+        if ends:
+            return ends[-1]
     return None

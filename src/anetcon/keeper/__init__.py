@@ -1,21 +1,21 @@
 """The keeper: the parent process, tiny and privileged, standard library only.
 
-    main        the process: start, signals, reload, replacement in place, end
-    settings    what it uses of the configuration
-    loop        descriptors, timers, signals; one thread
-    namespaces  which are there: inotify and listings
-    roster      what each one's state is; attach, retry, let go
-    attach      enter a namespace, set its sysctls, open its sockets
-    guard       hold mode must never fill a connection table
-    stats       how full a queue and a connection table are
-    activate    make conntrack run where no rule uses it
-    channel     messages and descriptors to and from capture (capture uses it too)
-    processes   capture and follow; the channel's end
-    children    start, restart, stop, collect
-    upgrade     what survives a replacement in place
-    status      status.json
-    shared      the counters shared with capture, as columns
-    files       lock, status.json, sysctls.jsonl: without waiting for the disk
-    clock       wall-clock microseconds, and as text
-    syscalls    setns, prctl, inotify, kernel constants
+main        the process: start, signals, reload, replacement in place, end
+settings    what it uses of the configuration
+loop        descriptors, timers, signals; one thread
+namespaces  which are there: inotify and listings
+roster      what each one's state is; attach, retry, let go
+attach      enter a namespace, set its sysctls, open its sockets
+guard       hold mode must never fill a connection table
+stats       how full a queue and a connection table are
+activate    make conntrack run where no rule uses it
+channel     messages and descriptors to and from capture (capture uses it too)
+processes   capture and follow; the channel's end
+children    start, restart, stop, collect
+upgrade     what survives a replacement in place
+status      status.json
+shared      the counters shared with capture, as columns
+files       lock, status.json, sysctls.jsonl: without waiting for the disk
+clock       wall-clock microseconds, and as text
+syscalls    setns, prctl, inotify, kernel constants
 """

@@ -105,6 +105,7 @@ def test_damage_at_every_byte(tmp_path: Path, kind: str, damage: str) -> None:
         }[damage]
         path.write_bytes(whole[:at] + tail)
         found = losses(tmp_path)
+        assert last_flush(tmp_path) == {0: None, 2: 10, 3: 20, 4: 30}[len(found)]
         assert found in ([], [1, 2], [1, 2, 3], [1, 2, 3, 4])
         shortest.add(len(found))
     assert {0, 2, 3} <= shortest
