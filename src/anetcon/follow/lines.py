@@ -4,8 +4,10 @@
     PROTO=TCP SPT=40000 DPT=443 NETNS=qrouter-... NAT_SRC=203.0.113.7 NAT_SPT=40213 NAT_DST=198.51.100.9 NAT_DPT=443
 
 (one line). The time is the connection's start. ICMP has TYPE, CODE and ID in place of the ports and NAT_ID in place of
-theirs; protocols without ports have none. A line is joined from texts looked up in tables: half an IPv4 address each
-of 65536, a port, a thousandth, what is the same for a namespace. Pure: rows in, lines out.
+theirs; protocols without ports have none. A line is joined from few texts, each looked up: those of ports and of
+fractions of a second in tables; an address with what stands before and behind it in the texts of those that occur,
+made once each. Few and small tables matter: after half a second of sleep everything comes from main memory again.
+Pure: rows in, lines out.
 """
 
 from __future__ import annotations
@@ -32,11 +34,19 @@ ICMP = (1, 58)
 PORTS = (6, 17, 33, 132, 136)
 """Protocols with ports; those not here nor in ICMP have neither ports nor ids."""
 
-_KIND = np.array([1 if n in ICMP else 0 if n in PORTS else 2 for n in range(256)], np.int32)
+_OF_PORTS, _OF_ICMP, _OF_NEITHER = range(3)
+_SHAPE = np.array([_OF_ICMP if n in ICMP else _OF_PORTS if n in PORTS else _OF_NEITHER for n in range(256)], np.uint8)
 _ALL = 1 << 16
 _MAPPED = np.uint64(0xFFFF0000)
 _LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+# A key of `_address`: the address's number (an IPv4 address, or _SIX and more), then two small numbers.
+_SIX = np.uint64(1 << 32)
+_ONE_BITS, _OTHER_BITS, _PORT_BITS = np.uint64(23), np.uint64(8), np.uint64(16)
+_ONE, _OTHER, _PORT = (np.uint64((1 << int(bits)) - 1) for bits in (_ONE_BITS, _OTHER_BITS, _PORT_BITS))
+_NOUGHT = np.zeros(1, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -57,33 +67,29 @@ def namespace_hash(netns: str) -> str:
 
 
 class _Tables(NamedTuple):
-    """The texts that lines are joined from, by number."""
+    """Texts by number, the same for every line."""
 
     thousandths: pa.StringArray
     upper: pa.StringArray
     lower: pa.StringArray
     port_1: pa.StringArray
     port_2: pa.StringArray
-    nat_port_1: pa.StringArray
     nat_port_2: pa.StringArray
     protocol: pa.StringArray
 
 
 @cache
 def _tables() -> _Tables:
-    """Some 15 MB, made once."""
-    octets = [(n & 255, n >> 8) for n in range(_ALL)]  # two bytes read as one number of this machine
-    # Ports, behind them the same of ICMP, last what stands there for protocols that have neither.
+    """Some 5 MB, made once."""
+    octets = [(n >> 8, n & 255) for n in range(_ALL)]
+    # Ports, behind them what stands there for ICMP, last for protocols that have neither.
     ports = range(_ALL)
-    icmp = (f"{n >> 8} CODE={n & 255} ID=" for n in ports)
-    nat = (f" NAT_{name}={n} NAT_DST=" for name in ("SPT", "ID") for n in ports)
     return _Tables(
         thousandths=pa.array([f"{n:03d}" for n in range(1000)]),
-        upper=pa.array([*(f"{a}.{b}." for a, b in octets), ""]),
+        upper=pa.array([f"{a}.{b}." for a, b in octets]),
         lower=pa.array([f"{a}.{b}" for a, b in octets]),
-        port_1=pa.array([*(f"{n} DPT=" for n in ports), *icmp, ""]),
-        port_2=pa.array([*map(str, ports), *map(str, ports), ""]),
-        nat_port_1=pa.array([*nat, " NAT_DST="]),
+        port_1=pa.array([*map(str, ports), *(f"{n >> 8} CODE={n & 255} ID=" for n in ports), ""]),
+        port_2=pa.array([*(f" DPT={n}" for n in ports), *map(str, ports), ""]),
         nat_port_2=pa.array([*(f" NAT_DPT={n}\n" for n in ports), "\n"]),
         protocol=pa.array([_protocol(n) for n in range(256)]),
     )
@@ -98,86 +104,104 @@ class Lines:
 
     def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
         """The lines of these rows, all of class `kind`, each with its newline."""
-        words = [addresses(batch[side + "_ip"]).view(np.uint16)[rows] for side in ("src", "dst", "nat_src", "nat_dst")]
-        wide = np.ascontiguousarray(words[0]).view(np.uint64)
-        six = np.flatnonzero((wide[:, 0] != 0) | (wide[:, 1] & _LOW != _MAPPED))
-        source, destination, nat_source = (self._address(word, six) for word in words[:3])
-        same = np.array_equal(words[1], words[3])  # as it is for class nat
-        nat_destination = destination if same else self._address(words[3], six)
+        tables = self._tables
+        netns = numbers(batch["netns"].indices)[rows]
         proto = numbers(batch["proto"])[rows]
-        ports = [numbers(batch[name])[rows].astype(np.int32) for name in _PORT_COLUMNS]
-        shape, tables = _KIND[proto], self._tables
-        first, second, nat_first, nat_second = ports
-        icmp, none = shape == 1, shape == 2
-        if icmp.any():
-            first[icmp], second[icmp] = second[icmp] + _ALL, first[icmp]
-            nat_first[icmp] += _ALL
-        first[none] = second[none] = nat_first[none] = 2 * _ALL
-        nat_second[shape != 0] = _ALL
-        before, behind = self._of_namespaces(batch, rows, kind)
+        shape = _SHAPE[proto]
+        first, second, nat_first, nat_second = self._ports(batch, rows, shape)
+        before, behind = self._of_namespaces(batch, kind)
         return pc.binary_join_element_wise(
             *self._times(numbers(batch["start"])[rows]),
-            before,
-            *source,
-            pa.scalar(" DST="),
-            *destination,
-            _fetch(tables.protocol, proto),
+            self._address(batch["src_ip"], rows, netns, before, _NOUGHT, _DST),
+            self._address(batch["dst_ip"], rows, _NOUGHT, _EMPTY, proto, tables.protocol),
             _fetch(tables.port_1, first),
             _fetch(tables.port_2, second),
-            behind,
-            *nat_source,
-            _fetch(tables.nat_port_1, nat_first),
-            *nat_destination,
+            self._address(batch["nat_src_ip"], rows, netns, behind, shape, _NAT_SHAPES),
+            _fetch(tables.port_1, nat_first),
+            self._address(batch["nat_dst_ip"], rows, _NOUGHT, _NAT_DST, _NOUGHT, _EMPTY),
             _fetch(tables.nat_port_2, nat_second),
-            pa.scalar(""),
+            _EMPTY[0],
         )
 
-    def _address(self, words: Array, six: Array) -> list[pa.Array]:
-        """Addresses of 8 words each: their upper and their lower half; those of the rows `six` are IPv6, whole in the
-        lower half."""
-        upper, lower, table = words[:, 6], words[:, 7], self._tables.lower
+    def _ports(self, batch: pa.RecordBatch, rows: Array, shape: Array) -> list[Array]:
+        """Where in their tables the texts of the four ports are."""
+        ports = [numbers(batch[name])[rows].astype(np.int32) for name in _PORT_COLUMNS]
+        first, second, nat_first, nat_second = ports
+        icmp, none = shape == _OF_ICMP, shape == _OF_NEITHER
+        if icmp.any():
+            first[icmp], second[icmp] = second[icmp] + _ALL, first[icmp] + _ALL
+        first[none] = second[none] = nat_first[none] = 2 * _ALL
+        nat_second[shape != _OF_PORTS] = _ALL
+        return ports
+
+    def _address(
+        self, column: pa.Array, rows: Array, one: Array, before: pa.Array, other: Array, behind: pa.Array
+    ) -> pa.Array:
+        """The texts `before[one]`, the address, `behind[other]` as one, made once for each combination there is."""
+        words = addresses(column).view(np.uint64)[rows]
+        key = (words[:, 1] >> _HALF).astype(np.uint32).byteswap().astype(np.uint64)
+        six = np.flatnonzero((words[:, 0] != 0) | (words[:, 1] & _LOW != _MAPPED))
         if len(six):
-            upper, lower = upper.astype(np.int32), lower.astype(np.int32)
-            upper[six] = _ALL
-            lower[six] = len(table) + np.arange(len(six))
-            table = pa.concat_arrays([table, _six(words[six])])
-        return [_fetch(self._tables.upper, upper), _fetch(table, lower)]
+            texts = _six(words[six]).dictionary_encode()
+            key[six] = _SIX + numbers(texts.indices).astype(np.uint64)
+        key <<= _ONE_BITS + _OTHER_BITS
+        key |= one.astype(np.uint64) << _OTHER_BITS
+        key |= other.astype(np.uint64)
+        found = _array(pa.uint64(), key).dictionary_encode()
+        unique = numbers(found.dictionary)
+        number = unique >> (_ONE_BITS + _OTHER_BITS)
+        upper, lower, table = number >> _PORT_BITS & _PORT, number & _PORT, self._tables.lower
+        if len(six):
+            new = number >= _SIX
+            upper[new], lower[new] = _ALL, number[new] - _SIX + np.uint64(_ALL)
+            table = pa.concat_arrays([table, texts.dictionary])
+        made = pc.binary_join_element_wise(
+            before.take(_array(pa.uint64(), unique >> _OTHER_BITS & _ONE)),
+            pa.concat_arrays([self._tables.upper, _EMPTY]).take(_array(pa.uint64(), upper))
+            if len(six)
+            else self._tables.upper.take(_array(pa.uint64(), upper)),
+            table.take(_array(pa.uint64(), lower)),
+            behind.take(_array(pa.uint64(), unique & _OTHER)),
+            _EMPTY[0],
+        )
+        return made.take(found.indices)
 
     def _times(self, start: Array) -> list[pa.Array]:
         """Each second is formatted once, each thousandth of it and of that looked up."""
         second = start // 1_000_000
         micro = (start - second * 1_000_000).astype(np.int32)
         milli = micro // 1000
-        found = pa.Array.from_buffers(pa.int64(), len(second), [None, pa.py_buffer(second)]).dictionary_encode()
+        found = _array(pa.int64(), second).dictionary_encode()
         texts = pa.array([_second(value) for value in found.dictionary.to_pylist()], pa.string())
-        return [
-            texts.take(found.indices),
-            _fetch(self._tables.thousandths, milli),
-            _fetch(self._tables.thousandths, micro - milli * 1000),
-        ]
+        thousandths = self._tables.thousandths
+        return [texts.take(found.indices), _fetch(thousandths, milli), _fetch(thousandths, micro - milli * 1000)]
 
-    def _of_namespaces(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> tuple[pa.Array, pa.Array]:
-        """What comes before the addresses and what behind the ports: the same for each namespace."""
+    def _of_namespaces(self, batch: pa.RecordBatch, kind: Class) -> tuple[pa.Array, pa.Array]:
+        """What comes before the addresses and what behind the ports, for each namespace of the batch."""
         wanted = self.settings
-        names = batch["netns"]
         prefix = wanted.prefix + (wanted.prefix_dnat if kind == Class.FLOAT else wanted.prefix_other)
         before, behind = [], []
-        for name in names.dictionary.to_pylist():
+        for name in batch["netns"].dictionary.to_pylist():
             hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT_NETNS else ""
             before.append(f"+00:00 {wanted.node} anetcon: {prefix}{hashed} IN= OUT= SRC=")
             behind.append(f" NETNS={name} NAT_SRC=")
-        codes = numbers(names.indices)[rows]
-        return _fetch(pa.array(before, pa.string()), codes), _fetch(pa.array(behind, pa.string()), codes)
+        return pa.array(before, pa.string()), pa.array(behind, pa.string())
 
 
-_INDEX = {1: pa.uint8(), 2: pa.uint16(), 4: pa.int32()}
 _PORT_COLUMNS = ("src_port", "dst_port", "nat_src_port", "nat_dst_port")
+_EMPTY = pa.array([""])
+_DST = pa.array([" DST="])
+_NAT_DST = pa.array([" NAT_DST="])
+_NAT_SHAPES = pa.array([" NAT_SPT=", " NAT_ID=", ""])
 
 
 def _fetch(table: pa.Array, at: Array) -> pa.Array:
-    # Not `pa.array`, which looks for pandas at each call: 100 us where there is none.
-    indices = pa.Array.from_buffers(_INDEX[at.dtype.itemsize], len(at), [None, pa.py_buffer(np.ascontiguousarray(at))])
-    return pc.take(table, indices, boundscheck=False)
+    return pc.take(table, _array(pa.int32(), at), boundscheck=False)
+
+
+def _array(kind: pa.DataType, values: Array) -> pa.Array:
+    """As `pa.array`, which looks for pandas at each call: 100 us where there is none."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
 @lru_cache(4096)
@@ -188,14 +212,12 @@ def _second(second: int) -> str:
 def _protocol(number: int) -> str:
     """From PROTO= to the first port."""
     name = PROTOCOLS.get(number, str(number))
-    if number in ICMP:
-        return f" PROTO={name} TYPE="
-    return f" PROTO={name} SPT=" if number in PORTS else f" PROTO={name}"
+    return f" PROTO={name}" + (" SPT=", " TYPE=", "")[_SHAPE[number]]
 
 
 def _six(words: Array) -> pa.Array:
     """IPv6 addresses as the kernel prints them: 8 groups of 4 hex digits."""
-    octets = np.ascontiguousarray(words).view(np.uint8)
+    octets = words.view(np.uint8)
     digits = np.full((len(octets), 8, 5), ord(":"), np.uint8)
     digits[:, :, 0:4:2] = _HEX[octets >> 4].reshape(-1, 8, 2)
     digits[:, :, 1:4:2] = _HEX[octets & 15].reshape(-1, 8, 2)
