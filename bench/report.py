@@ -24,7 +24,7 @@ class Report:
     started: float = field(default_factory=time.time)
     results: dict[str, Any] = field(default_factory=dict)
     promises: list[tuple[bool, str]] = field(default_factory=list)
-    console: Console = field(default_factory=lambda: Console(width=None if os.isatty(1) else 180, soft_wrap=False))
+    console: Console = field(default_factory=lambda: Console(width=None if os.isatty(1) else 240, soft_wrap=False))
 
     def table(self, title: str, rows: Sequence[dict[str, Any]]) -> None:
         """Print rows of equal keys, and keep them."""
