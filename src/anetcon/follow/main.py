@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 SIGNALS = {signal.SIGTERM, signal.SIGHUP}
 NICE = 10
-POLL = 1.0
+POLL = 0.25
 """Seconds between two looks at the journal when nothing was new: each costs the same for few rows as for many."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
