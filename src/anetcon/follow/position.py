@@ -54,7 +54,8 @@ def cut(folder: Path, files: dict[str, tuple[int, int]]) -> None:
     sizes = dict(files.values())
     if not folder.is_dir():
         return
-    for entry in os.scandir(folder):
-        size = sizes.get(entry.inode())
-        if size is not None and entry.is_file(follow_symlinks=False) and entry.stat().st_size > size:
-            os.truncate(entry.path, size)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            size = sizes.get(entry.inode())
+            if size is not None and entry.is_file(follow_symlinks=False) and entry.stat().st_size > size:
+                os.truncate(entry.path, size)

@@ -11,6 +11,7 @@ one goes on from what is saved. A power cut can cost the lines the disk had not 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ FILES = {Class.NAT: "anetcon.nat.log", Class.FLOAT: "anetcon.float.log"}
 
 STEP_ROWS = 200_000
 """Rows after which a step ends, so that neither lines nor a stop wait for long."""
+
+SAVE_EVERY = 2.0
+"""Seconds between two savings of the position: renaming over a file costs as much as thousands of lines."""
 
 PIECE_ROWS = 50_000
 """Flushes smaller than this are put together."""
@@ -58,6 +62,8 @@ class TextLogs:
         self._logs: dict[Class, int] = {}
         self._listed: set[str] = set()
         self._seen = -1
+        self._unsaved = False
+        self._saved_at = 0.0
         lines = LineSettings(
             settings.node, settings.prefix, settings.prefix_dnat, settings.prefix_other, settings.namespace_hash
         )
@@ -78,6 +84,7 @@ class TextLogs:
         closed = is_closed(self._journal, number)  # asked first: what is closed now is read whole below
         size = segment_path(self._journal, number, "index").stat().st_size
         if size == self._seen and not closed:
+            self._save_now_and_then()
             return False
         line, whole = self._read(number, self._saved.line if number == self._saved.segment else 0)
         self._seen = size if whole else -1
@@ -89,8 +96,8 @@ class TextLogs:
             self._save()
             self._keep()
             return True
-        if moved:
-            self._save()
+        self._unsaved |= moved
+        self._save_now_and_then()
         return moved
 
     def reopen(self) -> None:
@@ -178,10 +185,16 @@ class TextLogs:
             self.close()
             raise
 
+    def _save_now_and_then(self) -> None:
+        """Whoever goes on writes what is behind again, the same lines at the same place: it need not be little."""
+        if self._unsaved and time.monotonic() - self._saved_at >= SAVE_EVERY:
+            self._save()
+
     def _save(self) -> None:
         files = {FILES[kind]: os.fstat(descriptor) for kind, descriptor in self._logs.items()}
         self._saved.files = {name: (found.st_ino, found.st_size) for name, found in files.items()}
         position.save(self._path, self._saved)
+        self._unsaved, self._saved_at = False, time.monotonic()
 
     def _keep(self) -> None:
         """Save the tracker: the segments before this one are not needed any more."""

@@ -4,7 +4,7 @@ Cheap enough for every event: each row is compared only with the row before it o
 earlier ones. Tuples are told apart by a keyed 64-bit hash alone, which is enough for a line in a log, not for the
 store. Connections that ended are forgotten, the longest ago first, once there are many; never those open.
 
-What is known is a hash table in two arrays, a slot a tuple: key, and start with state. A whole batch is looked up at
+What is known is a hash table, a slot a tuple: key, and start with state. A whole batch is looked up at
 once: its sorted hashes walk through the table in order, and those whose slot is taken by another try the next one.
 """
 

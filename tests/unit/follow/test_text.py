@@ -103,6 +103,23 @@ def test_before_there_is_a_journal_there_is_nothing_to_do(tmp_path: Path) -> Non
     making.close()
 
 
+def test_the_position_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each step; but when it is time, also if nothing came any more."""
+    path = layout.follower_path(tmp_path, "text")
+    making = Making(tmp_path).add(start(src_port=1))
+    logs = follow(tmp_path)
+    before = path.read_bytes()
+    making.add(start(src_port=2))
+    catch_up(logs)
+    assert path.read_bytes() == before
+    monkeypatch.setattr(text, "SAVE_EVERY", 0.0)
+    assert not logs.step()
+    saved = load(path)
+    assert saved is not None
+    assert saved.files["anetcon.nat.log"][1] == (tmp_path / "log" / "anetcon.nat.log").stat().st_size
+    making.close()
+
+
 def test_large_journals_are_taken_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step ends after so many rows, and the next goes on there."""
     monkeypatch.setattr(text, "STEP_ROWS", 3)
@@ -168,8 +185,7 @@ def test_the_sealer_keeps_everything_while_the_logs_cannot_be_opened(tmp_path: P
 def test_lines_behind_the_saved_size_are_cut_off(tmp_path: Path) -> None:
     """What was written but not yet said to be is written again, not twice; also when the log was renamed meanwhile."""
     making = Making(tmp_path).add(start(src_port=1))
-    logs = follow(tmp_path)
-    logs.close()
+    follow(tmp_path).stop()
     log = tmp_path / "log" / "anetcon.nat.log"
     with log.open("a") as file:
         file.write("half a li")
@@ -188,7 +204,7 @@ def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:
     os.truncate(tmp_path / "log" / "anetcon.nat.log", 0)
     making.add(start(src_port=2))
     catch_up(logs)
-    logs.close()
+    logs.stop()
     making.add(start(src_port=3)).close()
     follow(tmp_path)
     assert ports(tmp_path) == [2, 3]
@@ -272,9 +288,12 @@ def test_a_real_load_has_each_connection_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torn", [False, True], ids=["before", "half done"])
-def test_a_crash_at_every_step_loses_and_doubles_no_line(tmp_path: Path, torn: bool) -> None:
-    """Wherever the process dies, the next one makes the same logs."""
+@pytest.mark.parametrize(("torn", "every"), [(False, 0.0), (True, 0.0), (True, 1e9)])
+def test_a_crash_at_every_step_loses_and_doubles_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool, every: float
+) -> None:
+    """Wherever the process dies, the next one makes the same logs; however often the position is saved."""
+    monkeypatch.setattr(text, "SAVE_EVERY", every)
     model = tmp_path / "model"
     making = Making(model).add(start(src_port=1), start(src_port=9, class_="float"))
     follow(model).close()
@@ -295,7 +314,7 @@ def test_a_crash_at_every_step_loses_and_doubles_no_line(tmp_path: Path, torn: b
         follow(store).stop()
         assert (ports(store), ports(store, "float")) == ([1, 2, 3, 4, 5], [9, 8]), number
         number += 1
-    assert number > 20
+    assert number > 15
 
 
 def _as_if_there(model: Path, store: Path) -> None:
