@@ -265,10 +265,12 @@ def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Arr
 
 
 def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
-    """What the last seal would have remembered, read from its files."""
-    files = [entry.file for entry in state.of("connections") if entry.seal == state.seal]
-    if not files:
+    """What the last seal with connections would have remembered, read from its files."""
+    entries = list(state.of("connections"))
+    if not entries:
         return {}
+    last = max(entry.seal for entry in entries)
+    files = [entry.file for entry in entries if entry.seal == last]
     columns = columns_of(pa.concat_tables([parquet.read(store, file, IDENTITY) for file in files]))
     by_end = np.argsort(columns["end"], kind="stable")
     return _remember(columns, by_end, int(columns["end"].max()))

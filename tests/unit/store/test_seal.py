@@ -145,6 +145,19 @@ def test_copies_that_come_after_the_seal_are_not_written_again(tmp_path: Path, a
     assert ids(tmp_path, "open") == []
 
 
+def test_what_ended_is_remembered_over_a_seal_without_connections(tmp_path: Path) -> None:
+    """A process that starts after a seal of gaps alone knows the ends of the seal before, and opens nothing again."""
+    making = Making(tmp_path).add(*whole(ct_id=1)).rotate()
+    sealer = seal_all(tmp_path)
+    gap = {"node": "gw1", "netns": None, "from": T0, "to": T0 + 1, "cause": "overrun", "lost": None}
+    making.add(gap, table="gaps").rotate()
+    assert sealer.seal()
+    making.add(start(ct_id=1)).close()
+    seal_all(tmp_path)
+    assert ids(tmp_path) == [1]
+    assert ids(tmp_path, "open") == []
+
+
 def test_a_tuple_used_again_after_the_seal_is_a_second_connection(tmp_path: Path) -> None:
     """What is remembered of sealed ends swallows nothing new."""
     making = Making(tmp_path).add(*whole(0.1, ct_id=1)).rotate()
