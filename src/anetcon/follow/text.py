@@ -72,6 +72,8 @@ class TextLogs:
         self._saved = saved or position.Saved()
         if saved is None:
             position.save(self._path, self._saved)  # before anything can fail: the sealer keeps all from here on
+        if max(segments(self._journal), default=self._saved.segment) < self._saved.segment:
+            self._saved.segment = self._saved.line = 0  # somebody removed the journal, and it was begun again at 1
         self._tracker = self._remember()
         position.cut(settings.folder, self._saved.files)
         self._open()

@@ -182,6 +182,17 @@ def test_the_sealer_keeps_everything_while_the_logs_cannot_be_opened(tmp_path: P
     making.close()
 
 
+def test_a_journal_begun_again_is_followed(tmp_path: Path) -> None:
+    """Somebody removed the journal's folder: the position in the old one means nothing."""
+    making = Making(tmp_path).add(start(src_port=1)).rotate().add(start(src_port=2)).rotate()
+    follow(tmp_path).stop()
+    making.close()
+    shutil.rmtree(layout.journal_folder(tmp_path, "connections"))
+    Making(tmp_path).add(start(src_port=3)).close()
+    follow(tmp_path)
+    assert ports(tmp_path) == [1, 2, 3]
+
+
 def test_lines_behind_the_saved_size_are_cut_off(tmp_path: Path) -> None:
     """What was written but not yet said to be is written again, not twice; also when the log was renamed meanwhile."""
     making = Making(tmp_path).add(start(src_port=1))

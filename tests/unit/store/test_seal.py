@@ -341,6 +341,20 @@ def test_a_manifest_that_was_lost_stops_sealing(tmp_path: Path) -> None:
     making.close()
 
 
+def test_a_journal_begun_again_is_sealed(tmp_path: Path) -> None:
+    """Somebody removed the journal's folder: segments that are numbered from 1 again are not taken for sealed."""
+    making = Making(tmp_path)
+    for number in range(3):
+        making.add(*whole(ct_id=number, src_port=number)).rotate()
+    seal_all(tmp_path)
+    making.close()
+    shutil.rmtree(layout.journal_folder(tmp_path, "connections"))
+    Making(tmp_path).add(*whole(ct_id=7, src_port=7)).rotate().add(*whole(ct_id=8, src_port=8)).close()
+    seal_all(tmp_path)
+    assert ids(tmp_path) == [0, 1, 2, 7, 8]
+    assert manifest.replay(tmp_path).through == {"connections": 2}
+
+
 def test_a_damaged_manifest_stops_sealing(tmp_path: Path) -> None:
     """The journal is kept until somebody repaired it."""
     making = Making(tmp_path)
