@@ -41,6 +41,9 @@ SO_MEMINFO = 55  # asm-generic/socket.h; nine u32, the last is the drop counter 
 SETTLED = 2_000_000
 """Microseconds a new namespace has for its rules before connection tracking is looked for in it."""
 
+QUESTIONS = 64
+"""Questions about rules that wait at a time: those about connections come between them soon enough."""
+
 STATE = counters.SLOT.index("state")
 DROPS = counters.SLOT.index("drops")
 EVENTS = counters.SLOT.index("events")
@@ -257,7 +260,7 @@ class Auditor:
             return
         if self.pipeline.shared[namespace.slot, EVENTS]:
             self._is_active(namespace)
-        elif now >= max(namespace.ask_again, namespace.attached + SETTLED) and self.requests.idle():
+        elif now >= max(namespace.ask_again, namespace.attached + SETTLED) and self.requests.waiting() < QUESTIONS:
             namespace.ask_again = now + int(self.settings.period * SECOND)
             question = active.rules(lambda: self._is_active(namespace))
             self.requests.ask(Job(namespace, question, lambda _: self._is_inactive(namespace)), now)

@@ -50,9 +50,9 @@ class Requests:
         if self._current is not None and self._current.namespace is namespace:
             self._current = None
 
-    def idle(self) -> bool:
-        """Whether nothing is asked or queued."""
-        return self._current is None and not self._queue
+    def waiting(self) -> int:
+        """How many questions are asked or queued."""
+        return len(self._queue) + (self._current is not None)
 
     def readable(self, namespace: Namespace, now: int) -> None:
         """Take what a namespace answered; what nobody asked for (any more) is read and dropped."""

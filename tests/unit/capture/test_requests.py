@@ -33,7 +33,7 @@ def test_one_question_at_a_time_urgent_ones_first() -> None:
         kernel.send(error(sequence, number))
         queue.readable(space, NOW)
     assert order == [("first", True), ("urgent", False), ("later", True)]
-    assert queue.idle()
+    assert queue.waiting() == 0
 
 
 def test_silence_is_given_up() -> None:
@@ -50,7 +50,7 @@ def test_silence_is_given_up() -> None:
     kernel.send(message(1))
     queue.readable(space, NOW)
     assert taken == []
-    assert queue.idle()
+    assert queue.waiting() == 0
 
 
 def test_a_namespace_that_goes_takes_its_questions_along() -> None:
