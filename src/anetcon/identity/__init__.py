@@ -23,6 +23,7 @@ An END's values win in every other case. No two rows are ever matched by hash al
 
 tuples.py       the tuple as columns of numbers, its keyed hash
 connections.py  `merge`: rows of a journal or store to one row a connection; `merge_intervals` for the other tables
+odd.py          the rules above, for the few rows that are not simply one START and one END
 tracker.py      `Tracker`: a live stream's rows judged as first, repeat or end
 """
 
