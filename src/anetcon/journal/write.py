@@ -95,10 +95,12 @@ class Writer:
         self._append(b"", 0, start, end)
 
     def _append(self, payload: bytes | memoryview, rows: int, start: int, end: int) -> None:
+        indexed = os.fstat(self._index).st_size
         try:
             _write(self._data, payload)
             _write(self._index, index_line(self.size, bytes(payload), rows, start, end))
         except OSError:
+            os.ftruncate(self._index, indexed)
             os.ftruncate(self._data, self.size)
             raise
         self.size += len(payload)

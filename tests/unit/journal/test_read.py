@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from anetcon.journal.read import (
     read,
     read_segment,
 )
-from anetcon.journal.write import Writer, index_line, segment_path, segments
+from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path, segments
 
 
 def gaps(*lost: int) -> pa.RecordBatch:
@@ -122,20 +123,29 @@ def test_damage_ends_its_own_segment_only(tmp_path: Path) -> None:
     assert losses(tmp_path)[-1] == 3
 
 
-def test_a_failed_flush_leaves_nothing_and_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk in the middle of a flush is not seen by a reader, and the same flush fits in later."""
+@pytest.mark.parametrize("in_index", [False, True])
+def test_a_failed_flush_leaves_nothing_and_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_index: bool
+) -> None:
+    """A disk that fills up in the middle of a flush, or of its index line, shows nothing; later the flush fits in."""
     writer = Writer(tmp_path, "gaps")
     writer.append(gaps(1), 0, 10)
-    real = __import__("os").write
+    flush = writer.size - len(schema_bytes(writer.schema))
+    left = flush + 10 if in_index else 40
+    whole = os.write
 
     def full(descriptor: int, data: bytes) -> int:
-        if len(data) > 40:
-            return int(real(descriptor, data[:40]))
-        raise OSError(28, "No space left on device")
+        nonlocal left
+        if not left:
+            raise OSError(28, "No space left on device")
+        written = whole(descriptor, data[:left])
+        left -= written
+        return written
 
     monkeypatch.setattr("anetcon.journal.write.os.write", full)
     with pytest.raises(OSError, match="No space"):
         writer.append(gaps(2), 10, 20)
+    assert left == 0
     monkeypatch.undo()
     assert losses(tmp_path) == [1]
     writer.append(gaps(2), 10, 20)
