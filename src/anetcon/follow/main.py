@@ -28,8 +28,12 @@ T = TypeVar("T")
 
 SIGNALS = {signal.SIGTERM, signal.SIGHUP}
 NICE = 10
-POLL = 0.25
-"""Seconds between two looks at the journal when nothing was new: each costs the same for few rows as for many."""
+POLL, BUSY_POLL = 1.0, 5.0
+"""Seconds between two looks at the journal; under load the longer: every look brings megabytes of tables, of texts and
+of tuples, back into the processor's cache, however few rows it reads."""
+
+BUSY = 5_000
+"""Lines written since the look before that are a load."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 """Seconds before a failed follower is tried again, doubling."""
@@ -131,9 +135,12 @@ class Process:
     def run(self) -> None:
         """Until SIGTERM, and then until nothing is left to do."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        lines = 0
         while True:
             worked = self.turn()
-            received = signal.sigtimedwait(SIGNALS, 0 if worked else POLL)
+            before, lines = lines, lines if worked else self._lines()
+            pause = 0 if worked else BUSY_POLL if lines - before >= BUSY else POLL
+            received = signal.sigtimedwait(SIGNALS, pause)
             if received is not None and received.si_signo == signal.SIGTERM:
                 break
             if received is not None:
@@ -142,6 +149,10 @@ class Process:
             pass
         for turn in self._turns:
             turn.stop()
+
+    def _lines(self) -> int:
+        """Lines written to the text logs so far."""
+        return sum(getattr(turn.follower, "lines_written", 0) for turn in self._turns)
 
     def turn(self, at_once: bool = False) -> bool:
         """A turn of each; whether any had something to do."""

@@ -12,13 +12,17 @@ DROP_EVERY = 5.0
 """Seconds between two looks at what every follower has passed."""
 
 
+TRIM_AFTER = 60.0
+"""Seconds after a seal when its memory is given back: the next one, if it comes sooner, need not ask for it again."""
+
+
 class Sealing:
     """Seals whatever segment is closed."""
 
     def __init__(self, store: Path) -> None:
         self.sealer = Sealer(store)
         self._dropped = time.monotonic()
-        self._sealed = False
+        self._sealed: float | None = None
 
     def step(self) -> bool:
         """One seal, if anything is closed."""
@@ -26,10 +30,12 @@ class Sealing:
         if not sealed and time.monotonic() - self._dropped >= DROP_EVERY:
             self.sealer.drop()
             self._dropped = time.monotonic()
-        if self._sealed and not sealed:
+        if sealed:
+            self._sealed = time.monotonic()
+        elif self._sealed is not None and time.monotonic() - self._sealed >= TRIM_AFTER:
             # A million connections took hundreds of megabytes, and malloc has been told to keep them.
             ctypes.CDLL(None).malloc_trim(0)
-        self._sealed = sealed
+            self._sealed = None
         return sealed
 
     def reopen(self) -> None:
