@@ -22,14 +22,20 @@ from anetcon.follow.lines import DEFAULT_NETNS, Lines, namespace_hash
 from anetcon.follow.lines import Settings as LineSettings
 from anetcon.follow.settings import Settings
 from anetcon.identity import Tracker, Verdict
-from anetcon.identity.tuples import numbers, one_piece
+from anetcon.identity.tuples import IDENTITY, numbers, one_piece
 from anetcon.journal.read import is_closed, read_segment
 from anetcon.journal.write import segment_path, segments
-from anetcon.record import Class, arrow_schema
+from anetcon.record import Class
 from anetcon.store import layout, manifest, parquet
 
 NAME = "text"
 FILES = {Class.NAT: "anetcon.nat.log", Class.FLOAT: "anetcon.float.log"}
+
+COLUMNS = {
+    *IDENTITY,
+    *("netns", "class", "nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port"),
+}
+"""What lines and tracker need of the journal."""
 
 STEP_ROWS = 200_000
 """Rows after which a step ends, so that neither lines nor a stop wait for long."""
@@ -124,24 +130,23 @@ class TextLogs:
 
     def _read(self, number: int, line: int) -> tuple[int, bool]:
         """Write the lines of a segment from an index line on; up to which, and whether that is all there is now."""
-        schema = arrow_schema("connections")
         small: list[pa.RecordBatch] = []
         waiting = done = 0
         whole = True
-        for flush in read_segment(self._journal, number, line):
+        for flush in read_segment(self._journal, number, line, COLUMNS):
             line = flush.after.line
             if flush.batch is None:
                 continue
             small.append(flush.batch)
             waiting += flush.batch.num_rows
             if waiting >= PIECE_ROWS:
-                self._write(one_piece(small, schema))
+                self._write(one_piece(small, small[0].schema))
                 small, waiting, done = [], 0, done + waiting
                 if done >= STEP_ROWS:
                     whole = False
                     break
         if small:
-            self._write(one_piece(small, schema))
+            self._write(one_piece(small, small[0].schema))
         return line, whole
 
     def _write(self, rows: pa.Table) -> None:
@@ -219,7 +224,7 @@ class TextLogs:
                     tracker.update(parquet.read(self.settings.store, entry.file))
         for number in segments(self._journal):
             if segment <= number <= self._saved.segment:
-                for flush in read_segment(self._journal, number, line if number == segment else 0):
+                for flush in read_segment(self._journal, number, line if number == segment else 0, IDENTITY):
                     if flush.after > self._saved.position:
                         break
                     if flush.batch is not None:

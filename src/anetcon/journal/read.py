@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,6 @@ class Position(NamedTuple):
     segment: int
     line: int
 
-
-_ALONE = pa.ipc.IpcReadOptions(use_threads=False)
 
 BEGINNING = Position(0, 0)
 
@@ -100,16 +98,21 @@ def _good_lines(folder: Path, number: int, first: int = 1) -> Iterator[tuple[int
         yield number_of_line, line, payload, head
 
 
-def read_segment(folder: Path, number: int, first: int = 0) -> Iterator[Flush]:
+def read_segment(folder: Path, number: int, first: int = 0, columns: Collection[str] | None = None) -> Iterator[Flush]:
     """The good flushes of one segment from index line `first` on, up to the last good line there is now.
 
-    Raises FileNotFoundError when the segment is gone (sealed and dropped meanwhile).
+    With `columns` only those are unpacked. Raises FileNotFoundError when the segment is gone (sealed and dropped
+    meanwhile).
     """
+    options = pa.ipc.IpcReadOptions(use_threads=False)
     for number_of_line, line, payload, head in _good_lines(folder, number, max(first, 1)):
         batch = None
+        if columns is not None and not options.included_fields:
+            names = pa.ipc.read_schema(pa.py_buffer(head)).names
+            options.included_fields = [at for at, name in enumerate(names) if name in columns]
         if line.length:
             try:
-                batch = pa.ipc.open_stream(pa.py_buffer(head + payload), options=_ALONE).read_next_batch()
+                batch = pa.ipc.open_stream(pa.py_buffer(head + payload), options=options).read_next_batch()
             except (pa.ArrowInvalid, OSError, StopIteration):
                 return
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)

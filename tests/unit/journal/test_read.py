@@ -73,6 +73,14 @@ def test_reading_goes_on_at_a_position(tmp_path: Path) -> None:
     assert [losses(tmp_path, position) for position in positions] == [[2, 3], [3], []]
 
 
+def test_only_the_columns_asked_for_are_unpacked(tmp_path: Path) -> None:
+    """A reader that needs few columns gets those, in the order of the table."""
+    written(tmp_path, (1, 2))
+    (flush,) = read_segment(tmp_path, 1, columns={"lost", "cause"})
+    assert flush.batch is not None
+    assert flush.batch.to_pydict() == {"cause": ["overrun"] * 2, "lost": [1, 2]}
+
+
 def test_a_segment_is_a_plain_arrow_stream(tmp_path: Path) -> None:
     """Any Arrow reader reads a closed segment."""
     written(tmp_path, (1, 2), (3,))
