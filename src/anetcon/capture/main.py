@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import grp
 import os
 import signal
@@ -20,7 +19,7 @@ from anetcon.errors import AnetconError
 from anetcon.keeper.channel import Channel
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
-from anetcon.memory import keep_freed_memory
+from anetcon.memory import collect_seldom, keep_freed_memory, leave
 
 PRIORITY = -10
 READERS = "adm"
@@ -66,8 +65,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: auditor.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        collect_seldom()
         auditor.run(Channel.of(options.channel))
     except AnetconError as error:
         log(str(error))
@@ -76,4 +74,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

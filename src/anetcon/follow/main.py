@@ -22,7 +22,7 @@ from anetcon.follow import privileges
 from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
-from anetcon.memory import keep_freed_memory
+from anetcon.memory import collect_seldom, keep_freed_memory, leave
 
 T = TypeVar("T")
 
@@ -178,9 +178,11 @@ def main() -> int:
     keep_freed_memory()
     settings = Settings.of(read(options.settings))
     privileges.drop(settings.store)
-    Process(settings).run()
+    process = Process(settings)
+    collect_seldom()
+    process.run()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
