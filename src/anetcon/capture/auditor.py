@@ -24,7 +24,7 @@ from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Job, Requests
 from anetcon.capture.settings import Settings
-from anetcon.capture.tables import Tables
+from anetcon.capture.tables import Opened, Tables
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.keeper.channel import Channel
 
@@ -184,7 +184,7 @@ class Auditor:
         namespace.ask_route()
         namespace.drops = _drops(namespace)
         if not (namespace.resumed and self._continues):
-            self.tables.opened(namespace, lambda found: self._opened(namespace, found))
+            self.tables.opened(namespace, lambda opened: self._opened(namespace, opened))
         if not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
             self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
 
@@ -194,12 +194,12 @@ class Auditor:
             namespace.context.changed = False
             self.pipeline.addresses_changed()
 
-    def _opened(self, namespace: Namespace, found: int) -> None:
+    def _opened(self, namespace: Namespace, opened: Opened | None) -> None:
         """The first dump is in: what it says about the time before."""
-        namespace.active |= found > 0
-        if namespace.newborn and not namespace.resumed and found != 0:
+        namespace.active |= opened is not None and opened.found > 0
+        if namespace.newborn and not namespace.resumed and (opened is None or opened.older):
             self.journals.gap(namespace.netns, namespace.noticed, namespace.attached, "not-attached")
-        if found < 0:
+        if opened is None:
             self.log(f"cannot list the open connections of {namespace.netns}; those are recorded when they end")
 
     def _detach(self, slot: int, why: str, now: int) -> None:

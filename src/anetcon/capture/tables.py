@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,13 @@ SHARE = 200
 Finish = Callable[[Columns, int], None]
 
 
+class Opened(NamedTuple):
+    """What a first dump found: open connections, and how many of them are older than our listening."""
+
+    found: int
+    older: int
+
+
 class Tables:
     """Asks for connection tables and adds what they hold to the pipeline."""
 
@@ -41,17 +49,19 @@ class Tables:
         self._columns = Columns(PIECE)
         self._slots = np.zeros((PIECE, SLOT), np.uint8)
 
-    def opened(self, namespace: Namespace, done: Callable[[int], None]) -> None:
-        """Record what is open already; `done` gets how many connections were found, -1 if that is unknown."""
-        found = 0
+    def opened(self, namespace: Namespace, done: Callable[[Opened | None], None]) -> None:
+        """Record what is open already; `done` gets what was found, None if that is unknown."""
+        found = older = 0
 
         def take(columns: Columns, now: int) -> None:
-            nonlocal found
+            nonlocal found, older
+            start = columns.of["start"][: columns.rows]
             found += columns.rows
+            older += int(np.count_nonzero((start < namespace.attached) | (start == now)))
             self._remember(namespace, columns, now)
             self._pipeline.append(columns, now)
 
-        self._ask(namespace, take, lambda answered: done(found if answered else -1))
+        self._ask(namespace, take, lambda answered: done(Opened(found, older) if answered else None))
 
     def ended(self, namespace: Namespace, done: Callable[[bool], None]) -> None:
         """Record that what is open now ended, for the namespace is gone."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Requests
-from anetcon.capture.tables import LOOK_AGAIN, Tables
+from anetcon.capture.tables import LOOK_AGAIN, Opened, Tables
 from anetcon.decode import layout as k
 from tests.unit.capture.parts import NOW, events, message, namespace, pipeline, rows
 
@@ -48,13 +48,23 @@ def micro(row: dict[str, Any], name: str) -> int:
 def test_open_connections_are_recorded_as_dumped(tmp_path: Path) -> None:
     """What was open at attach is there with the kernel's start time and origin dump."""
     bench = Bench(tmp_path)
-    found: list[int] = []
+    found: list[Opened | None] = []
     bench.tables.opened(bench.space, found.append)
     bench.answer(message(1, start=(NOW - 99) * 1000, counters=((5, 500), (4, 400))), message(2, start=NOW * 1000 - 1))
-    assert found == [2]
+    assert found == [Opened(2, 2)]
     first = next(row for row in bench.rows() if row["src_port"] == 1)
     assert (first["origin"], first["end"], micro(first, "start"), first["bytes_in"]) == ("dump", None, NOW - 99, 400)
     assert bench.space.ageless == {}
+
+
+def test_what_began_while_we_listened_already_is_not_older(tmp_path: Path) -> None:
+    """The dump tells what was there before us from what came between our listening and the dump."""
+    bench = Bench(tmp_path)
+    found: list[Opened | None] = []
+    bench.tables.opened(bench.space, found.append)
+    bench.now += 1_000_000
+    bench.answer(message(1, start=(NOW + 5) * 1000), message(2, start=(NOW - 5) * 1000), message(3))
+    assert found == [Opened(3, 2)]
 
 
 def test_a_connection_without_start_ends_when_it_is_gone(tmp_path: Path) -> None:
