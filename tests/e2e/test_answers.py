@@ -202,6 +202,7 @@ def test_still_open_across_segments(scene: Scene) -> None:
 def test_an_address_never_here(scene: Scene) -> None:
     """Nothing is found, and the answer says that no interface had the address; the record was complete."""
     now = time.time_ns() // 1000
+    scene.settle()
     done = scene.daemon.command("who", "203.0.113.250:1", "--at", f"{now / 1e6:.6f}", "--within", "1ms")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "never" in done.stdout + done.stderr or "no interface" in done.stdout + done.stderr

@@ -77,6 +77,8 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     if asked > flushed and (silent := _silent(store.path, flushed, now)):
         extra.append(_gap(flushed, None, silent))
         until = asked
+    elif since is not None and flushed < since <= now:
+        extra.append(_gap(flushed, None, "not-yet-written"))  # the whole window is past, and none of it on record yet
     if question.netns and not _known(store, question):
         extra.append(_gap(None, None, "not-attached") | {"netns": " or ".join(question.netns)})
     return Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)]))

@@ -140,6 +140,15 @@ def test_what_is_not_written_yet(making: Making, daemon: int) -> None:
 
 
 @pytest.mark.usefixtures("daemon")
+def test_a_moment_too_recent_to_be_on_record(making: Making) -> None:
+    """Of a window that is past but lies wholly behind the last flush nothing is claimed."""
+    making.alive(T0)
+    recent = Question(T0 + SECOND, T0 + 3 * SECOND)
+    assert causes(said(making, recent, now=T0 + 2 * SECOND)) == ["not-yet-written"]
+    assert causes(said(making, recent, now=T0 + SECOND // 2)) == []
+
+
+@pytest.mark.usefixtures("daemon")
 def test_a_daemon_that_is_stuck(making: Making) -> None:
     """A daemon that has not written for long leaves a gap since then."""
     making.alive(T0)
