@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -274,3 +275,19 @@ def test_a_daemon_that_cannot_start_says_why(tmp_path: Path) -> None:
         Daemon(tmp_path, [], {"audit": {"namespacess": 1}}),
     ):
         pass
+
+
+def test_log_all_netns_is_put_back_even_for_one_that_was_killed() -> None:
+    """One process at a time is inside, the switch has the value asked for, and afterwards the one it had before."""
+    with kernel.log_all_netns(0):
+        before = kernel.LOG_LOCK.read_text()
+    killed = "import os, anetcon.testbed.kernel as kernel\nwith kernel.log_all_netns(1): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
+    with kernel.log_all_netns(1):
+        assert kernel.LOG_ALL_NETNS.read_text() == "1\n"
+        assert kernel.LOG_LOCK.read_text() == before
+        with kernel.LOG_LOCK.open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with kernel.LOG_LOCK.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert kernel.LOG_ALL_NETNS.read_text().strip() == before

@@ -1,4 +1,5 @@
-"""What conntrack itself counts in a namespace, and how to make it end what has expired.
+"""What conntrack itself counts in a namespace, how to make it end what has expired, and the one switch of the machine's
+that the LOG engines need.
 
 An expired connection stays in the table, and its END is not sent, until somebody walks over it: a lookup, a dump, or
 the kernel's own collector, which may take a minute. A dump walks over all there are, in every namespace.
@@ -6,10 +7,13 @@ the kernel's own collector, which may take a minute. A dump walks over all there
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anetcon.errors import AnetconError
@@ -19,6 +23,9 @@ NETLINK_NETFILTER = 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IPCTNL_MSG_CT_GET = 1 << 8 | 1
 NLM_F_REQUEST_DUMP = 0x301
+
+LOG_ALL_NETNS = Path("/proc/sys/net/netfilter/nf_log_all_netns")
+LOG_LOCK = Path("/run/lock/anetcon-nf-log.lock")
 
 FAILURES = ("insert_failed", "drop", "early_drop")
 """Columns of the statistics that say a packet was refused or a connection thrown out before its time."""
@@ -67,3 +74,27 @@ def wait_empty(namespaces: Sequence[Namespace], seconds: float = 30.0) -> None:
             raise AnetconError(f"{left} connections are still in the table after {seconds:g} s")
         dump(namespaces[0])
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def log_all_netns(value: int = 1) -> Iterator[None]:
+    """Inside the block the kernel prints what LOG rules of every namespace say (with `value` 0 of the first alone).
+
+    For the whole machine, so one process at a time is inside, the others wait; not to be nested. What the switch was
+    before is put back, by the next one inside if this process is killed. The caller is in the first namespace.
+    """
+    if not LOG_ALL_NETNS.exists():
+        raise AnetconError(f"{LOG_ALL_NETNS} is not there: LOG rules can be tried from the first namespace only")
+    lock = os.open(LOG_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = os.pread(lock, 16, 0).decode() or LOG_ALL_NETNS.read_text().strip()
+        os.pwrite(lock, found.encode(), 0)
+        LOG_ALL_NETNS.write_text(str(value))
+        try:
+            yield
+        finally:
+            LOG_ALL_NETNS.write_text(found)
+            os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
