@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from anetcon import errors, record
+from anetcon import errors, gaps, record
 from anetcon.cli.main import app
 from anetcon.config import model
 
@@ -170,10 +170,31 @@ def commands() -> list[str]:
     return lines + command_page("anetcon", typer.main.get_command(app))
 
 
+def gap_causes() -> list[str]:
+    """Every cause of a gap."""
+    rows = [[f"`{cause.name}`", cause.meaning, cause.todo] for cause in gaps.CAUSES.values()]
+    return [
+        "# Causes of gaps",
+        "",
+        "A gap is a record: node, namespace (null: all), from, to, cause, and how many connections or events were lost",
+        "where the kernel tells. `from` null means before anything was recorded; `to` null means that it lasts.",
+        "",
+        *table(("cause", "what it means", "what to do"), rows),
+        "",
+        f"No connection is missing for {_listed(sorted(gaps.WHOLE))}:",
+        "they tell of something beside the connections and make no answer incomplete. `anetcon gaps` lists them too.",
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:-1]) + f" and `{names[-1]}`"
+
+
 PAGES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "fields.md": ("src/anetcon/record.py", fields),
     "configuration.md": ("src/anetcon/config/model.py", configuration),
     "exit-statuses.md": ("src/anetcon/errors.py", exit_statuses),
+    "gaps.md": ("src/anetcon/gaps.py", gap_causes),
     "commands.md": ("src/anetcon/cli", commands),
 }
 

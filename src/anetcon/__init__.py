@@ -3,6 +3,7 @@
 Data flows one way; imports follow it (a test enforces this).
 
     errors, record, counters   what everything shares: exit statuses, the field table, the shared counters
+    gaps                       the one table of causes for which something may be missing
     memory                     how the processes that move much data keep their memory
     config/                    the configuration: model, loading
     keeper/                    parent process: namespaces, sockets, guard; standard library only

@@ -23,6 +23,7 @@ SOURCE = ROOT / "src" / "anetcon"
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "counters": set(),
+    "gaps": set(),
     "protocols": set(),
     "record": set(),
     "memory": set(),
@@ -31,12 +32,23 @@ LAYERS: dict[str, set[str]] = {
     "decode": {"protocols", "record"},
     "classify": {"record", "decode"},
     "journal": {"errors", "record"},
-    "capture": {"memory", "errors", "counters", "keeper", "protocols", "record", "decode", "classify", "journal"},
+    "capture": {
+        "gaps",
+        "memory",
+        "errors",
+        "counters",
+        "keeper",
+        "protocols",
+        "record",
+        "decode",
+        "classify",
+        "journal",
+    },
     "identity": {"protocols", "record"},
-    "store": {"errors", "protocols", "record", "journal", "identity"},
+    "store": {"errors", "gaps", "protocols", "record", "journal", "identity"},
     "follow": {"memory", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "testbed": {"errors", "protocols"},
-    "cli": {"errors", "protocols", "record", "config", "journal", "store", "follow", "testbed"},
+    "cli": {"errors", "gaps", "protocols", "record", "config", "journal", "store", "follow", "testbed"},
 }
 """Which part may import which: only from above itself. Every part may import itself and the package's version."""
 

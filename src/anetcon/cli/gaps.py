@@ -22,7 +22,7 @@ def gaps(
     Exit status: 0 if there are gaps, 1 if the record is complete.
     """
     since, until = span.bounds()
-    question = Question(since, until, [pattern(text) for text in netns or ()], node or ())
+    question = Question(since, until, [pattern(text) for text in netns or ()], node or (), everything=True)
     covered = coverage(Store(store), question)
     where = {name: value for name, value in (("netns", netns), ("node", node)) if value}
     said = answer.coverage_json(covered)

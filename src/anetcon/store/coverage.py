@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
+from anetcon.gaps import WHOLE
 from anetcon.journal.read import last_flush
 from anetcon.store import layout, where
 from anetcon.store.view import Store
@@ -36,10 +37,12 @@ class Question:
     until: int | None = None
     netns: Sequence[str] = ()
     node: Sequence[str] = ()
+    everything: bool = False
+    """Also what is no gap in the connections (`gaps.WHOLE`): for a list of what happened, not for a claim."""
 
     def condition(self) -> str:
         """The rows of gaps that concern it."""
-        parts = []
+        parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(WHOLE))}"]
         if self.netns:
             parts.append(where.either(["netns IS NULL", *(where.matches("netns", pattern) for pattern in self.netns)]))
         if self.node:

@@ -137,8 +137,11 @@ class Store:
             bounds.append(f'("from" IS NULL OR "from" <= {where.timestamp(until)})')
         if since is not None:
             bounds.append(f'("to" IS NULL OR "to" >= {where.timestamp(since)})')
+        # Dictionaries would come in the order of their codes: as text they come in that of the alphabet.
+        columns = [f'"{f.name}"' + ("::VARCHAR" if f.kind == "text" else "") for f in TABLES[table]]
+        order = ", ".join(['"from" NULLS FIRST', *columns])
         return self._duckdb.sql(
-            f'SELECT * FROM live WHERE {where.every(bounds)} ORDER BY "from" NULLS FIRST'  # noqa: S608
+            f"SELECT * FROM live WHERE {where.every(bounds)} ORDER BY {order}"  # noqa: S608
         ).to_arrow_table()
 
     def open_at_seal(self) -> tuple[pa.Table, int]:

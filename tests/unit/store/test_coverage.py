@@ -99,10 +99,17 @@ def test_only_what_was_asked(making: Making) -> None:
     def of(*patterns: str, node: str = "gw1") -> list[str]:
         return causes(said(making, Question(ASKED.since, ASKED.until, patterns, [node])))
 
-    assert of() == ["not-attached", "overrun", "capture-down"]
+    assert of() == ["overrun", "not-attached", "capture-down"]
     assert of("^qrouter-") == ["not-attached", "capture-down"]
     assert of("^other$") == ["overrun", "capture-down"]
     assert of("^other$", node="gw2") == ["not-attached"]
+
+
+def test_what_leaves_the_connections_whole(making: Making) -> None:
+    """A finding for which no connection is missing makes no answer incomplete; a list of what happened has it."""
+    making.add(gap(to=None, cause="timestamps-off"), table="gaps").alive(T0 + DAY)
+    assert causes(said(making)) == []
+    assert causes(said(making, Question(ASKED.since, ASKED.until, everything=True))) == ["timestamps-off"]
 
 
 def test_a_namespace_nobody_knows(making: Making) -> None:

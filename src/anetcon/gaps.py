@@ -1,0 +1,154 @@
+"""The one table of causes: why something may be missing from the record, and what to do about it.
+
+A gap is a record (`record.GAPS`) whose `cause` is one of these names, as text. The reference page derives from this
+table; a test finds a cause that the source uses and the table does not have. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GapCause:
+    """Why a gap is there. With `whole` no connection is missing for it, so it makes no answer incomplete: it tells
+    that something beside the connections themselves is missing or doubtful."""
+
+    name: str
+    meaning: str
+    todo: str
+    whole: bool = False
+
+
+_CAUSES = (
+    GapCause("never-recorded", "the time before this store had its first record", "nothing"),
+    GapCause(
+        "daemon-down",
+        "the daemon did not run; from what it had written last to its next start",
+        "see why it was stopped; what was open when it came back was recorded from a dump",
+    ),
+    GapCause(
+        "capture-down",
+        "the capture process died and what it had read and not yet written is lost",
+        "look in the log for why; nothing else was lost, since the sockets stayed open",
+    ),
+    GapCause(
+        "not-yet-written",
+        "the time asked about is so recent that none of it is on record yet",
+        "ask again a few seconds later",
+    ),
+    GapCause(
+        "not-attached",
+        "a namespace was not watched: it appeared while it could not be entered, or was already there and in use",
+        "see `anetcon status` for namespaces in state `retrying`",
+    ),
+    GapCause(
+        "namespace-gone",
+        "a namespace vanished and its last table could not be listed: ends at that moment are missing",
+        "nothing",
+    ),
+    GapCause(
+        "conntrack-inactive",
+        "no rule in the namespace uses connection tracking, so the kernel does not track",
+        "add a rule that does, or set `activate_conntrack = true`",
+    ),
+    GapCause(
+        "overrun",
+        "events (or kernel lines) came faster than they were read, and the kernel dropped that many",
+        "give the machine more processor time, or larger buffers; see [hold or shed](../explanation/hold-or-shed.md)",
+    ),
+    GapCause(
+        "events-off",
+        "somebody switched `nf_conntrack_events` off in the namespace: connections created meanwhile were not "
+        "announced and never report their end; those still open when it was noticed were recorded from a dump",
+        "find out who sets it (the daemon put it back at once and says so in its log)",
+    ),
+    GapCause(
+        "timestamps-off",
+        "somebody switched `nf_conntrack_timestamp` off: connections created meanwhile are recorded, with the "
+        "daemon's clock for the times the kernel did not keep",
+        "find out who sets it; it was put back at once",
+        whole=True,
+    ),
+    GapCause(
+        "counters-off",
+        "somebody switched `nf_conntrack_acct` off: connections created meanwhile are recorded without packets and "
+        "bytes",
+        "find out who sets it; it was put back at once",
+        whole=True,
+    ),
+    GapCause(
+        "tracking-off",
+        "a rule in the namespace takes packets out of connection tracking (`notrack`), or takes events away from "
+        "connections (`ct event set`, `CT --ctevents`); how many it hides cannot be known",
+        "the daemon's log names the rule's table and chain: remove it, or accept what it hides",
+    ),
+    GapCause(
+        "table-full",
+        "the connection table was full: the kernel refused that many new connections and dropped their packets "
+        "(refused ones never came to be), or evicted others to make room",
+        "raise `nf_conntrack_max`, or lower the timeouts of connection tracking",
+    ),
+    GapCause(
+        "listener-stuck",
+        "another program that listens for connections in reliable mode does not read: the kernel repeats ends and "
+        "keeps ended connections in its table, which may fill; what is repeated is recorded once",
+        "find the program (`ss -A netlink -p`, a full receive queue) and restart it",
+        whole=True,
+    ),
+    GapCause(
+        "undecodable",
+        "that many messages of the kernel could not be read",
+        "report it, with the kernel's version",
+    ),
+    GapCause(
+        "clock-step",
+        "the wall clock was set forwards or backwards: times between `from` and `to` were skipped or came twice, so "
+        "what is recorded there may lie elsewhere by that much",
+        "have the clock slewed rather than stepped (`chronyc makestep` only at boot)",
+    ),
+    GapCause(
+        "suspended",
+        "the machine slept: it forwarded nothing, and nothing is missing",
+        "nothing",
+        whole=True,
+    ),
+    GapCause(
+        "rules-missing",
+        "our LOG rules were not in place (wiped, altered or moved), so the kernel wrote no lines",
+        "they were repaired; see what rewrites the table, or use the engine `conntrack`, which needs none",
+    ),
+    GapCause(
+        "log-engine",
+        "an engine that reads kernel lines was running: ends, counters and the public side of a translation are not "
+        "recorded",
+        "use the engine `conntrack`",
+    ),
+    GapCause(
+        "disk-full",
+        "the journal could not be written for so long that records had to be dropped",
+        "free space, or set `store.max_gigabytes`",
+    ),
+    GapCause(
+        "journal-damaged",
+        "a part of the journal cannot be read back (its checksum disagrees): what was written there is lost",
+        "check the disk; everything outside these bounds is whole",
+    ),
+    GapCause(
+        "retention",
+        "records older than the retention, or over the size the store may have, were deleted as configured",
+        "raise `store.retention_days` or `store.max_gigabytes`",
+    ),
+    GapCause(
+        "sink-behind",
+        "a sink was so far behind that what it had not taken yet was given up for it; the record itself is whole",
+        "see why the sink is slow or refuses",
+        whole=True,
+    ),
+)
+
+CAUSES = {cause.name: cause for cause in _CAUSES}
+"""Every cause by name, in the order of the reference page."""
+
+WHOLE = frozenset(cause.name for cause in _CAUSES if cause.whole)
+"""Causes for which no connection is missing."""
