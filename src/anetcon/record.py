@@ -50,6 +50,11 @@ class Origin(IntEnum):
     IMPORT = 3
 
 
+LINES = (Origin.LOG, Origin.IMPORT)
+"""Origins that are one line of text a connection: its start, seen from one side of the translation, and nothing more.
+What is null in their rows follows from origin and class alone (see the fields); each row is a connection by itself."""
+
+
 def label(member: IntEnum) -> str:
     """The text of an enum member in records: `NAMESPACE_GONE` is written `namespace-gone`."""
     return member.name.lower().replace("_", "-")
@@ -116,7 +121,13 @@ _INODE = Field("netns_inode", "u64", "inode of the network namespace: tells two 
 
 CONNECTIONS: tuple[Field, ...] = (
     Field("start", "time", "when the kernel created the connection; final once it has ended"),
-    Field("end", "time", "when it ended (the kernel's: TIME_WAIT or idle timeout is inside); null while open", True),
+    Field(
+        "end",
+        "time",
+        "when it ended (the kernel's: TIME_WAIT or idle timeout is inside); null while open, and where it is not known:"
+        " origin `log` and `import`, whose `end_reason` is then `unknown`",
+        True,
+    ),
     _NODE,
     _NETNS,
     Field(
@@ -128,17 +139,33 @@ CONNECTIONS: tuple[Field, ...] = (
     Field("proto", "u8", "IANA protocol number (shown by name)"),
     Field("src_ip", "address", "who opened it, as it addressed itself (IPv4 as ::ffff:a.b.c.d)"),
     Field("src_port", "u16", "its port; for ICMP the id"),
-    Field("dst_ip", "address", "what it addressed"),
-    Field("dst_port", "u16", "its port; for ICMP type*256+code"),
-    Field("nat_src_ip", "address", "its source as the far side saw it"),
-    Field("nat_src_port", "u16", "that source's port or ICMP id"),
+    Field(
+        "dst_ip",
+        "address",
+        "what it addressed; null in class `float` of origin `log` and `import`, which saw it after translation only",
+        True,
+    ),
+    Field("dst_port", "u16", "its port; for ICMP type*256+code; null where `dst_ip` is", True),
+    Field(
+        "nat_src_ip",
+        "address",
+        "its source as the far side saw it; null in origin `log` and `import`, which saw it before translation only",
+        True,
+    ),
+    Field("nat_src_port", "u16", "that source's port or ICMP id; null where `nat_src_ip` is", True),
     Field("nat_dst_ip", "address", "the destination after translation"),
     Field("nat_dst_port", "u16", "that destination's port or ICMP type*256+code"),
     Field("packets_out", "u64", "packets in the opener's direction; null if unknown", True),
     Field("bytes_out", "u64", "bytes in the opener's direction; null if unknown", True),
     Field("packets_in", "u64", "packets towards the opener; null if unknown", True),
     Field("bytes_in", "u64", "bytes towards the opener; null if unknown", True),
-    Field("end_reason", "enum", "why it ended; null while open", True, tuple(END_REASONS)),
+    Field(
+        "end_reason",
+        "enum",
+        "why it ended; null while open; `unknown` with an `end` that is null: nothing recorded it",
+        True,
+        tuple(END_REASONS),
+    ),
     Field("zone", "u16", "conntrack zone"),
     Field("mark", "u32", "conntrack mark"),
     Field("ct_id", "u32", "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one"),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
-from anetcon.record import CONNECTIONS, TABLES, Field, arrow_schema
+from anetcon.record import CONNECTIONS, LINES, TABLES, Class, Field, arrow_schema
 
 _SCHEMA = {table: arrow_schema(table) for table in TABLES}
 _STORAGE = {"text": pa.int32(), "enum": pa.int8()}
@@ -23,6 +23,9 @@ def connections(columns: Columns, node: str, names: list[str]) -> pa.RecordBatch
     dictionaries = {**_VALUES, "node": pa.array([node]), "netns": pa.array(names, pa.string())}
     ended, counted = _bitmap(columns.of["end"][:rows] != NONE), _bitmap(columns.counted[:rows])
     bitmaps = {"end": ended, "end_reason": ended, **dict.fromkeys(COUNTERS, counted)}
+    line = columns.of["origin"][:rows] >= min(LINES)
+    if line.any():
+        bitmaps |= _unseen(line, columns.of["class"][:rows], columns.of["end"][:rows] != NONE)
     zeros = np.zeros(rows, np.int32)
     arrays = [
         _array(field, zeros if field.name == "node" else columns.of[field.name][:rows], bitmaps, dictionaries)
@@ -32,6 +35,15 @@ def connections(columns: Columns, node: str, names: list[str]) -> pa.RecordBatch
 
 
 Bitmap = tuple[pa.Buffer | None, int]
+
+
+def _unseen(line: Array, kind: Array, ended: Array) -> dict[str, Bitmap]:
+    """The bitmaps of what a line of text does not tell, where some rows are such lines: the source after translation,
+    and, of a connection whose destination was translated, what it was before."""
+    source, destination = _bitmap(~line), _bitmap(~line | (kind == Class.NAT))
+    sides = {"nat_src": source, "dst": destination}
+    unseen = {f"{side}_{part}": bitmap for side, bitmap in sides.items() for part in ("ip", "port")}
+    return unseen | {"end_reason": _bitmap(ended | line)}
 
 
 def _bitmap(valid: Array) -> Bitmap:

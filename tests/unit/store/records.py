@@ -67,13 +67,25 @@ def whole(seconds: float = 10, **values: Any) -> list[dict[str, Any]]:
     return [start(**values), end(seconds, **values)]
 
 
+def line(**values: Any) -> dict[str, Any]:
+    """A connection learnt from a LOG line (class nat): what `start` has, without what such a line does not tell."""
+    row = start(**({"origin": "log", "end_reason": "unknown", "ct_id": 0} | values))
+    return row | {"nat_src_ip": None, "nat_src_port": None}
+
+
+def line_float(**values: Any) -> dict[str, Any]:
+    """One whose destination was translated: 192.0.2.1:5000 to 10.0.0.9:22, unless told otherwise."""
+    row = line(**({"class": "float"} | ends(src="192.0.2.1:5000", nat_dst="10.0.0.9:22") | values))
+    return row | {"dst_ip": None, "dst_port": None}
+
+
 def batch(table: str, rows: list[dict[str, Any]]) -> pa.RecordBatch:
     """Rows in the journal's schema."""
     columns = []
     for field in TABLES[table]:
         values = [row.get(field.name) for row in rows]
         if field.kind == "address":
-            values = [packed(value) for value in values]
+            values = [value and packed(value) for value in values]
         if field.kind in ("text", "enum"):
             codes = pa.array(values, pa.string()).dictionary_encode()
             columns.append(codes.cast(field.arrow_type()))

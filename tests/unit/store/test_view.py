@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
+from anetcon.record import CONNECTIONS, TABLES, arrow_schema
 from anetcon.store import manifest, where
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, start, whole
 
 HOUR = 3600 * SECOND
+
+UNSEEN = ("dst_ip", "dst_port", "nat_src_ip", "nat_src_port")
+"""What rows of origin log may not know."""
 
 
 def seal(making: Making) -> Making:
@@ -246,3 +251,19 @@ def test_sealing_changes_no_answer(
     sealed.alive(T0)
     plain.alive(T0)
     assert found(Store(sealed.close())) == found(Store(plain.close()))
+
+
+def test_a_store_of_a_time_when_nothing_was_null(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments and files whose schema says that both sides are always known are read, sealed and merged with others."""
+    before = tuple(replace(field, nullable=False) if field.name in UNSEEN else field for field in CONNECTIONS)
+    with monkeypatch.context() as patch:
+        patch.setitem(TABLES, "connections", before)
+        making.add(*whole(1, src_port=1), start(src_port=2), start(src_port=3))
+        seal(making).add(*whole(2, src_port=4), end(20, src_port=2))
+        assert not arrow_schema("connections").field("dst_ip").nullable
+    assert sorted(found(Store(making.path))) == [(1, 1.0), (2, 20.0), (3, None), (4, 2.0)]
+    making = Making(making.close()).add(end(30, src_port=3), start(src_port=5))
+    expected = [(1, 1.0), (2, 20.0), (3, 30.0), (4, 2.0), (5, None)]
+    assert sorted(found(Store(making.path))) == expected
+    seal(making)
+    assert sorted(found(Store(making.close()))) == expected
