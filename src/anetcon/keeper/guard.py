@@ -5,7 +5,9 @@ in the connection table. When capture is stopped, hung or too slow the table wou
 lets the kernel drop such ends, and returns to hold when all is well; what was dropped meanwhile is a gap record.
 
 It works while capture does nothing at all: it asks the kernel, and its sockets are the keeper's copies. In hold the
-drop counter of a socket counts refusals and retries, out of hold exactly what is lost.
+drop counter of a socket counts refusals and retries, out of hold exactly what is lost. Out of hold starts are not
+delivered at all: an end tells everything its start does, there is twice the room for ends, and the count of what is
+lost is one of connections.
 
 Refuses to hold where the table has no limit (nf_conntrack_max = 0): nothing would bound the memory.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from anetcon.keeper import stats
+from anetcon.keeper import attach, stats
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.shared import Shared
@@ -23,13 +25,14 @@ from anetcon.keeper.shared import Shared
 TICK_SECONDS = 0.1
 FROZEN_TICKS = 2
 """Capture turns at least every 200 ms; when it has not for so many ticks, every queue is looked at."""
+UNLIMITED = float("inf")
 RETURN_TICKS = 10
 RETURN_SHARE = 0.5
 """Hold resumes below this share of the limit that ended it; that is looked at every tenth tick."""
 
 Report = Callable[[str], None]
 SendGap = Callable[[str, int, int, int], None]
-"""Called with (netns, from, to, events lost)."""
+"""Called with (netns, from, to, connections lost)."""
 
 
 class _Held:
@@ -50,12 +53,17 @@ class _Held:
         """Whether the kernel keeps an end that did not fit and tries again (hold), or drops it."""
         self.events.setsockopt(sc.SOL_NETLINK, sc.NETLINK_BROADCAST_ERROR, int(hold))
 
+    def set_starts(self, starts: bool) -> None:
+        """Whether starts are delivered too."""
+        attach.set_starts(self.events, starts)
+
 
 class Guard:
-    """All sockets in hold mode, by slot."""
+    """All sockets in hold mode, by slot. `starts`: whether starts are wanted while all is well."""
 
-    def __init__(self, shared: Shared, share: float, send_gap: SendGap, report: Report) -> None:
+    def __init__(self, shared: Shared, share: float, starts: bool, send_gap: SendGap, report: Report) -> None:
         self.share = share
+        self.starts = starts
         self._shared = shared
         self._send_gap = send_gap
         self._report = report
@@ -69,7 +77,7 @@ class Guard:
     def add(self, slot: int, netns: str, events: socket.socket, stats: socket.socket) -> None:
         """Put a socket in hold and guard it from now on."""
         held = self._held[slot] = _Held(netns, events, stats)
-        if self._limit_passed(held):
+        if _fullness(held) > self.share:
             self._leave(slot, held)
         else:
             held.set_hold(True)
@@ -102,6 +110,7 @@ class Guard:
         """End hold everywhere, for good."""
         for slot, held in list(self._held.items()):
             held.set_hold(False)
+            held.set_starts(self.starts)
             self.remove(slot)
 
     def tick(self) -> None:
@@ -119,19 +128,12 @@ class Guard:
             if held.left is not None:
                 if self._turn % RETURN_TICKS == 0:
                     self._try_return(slot, held)
-            elif ((frozen and _crowded(held)) or drops[slot] != held.shared) and self._limit_passed(held):
+            elif ((frozen and _crowded(held)) or drops[slot] != held.shared) and _fullness(held) > self.share:
                 self._leave(slot, held)
             held.shared = drops[slot]
 
-    def _limit_passed(self, held: _Held, share: float = 1.0) -> bool:
-        """Whether the table is fuller than it may be; so is one without a limit, and one that does not tell."""
-        try:
-            connections, limit = stats.table(held.stats)
-        except OSError:
-            return True
-        return limit == 0 or connections > limit * self.share * share
-
     def _leave(self, slot: int, held: _Held) -> None:
+        held.set_starts(self.starts and _fullness(held) == UNLIMITED)  # where it never returns, starts go on
         held.baseline = stats.queue(held.events)[2]  # before: a retry too many counted as lost, never one too few
         held.set_hold(False)
         held.left = now_us()
@@ -146,9 +148,12 @@ class Guard:
         queued, size, _ = stats.queue(held.events)
         if queued * 8 > size:
             return
-        back = not self._limit_passed(held, RETURN_SHARE)
+        fullness = _fullness(held)
+        back = fullness <= self.share * RETURN_SHARE
         held.set_hold(back)
         self._tell(held)
+        if back or fullness == UNLIMITED:
+            held.set_starts(self.starts)
         if back:
             held.left = None
             self._out.discard(slot)
@@ -167,3 +172,12 @@ def _crowded(held: _Held) -> bool:
     queued, size, drops = stats.queue(held.events)
     rising, held.drops = drops != held.drops, drops
     return rising or queued * 2 > size
+
+
+def _fullness(held: _Held) -> float:
+    """The share of its limit a connection table has reached; UNLIMITED without one, or where the kernel is silent."""
+    try:
+        connections, limit = stats.table(held.stats)
+    except OSError:
+        return UNLIMITED
+    return connections / limit if limit else UNLIMITED

@@ -80,7 +80,7 @@ class Keeper:
             self.loop, self.reaper, (options.capture, options.follow), self.lock, self.shared.descriptor, report
         )
         self.processes.resolved = chosen.resolved
-        self.guard = Guard(self.shared, chosen.guard_share, self._send_gap, report)
+        self.guard = Guard(self.shared, chosen.guard_share, chosen.starts, self._send_gap, report)
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
@@ -254,7 +254,7 @@ class Keeper:
 
     def _adapt(self, hold: bool, starts: bool) -> None:
         """Bring sockets in line with the settings, after those before them."""
-        self.guard.share = self.settings.guard_share
+        self.guard.share, self.guard.starts = self.settings.guard_share, self.settings.starts
         for audited, sockets in self.roster.attached():
             if starts != self.settings.starts:
                 attach.set_starts(sockets.events, self.settings.starts)

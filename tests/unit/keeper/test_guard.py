@@ -28,17 +28,20 @@ class Kernel:
         self.queued = self.drops = self.connections = self.asked = 0
         self.limit = LIMIT
         self.hold: list[bool] = []
+        self.starts: list[bool] = []
         self.gaps: list[tuple[str, int]] = []
         self.reports: list[str] = []
         self.guard = Guard(
             Shared(self.descriptor),
             0.7,
+            True,
             lambda netns, begin, end, lost: self.gaps.append((netns, lost)) if begin <= end else None,
             self.reports.append,
         )
         monkeypatch.setattr(stats, "queue", lambda _: (self.queued, SIZE, self.drops))
         monkeypatch.setattr(stats, "table", self.table)
         monkeypatch.setattr(guards._Held, "set_hold", lambda _, hold: self.hold.append(hold))
+        monkeypatch.setattr(guards._Held, "set_starts", lambda _, starts: self.starts.append(starts))
         self.socket = socket.socket()
 
     def holds(self) -> bool:
@@ -124,6 +127,27 @@ def test_hold_returns_when_all_is_well_and_the_gap_says_what_was_lost(kernel: Ke
     assert kernel.gaps == [("qrouter-1", 30)]
 
 
+def test_out_of_hold_only_ends_are_delivered(kernel: Kernel) -> None:
+    """While ends are dropped no start takes their room, or is counted as a loss; back in hold starts come again."""
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    assert kernel.starts == [False]
+    kernel.queued, kernel.connections = 0, 0
+    kernel.tick(10)
+    assert kernel.starts == [False, True]
+
+
+def test_hold_returns_without_starts_where_none_are_wanted(kernel: Kernel) -> None:
+    """With `record = ["end"]` starts stay off."""
+    kernel.guard.starts = False
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    kernel.queued, kernel.connections = 0, 0
+    kernel.tick(10)
+    assert kernel.holds()
+    assert True not in kernel.starts
+
+
 def test_a_counter_that_wraps_is_counted_right(kernel: Kernel) -> None:
     """The kernel's drop counter has 32 bits."""
     kernel.queued, kernel.connections, kernel.drops = SIZE, 900, 2**32 - 10
@@ -156,6 +180,7 @@ def test_without_a_limit_nothing_is_held(kernel: Kernel, limit: int) -> None:
     kernel.tick(10)
     kernel.tick(10)
     assert True not in kernel.hold
+    assert False not in kernel.starts
     assert kernel.gaps == [("qrouter-2", 4)]
 
 
@@ -166,7 +191,7 @@ def test_a_replaced_keeper_knows_what_was_out_of_hold(kernel: Kernel) -> None:
     kernel.tick(3, progress=False)
     state = kernel.guard.state(0)
     assert state is not None
-    again = Guard(Shared(kernel.descriptor), 0.7, lambda n, _b, _e, lost: kernel.gaps.append((n, lost)), print)
+    again = Guard(Shared(kernel.descriptor), 0.7, True, lambda n, _b, _e, lost: kernel.gaps.append((n, lost)), print)
     again.resume(0, "qrouter-1", kernel.socket, kernel.socket, state)
     kernel.drops = 52
     again.tell()
