@@ -213,10 +213,13 @@ class Store:
         rows = pa.Table.from_batches(batches, arrow_schema(table))
         if condition == where.EVERYTHING or not len(rows):
             return rows
-        # Asking for the condition alone reads only its columns, and the rows keep their dictionaries.
-        self._duckdb.register("journal", rows)
-        kept = self._duckdb.sql(f"SELECT {condition} FROM journal").to_arrow_table()  # noqa: S608
-        return rows.filter(kept.column(0))
+        # Asking for numbers of rows reads only the condition's columns, and the rows keep their dictionaries. (Nothing
+        # else tells which row an answer is of: DuckDB makes a join of IN with five values, and that keeps no order.)
+        mask = np.zeros(len(rows), np.bool_)
+        self._duckdb.register("journal", rows.append_column("row_number", pa.array(np.arange(len(rows)))))
+        query = f"SELECT row_number FROM journal WHERE {condition}"  # noqa: S608
+        mask[self._duckdb.sql(query).to_arrow_table().column(0).to_numpy()] = True
+        return rows.filter(pa.array(mask))
 
     def _files(self, table: str, entries: Sequence[manifest.Entry]) -> str:
         """The SELECT of a table's files."""

@@ -253,6 +253,16 @@ def test_sealing_changes_no_answer(
     assert found(Store(sealed.close())) == found(Store(plain.close()))
 
 
+def test_a_condition_with_many_values(making: Making) -> None:
+    """Which rows of the journal it holds for does not depend on what the database makes of it, nor on its threads."""
+    for number in range(8):
+        making.add(start(src_port=number, node="gw1" if number % 2 else "other"))
+    condition = where.every([where.text_in("node", ["gw1", *"abcde"]), where.matches("netns", "^qrouter")])
+    path = making.close()
+    for _ in range(20):
+        assert found(Store(path), condition) == [(port, None) for port in (1, 3, 5, 7)]
+
+
 def test_a_store_of_a_time_when_nothing_was_null(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments and files whose schema says that both sides are always known are read, sealed and merged with others."""
     before = tuple(replace(field, nullable=False) if field.name in UNSEEN else field for field in CONNECTIONS)
