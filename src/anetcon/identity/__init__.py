@@ -17,6 +17,9 @@ row of them. Of the rows of one tuple:
    opener before it (a connection without a kernel start, dumped twice), as long as no END lies between. Kept is the
    earliest, a START rather than a DUMP.
 
+A row of origin log or import is none of these: it is one line of text, a connection by itself, over as soon as it is
+there (its end is not known). It is compared with nothing, is never open, and two that are equal are two.
+
 An END's values win in every other case. No two rows are ever matched by hash alone: the tuple is compared.
 
 `Tracker` says the same of a live stream, where each row is compared with the one before it of the same tuple only.

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.identity.odd import TOLERANCE, Settled, settle_odd
-from anetcon.identity.tuples import OPEN, Array, blocks, by_hash, columns_of, hash_words, new_key, words
+from anetcon.identity.tuples import OPEN, SINGLE, Array, blocks, by_hash, columns_of, hash_words, new_key, words
 
 
 def merge(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """One row a connection: (those that ended, those still open), each in the order of their rows in `table`.
+    """One row a connection: (those that are over, those still open), each in the order of their rows in `table`.
 
     `table` has rows of the table `connections` in any order: a journal's events, open rows of an earlier merge, rows
     that ended already. Dictionaries may differ from chunk to chunk.
@@ -42,6 +42,17 @@ def settle(columns: dict[str, Array]) -> Settled:
 
     With a column `sealed`, of the copies of an END one that is sealed stands for the others.
     """
+    single = columns["kind"] == SINGLE
+    if not single.any():
+        return _settle(columns)
+    rows = np.flatnonzero(~single)
+    some = _settle({name: column[rows] for name, column in columns.items()})
+    ended = np.sort(np.concatenate((rows[some.ended], np.flatnonzero(single))))
+    return Settled(ended, rows[some.open], rows[some.mended], rows[some.source])
+
+
+def _settle(columns: dict[str, Array]) -> Settled:
+    """The same where no row is a connection by itself."""
     tuples, start, end = words(columns), columns["start"], columns["end"]
     rows = len(start)
     order, heads = by_hash(hash_words(tuples, rows, new_key()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anetcon.identity.tuples import OPEN, Array
+from anetcon.identity.tuples import DUMP, OPEN, Array
 
 TOLERANCE = 1_000_000
 """Microseconds between an opener's start and the kernel start of its END (measured: 0.3-95 us, either way)."""
@@ -37,7 +37,7 @@ class _Rows:
     """Parallel arrays, sorted by tuple (`group`) and start; `row` leads back to the table."""
 
     def __init__(self, columns: dict[str, Array], group: Array, row: Array) -> None:
-        start, end, dump = (columns[name][row] for name in ("start", "end", "dump"))
+        start, end, dump = columns["start"][row], columns["end"][row], columns["kind"][row] == DUMP
         sealed = columns["sealed"][row] if "sealed" in columns else np.zeros(len(row), np.bool_)
         # At one start: ENDs before openers, sealed ones first, events before dumps, the earliest end first. So the
         # first of copies is the best.
@@ -47,7 +47,7 @@ class _Rows:
         copy[1:] = (group[1:] == group[:-1]) & (start[1:] == start[:-1]) & (end[1:] != OPEN) & (end[:-1] != OPEN)
         self.row = row[order][~copy]
         self.group, self.start, self.end = group[~copy], start[~copy], end[~copy]
-        self.dump, self.ct_id = (columns[name][self.row] for name in ("dump", "ct_id"))
+        self.dump, self.ct_id = columns["kind"][self.row] == DUMP, columns["ct_id"][self.row]
         self.ends = self.end != OPEN
         self.clocked = self.start == self.end
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.identity.odd import SLACK, TOLERANCE
-from anetcon.identity.tuples import OPEN, Array, by_hash, columns_of, flow_hash, new_key
+from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key
 
 SMALLEST = 1 << 12
 """Slots to begin with, 16 bytes each."""
@@ -63,6 +63,16 @@ class Tracker:
     def update(self, batch: pa.RecordBatch | pa.Table) -> Array:
         """Take in rows of the table `connections`, in the journal's order; returns the Verdict of each (int8)."""
         columns = columns_of(batch)
+        single = columns["kind"] == SINGLE
+        if not single.any():
+            return self._update(columns)
+        verdicts = np.full(len(single), Verdict.FIRST, np.int8)
+        rows = np.flatnonzero(~single)
+        verdicts[rows] = self._update({name: column[rows] for name, column in columns.items()})
+        return verdicts
+
+    def _update(self, columns: dict[str, Array]) -> Array:
+        """The same for rows of which none is a connection by itself."""
         hashes = flow_hash(columns, self._key)
         hashes[hashes == 0] = 1
         order, heads = by_hash(hashes)
@@ -71,7 +81,7 @@ class Tracker:
             order = np.argsort(hashes, kind="stable")  # by_hash drops bits, and two hashes differ in those alone
             ordered = hashes[order]
             heads = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        start, end, dump = (columns[name][order] for name in ("start", "end", "dump"))
+        start, end, kind = (columns[name][order] for name in ("start", "end", "kind"))
         state = np.where(end == OPEN, _OPEN, _ENDED)
         slots = self._slots(ordered[heads])
         before = np.empty_like(start)
@@ -80,7 +90,7 @@ class Tracker:
         tails = np.append(heads[1:], len(start)) - 1 if len(heads) else heads
         self._values[slots] = start[tails] << _STATE_BITS | state[tails]
         verdicts = np.empty(len(start), np.int8)
-        verdicts[order] = _judge(before >> _STATE_BITS, before & _STATE, start, end, dump)
+        verdicts[order] = _judge(before >> _STATE_BITS, before & _STATE, start, end, kind == DUMP)
         return verdicts
 
     def _slots(self, keys: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from anetcon.record import Origin, label
+from anetcon.record import LINES, Origin, label
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +22,11 @@ _NUMBERS = ("netns_inode", "proto", "zone", "src_port", "dst_port", "ct_id", "st
 
 IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node"]
 """The columns of the record that `columns_of` reads."""
+
+PLAIN, DUMP, SINGLE = range(3)
+"""What a row's origin makes of it: an event, a dump, a connection by itself."""
+
+_KINDS = {label(Origin.DUMP): DUMP, **dict.fromkeys(map(label, LINES), SINGLE)}
 
 _WORDS = 7
 _LOW = np.uint64(0xFFFFFFFF)
@@ -102,19 +107,24 @@ def by_hash(hashes: Array) -> tuple[Array, Array]:
 
 
 def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """What identity needs of journal-schema rows: `end` is OPEN where null, `dump` tells rows of that origin.
+    """What identity needs of journal-schema rows: `end` is OPEN where null, `kind` is PLAIN, DUMP or SINGLE. The `end` of
+    a SINGLE, where it is not known, is its start.
 
     The rows of `before`, columns of the same kind, come first.
     """
     readers: dict[str, Callable[[pa.Array], Array]] = dict.fromkeys(_NUMBERS, _numbers)
     readers["end"] = lambda chunk: _numbers(chunk, OPEN)
+    readers["dst_port"] = lambda chunk: _numbers(chunk, 0)
     readers["src_ip"] = readers["dst_ip"] = _addresses
     readers["node"] = lambda chunk: _per_value(chunk, node_number, np.uint64)
-    readers["origin"] = lambda chunk: _per_value(chunk, lambda origin: origin == label(Origin.DUMP), np.bool_)
+    readers["origin"] = lambda chunk: _per_value(chunk, lambda origin: _KINDS.get(origin, PLAIN), np.uint8)
     columns = {}
     for name, reader in readers.items():
-        column = "dump" if name == "origin" else name
+        column = "kind" if name == "origin" else name
         columns[column] = _joined([*([before[column]] if before else []), *map(reader, _chunks(table[name]))])
+    single = columns["kind"] == SINGLE
+    if single.any():
+        columns["end"] = np.where(single & (columns["end"] == OPEN), columns["start"], columns["end"])
     return columns
 
 

@@ -13,7 +13,9 @@ SECOND = 1_000_000
 
 
 class Row(NamedTuple):
-    """One row: `tuple` numbers its original tuple, `end` None is an opener, `dump` its origin."""
+    """One row: `tuple` numbers its original tuple, `end` None is an opener, `dump` its origin; with `line` it is a line
+    of text of that origin, which does not know its source after translation, nor, if its tuple is odd, its destination
+    before."""
 
     start: int
     end: int | None = None
@@ -22,6 +24,7 @@ class Row(NamedTuple):
     ct_id: int = 1
     node: str = "n"
     inode: int = 7
+    line: str = ""
 
 
 def table(rows: Sequence[Row], pieces: int = 1) -> pa.Table:
@@ -38,23 +41,28 @@ def _batch(rows: Sequence[Row], first: int) -> pa.RecordBatch:
             "end": row.end,
             "node": row.node,
             "netns": "default",
-            "class": "nat",
+            "class": "float" if _unseen(row) else "nat",
             "proto": 6,
             "src_ip": bytes(10) + b"\xff\xff\x0a\0\0" + bytes([row.tuple]),
             "src_port": 40000,
-            "dst_ip": bytes(10) + b"\xff\xff\x08\x08\x08\x08",
-            "dst_port": 443,
-            "nat_src_ip": bytes(16),
-            "nat_src_port": 1,
+            "dst_ip": None if _unseen(row) else bytes(10) + b"\xff\xff\x08\x08\x08\x08",
+            "dst_port": None if _unseen(row) else 443,
+            "nat_src_ip": None if row.line else bytes(16),
+            "nat_src_port": None if row.line else 1,
             "nat_dst_ip": bytes(16),
             "nat_dst_port": 443,
-            "end_reason": None if row.end is None else "closed",
+            "end_reason": "unknown" if row.line else None if row.end is None else "closed",
             "zone": 0,
             "mark": first + number,
             "ct_id": row.ct_id,
-            "origin": "dump" if row.dump else "event",
+            "origin": row.line or ("dump" if row.dump else "event"),
             "netns_inode": row.inode,
         }
         for number, row in enumerate(rows)
     ]
     return pa.RecordBatch.from_pylist(records, arrow_schema("connections"))
+
+
+def _unseen(row: Row) -> bool:
+    """Whether the destination before translation is not known."""
+    return bool(row.line) and row.tuple % 2 == 1

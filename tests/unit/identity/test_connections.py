@@ -38,10 +38,10 @@ def said(merged: pa.Table) -> list[Said]:
 
 def twin(rows: list[Row]) -> tuple[list[Said], list[Said]]:
     """The rules of the package docstring, one tuple and one row at a time."""
-    ended: list[Said] = []
+    ended = [Said(n, row.start, False) for n, row in enumerate(rows) if row.line]
     still_open: list[Said] = []
     for key in {(row.tuple, row.node, row.inode) for row in rows}:
-        numbers = [n for n, row in enumerate(rows) if (row.tuple, row.node, row.inode) == key]
+        numbers = [n for n, row in enumerate(rows) if (row.tuple, row.node, row.inode) == key and not row.line]
         _one_tuple(rows, numbers, ended, still_open)
     return sorted(ended), sorted(still_open)
 
@@ -126,8 +126,8 @@ def _clock_copies(rows: list[Row], ends: list[int], openers: list[int], owner: d
 
 TIMES = st.sampled_from([0, 50, 100, 999, 1001, 200_000, 900_000, SECOND, SECOND + 1, 3 * SECOND, 60 * SECOND])
 ROWS = st.builds(
-    lambda t, ended, lasted, dump, number, ct_id, node: Row(
-        T + t, T + t + lasted if ended else None, dump, number, ct_id, node
+    lambda t, ended, lasted, dump, number, ct_id, node, line: Row(
+        T + t, T + t + lasted if ended and not line else None, dump, number, ct_id, node, line=line
     ),
     TIMES,
     st.booleans(),
@@ -136,6 +136,7 @@ ROWS = st.builds(
     st.integers(0, 1),
     st.integers(1, 2),
     st.sampled_from(["n", "m"]),
+    st.sampled_from(["", "", "", "log", "import"]),
 )
 
 
@@ -144,7 +145,7 @@ def test_merge_is_the_twins(rows: list[Row], pieces: int) -> None:
     """Whatever rows come, in whatever order and pieces, the columns say what the loop says."""
     ended, still_open = merge(table(rows, pieces))
     assert (said(ended), said(still_open)) == twin(rows)
-    assert ended["end"].null_count == 0
+    assert ended["end"].null_count == sum(bool(row.line) for row in rows)
     assert still_open["end"].null_count == still_open.num_rows
 
 
@@ -235,6 +236,13 @@ def test_another_node_or_namespace_is_another_connection() -> None:
     """The same tuple at the same time on another node, or in another namespace, does not mix."""
     rows = [Row(T), Row(T, T + SECOND, node="m"), Row(T, T + SECOND, inode=8)]
     assert one(rows) == ([Said(1, T, False), Said(2, T, False)], [Said(0, T, False)])
+
+
+def test_a_line_of_text_is_a_connection_by_itself() -> None:
+    """Merged with no event of its tuple, open never, and two that are equal are two."""
+    lines = [Row(T, line="log"), Row(T, line="log"), Row(T), Row(T, T + SECOND), Row(T, line="import")]
+    assert one(lines) == ([Said(0, T, False), Said(1, T, False), Said(3, T, False), Said(4, T, False)], [])
+    assert one([Row(T, line="log")]) == ([Said(0, T, False)], [])
 
 
 def test_of_copies_a_sealed_end_stands_for_the_others() -> None:

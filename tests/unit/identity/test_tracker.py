@@ -29,6 +29,8 @@ class Twin:
         return [self._one(row) for row in rows]
 
     def _one(self, row: Row) -> Verdict:
+        if row.line:
+            return FIRST
         key = (row.tuple, row.node, row.inode)
         before, self.last[key] = self.last.get(key), row
         if before is None:
@@ -45,11 +47,14 @@ class Twin:
 
 
 ROWS = st.builds(
-    lambda t, lasted, dump, number: Row(T + t, None if lasted is None else T + t + lasted, dump, number),
+    lambda t, lasted, dump, number, line: Row(
+        T + t, None if lasted is None or line else T + t + lasted, dump, number, line=line
+    ),
     st.sampled_from([0, 50, 999, 1001, 200_000, SECOND, SECOND + 1, 3 * SECOND, 60 * SECOND]),
     st.sampled_from([None, 0, 100, 5 * SECOND]),
     st.booleans(),
     st.integers(0, 3),
+    st.sampled_from(["", "", "", "log", "import"]),
 )
 
 
@@ -86,6 +91,13 @@ def test_a_damaged_file_is_none(tmp_path_factory: pytest.TempPathFactory, at: in
     path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
     assert (Tracker.load(path) is None) == (value != whole[at])
     assert Tracker.load(path.with_name("missing")) is None
+
+
+def test_a_line_of_text_is_always_the_first() -> None:
+    """However often the same comes again, and without a trace in what is known of its tuple."""
+    known = Tracker()
+    assert known.update(table([Row(T, line="log")] * 3)).tolist() == [FIRST] * 3
+    assert known.update(table([Row(T), Row(T, line="log"), Row(T, T + SECOND)])).tolist() == [FIRST, FIRST, END]
 
 
 def test_a_large_stream_has_each_connection_first_and_ended_once() -> None:

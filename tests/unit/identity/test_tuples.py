@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.identity import flow_hash
-from anetcon.identity.tuples import OPEN, blocks, by_hash, columns_of, new_key, node_number, one_piece
+from anetcon.identity.tuples import (
+    DUMP,
+    OPEN,
+    PLAIN,
+    SINGLE,
+    blocks,
+    by_hash,
+    columns_of,
+    new_key,
+    node_number,
+    one_piece,
+)
 from anetcon.record import arrow_schema
 from bench.realistic import generate
 from tests.unit.identity.rows import Row, table
@@ -70,9 +81,19 @@ def test_columns_come_from_many_chunks_with_their_own_dictionaries() -> None:
     """Nulls, origins and nodes are read chunk by chunk."""
     columns = columns_of(table([Row(1), Row(2, 3, True, node="m"), Row(4, 5)], 3))
     assert columns["end"].tolist() == [OPEN, 3, 5]
-    assert columns["dump"].tolist() == [False, True, False]
+    assert columns["kind"].tolist() == [PLAIN, DUMP, PLAIN]
     assert columns["node"].tolist() == [node_number("n"), node_number("m"), node_number("n")]
     assert columns["src_ip"].shape == (3, 16)
+
+
+def test_what_a_line_does_not_tell_is_never_read() -> None:
+    """A line of text is a kind of its own: over at its start, its ports numbers also where they are null."""
+    lines = [Row(1, line="log", tuple=1), Row(2), Row(3, line="import"), Row(4, 9, line="import")]
+    columns = columns_of(table(lines, 2))
+    assert columns["kind"].tolist() == [SINGLE, PLAIN, SINGLE, SINGLE]
+    assert columns["end"].tolist() == [1, OPEN, 3, 9]
+    assert columns["dst_port"].tolist() == [0, 443, 443, 443]
+    assert columns["dst_port"].dtype == np.uint16
 
 
 def test_blocks_cover_all_rows_once() -> None:
