@@ -107,8 +107,8 @@ def by_hash(hashes: Array) -> tuple[Array, Array]:
 
 
 def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """What identity needs of journal-schema rows: `end` is OPEN where null, `kind` is PLAIN, DUMP or SINGLE. The `end` of
-    a SINGLE, where it is not known, is its start.
+    """What identity needs of journal-schema rows: `end` is OPEN where null, `kind` is PLAIN, DUMP or SINGLE. Where the
+    `end` of a SINGLE is not known, it is its start.
 
     The rows of `before`, columns of the same kind, come first.
     """
