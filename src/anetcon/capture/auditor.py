@@ -92,6 +92,7 @@ class Auditor:
         self.channel = channel
         self._watch(channel.fileno(), self._keeper_speaks)
         channel.send({"op": "hello"})
+        self._flush(self.clock())  # what was lost before is on record before anything else can happen
         while not self._stopping:
             self._turn()
         self._finish()

@@ -1,0 +1,183 @@
+"""Capture, the children or everything is stopped (SIGSTOP) while connections are made at full speed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from anetcon.testbed import kernel, traffic
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.topology import SERVER, Router
+from anetcon.testbed.traffic import Server
+from tests.e2e.daemon import Daemon
+from tests.e2e.faults.conftest import Weaken
+from tests.e2e.faults.ledger import Ledger, UnaccountedError
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+Chosen = Callable[[Daemon], list[int]]
+
+FITS, TOO_MANY = 100_000, 330_000
+"""Connections: fewer and more than the connection table holds (262,144)."""
+RETRIES = 200
+"""A retry in the moment in which the guard leaves hold counts as a loss; never a loss as none."""
+AT_ONCE = 0.5
+"""Seconds within which a connection through a router passes that nothing holds up; it takes under one millisecond."""
+LIMIT = "/proc/sys/net/netfilter/nf_conntrack_max"
+
+NO_HOLD = """
+from anetcon.keeper import guard
+guard._Held.set_hold = lambda held, hold: None
+"""
+NO_GUARD = """
+from anetcon.keeper import guard
+guard.Guard.tick = lambda guard: None
+"""
+NO_COUNT = """
+from anetcon.keeper import guard
+guard.Guard._tell = lambda guard, held: None
+"""
+
+
+def capture(auditor: Daemon) -> list[int]:
+    """The process of capture."""
+    pid = auditor.capture_pid()
+    assert pid is not None
+    return [pid]
+
+
+def children(auditor: Daemon) -> list[int]:
+    """Everything but the keeper."""
+    return auditor.children()
+
+
+def everything(auditor: Daemon) -> list[int]:
+    """The keeper first."""
+    return [auditor.process.pid, *auditor.children()]
+
+
+@contextmanager
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """Inside the block these processes do nothing."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def passes(router: Router) -> float:
+    """A real datagram through the router and one back; the seconds it took. TimeoutError when it does not pass."""
+    inside = router.instances[0]
+    with Server(router.world.namespace, SERVER, 8080) as server:
+        began = time.monotonic()
+        traffic.udp(inside.namespace, inside.address, (SERVER, 8080), server)
+        return time.monotonic() - began
+
+
+def settled(auditor: Daemon) -> None:
+    """Until nothing more arrives, and all of it is on record."""
+    before: list[int] = []
+
+    def still() -> bool:
+        before.append(auditor.totals()["events"])
+        return len(before) > 2 and before[-1] == before[-2] == before[-3]
+
+    wait_until(still, 60, "nothing more arrives", every=1.1)
+    auditor.wait_flushed()
+
+
+def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int) -> Ledger:
+    """So many connections while the chosen processes are frozen, and one more that must pass at once."""
+    auditor.wait_attached([router.name])
+    with Flood(router, count) as flood:
+        ledger = Ledger(flood)
+        with frozen(chosen(auditor)):
+            ledger.send(piece=count)
+            if passes(router) > AT_ONCE:
+                raise UnaccountedError("a real connection had to wait")
+        settled(auditor)
+        assert flood.failures() == {}
+    return ledger
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", [capture, children, everything])
+def test_frozen_while_the_table_has_room(daemon: Start, router: Router, chosen: Chosen) -> None:
+    """100,000 connections while capture, everything but the keeper, or everything stands still: all recorded, once
+    each, with their end and without a gap."""
+    auditor = daemon(router.name)
+    ledger = flooded(auditor, router, chosen, FITS)
+    ledger.whole(auditor)
+    assert [gap["cause"] for gap in auditor.gaps()] == []
+
+
+@pytest.mark.slow
+def test_frozen_without_hold(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a daemon that does not hold loses most of the same, and this judgement says so."""
+    weakened("anetcon.keeper.main", NO_HOLD)
+    auditor = daemon(router.name)
+    ledger = flooded(auditor, router, capture, FITS)
+    with pytest.raises(UnaccountedError, match="100000 made"):
+        ledger.whole(auditor)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router) -> None:
+    """330,000 connections behind a capture that stands still: the router refuses none, a real one passes at once, and
+    made = recorded + counted lost."""
+    auditor = daemon(router.name)
+    ledger = flooded(auditor, router, capture, TOO_MANY)
+    assert ledger.flood.made() == TOO_MANY
+    ledger.counted(auditor, RETRIES)
+    (gap,) = auditor.gaps()
+    assert gap["cause"] == "overrun"
+    assert gap["netns"] == router.name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_frozen_without_the_guard(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: with no guard the table fills, and the router refuses connections because of us."""
+    weakened("anetcon.keeper.main", NO_GUARD)
+    auditor = daemon(router.name)
+    with pytest.raises(TimeoutError):
+        flooded(auditor, router, capture, TOO_MANY)
+
+
+@pytest.mark.slow
+def test_frozen_without_a_count(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a guard that tells nobody what it let go of leaves connections that are not accounted for."""
+    weakened("anetcon.keeper.main", NO_COUNT)
+    auditor = daemon(router.name, audit={"namespaces": [f"^{router.name}$"], "guard_share": 0.05})
+    ledger = flooded(auditor, router, capture, FITS)
+    with pytest.raises(UnaccountedError, match="0 counted lost"):
+        ledger.counted(auditor)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_everything_frozen_for_more_than_the_table_holds(daemon: Start, router: Router) -> None:
+    """With the keeper frozen as well nobody guards: the table fills and refuses, as docs/explanation/completeness.md
+    says; continued, a real connection passes at once and everything made is recorded or counted."""
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    with Flood(router, TOO_MANY) as flood:
+        ledger = Ledger(flood)
+        with frozen(everything(auditor)):
+            ledger.send(piece=TOO_MANY)
+            assert kernel.count(router.namespace) == int(router.namespace.run("cat", LIMIT))
+        wait_until(lambda: kernel.count(router.namespace) < TOO_MANY // 2, 2, "the guard lets go")
+        assert passes(router) < AT_ONCE
+        settled(auditor)
+        made = flood.made()
+        assert TOO_MANY > made == TOO_MANY - flood.failures()["drop"]
+        ledger.counted(auditor, RETRIES)

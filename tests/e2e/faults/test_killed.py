@@ -1,0 +1,243 @@
+"""kill -9 of each process and of all, and the program replaced in place, in the middle of connections."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from anetcon.errors import NOT_FOUND_WITH_GAPS
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.topology import Router
+from tests.e2e.daemon import Daemon, seconds
+from tests.e2e.faults.conftest import Weaken
+from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+SOME = 60_000
+RATE = 12_000
+"""Connections a second while the program is replaced, which takes a second: it reads its configuration first."""
+ROUNDS = 3
+NO_CAPTURE_GAP = """
+from anetcon.capture import journals
+said = journals.Journals.gap
+journals.Journals.gap = lambda self, netns, start, end, cause, lost=None: (
+    None if cause == "capture-down" else said(self, netns, start, end, cause, lost)
+)
+"""
+NO_DAEMON_GAP = NO_CAPTURE_GAP.replace("capture-down", "daemon-down")
+NEW_SOCKETS = """
+import os, signal
+from anetcon.keeper import upgrade
+whole = upgrade.execute
+def forgetful(state, *others):
+    os.kill(state["children"][0], signal.SIGKILL)
+    whole({**state, "attached": []}, *others)
+upgrade.execute = forgetful
+"""
+
+
+@contextmanager
+def sending(ledger: Ledger, rate: float = float("inf")) -> Iterator[None]:
+    """The flood is made in a thread of its own; all of it once the block is left."""
+    thread = threading.Thread(target=ledger.send, kwargs={"piece": 500, "rate": rate})
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def reached(ledger: Ledger, count: int) -> None:
+    """Until so many are made."""
+    wait_until(lambda: ledger.sent >= count, 30, f"{count} connections are made", every=0.0005)
+
+
+def restarted(auditor: Daemon, pid: int) -> None:
+    """Until a child that was killed runs again, and works."""
+    wait_until(lambda: auditor.capture_pid() not in (None, pid), 10, "capture runs again")
+    auditor.wait_flushed()
+
+
+def capture_killed(auditor: Daemon, router: Router) -> tuple[Ledger, float]:
+    """60,000 connections with capture killed in their middle; when it was."""
+    auditor.wait_attached([router.name])
+    with Flood(router, SOME) as flood:
+        ledger = Ledger(flood)
+        killed = auditor.capture_pid()
+        assert killed is not None
+        with sending(ledger):
+            reached(ledger, SOME // 2)
+            moment = time.time()
+            os.kill(killed, signal.SIGKILL)
+        restarted(auditor, killed)
+        assert flood.made() == SOME
+    assert auditor.stop() == 0, auditor.errors()
+    return ledger, moment
+
+
+@pytest.mark.slow
+def test_capture_killed_among_60000(daemon: Start, router: Router) -> None:
+    """What is not on record was made within the one gap's bounds, and those are right."""
+    auditor = daemon(router.name)
+    ledger, moment = capture_killed(auditor, router)
+    (gap,) = [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "capture-down"]
+    bounded(gap, moment, moment)
+    recorded = ledger.explained(auditor, [gap])
+    assert recorded.connections > SOME // 2
+
+
+@pytest.mark.slow
+def test_capture_killed_without_its_gap(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a capture that does not say what its predecessor took with it is found out."""
+    weakened("anetcon.capture.main", NO_CAPTURE_GAP)
+    auditor = daemon(router.name)
+    ledger, _ = capture_killed(auditor, router)
+    with pytest.raises(UnaccountedError):
+        ledger.explained(auditor, during(auditor))
+
+
+def during(auditor: Daemon) -> list[dict[str, Any]]:
+    """The gaps of the time in which the daemon was wanted: not the one since it was stopped at last."""
+    return [gap for gap in auditor.gaps() if gap["to"] is not None]
+
+
+def replaced(auditor: Daemon, router: Router) -> Ledger:
+    """60,000 connections with the program replaced in place in their middle."""
+    auditor.wait_attached([router.name])
+    before = auditor.capture_pid()
+    assert before is not None
+    with Flood(router, SOME) as flood:
+        ledger = Ledger(flood)
+        with sending(ledger, RATE):
+            reached(ledger, SOME // 3)
+            auditor.process.send_signal(signal.SIGUSR2)
+            wait_until(lambda: auditor.capture_pid() not in (None, before), 20, "capture is a new process")
+            assert ledger.sent < SOME, "it was replaced among them"
+        auditor.wait_attached([router.name])
+        auditor.wait_recorded(lambda totals: totals["ends"] > 0)
+        assert flood.made() == SOME
+    assert auditor.stop() == 0, auditor.errors()
+    return ledger
+
+
+@pytest.mark.slow
+def test_replaced_among_60000(daemon: Start, router: Router) -> None:
+    """SIGUSR2 in the middle of 60,000 connections: each is on record once, with its end, and there is no gap."""
+    auditor = daemon(router.name)
+    ledger = replaced(auditor, router)
+    ledger.whole(auditor)
+    assert during(auditor) == []
+
+
+@pytest.mark.slow
+def test_replaced_with_new_sockets(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a program that does not hand its sockets over has missed some."""
+    weakened("anetcon.keeper.main", NEW_SOCKETS)
+    auditor = daemon(router.name)
+    ledger = replaced(auditor, router)
+    with pytest.raises(UnaccountedError):
+        ledger.whole(auditor)
+
+
+def killed_whole(auditor: Daemon, router: Router) -> tuple[Ledger, list[tuple[float, float]]]:
+    """Everything killed three times at random moments under load, started again each time; when it was down."""
+    auditor.wait_attached([router.name])
+    moments = random.Random(5)
+    downs = []
+    with Flood(router, ROUNDS * SOME) as flood:
+        ledger = Ledger(flood)
+        on_record: set[int] = set()
+        for number in range(ROUNDS):
+            thread = threading.Thread(target=ledger.send, args=(SOME,), kwargs={"piece": 500})
+            thread.start()
+            reached(ledger, number * SOME + moments.randrange(SOME))
+            auditor.kill()
+            down = time.time()
+            thread.join()
+            flushed = set(ledger.each_once(auditor).times.nonzero()[0].tolist())
+            assert on_record <= flushed, "what was flushed is still there"
+            on_record = flushed
+            auditor.run()
+            auditor.wait_attached([router.name])
+            downs.append((down, time.time()))
+        settled = set(ledger.each_once(auditor).times.nonzero()[0].tolist())
+        assert on_record <= settled
+        assert flood.made() == len(flood)
+    return ledger, downs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_everything_killed_three_times(daemon: Start, router: Router) -> None:
+    """Three gaps with right bounds; what was flushed is there, none twice; and an answer says that there are gaps."""
+    auditor = daemon(router.name)
+    ledger, downs = killed_whole(auditor, router)
+    auditor.wait_flushed()
+    gaps = [gap for gap in auditor.gaps() if gap["cause"] == "daemon-down"]
+    assert len(gaps) == len(downs)
+    for gap, (begin, end) in zip(gaps, downs, strict=True):
+        bounded(gap, begin, min(end, seconds(gap["to"])))
+    ledger.explained(auditor, gaps)
+    hour = ("--at", "now", "--within", "1h", "--format", "json")
+    done = auditor.command("who", "203.0.113.250:9", *hour)
+    assert done.returncode == NOT_FOUND_WITH_GAPS
+    assert [gap["cause"] for gap in auditor.json("who", "203.0.113.250:9", *hour[:-2])["coverage"]["gaps"]].count(
+        "daemon-down"
+    ) == ROUNDS
+    asked = ("search", "--dst", "203.0.113.250", "--since", "1 hour ago")
+    assert auditor.command(*asked).returncode == NOT_FOUND_WITH_GAPS
+    assert len([gap for gap in auditor.json(*asked)["coverage"]["gaps"] if gap["cause"] == "daemon-down"]) == ROUNDS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_everything_killed_without_a_gap(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a daemon that does not say that it was down is found out."""
+    weakened("anetcon.capture.main", NO_DAEMON_GAP)
+    auditor = daemon(router.name)
+    ledger, _ = killed_whole(auditor, router)
+    with pytest.raises(UnaccountedError):
+        ledger.explained(auditor, during(auditor))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_processes_killed_at_random(daemon: Start, router: Router, seed: int) -> None:
+    """One process after the other, at random moments under load: the daemon goes on, or is started again by whoever
+    starts it; none is there twice, and whatever is missing was made in a gap."""
+    chosen = random.Random(seed)
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    with Flood(router, 6 * SOME // 2) as flood:
+        ledger = Ledger(flood)
+        for number, name in enumerate(chosen.sample(["capture", "follow", "keeper"] * 2, 6)):
+            thread = threading.Thread(target=ledger.send, args=(SOME // 2,), kwargs={"piece": 500})
+            thread.start()
+            reached(ledger, number * SOME // 2 + chosen.randrange(SOME // 2))
+            process = auditor.process.pid if name == "keeper" else auditor.status()[name]["pid"]
+            os.kill(process, signal.SIGKILL)
+            thread.join()
+            if name == "keeper":
+                auditor.process.wait(10)
+                wait_until(lambda: auditor.command("status").returncode == 1, 10, "its children end with it")
+                auditor.run()
+                auditor.wait_attached([router.name])
+            else:
+                wait_until(lambda n=name, p=process: auditor.status()[n]["pid"] not in (None, p), 15, f"{name} is back")  # type: ignore[misc]
+        auditor.wait_flushed()
+        assert flood.made() == len(flood)
+    gaps = during(auditor)
+    ledger.explained(auditor, gaps)
+    assert {gap["cause"] for gap in gaps} <= {"daemon-down", "capture-down", "not-attached"}
+    assert auditor.stop() == 0, auditor.errors()
