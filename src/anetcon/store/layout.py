@@ -2,7 +2,7 @@
 
     lock, status.json, sysctls.jsonl       the keeper's
     journal/<table>/                       capture's segments (anetcon.journal)
-    node=<node>/date=<day>/<seal>.parquet  connections that ended on that UTC day
+    node=<node>/date=<day>/<seal>.parquet  connections that ended on that UTC day; began, where no end is recorded
     node=<node>/date=<day>/long-<seal>.parquet  those of them that lasted over an hour
     open/<seal>.parquet                    connections open at the last seal
     gaps/<month>.<seal>.parquet            and so addresses/ and neighbours/: one file a month

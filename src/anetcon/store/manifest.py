@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line. Of kind `seal` it has `through` and `time`, of any other kind what is known of its `file`.
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
-    with microseconds; `end` is missing when rows are open or have none.
+    with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
     """
 
     prev: str

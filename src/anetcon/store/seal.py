@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from anetcon.errors import StoreError
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
-from anetcon.identity.tuples import IDENTITY, OPEN, Array, columns_of, numbers, one_piece
+from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
 from anetcon.journal.read import is_closed, read_segment
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
@@ -240,7 +240,8 @@ TABLE_OF = {"open": "connections"}
 def _partitions(
     table: pa.Table, rows: Array, times: tuple[Array, Array]
 ) -> Iterator[tuple[tuple[str, str, bool], Array]]:
-    """These rows by the file they belong in: (node, UTC day of the end, whether they lasted long)."""
+    """These rows by the file they belong in: (node, UTC day of the end, whether they lasted long). Where the end of a
+    line of text is not known, its start stands for it."""
     if not len(rows):
         return
     start, end = times[0][rows], times[1][rows]
@@ -261,7 +262,8 @@ def _without(settled: Settled, first: int) -> Settled:
 
 
 def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Array]:
-    """The latest of these ended rows, as identity columns."""
+    """The latest of these ended rows, as identity columns; but those that are compared with nothing."""
+    rows = rows[columns["kind"][rows] != SINGLE]
     if not len(rows):
         return {}
     end = columns["end"][rows]

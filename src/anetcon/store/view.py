@@ -94,16 +94,13 @@ class Store:
         result: str = where.EVERYTHING,
         limit: int = 0,
     ) -> Rows:
-        """Connections that were open at some time from `since` to `until` (microseconds), by start.
+        """Connections that were open at some time from `since` to `until` (microseconds), by start; those that are one
+        line of text, whose end is not known, were so at their start alone.
 
         `condition` may speak of what a connection's start and end share (node, netns, protocol, addresses, ports): it
         is asked before they are merged. `result` may speak of everything.
         """
-        bounds = []
-        if until is not None:
-            bounds.append(f'"start" <= {where.timestamp(until)}')
-        if since is not None:
-            bounds.append(f'("end" IS NULL OR "end" >= {where.timestamp(since)})')
+        bounds = where.open_between(since, until)
 
         def ask(state: manifest.State) -> Rows:
             closed = [entry for entry in state.of("connections") if entry.covers(since, until)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from anetcon.record import LINES, label
+
 EVERYTHING = "TRUE"
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -77,3 +79,17 @@ def matches(column: str, pattern: str) -> str:
 def timestamp(us: int) -> str:
     """A time literal."""
     return f"make_timestamptz({us:d})"
+
+
+def open_between(since: int | None, until: int | None) -> list[str]:
+    """A connection was open at some time from `since` to `until` (microseconds; None: no bound).
+
+    One that is a line of text (`record.LINES`) counts at its start alone: its end is not known. That is asked apart, so
+    that the database can skip what ended before by the bounds it keeps of the column `end`.
+    """
+    parts = [] if until is None else [f'"start" <= {timestamp(until)}']
+    if since is not None:
+        lines = text_in("origin", map(label, LINES))
+        parts.append(f'("end" IS NULL OR "end" >= {timestamp(since)})')
+        parts.append(f'("start" >= {timestamp(since)} OR "end" IS NOT NULL OR NOT {lines})')
+    return parts

@@ -67,15 +67,15 @@ def whole(seconds: float = 10, **values: Any) -> list[dict[str, Any]]:
     return [start(**values), end(seconds, **values)]
 
 
-def line(**values: Any) -> dict[str, Any]:
+def logged(**values: Any) -> dict[str, Any]:
     """A connection learnt from a LOG line (class nat): what `start` has, without what such a line does not tell."""
     row = start(**({"origin": "log", "end_reason": "unknown", "ct_id": 0} | values))
     return row | {"nat_src_ip": None, "nat_src_port": None}
 
 
-def line_float(**values: Any) -> dict[str, Any]:
+def logged_float(**values: Any) -> dict[str, Any]:
     """One whose destination was translated: 192.0.2.1:5000 to 10.0.0.9:22, unless told otherwise."""
-    row = line(**({"class": "float"} | ends(src="192.0.2.1:5000", nat_dst="10.0.0.9:22") | values))
+    row = logged(**({"class": "float"} | ends(src="192.0.2.1:5000", nat_dst="10.0.0.9:22") | values))
     return row | {"dst_ip": None, "dst_port": None}
 
 

@@ -10,7 +10,7 @@ from anetcon.store.live import Live
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from anetcon.store.where import number_in
-from tests.unit.store.records import SECOND, T0, Making, end, start, whole
+from tests.unit.store.records import SECOND, T0, Making, end, logged, logged_float, start, whole
 
 
 @pytest.fixture
@@ -42,6 +42,13 @@ def test_ends(making: Making) -> None:
     live = Live(Store(making.path), ends=True)
     making.add(end(20, src_port=1), end(20, src_port=1), *whole(src_port=4)).rotate().add(end(10, src_port=4))
     assert polled(live) == [(1, True), (4, False), (4, True)]
+
+
+def test_lines_of_text(making: Making) -> None:
+    """Each is a connection: told once, at once, as often as it comes."""
+    live = Live(Store(making.path), ends=True)
+    making.add(logged(src_port=1), logged(src_port=1), logged_float(src_port=2)).rotate().add(logged(src_port=1))
+    assert polled(live) == [(1, False), (1, False), (2, False), (1, False)]
 
 
 def test_a_condition(making: Making) -> None:

@@ -20,7 +20,7 @@ from anetcon.store import layout, manifest, parquet, seal
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate
 from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import DAY, SECOND, T0, Making, end, start, whole
+from tests.unit.store.records import DAY, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 HOUR = 3600 * SECOND
 
@@ -29,6 +29,11 @@ def rows(store: Path, kind: str = "connections") -> list[dict[str, Any]]:
     """Every row that counts, of one kind."""
     tables = [parquet.read(store, entry.file) for entry in manifest.replay(store).of(kind)]
     return [row for table in tables for row in table.to_pylist()]
+
+
+def of(store: Path, entry: manifest.Entry) -> list[dict[str, Any]]:
+    """The rows of one file."""
+    return parquet.read(store, entry.file).to_pylist()
 
 
 def ids(store: Path, kind: str = "connections") -> list[int]:
@@ -122,6 +127,39 @@ def test_days_and_long_ones_have_their_own_files(tmp_path: Path) -> None:
         "node=gw1/date=2026-11-21/00000001.parquet": [2, 3],
         "node=gw1/date=2026-11-21/long-00000001.parquet": [4],
     }
+
+
+def test_lines_of_text_are_filed_by_their_start(tmp_path: Path) -> None:
+    """Never open, never in a file of long ones, each written once, in the folder of the day it began; its start is the
+    time the manifest has of its end, so that no other day's question reads it."""
+    midnight = T0 - T0 % DAY + DAY
+    making = Making(tmp_path).add(
+        logged(ct_id=1, start=midnight - 1), logged(ct_id=2, start=midnight - 1), logged_float(ct_id=3, start=midnight)
+    )
+    making.rotate().add(logged(ct_id=4, start=midnight - 1, origin="import"), *whole(ct_id=5))
+    making.add(start(ct_id=6, src_port=6)).close()
+    seal_all(tmp_path)
+    entries = manifest.replay(tmp_path).of("connections")
+    assert {entry.file: sorted(row["ct_id"] for row in of(tmp_path, entry)) for entry in entries} == {
+        "node=gw1/date=2026-11-20/00000001.parquet": [1, 2, 4, 5],
+        "node=gw1/date=2026-11-21/00000001.parquet": [3],
+    }
+    assert [entry.end for entry in entries] == ["2026-11-20T23:59:59.999999Z", "2026-11-21T00:00:00.000000Z"]
+    assert ids(tmp_path, "open") == [6]
+    assert {row["end"] for row in rows(tmp_path) if row["origin"] == "log"} == {None}
+
+
+def test_lines_of_text_are_not_remembered(tmp_path: Path) -> None:
+    """They are compared with nothing: what is remembered of a seal are its ends, in the next process too."""
+    making = Making(tmp_path).add(*whole(ct_id=1), *(logged(ct_id=n, start=T0 + HOUR) for n in range(2, 9))).rotate()
+    assert seal_all(tmp_path)._remembered["ct_id"].tolist() == [1]
+    making.add(logged(ct_id=9), end(ct_id=1)).rotate()
+    again = seal_all(tmp_path)
+    assert again._remembered["ct_id"].tolist() == [1]
+    assert ids(tmp_path) == [1, *range(2, 10)]
+    making.add(logged(ct_id=10), *whole(ct_id=11, src_port=1)).close()
+    assert again.seal()
+    assert ids(tmp_path) == [1, *range(2, 12)]
 
 
 def test_nodes_have_their_own_folders(tmp_path: Path) -> None:
