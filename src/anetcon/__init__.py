@@ -14,6 +14,7 @@ Data flows one way; imports follow it (a test enforces this).
     identity.py                which start belongs to which end
     store/                     Parquet, manifest, the one view of store and journal, coverage
     follow/                    child process: sealer, text logs
+    doctor/                    what on this host would silence or weaken the audit
     cli/                       one file a command
 """
 

@@ -1,4 +1,4 @@
-"""System calls and kernel constants that Python 3.11 lacks: setns, prctl, inotify.
+"""System calls and kernel constants that Python 3.11 lacks: setns, unshare, prctl, inotify.
 
 Constants keep the kernel's names. Refuses to hide a failure: every call raises OSError.
 """
@@ -60,6 +60,11 @@ def _checked(result: int) -> int:
 def setns(descriptor: int, kind: int) -> None:
     """Move this thread into the namespace behind `descriptor`."""
     _checked(_libc.setns(descriptor, kind))
+
+
+def unshare(kind: int) -> None:
+    """Give this thread a new namespace of its own."""
+    _checked(_libc.unshare(kind))
 
 
 def set_name(name: str) -> None:

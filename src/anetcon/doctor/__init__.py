@@ -1,0 +1,15 @@
+"""What on this host or in a namespace would silence or weaken the audit, each with its remedy. Changes nothing.
+
+Checks are functions from what was seen to findings, pure; the machine is read at the edges, once.
+
+- finding    what a check found, how bad it is, what to do
+- ruleset    edge: rules, chains, tables and flowtables of a namespace, by netlink
+- look       edge: everything of one namespace, entered once
+- processes  edge: which processes there are, who has which socket, whether our daemon runs
+- probe      edge: a program that tries the kernel's features in a throw-away namespace
+- machine    edge: files of the host that more than one check reads
+- kernel     what the probe found
+- privileges, host, disk, clock, old, daemon   checks of the host
+- sysctls, table, listeners, rules, stale      checks of a namespace
+- examine    all of it, in order
+"""

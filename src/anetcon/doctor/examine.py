@@ -1,0 +1,141 @@
+"""All checks, in order: what the host tells, then each namespace, entered once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anetcon.doctor import (
+    clock,
+    daemon,
+    disk,
+    host,
+    kernel,
+    listeners,
+    machine,
+    old,
+    privileges,
+    processes,
+    rules,
+    stale,
+    sysctls,
+    table,
+)
+from anetcon.doctor.finding import Finding, Severity, unchecked
+from anetcon.doctor.look import Look, visit
+from anetcon.doctor.machine import Machine
+from anetcon.errors import AnetconError
+from anetcon.keeper.attach import Home
+from anetcon.keeper.settings import DEFAULT, Settings
+
+Check = Callable[[Look, Machine], Iterator[Finding]]
+OF_NAMESPACE: tuple[Check, ...] = (
+    *(sysctls.sysctls, table.tracking, table.size, table.refused),
+    *(listeners.others, listeners.ours, rules.hiding, rules.offload, rules.before_ours, stale.stale),
+)
+
+
+def examine(resolved: Mapping[str, Any], names: Sequence[str] = ()) -> list[Finding]:
+    """Every finding about this host and the namespaces that the settings select, or those named."""
+    seen = machine.read(resolved)
+    chosen, plain = namespaces(seen.settings, names)
+    found: list[Finding] = []
+    looks: list[Look] = []
+    if machine.can_enter():
+        home = Home()
+        looks = [visit(home, look) for look in chosen]
+    else:
+        why, remedy = "not entered: that needs root", "run it as root: `sudo anetcon doctor`"
+        found = [unchecked("namespace", why, remedy, look.netns) for look in chosen if look.audited]
+    inodes = {each.inode for look in looks for each in listeners.of_conntrack(look)}
+    pids = sorted(seen.processes, key=lambda pid: pid not in seen.daemon.family)
+    seen = dataclasses.replace(seen, owners=processes.owners(inodes, pids))
+    audited = sum(look.audited for look in chosen)
+    return [
+        *of_host(seen, audited, plain),
+        *unselected(chosen, names, seen),
+        *found,
+        *(finding for look in looks for finding in of_namespace(look, seen)),
+    ]
+
+
+def namespaces(settings: Settings, names: Sequence[str]) -> tuple[list[Look], list[str]]:
+    """The namespaces to look at, with those that are not audited, and selected names that are plain files.
+
+    With names only those; AnetconError for one that is not there.
+    """
+    device = Path("/proc/self/ns/net").stat().st_dev
+    found, plain = [], []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for path in sorted(Path(settings.netns_dir).iterdir()):
+            with contextlib.suppress(OSError):
+                if path.stat().st_dev == device:
+                    found.append(Look(path.name, path, settings.selects(path.name)))
+                elif settings.selects(path.name):
+                    plain.append(path.name)
+    found.insert(0, Look(DEFAULT, None, settings.with_default))
+    missing = sorted(set(names) - {look.netns for look in found} - set(plain))
+    if missing:
+        raise AnetconError(f"there is no namespace {missing[0]} in {settings.netns_dir}: `ip netns list` names them")
+    return [look for look in found if not names or look.netns in names], plain if not names else []
+
+
+def of_host(seen: Machine, audited: int, plain: Sequence[str]) -> Iterator[Finding]:
+    """Everything that is not about one namespace."""
+    pid_namespace = ""
+    with contextlib.suppress(OSError):
+        pid_namespace = str(Path("/proc/self/ns/pid").readlink())
+    yield from daemon.daemon(seen)
+    yield from kernel.probe(seen)
+    yield from privileges.ours(seen)
+    yield from privileges.of_daemon(seen)
+    yield from privileges.files(seen, audited)
+    yield from selection(seen, audited)
+    yield from host.folder(seen, list(plain))
+    yield from host.containers(seen, pid_namespace)
+    yield from host.log_switch(seen)
+    yield from host.memory(seen, audited)
+    yield from host.processors(seen)
+    yield from host.inotify(seen)
+    yield from disk.disk(seen)
+    yield from disk.journal(seen)
+    yield from clock.clock(seen, clock.read())
+    yield from old.script(seen)
+    yield from old.files(seen)
+
+
+def selection(seen: Machine, audited: int) -> Iterator[Finding]:
+    """Whether the settings select anything at all."""
+    if audited:
+        yield Finding("selection", Severity.OK, f"{audited} namespaces are audited")
+        return
+    found = f"no namespace in {seen.settings.netns_dir} has a name that audit.namespaces selects"
+    means = "nothing is recorded until one appears"
+    remedy = "see what there is: `ip netns list`; for a plain gateway " + seen.setting(
+        "audit.namespaces", '["default"]'
+    )
+    yield Finding("selection", Severity.WARNING, found, means, remedy)
+
+
+def unselected(looks: Sequence[Look], names: Sequence[str], seen: Machine) -> Iterator[Finding]:
+    """Namespaces that were named, and that the settings do not select."""
+    for look in looks:
+        if names and not look.audited:
+            found = "audit.namespaces does not select it"
+            means = "no connection of it is recorded; it was only looked at for rules that we left there"
+            remedy = f"add its name to `namespaces` under [audit] in {seen.file}; to look at it: `-n {look.netns}`"
+            yield Finding("selection", Severity.WARNING, found, means, remedy, look.netns)
+
+
+def of_namespace(look: Look, seen: Machine) -> Iterator[Finding]:
+    """Everything about one namespace; of one that is not audited only what we left there."""
+    if "namespace" in look.failed:
+        why = f"it cannot be entered: {look.failed['namespace']}"
+        remedy = f"see whether it is still there: `ls -l {look.path}`"
+        yield unchecked("namespace", why, remedy, look.netns)
+        return
+    for check in OF_NAMESPACE:
+        yield from check(look, seen)

@@ -1,0 +1,139 @@
+"""What the checks know of this machine and of our daemon on it, read once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anetcon.doctor import processes
+from anetcon.doctor.processes import Process
+from anetcon.errors import StoreError
+from anetcon.journal.read import last_flush
+from anetcon.keeper.settings import Settings
+from anetcon.store.coverage import running
+from anetcon.store.layout import journal_folder
+
+LOG_ENGINES = ("iptables-log", "nftables-log")
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+LOG_CAPABILITIES = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
+"""Capabilities by number: every engine needs the first, a LOG engine both (linux/capability.h)."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """Our daemon on the store of the settings. `pid` None: none runs; 0: one does, which one is not known."""
+
+    pid: int | None = None
+    family: frozenset[int] = frozenset()
+    status: Mapping[str, Any] = field(default_factory=dict)
+    flushed: int | None = None
+    unreadable: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does."""
+        return self.pid is not None
+
+    def state(self, netns: str) -> str:
+        """What it last said of a namespace; empty when it does not know of it, or does not run."""
+        if not self.runs:
+            return ""
+        states = [entry["state"] for entry in self.status.get("namespaces", []) if entry["netns"] == netns]
+        return str(states[-1]) if states else ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Everything that is not in a namespace. `root` is where files are looked for; tests have one of their own."""
+
+    resolved: Mapping[str, Any]
+    daemon: Daemon = Daemon()
+    processes: Mapping[int, Process] = field(default_factory=dict)
+    owners: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Processes by the inode of a netlink socket they have open."""
+    root: Path = Path("/")
+    now: float = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as the keeper uses them."""
+        return Settings(dict(self.resolved))
+
+    @property
+    def engine(self) -> str:
+        """What the running daemon learns connections from; without one what it will."""
+        engine = self.daemon.status.get("engine") if self.daemon.runs else None
+        return str(engine or self.resolved["audit"]["engine"])
+
+    @property
+    def logs_rules(self) -> bool:
+        """Whether the engine is one of LOG rules."""
+        return self.engine in LOG_ENGINES
+
+    @property
+    def store(self) -> Path:
+        """The store's folder."""
+        return Path(self.resolved["store"]["path"])
+
+    @property
+    def file(self) -> str:
+        """The configuration file, as a remedy names it."""
+        return self.resolved.get("settings_file") or "/etc/anetcon/anetcon.toml"
+
+    def text(self, path: str) -> str:
+        """A file's content; empty when it is not there or may not be read."""
+        with contextlib.suppress(OSError):
+            return (self.root / path.lstrip("/")).read_text(errors="replace")
+        return ""
+
+    def setting(self, key: str, value: str) -> str:
+        """How to change a setting, as part of a sentence."""
+        table, _, name = key.rpartition(".")
+        reload = f", then `kill -HUP {self.daemon.pid}`" if self.daemon.pid else ""
+        return f"set `{name} = {value}` under [{table}] in {self.file}{reload}"
+
+    def needed_capabilities(self) -> dict[str, int]:
+        """What the engine needs, by number."""
+        return CAPABILITIES | (LOG_CAPABILITIES if self.logs_rules else {})
+
+
+def read(resolved: Mapping[str, Any]) -> Machine:
+    """This machine, now."""
+    every = processes.every()
+    return Machine(resolved, daemon(Path(resolved["store"]["path"]), every), every, now=time.time())
+
+
+def daemon(store: Path, every: Mapping[int, Process]) -> Daemon:
+    """Our daemon on a store."""
+    try:
+        pid = running(store)
+        status = json.loads((store / "status.json").read_bytes())
+    except FileNotFoundError:
+        status = {}
+    except (OSError, ValueError, StoreError) as error:
+        return Daemon(unreadable=str(error))
+    found = processes.family(pid, every.values()) if pid else set()
+    flushed = None
+    with contextlib.suppress(OSError):
+        flushed = last_flush(journal_folder(store, "connections"))
+    return Daemon(pid, frozenset(found), status, flushed)
+
+
+def effective_capabilities(pid: int | str = "self") -> int | None:
+    """What a process may do; None when that may not be seen."""
+    try:
+        return processes.capabilities(Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return None
+
+
+def can_enter() -> bool:
+    """Whether this process may enter namespaces and ask netfilter there."""
+    held = effective_capabilities() or 0
+    return os.geteuid() == 0 and all(held >> bit & 1 for bit in CAPABILITIES.values())

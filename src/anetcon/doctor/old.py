@@ -1,0 +1,71 @@
+"""The bash ANetCon beside this one: running, enabled, or what it left of syslog's and logrotate's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from anetcon.doctor.finding import Finding, Severity
+from anetcon.doctor.machine import Machine
+from anetcon.doctor.processes import Process
+
+SCRIPT = "anetcon.sh"
+UNIT = "anetcon.service"
+UNITS = ("etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system")
+RSYSLOG = "etc/rsyslog.d/30-anetcon.conf"
+LOGROTATE = "etc/logrotate.d/anetcon"
+
+
+def daemons(machine: Machine) -> list[Process]:
+    """Processes that run the old script; the subshells it starts are among them."""
+    found = (each for each in machine.processes.values() if each.state != "Z")
+    return [each for each in found if any(Path(word).name == SCRIPT for word in each.words[:3])]
+
+
+def script(machine: Machine) -> Iterator[Finding]:
+    """The old daemon itself."""
+    found = daemons(machine)
+    pids = {each.pid for each in found}
+    first = [each for each in found if each.parent not in pids]
+    for each in first:
+        means = "it writes its rules into the same namespaces: lines double, and either removes what the other needs"
+        unit = _unit(machine)
+        stop = f"systemctl disable --now {UNIT}" if unit else f"kill {each.pid}"
+        found_text = f"the old {SCRIPT} runs as process {each.pid}"
+        yield Finding("old", Severity.PROBLEM, found_text, means, f"stop it: `{stop}`")
+    if not first and (unit := _unit(machine)):
+        means = "at the next boot it starts beside this one, or instead of it"
+        remedy = f"disable it: `systemctl disable {UNIT}`"
+        yield Finding("old", Severity.WARNING, f"{unit} starts {SCRIPT} and is enabled", means, remedy)
+    elif not first:
+        yield Finding("old", Severity.OK, f"no {SCRIPT} runs or is enabled")
+
+
+def _unit(machine: Machine) -> str:
+    """The unit that starts the old script, if it is there and enabled."""
+    wants = machine.root / "etc/systemd/system/multi-user.target.wants" / UNIT
+    if not wants.is_symlink() and not wants.exists():
+        return ""
+    starts = (f"/{folder}/{UNIT}" for folder in UNITS if SCRIPT in machine.text(f"{folder}/{UNIT}"))
+    return next(starts, "")
+
+
+def files(machine: Machine) -> Iterator[Finding]:
+    """Configuration of syslog and of logrotate that does not fit who writes the text logs now."""
+    logs = machine.resolved["logs"]
+    if machine.logs_rules and logs["enabled"] and machine.text(RSYSLOG):
+        means = "rsyslog writes the kernel's lines into the text logs, and so do we: every line is there twice"
+        remedy = (
+            f'let one of them write: set `writer = "rsyslog"` under [logs] in {machine.file}, '
+            f"or remove it: `rm /{RSYSLOG} && systemctl restart rsyslog`"
+        )
+        yield Finding("syslog", Severity.WARNING, f"/{RSYSLOG} is there", means, remedy)
+    elif not machine.logs_rules and "anetcon" in machine.text(RSYSLOG).lower():
+        means = "it sorts the lines of LOG rules, of which this engine has none; lines of old rules would be doubled"
+        remedy = f"remove it once no old rule is left: `rm /{RSYSLOG} && systemctl restart rsyslog`"
+        yield Finding("syslog", Severity.NOTE, f"/{RSYSLOG} is left of the old one", means, remedy)
+    rotation = machine.text(LOGROTATE)
+    if SCRIPT in rotation or "restart anetcon" in rotation:
+        means = "at every rotation the daemon is restarted, which makes a gap each time"
+        remedy = f"let it send SIGHUP instead: in /{LOGROTATE} write `systemctl kill --kill-whom=main -s HUP {UNIT}`"
+        yield Finding("syslog", Severity.WARNING, f"/{LOGROTATE} restarts the daemon", means, remedy)

@@ -1,0 +1,52 @@
+"""Rules of ours that nobody keeps any more: no daemon runs, or not for this namespace, or not with that engine."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from anetcon.doctor import old
+from anetcon.doctor.finding import Finding, Severity, inside
+from anetcon.doctor.look import Look
+from anetcon.doctor.machine import Machine
+
+LOG_TABLE = "anetcon"
+ACTIVATION = "anetcon_conntrack"
+
+
+def stale(look: Look, machine: Machine) -> Iterator[Finding]:
+    """Tables and chains of ours that are not in use."""
+    kept = machine.daemon.runs and look.audited
+    audit = machine.resolved["audit"]
+    used = {
+        LOG_TABLE: kept and machine.engine == "nftables-log",
+        ACTIVATION: kept and audit["activate_conntrack"] and not machine.logs_rules,
+    }
+    for name, in_use in used.items():
+        if ("inet", name) in look.rules.tables and not in_use:
+            command = inside(look.path, f"nft delete table inet {name}")
+            yield _left(look, machine, f"table inet {name}", command)
+    chain = audit.get("chain", "anetcon")
+    if (kept and machine.engine == "iptables-log") or old.daemons(machine):
+        return
+    for program in _programs(look, chain):
+        command = f"{program} -w -t nat -D POSTROUTING -j {chain}; {program} -w -t nat -F {chain}; "
+        command = inside(look.path, "sh -c " + shlex.quote(command + f"{program} -w -t nat -X {chain}"))
+        yield _left(look, machine, f"chain {chain} in {program}'s table nat", command)
+
+
+def _programs(look: Look, chain: str) -> Iterator[str]:
+    """The programs of iptables that show the chain."""
+    there = {each.family for each in look.rules.chains if (each.table, each.name) == ("nat", chain)}
+    for family, program in (("ip", "iptables"), ("ip6", "ip6tables")):
+        if family in there:
+            yield f"{program}-nft"
+        if re.search(rf"^:{re.escape(chain)} ", look.legacy.get(family, ""), re.MULTILINE):
+            yield f"{program}-legacy"
+
+
+def _left(look: Look, machine: Machine, what: str, command: str) -> Finding:
+    why = "the daemon does not need it here" if machine.daemon.runs else "no daemon runs that keeps it"
+    means = f"{why}: left by one that was killed or set up otherwise; it costs time, and logs what nobody expects"
+    return Finding("stale", Severity.WARNING, f"{what} is there", means, f"remove it: `{command}`", look.netns)

@@ -1,0 +1,48 @@
+"""The three sysctls of conntrack that the engine conntrack needs at 1 in each namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anetcon.doctor.finding import Finding, Severity, inside
+from anetcon.doctor.look import Look
+from anetcon.doctor.machine import Machine
+from anetcon.keeper.attach import SYSCTLS
+
+MEANS = {
+    "nf_conntrack_events": "connections opened now may never report their end",
+    "nf_conntrack_timestamp": "connections opened now have no times of the kernel's",
+    "nf_conntrack_acct": "connections opened now have no packets and bytes",
+}
+AFTER_ATTACH = ("attached", "conntrack-inactive")
+
+
+def sysctls(look: Look, machine: Machine) -> Iterator[Finding]:
+    """Whether each is 1, and if not, whether the daemon is going to set it."""
+    if machine.logs_rules or not look.audited:
+        return
+    wrong = {name: look.sysctls[name] for name in SYSCTLS if look.sysctls.get(name, "1") != "1"}
+    if SYSCTLS[0] not in look.sysctls:
+        yield Finding(
+            "sysctls",
+            Severity.NOTE,
+            "conntrack's netlink is not loaded",
+            "the daemon has the kernel load it when it attaches; nothing is recorded before",
+            "load it at boot: `modprobe nf_conntrack_netlink`",
+            look.netns,
+        )
+    elif not wrong:
+        yield Finding("sysctls", Severity.OK, f"{', '.join(SYSCTLS)} are 1", netns=look.netns)
+    else:
+        yield _wrong(look, machine, wrong)
+
+
+def _wrong(look: Look, machine: Machine, wrong: dict[str, str]) -> Finding:
+    found = ", ".join(f"{name} is {value}" for name, value in wrong.items()) + ", not 1"
+    means = "; ".join(MEANS[name] for name in wrong)
+    command = inside(look.path, f"sysctl -w {' '.join(f'net.netfilter.{name}=1' for name in wrong)}")
+    if machine.daemon.state(look.netns) in AFTER_ATTACH:
+        means += "; somebody changed it after the daemon had set it"
+        return Finding("sysctls", Severity.PROBLEM, found, means, f"put it back: `{command}`", look.netns)
+    means = f"the daemon sets it when it attaches; until then {means}"
+    return Finding("sysctls", Severity.NOTE, found, means, f"to have it now: `{command}`", look.netns)
