@@ -4,9 +4,12 @@
     PROTO=TCP SPT=40000 DPT=443 NETNS=qrouter-... NAT_SRC=203.0.113.7 NAT_SPT=40213 NAT_DST=198.51.100.9 NAT_DPT=443
 
 (one line). The time is the connection's start. ICMP has TYPE, CODE and ID in place of the ports and NAT_ID in place of
-theirs; protocols without ports have none. A line is joined from few texts, each looked up: those of ports and of
-fractions of a second in tables; an address with what stands before and behind it in the texts of those that occur,
-made once each. Few and small tables matter: after half a second of sleep everything comes from main memory again.
+theirs; protocols without ports have none. A connection that is itself a line of text (`record.LINES`) ends behind
+NETNS=: it saw one side of the translation, the source before it and the destination behind it.
+
+A line is joined from few texts, each looked up: those of ports and of fractions of a second in tables; an address with
+what stands before and behind it in the texts of those that occur, made once each. Few and small tables matter: after
+half a second of sleep everything comes from main memory again.
 Pure: rows in, lines out.
 """
 
@@ -23,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.identity.tuples import Array, addresses, numbers
-from anetcon.record import Class
+from anetcon.record import LINES, Class, label
 
 DEFAULT_NETNS = "default"
 
@@ -104,12 +107,22 @@ class Lines:
 
     def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
         """The lines of these rows, all of class `kind`, each with its newline."""
+        itself = _are_lines(batch, rows)
+        if not itself.any():
+            return self._of_both_sides(batch, rows, kind)
+        parts = [(self._of_both_sides, np.flatnonzero(~itself)), (self._of_one_side, np.flatnonzero(itself))]
+        made = pa.concat_arrays([make(batch, rows[at], kind) for make, at in parts])
+        return made.take(pa.array(np.argsort(np.concatenate([at for _, at in parts]))))
+
+    def _of_both_sides(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
+        """Lines with the translation."""
         tables = self._tables
         netns = numbers(batch["netns"].indices)[rows]
         proto = numbers(batch["proto"])[rows]
         shape = _SHAPE[proto]
-        first, second, nat_first, nat_second = self._ports(batch, rows, shape)
-        before, behind = self._of_namespaces(batch, kind)
+        first, second = self._ports(batch, rows, shape, "src_port", "dst_port")
+        nat_first, nat_second = self._nat_ports(batch, rows, shape)
+        before, behind = self._of_namespaces(batch, kind, " NAT_SRC=")
         return pc.binary_join_element_wise(
             *self._times(numbers(batch["start"])[rows]),
             self._address(batch["src_ip"], rows, netns, before, _NOUGHT, _DST),
@@ -123,15 +136,39 @@ class Lines:
             _EMPTY[0],
         )
 
-    def _ports(self, batch: pa.RecordBatch, rows: Array, shape: Array) -> list[Array]:
-        """Where in their tables the texts of the four ports are."""
-        ports = [numbers(batch[name])[rows].astype(np.int32) for name in _PORT_COLUMNS]
-        first, second, nat_first, nat_second = ports
+    def _of_one_side(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
+        """Lines without the translation: what these connections know is not null."""
+        tables = self._tables
+        netns = numbers(batch["netns"].indices)[rows]
+        proto = numbers(batch["proto"])[rows]
+        first, second = self._ports(batch, rows, _SHAPE[proto], "src_port", "nat_dst_port")
+        before, behind = self._of_namespaces(batch, kind, "\n")
+        return pc.binary_join_element_wise(
+            *self._times(numbers(batch["start"])[rows]),
+            self._address(batch["src_ip"], rows, netns, before, _NOUGHT, _DST),
+            self._address(batch["nat_dst_ip"], rows, _NOUGHT, _EMPTY, proto, tables.protocol),
+            _fetch(tables.port_1, first),
+            _fetch(tables.port_2, second),
+            _fetch(behind, netns),
+            _EMPTY[0],
+        )
+
+    def _ports(self, batch: pa.RecordBatch, rows: Array, shape: Array, *names: str) -> list[Array]:
+        """Where in their tables the texts of the two ports are."""
+        first, second = ports = [numbers(batch[name], 0)[rows].astype(np.int32) for name in names]
         icmp, none = shape == _OF_ICMP, shape == _OF_NEITHER
         if icmp.any():
             first[icmp], second[icmp] = second[icmp] + _ALL, first[icmp] + _ALL
-        first[none] = second[none] = nat_first[none] = 2 * _ALL
-        nat_second[shape != _OF_PORTS] = _ALL
+        first[none] = second[none] = 2 * _ALL
+        return ports
+
+    def _nat_ports(self, batch: pa.RecordBatch, rows: Array, shape: Array) -> list[Array]:
+        """And those of the two ports after translation."""
+        first, second = ports = [
+            numbers(batch[name], 0)[rows].astype(np.int32) for name in ("nat_src_port", "nat_dst_port")
+        ]
+        first[shape == _OF_NEITHER] = 2 * _ALL
+        second[shape != _OF_PORTS] = _ALL
         return ports
 
     def _address(
@@ -176,23 +213,30 @@ class Lines:
         thousandths = self._tables.thousandths
         return [texts.take(found.indices), _fetch(thousandths, milli), _fetch(thousandths, micro - milli * 1000)]
 
-    def _of_namespaces(self, batch: pa.RecordBatch, kind: Class) -> tuple[pa.Array, pa.Array]:
-        """What comes before the addresses and what behind the ports, for each namespace of the batch."""
+    def _of_namespaces(self, batch: pa.RecordBatch, kind: Class, end: str) -> tuple[pa.Array, pa.Array]:
+        """What comes before the addresses and what behind the ports, up to `end`, for each namespace of the batch."""
         wanted = self.settings
         prefix = wanted.prefix + (wanted.prefix_dnat if kind == Class.FLOAT else wanted.prefix_other)
         before, behind = [], []
         for name in batch["netns"].dictionary.to_pylist():
             hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT_NETNS else ""
             before.append(f"+00:00 {wanted.node} anetcon: {prefix}{hashed} IN= OUT= SRC=")
-            behind.append(f" NETNS={name} NAT_SRC=")
+            behind.append(f" NETNS={name}{end}")
         return pa.array(before, pa.string()), pa.array(behind, pa.string())
 
 
-_PORT_COLUMNS = ("src_port", "dst_port", "nat_src_port", "nat_dst_port")
 _EMPTY = pa.array([""])
 _DST = pa.array([" DST="])
 _NAT_DST = pa.array([" NAT_DST="])
 _NAT_SHAPES = pa.array([" NAT_SPT=", " NAT_ID=", ""])
+
+
+def _are_lines(batch: pa.RecordBatch, rows: Array) -> Array:
+    """Which rows are connections that are lines of text themselves."""
+    wanted = {label(origin) for origin in LINES}
+    known = np.array([origin in wanted for origin in batch["origin"].dictionary.to_pylist()], np.bool_)
+    found: Array = known[numbers(batch["origin"].indices)[rows]]
+    return found
 
 
 def _fetch(table: pa.Array, at: Array) -> pa.Array:

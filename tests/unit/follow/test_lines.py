@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from anetcon.follow import lines
 from anetcon.follow.lines import Lines, Settings, namespace_hash
 from anetcon.record import Class
-from tests.unit.store.records import ROUTER, T0, batch, end, start
+from tests.unit.store.records import ROUTER, T0, batch, end, logged, logged_float, start
 
 MAKER = Lines(Settings("NODE"))
 HASH = hashlib.md5(ROUTER.encode(), usedforsecurity=False).hexdigest()[:8]
@@ -97,9 +97,23 @@ def test_the_hash_is_md5sums() -> None:
     assert namespace_hash("qrouter-1") == "d48368ae"
 
 
+def test_a_connection_learnt_from_a_line() -> None:
+    """What it does not know is left out, and what readers look for stands where it does in every line."""
+    assert written(logged(start=T0 + 123456)) == [
+        f"2026-11-20T13:05:09.123456+00:00 NODE anetcon: [ANETCON][X][{HASH}] IN= OUT= SRC=10.0.0.5 DST=198.51.100.9 "
+        f"PROTO=TCP SPT=40000 DPT=443 NETNS={ROUTER}"
+    ]
+    (line,) = written(logged_float(), kind=Class.FLOAT)
+    assert line.endswith(f" IN= OUT= SRC=192.0.2.1 DST=10.0.0.9 PROTO=TCP SPT=5000 DPT=22 NETNS={ROUTER}")
+    (line,) = written(logged(proto=1, src_port=77, dst_port=8 << 8))
+    assert line.endswith(f" PROTO=ICMP TYPE=8 CODE=0 ID=77 NETNS={ROUTER}")
+
+
 def plain(row: dict[str, Any]) -> str:
     """The same line, the slow way."""
     time = datetime.fromtimestamp(row["start"] // 10**6, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    if row["origin"] in ("log", "import"):
+        return plain(row | {"origin": "event"} | _filled(row)).partition(" NAT_SRC=")[0]
     text = {side: _address(row[f"{side}_ip"]) for side in ("src", "dst", "nat_src", "nat_dst")}
     proto, port = row["proto"], row["dst_port"]
     name = lines.PROTOCOLS.get(proto, str(proto))
@@ -118,6 +132,12 @@ def plain(row: dict[str, Any]) -> str:
     return " ".join(words + nat)
 
 
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    """What stands for that which a line of text does not tell."""
+    filled = {"dst_ip": row["nat_dst_ip"], "dst_port": row["nat_dst_port"]}
+    return filled | {"nat_src_ip": "192.0.2.255", "nat_src_port": 0}
+
+
 def _address(text: str) -> str:
     parsed = ipaddress.ip_address(text)
     return str(parsed) if parsed.version == 4 else parsed.exploded
@@ -127,13 +147,14 @@ PORT = st.integers(0, 65535)
 FOUR = st.ip_addresses(v=4).map(str)
 SIX = st.integers(1 << 48, (1 << 128) - 1).map(ipaddress.IPv6Address).map(str)
 ROWS = st.builds(
-    lambda addresses, ports, proto, time, netns: start(
+    lambda make, addresses, ports, proto, time, netns: make(
         proto=proto,
         start=time,
         netns=netns,
         **dict(zip(("src_ip", "dst_ip", "nat_src_ip", "nat_dst_ip"), addresses, strict=True)),
         **dict(zip(("src_port", "dst_port", "nat_src_port", "nat_dst_port"), ports, strict=True)),
     ),
+    st.sampled_from([start, start, logged, logged_float]),
     st.one_of(st.tuples(FOUR, FOUR, FOUR, FOUR), st.tuples(SIX, SIX, SIX, SIX)),
     st.tuples(PORT, PORT, PORT, PORT),
     st.one_of(st.sampled_from([1, 6, 17, 33, 47, 58, 132, 136]), st.integers(0, 255)),
@@ -144,7 +165,7 @@ ROWS = st.builds(
 
 @given(st.lists(ROWS, min_size=1, max_size=12), st.data())
 def test_lines_are_the_plain_ones(rows: list[dict[str, Any]], data: st.DataObject) -> None:
-    """Whatever rows, of both families in any order, and whichever of them are wanted."""
+    """Whatever rows, of both families and every origin in any order, and whichever of them are wanted."""
     wanted = data.draw(st.lists(st.integers(0, len(rows) - 1), unique=True).map(sorted))
     made = MAKER.of(batch("connections", rows), np.array(wanted, np.int64), Class.NAT)
     assert made.type == pa.string()

@@ -19,7 +19,7 @@ from anetcon.store import layout
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate
 from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import ROUTER, SECOND, T0, Making, end, start, whole
+from tests.unit.store.records import ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 
 def settings(store: Path) -> Settings:
@@ -45,6 +45,17 @@ def ports(store: Path, name: str = "nat") -> list[int]:
     path = store / "log" / f"anetcon.{name}.log"
     lines = path.read_text().splitlines() if path.exists() else []
     return [int(line.split(" SPT=")[1].split()[0]) for line in lines]
+
+
+def test_connections_learnt_from_lines(tmp_path: Path) -> None:
+    """Each line of the kernel is one line here, however often the same comes, beside those of other connections."""
+    making = Making(tmp_path).add(logged(src_port=1), start(src_port=2), logged(src_port=1), logged_float(src_port=3))
+    follow(tmp_path).stop()
+    making.rotate().add(end(src_port=2), logged(src_port=1), logged_float(src_port=4, origin="import"))
+    follow(tmp_path)
+    assert ports(tmp_path) == [1, 2, 1, 1]
+    assert ports(tmp_path, "float") == [3, 4]
+    making.close()
 
 
 def test_one_line_a_connection_at_its_start(tmp_path: Path) -> None:

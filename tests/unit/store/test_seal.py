@@ -33,7 +33,7 @@ def rows(store: Path, kind: str = "connections") -> list[dict[str, Any]]:
 
 def of(store: Path, entry: manifest.Entry) -> list[dict[str, Any]]:
     """The rows of one file."""
-    return parquet.read(store, entry.file).to_pylist()
+    return list(parquet.read(store, entry.file).to_pylist())
 
 
 def ids(store: Path, kind: str = "connections") -> list[int]:
