@@ -134,9 +134,9 @@ class Auditor:
             self._collect(namespace)
         self.pipeline.flush(now)
         journals = self.journals
-        self._header[1:6] = (
-            *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written()),
-            journals.failing,
+        self._header[1:9] = (
+            *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written(), journals.failing),
+            *(journals.failing_since, journals.error, journals.waiting.rows),
         )
 
     def _collect(self, namespace: Namespace) -> None:
@@ -219,7 +219,7 @@ class Auditor:
         now = self.clock()
         self._drain(namespace, now)
         if not answered:
-            self.journals.gap(namespace.netns, self.journals.flushed, now, "namespace-gone")
+            self.journals.gap(namespace.netns, self.journals.taken, now, "namespace-gone")
         self._release(namespace)
 
     def _release(self, namespace: Namespace) -> None:

@@ -1,25 +1,35 @@
 """The journal's four tables as capture writes them: when to flush, sync and start a new segment.
 
-Nothing here may make capture wait: a flush is a write, and `fdatasync` runs in a thread of its own. A flush that fails
-is tried again; what no longer fits meanwhile is dropped, counted, and becomes a gap record.
+Nothing here may make capture wait: a flush is a write, and `fdatasync` runs in a thread of its own. What a full or
+failing disk does not take waits in memory, as much as is configured, and is written in order when there is room; what
+no longer fits meanwhile is dropped, counted, and becomes one gap record. A disk that is fine costs nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anetcon.capture import batch
+from anetcon.capture.waiting import Flush, Shed, Waiting
 from anetcon.decode.columns import Columns
 from anetcon.journal.write import Writer
 from anetcon.record import TABLES
 
 SEGMENT_ROWS = 1_000_000
 """Rows after which a segment is closed: what the sealer takes in one piece."""
+
+SMALL_ROWS = 10_000
+"""Rows of each of the other tables that wait at most: some 10 MB."""
+
+SAID_EVERY = 60_000_000
+"""Microseconds between two lines about the same trouble."""
 
 DAY = 86_400 * 1_000_000
 
@@ -33,6 +43,12 @@ class Settings:
     flush_seconds: float
     sync_seconds: float
     seal_minutes: float
+    memory: int = 64 << 20
+    """Bytes of flushes that wait while the disk takes none."""
+    starts: bool = True
+    """Whether the starts of connections are recorded too."""
+    lock: Path | None = None
+    """A file that is there as long as the folder `store` is the one the daemon owns, and not a mount's empty place."""
 
 
 class Journals:
@@ -41,14 +57,25 @@ class Journals:
     def __init__(self, settings: Settings, now: int, log: Callable[[str], None]) -> None:
         self.settings = settings
         self.small: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES if table != "connections"}
-        self.flushed = self._begun = self._synced = now
-        self.flushes = self.rows = self.failing = 0
+        self.flushed = self.taken = self._tried = self._begun = self._synced = now
+        """`flushed`: up to when the journal is on disk; `taken`: or waits to be."""
+        self.flushes = self.rows = self.failing = self.error = 0
+        self.failing_since = 0
+        self.waiting = Waiting(settings.memory)
+        self.sheds = 0
+        """How often memory was full too, and records were dropped."""
         self._log = log
-        self._lost = 0
-        self._lost_since = 0
+        self._said: dict[str, int] = {}
+        self._complained = False
+        self._shed: Shed | None = None
+        self._unkept: dict[str, Any] | None = None
         folder = settings.store / "journal"
-        self._writers = {table: Writer(folder / table, table) for table in TABLES}
+        self._writers = {table: Writer(folder / table, table, patient=True) for table in TABLES}
         self._syncer: threading.Thread | None = None
+        try:
+            self._open()
+        except OSError as error:
+            self._failed(error, now)
 
     def gap(self, netns: str | None, start: int | None, end: int | None, cause: str, lost: int | None = None) -> None:
         """Record that something may be missing; open ended without `end`."""
@@ -57,8 +84,8 @@ class Journals:
 
     def due(self, now: int, pending: bool) -> bool:
         """Whether it is time to flush, given whether anything waits to be."""
-        waiting = pending or any(self.small.values())
-        return now - self.flushed >= (self.settings.flush_seconds if waiting else self.settings.sync_seconds) * 1e6
+        waiting = pending or self.failing or any(self.small.values())
+        return now - self._tried >= (self.settings.flush_seconds if waiting else self.settings.sync_seconds) * 1e6
 
     def bytes_written(self) -> int:
         """Size of the segments now being written."""
@@ -66,59 +93,124 @@ class Journals:
 
     def flush(self, columns: Columns, names: list[str], now: int) -> None:
         """Write what there is, and empty the columns. Never raises for a full or failing disk."""
+        self._tried = now
+        flush = Flush(b"", columns.rows, self.taken, now)
+        if columns.rows:
+            flush.payload = self._writers["connections"].encode(batch.connections(columns, self.settings.node, names))
         try:
-            self._write(columns, names, now)
+            if self.failing:
+                self._catch_up(now)
+            self._write_small(self.taken, now)
+            self._put(flush)
         except OSError as error:
-            self.failing += 1
-            if self.failing == 1:
-                self._log(f"cannot write the journal: {error.strerror}; make room or repair the disk, trying again")
-            self._shed(columns, now)
-            return
-        if self.failing:
-            self._log(f"the journal is written again after {self.failing} failed flushes")
-            self.failing = 0
-        if now - self._synced >= self.settings.sync_seconds * 1e6:
-            self._sync(now)
+            self._failed(error, now)
+            self._keep(flush, columns)
+        else:
+            columns.rows = 0
+            if self.failing:
+                self._works_again()
+            self._rotate(now)
+            if now - self._synced >= self.settings.sync_seconds * 1e6:
+                self._sync(now)
+        self.taken = now
 
-    def _write(self, columns: Columns, names: list[str], now: int) -> None:
-        if self._lost:
-            self.gap(None, self._lost_since, now, "disk-full", self._lost)
-            self._lost = 0
+    def _put(self, flush: Flush) -> None:
+        self._writers["connections"].put(flush.payload, flush.rows, flush.start, flush.end)
+        self.flushed = flush.end
+        self.rows += flush.rows
+        self.flushes += 1
+
+    def _write_small(self, start: int, end: int) -> None:
         for table, waiting in self.small.items():
             if waiting:
-                self._writers[table].append(batch.rows(table, waiting), self.flushed, now)
+                self._writers[table].append(batch.rows(table, waiting), start, end)
                 waiting.clear()
-        writer = self._writers["connections"]
-        if columns.rows:
-            writer.append(batch.connections(columns, self.settings.node, names), self.flushed, now)
-            self.rows += columns.rows
-            columns.rows = 0
-        else:
-            writer.heartbeat(self.flushed, now)
-        self.flushed = now
-        self.flushes += 1
-        self._rotate(now)
 
-    def _shed(self, columns: Columns, now: int) -> None:
-        """Make room when the disk takes nothing and the columns are all but full."""
-        if columns.rows * 2 < columns.capacity:
-            return
-        if not self._lost:
-            self._lost_since = self.flushed
-            self._log(f"the journal cannot be written since {now - self.flushed} us: records are being lost")
-        self._lost += columns.rows
+    # What the disk does not take
+
+    def _open(self) -> None:
+        """Begin segments where none is open. Raises OSError; also when the store's folder is not there any more."""
+        lock = self.settings.lock
+        if lock is not None and not lock.exists():
+            raise OSError(errno.ENODEV, "its file system is not mounted any more", str(lock))
+        for writer in self._writers.values():
+            if not writer.in_place():
+                writer.abandon()
+            writer.open()
+
+    def _catch_up(self, now: int) -> None:
+        """Write everything that waits, oldest first. The gap comes before what is younger than it: a crash in between
+        leaves a journal that ends where the gap begins."""
+        self._open()
+        while self.waiting:
+            self._put(self.waiting.flushes[0])
+            self.waiting.written()
+        if self._shed is not None or self._unkept is not None:
+            gaps = [self._gap_of(self._shed)] if self._shed else []
+            gaps += [self._unkept | {"to": now}] if self._unkept else []
+            self._writers["gaps"].append(batch.rows("gaps", gaps), self.taken, now)
+            self._shed = self._unkept = None
+
+    def _gap_of(self, shed: Shed) -> dict[str, Any]:
+        gap = {"from": shed.since, "to": shed.until, "cause": "disk-full", "lost": shed.lost}
+        return {"node": self.settings.node, "netns": None, **gap}
+
+    def _keep(self, flush: Flush, columns: Columns) -> None:
+        """Let a flush wait, or drop it when memory is full too."""
+        if self._shed is None and not columns.rows:
+            self.waiting.idle(flush.start, flush.end)
+        elif self._shed is None and self.waiting.fits(flush.payload):
+            self.waiting.add(flush, columns)
+        elif columns.rows:
+            if self._shed is None:
+                latest = self.waiting.latest_start
+                self._shed = Shed(flush.start, latest or flush.start if self.settings.starts else None)
+                self.sheds += 1
+                self._say("shed", flush.end, "memory is full as well: records are being lost, and counted; make room")
+            self._shed.drop(columns, flush.end)
         columns.rows = 0
+        for waiting in self.small.values():
+            if len(waiting) > SMALL_ROWS:
+                del waiting[SMALL_ROWS:]
+                lost = {"node": self.settings.node, "netns": None, "from": flush.start, "to": None}
+                self._unkept = self._unkept or {**lost, "cause": "disk-full", "lost": None}
+
+    def _failed(self, error: OSError, now: int) -> None:
+        self.failing += 1
+        self.error = error.errno or errno.EIO
+        if self.failing == 1:
+            self.failing_since = self.taken
+        what = f"cannot write the journal: {error.strerror}; make room or repair the disk"
+        self._say("failed", now, f"{what}. What comes waits in memory ({self.waiting.rows} records now)")
+
+    def _works_again(self) -> None:
+        if self._complained:
+            self._log(f"the journal is written again after {self.failing} failed flushes")
+        self._complained = False
+        self.failing = self.error = self.failing_since = 0
+
+    def _say(self, what: str, now: int, line: str) -> None:
+        if now - self._said.get(what, -SAID_EVERY) >= SAID_EVERY:
+            self._said[what] = now
+            self._complained = True
+            self._log(line)
+
+    # Segments
 
     def _rotate(self, now: int) -> None:
         age = now - self._begun
         old = age >= self.settings.seal_minutes * 60e6
         for writer in self._writers.values():
             if writer.rows >= SEGMENT_ROWS or (old and writer.rows) or age >= DAY:
-                writer.rotate()
+                with suppress(OSError):  # the next flush meets the same, and says so
+                    writer.rotate()
         if old:
             self._begun = now
 
     def _sync(self, now: int) -> None:
+        if not all(writer.in_place() for writer in self._writers.values()):
+            self._failed(OSError(errno.ENOENT, "its files are not in their place any more"), now)
+            return
         if self._syncer is not None and self._syncer.is_alive():
             return
         self._synced = now
@@ -127,9 +219,14 @@ class Journals:
         self._syncer.start()
 
     def close(self) -> None:
-        """Close every segment for good."""
+        """Close every segment for good; when something still waits, without saying that they are whole: the gap that
+        the next start records begins where they end."""
+        lost = self.waiting or self._shed or self._unkept or any(self.small.values())
         for writer in self._writers.values():
-            writer.close()
+            with suppress(OSError):
+                if not lost:
+                    writer.close()
+            writer.abandon()
 
 
 def _sync_all(descriptors: list[int]) -> None:

@@ -157,7 +157,7 @@ class Pipeline:
     def write(self, now: int) -> None:
         """Flush the columns."""
         for name, count in self.undecodable.items():
-            self.journals.gap(name, self.journals.flushed, now, "undecodable", count)
+            self.journals.gap(name, self.journals.taken, now, "undecodable", count)
         self.undecodable.clear()
         self.journals.flush(self.columns, self.names, now)
 

@@ -15,7 +15,7 @@ from anetcon.cli.output import Format, FormatOption, print_rows
 from anetcon.cli.times import moment
 from anetcon.errors import PermissionMissingError, StoreError
 from anetcon.journal.read import last_flush
-from anetcon.store.coverage import STALE, running
+from anetcon.store.coverage import STALE, running, unwritten
 from anetcon.store.layout import journal_folder
 
 COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
@@ -52,7 +52,22 @@ def read(store: Path) -> dict[str, Any]:
         raise PermissionMissingError(f"cannot read {path}: be root or a member of group adm") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}") from error
-    return {"running": owner is not None, "recording": owner is not None and _records(store, said)} | said
+    lately = owner is not None and _records(store, said)
+    capture = {"unwritten": None} | said.get("capture", {})
+    if owner is None:
+        capture["unwritten"] = None
+    elif not lately:
+        capture["unwritten"] = unwritten(store)
+    recording = lately and capture["unwritten"] is None
+    return {"running": owner is not None, "recording": recording} | said | {"capture": capture}
+
+
+def _not_recording(said: dict[str, Any]) -> str:
+    flushed, why = said["capture"].get("flushed") or "no time at all", said["capture"]["unwritten"]
+    if why is None:
+        return f"CAPTURE DOES NOT MOVE: it last wrote the journal at {flushed}; see the daemon's log"
+    waits = "" if why["waiting_rows"] is None else f"; {why['waiting_rows']} records wait in memory"
+    return f"THE JOURNAL CANNOT BE WRITTEN since {why['since'] or flushed}: {why['reason']}{waits}. Make room for it"
 
 
 def _records(store: Path, said: dict[str, Any]) -> bool:
@@ -70,9 +85,8 @@ def _table(store: Path, said: dict[str, Any]) -> None:
     else:
         _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, node {said.get('node')}")
         if not said["recording"]:
-            flushed = said.get("capture", {}).get("flushed") or "no time at all"
-            _line(f"CAPTURE DOES NOT MOVE: it last wrote the journal at {flushed}; see the daemon's log")
-    if "capture" in said:
+            _line(_not_recording(said))
+    if "follow" in said:
         restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
         _line(f"restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
         _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))

@@ -28,6 +28,10 @@ Seconds = Annotated[float, Meta(gt=0, le=86400, extra=_kind("seconds, above 0, a
 FlushSeconds = Annotated[float, Meta(gt=0, le=10, extra=_kind("seconds, above 0, at most 10"))]
 Minutes = Annotated[float, Meta(gt=0, le=1440, extra=_kind("minutes, above 0, at most 1440"))]
 Share = Annotated[float, Meta(gt=0, le=1, extra=_kind("a share, above 0, at most 1"))]
+Days = Annotated[float, Meta(gt=0, extra=_kind("a number of days above 0"))]
+Gigabytes = Annotated[float, Meta(ge=0, extra=_kind("a number, 0 or above"))]
+Memory = Annotated[float, Meta(ge=4, le=65536, extra=_kind("megabytes, from 4 to 65536"))]
+Megabytes = Annotated[float, Meta(ge=0, extra=_kind("megabytes, 0 or above"))]
 Amount = Annotated[float, Meta(gt=0, extra=_kind("a number above 0"))]
 Bytes = Annotated[int, Meta(ge=4096, le=1 << 40, extra=_kind("a whole number of bytes, at least 4096"))]
 Engine = Literal["conntrack", "iptables-log", "nftables-log"]
@@ -104,12 +108,29 @@ class Store(Struct, frozen=True, kw_only=True):
         Seconds, Meta(description="seconds between two syncs of the journal: what a power cut can cost")
     ] = 5.0
     seal_minutes: Annotated[Minutes, Meta(description="minutes after which the journal is sealed into Parquet")] = 10.0
+    memory_megabytes: Annotated[
+        Memory, Meta(description="memory in which records wait while the disk is full; then they are dropped, counted")
+    ] = 64.0
+    journal_megabytes: Annotated[
+        Megabytes,
+        Meta(
+            description="size of sealed journal that is kept for whoever reads it late, as the text logs; what is "
+            "beyond that is missing there, and nowhere else"
+        ),
+    ] = 2048.0
     retention_days: Annotated[
-        Annotated[float, Meta(gt=0, extra=_kind("a number of days above 0"))] | None,
-        Meta(description="days after which records are removed; without it never"),
+        Days | None, Meta(description="days after which records are removed, whole days at a time; without it never")
     ] = None
     max_gigabytes: Annotated[
-        Amount | None, Meta(description="size above which the oldest records are removed; without it never")
+        Amount | None,
+        Meta(description="size of journal and store above which the oldest records are removed; without it no limit"),
+    ] = None
+    min_free_gigabytes: Annotated[
+        Gigabytes | None,
+        Meta(
+            description="free space below which the oldest records are removed; 0: never. Without it 1 GB, or 5 % of "
+            "the file system where that is less, and then never what is younger than a week"
+        ),
     ] = None
 
 
@@ -208,9 +229,6 @@ def problems(config: Config) -> Iterator[Problem]:
             yield Problem(key, path, f"must be an absolute path, not {path!r}")
     yield from _audit_problems(config.audit)
     yield from _prefix_problems(config.logs)
-    for key, name in (("store.retention_days", "retention"), ("store.max_gigabytes", "retention")):
-        if value_of(config, key) is not None:
-            yield Problem(key, "", f"cannot be used yet: {name} is not built; remove it, nothing is ever deleted")
     for name in config.sinks:
         yield Problem(f"sinks.{name}", "", "cannot be used yet: there is no type of sink; remove it")
 

@@ -7,6 +7,7 @@ written again and again is written by a child forked for it, and skipped while t
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -61,8 +62,8 @@ def lock_store(path: str) -> int:
             )
         time.sleep(0.02)
     give_to_readers(lock)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: then who asks is told that somebody owns it, not who
+        os.ftruncate(lock, os.pwrite(lock, f"{os.getpid()}\n".encode(), 0))
     return lock
 
 
@@ -102,7 +103,11 @@ def _write_and_exit(path: Path, content: bytes) -> None:
     try:
         signal.set_wakeup_fd(-1)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        replace(path, content)
+        try:
+            replace(path, content)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                rewrite(path, content)
     finally:
         os._exit(0)
 
@@ -110,13 +115,38 @@ def _write_and_exit(path: Path, content: bytes) -> None:
 def replace(path: Path, content: bytes) -> None:
     """Write aside, then rename: a reader sees the old or the new."""
     aside = path.with_name(path.name + ".new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
-        give_to_readers(descriptor)
-        os.write(descriptor, content)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        try:
+            give_to_readers(descriptor)
+            _write_all(descriptor, content)
+        finally:
+            os.close(descriptor)
+        aside.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Write over a text file where it is: the blocks it has are its own, also on a full disk. OSError when it would
+    need more. A reader may see half of it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if len(content) > found.st_blocks * 512:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        _write_all(descriptor, content)
+        os.ftruncate(descriptor, len(content))
     finally:
         os.close(descriptor)
-    aside.rename(path)
 
 
 class Sysctls:
@@ -133,7 +163,8 @@ class Sysctls:
                     saved = json.loads(line)
                     if saved["boot_id"] == self._boot:
                         self._known[saved["netns"], saved["inode"]] = line + b"\n"
-            self._replace()
+            with contextlib.suppress(OSError):  # a full disk: it stays as long as it is
+                self._replace()
 
     def save(self, netns: str, inode: int, found: dict[str, str]) -> None:
         """Remember what was found in a namespace, the first time it is entered."""
@@ -144,7 +175,12 @@ class Sysctls:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             give_to_readers(descriptor)
-            os.write(descriptor, line)
+            size = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, line)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
         finally:
             os.close(descriptor)
         self._known[netns, inode] = line

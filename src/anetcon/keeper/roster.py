@@ -201,7 +201,7 @@ class Roster:
         try:
             self._sysctls.save(audited.netns, audited.inode, found)
         except OSError as error:  # no reason not to audit
-            self._report(f"cannot write {error.filename}: {_reason(error)}; uninstalling will not restore the sysctls")
+            self._report(f"cannot write sysctls.jsonl: {_reason(error)}; uninstalling will not restore the sysctls")
 
     def _account(self, audited: Audited, sockets: Sockets, wanted: int, asked: int) -> None:
         self._buffers += sockets.granted

@@ -7,6 +7,7 @@ only when its numbers changed: with 1,000 of them the keeper must stay idle. Ref
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 from anetcon import counters
@@ -64,7 +65,7 @@ class Status:
         header = self._shared.header()
         top = head | {
             "updated": text(now),
-            "capture": {"pid": capture.pid, "restarts": capture.restarts, "flushed": _time(header["flushed"])},
+            "capture": {"pid": capture.pid, "restarts": capture.restarts} | _journal(header),
             "follow": {"pid": follow.pid, "restarts": follow.restarts},
             "totals": self._totals(header),
         }
@@ -112,6 +113,18 @@ def state_of(audited: Audited, row: tuple[int, ...]) -> str:
 
 def _since(audited: Audited) -> int:
     return audited.gone or audited.attached or audited.noticed
+
+
+def _journal(header: dict[str, int]) -> dict[str, Any]:
+    """How far the journal is, and while it cannot be written since when, why, and what waits in memory."""
+    told: dict[str, Any] = {"flushed": _time(header["flushed"]), "unwritten": None}
+    if header["unwritten"]:
+        told["unwritten"] = {
+            "since": _time(header["unwritten_since"]),
+            "reason": os.strerror(header["unwritten_error"]),
+            "waiting_rows": header["waiting_rows"],
+        }
+    return told
 
 
 def _time(us: int) -> str | None:

@@ -7,8 +7,11 @@ was never recorded. Refuses to say "complete" of a store without a journal.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +94,21 @@ def _silent(store: Path, flushed: int, now: int) -> str:
     """Why nothing has been written since the last flush; empty while the daemon does."""
     if running(store) is None:
         return "daemon-down"
-    return "capture-down" if now - flushed > STALE else ""
+    if now - flushed <= STALE:
+        return ""
+    return "disk-full" if unwritten(store) else "capture-down"
+
+
+def unwritten(store: Path) -> dict[str, Any] | None:
+    """Since when, and why, a running daemon cannot write the journal, as it says itself; None when it can. On a disk
+    that has no room for its word either, that is seen from here."""
+    try:
+        said: dict[str, Any] | None = json.loads((store / "status.json").read_bytes())["capture"]["unwritten"]
+    except (OSError, ValueError, KeyError, TypeError):
+        said = None
+    if said is None and shutil.disk_usage(store).free < layout.NO_ROOM:
+        said = {"since": None, "reason": os.strerror(errno.ENOSPC), "waiting_rows": None}
+    return said
 
 
 def running(store: Path) -> int | None:

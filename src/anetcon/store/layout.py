@@ -35,6 +35,9 @@ GROUP = "adm"
 INTERVALS = ("gaps", "addresses", "neighbours")
 """The tables whose store files are one a month."""
 
+NO_ROOM = 64 << 10
+"""A file system with fewer bytes free than these is full."""
+
 DAY = 86_400_000_000
 """Microseconds."""
 

@@ -8,8 +8,8 @@ from anetcon.capture.settings import Settings, network
 
 RESOLVED = {
     "node": "n",
-    "audit": {"protocols": "all", "networks": {}, "on_overload": "hold", "period": 30},
-    "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10},
+    "audit": {"protocols": "all", "networks": {}, "on_overload": "hold", "period": 30, "record": ["end"]},
+    "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10, "memory_megabytes": 5},
 }
 
 

@@ -110,3 +110,14 @@ def test_a_damaged_status(store: Path) -> None:
     (store / "status.json").write_text('{"version":')
     answer = Answer("status", "--store", store)
     assert (answer.status, len(answer.err.splitlines())) == (8, 1)
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_journal_that_cannot_be_written(store: Path) -> None:
+    """Since when, why and what waits is said at once, and it counts as not recording."""
+    why = {"since": rfc3339(NOW), "reason": "No space left on device", "waiting_rows": 17}
+    capture = {"pid": 1, "restarts": 0, "flushed": rfc3339(NOW), "unwritten": why}
+    (store / "status.json").write_text(json.dumps(said(capture=capture)))
+    answer = Answer("status", "--store", store)
+    assert answer.status == 1
+    assert f"CANNOT BE WRITTEN since {rfc3339(NOW)}: No space left on device; 17 records wait in memory" in answer.out

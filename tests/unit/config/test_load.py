@@ -129,7 +129,7 @@ def test_resolved_settings_are_plain(file: Path) -> None:
         ('[audit]\nnamespaces = [\n  "^a",\n  "b(",\n]', 4, "'b('"),
         ('[audit.networks]\na = ["10.0.0.0/8"]\nb = [\n "10.0.0.0/33"]', 4, "10.0.0.0/33"),
         ("[store]\nflush_seconds = 60", 2, "at most 10"),
-        ("[store]\nretention_days = 30", 2, "yet"),
+        ("[store]\nmemory_megabytes = 1", 2, "megabytes, from 4 to 65536"),
         ('[sinks.siem]\ntype = "syslog"', 1, "yet"),
         ("node = 'a/b'", 1, "node"),
     ],

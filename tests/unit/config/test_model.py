@@ -30,8 +30,6 @@ def test_the_defaults_can_be_used() -> None:
     [
         (Config(node="a/b"), "node", "a/b"),
         (Config(node="gw1", store=Store(path="store")), "store.path", "absolute"),
-        (Config(node="gw1", store=Store(retention_days=30)), "store.retention_days", "yet"),
-        (Config(node="gw1", store=Store(max_gigabytes=1)), "store.max_gigabytes", "yet"),
         (Config(node="gw1", audit=Audit(namespaces=("^a", "b("))), "audit.namespaces", "'b('"),
         (Config(node="gw1", audit=Audit(namespaces=())), "audit.namespaces", "nothing"),
         (Config(node="gw1", audit=Audit(networks={"r": ("10.0.0.0/33",)})), "audit.networks.r", "10.0.0.0/33"),

@@ -1,0 +1,119 @@
+"""What waits in memory while the disk takes nothing, and what no longer fits there: counted exactly.
+
+Flushes wait as they would be on disk, packed, in order, up to a number of bytes. From the first that does not fit all
+are dropped until everything that waits is written: so what was lost is one stretch of time and one gap record.
+
+What is counted is connections of which nothing is on record. An end that is dropped is one, unless its start was
+written or waits; a start that is dropped is none, for the connection is known by its end, or from a dump. Which starts
+were dropped is known by a hash of their tuples for those few that came in late; all others by their time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anetcon.decode.columns import NONE, Array, Columns
+from anetcon.record import LINES
+
+SKEW = 2_000
+"""Microseconds by which a start's time may differ from the kernel's (measured: 95), with room."""
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+
+
+@dataclass
+class Flush:
+    """One flush: its bytes, its rows, the time it covers."""
+
+    payload: bytes | memoryview
+    rows: int
+    start: int
+    end: int
+
+
+@dataclass
+class Waiting:
+    """Flushes that the disk has not taken yet; at least one, and as many as fit into `limit` bytes."""
+
+    limit: int
+    flushes: list[Flush] = field(default_factory=list)
+    size: int = 0
+    rows: int = 0
+    latest_start: int | None = None
+    """The latest start of a connection among all that waited since the disk was full."""
+
+    def __bool__(self) -> bool:
+        return bool(self.flushes)
+
+    def fits(self, payload: bytes | memoryview) -> bool:
+        """Whether one more may wait."""
+        return not self.flushes or self.size + len(payload) <= self.limit
+
+    def add(self, flush: Flush, columns: Columns) -> None:
+        """Let a flush wait; `columns` are its rows."""
+        opened = columns.of["start"][: columns.rows][columns.of["end"][: columns.rows] == NONE]
+        if len(opened):
+            self.latest_start = max(int(opened.max()), self.latest_start or 0)
+        self.flushes.append(flush)
+        self.size += len(flush.payload)
+        self.rows += flush.rows
+
+    def idle(self, start: int, end: int) -> None:
+        """Nothing happened in that time, which follows on what waits."""
+        if self.flushes:
+            self.flushes[-1].end = end
+        else:
+            self.flushes.append(Flush(b"", 0, start, end))
+
+    def written(self) -> None:
+        """The first is on disk."""
+        flush = self.flushes.pop(0)
+        self.size -= len(flush.payload)
+        self.rows -= flush.rows
+        if not self.flushes:
+            self.latest_start = None
+
+
+class Shed:
+    """What was dropped since memory was full: `since`, `until`, and how many connections were lost.
+
+    `latest` is the latest start that was kept; None: starts are not recorded at all.
+    """
+
+    def __init__(self, since: int, latest: int | None) -> None:
+        self.since = self.until = since
+        self.lost = 0
+        self._kept_until = NONE if latest is None else latest + SKEW
+        self._late: Array = np.empty(0, np.uint64)
+
+    def drop(self, columns: Columns, until: int) -> None:
+        """Count the rows, and empty the columns."""
+        rows, of = columns.rows, columns.of
+        start, ended = of["start"][:rows], of["end"][:rows] != NONE
+        line = ~ended & (of["origin"][:rows] >= min(LINES))
+        late = np.flatnonzero(~ended & ~line & (start <= self._kept_until + SKEW))
+        if len(late):
+            self._late = np.concatenate((self._late, _hashes(columns, late)))
+        ends = np.flatnonzero(ended)
+        hashes = _hashes(columns, ends)
+        gone = (start[ends] > self._kept_until) | np.isin(hashes, self._late)
+        copies = (hashes ^ start[ends].astype(np.uint64) * _MIX)[gone]
+        self.lost += len(np.unique(copies)) + int(np.count_nonzero(line))
+        self.until = until
+        columns.rows = 0
+
+
+def _hashes(columns: Columns, rows: Array) -> Array:
+    """A number for the namespace and the tuple of each of these rows."""
+    of = columns.of
+    made: Array = of["netns_inode"][rows].copy()
+    parts = [of[name][rows].astype(np.uint64) for name in ("proto", "zone", "src_port", "dst_port")]
+    for side in ("src_ip", "dst_ip"):
+        parts += list(columns.words[side][rows].T)
+    for part in parts:
+        made = (made ^ part) * _MIX
+        made ^= made >> _HALF
+    return made
