@@ -7,6 +7,7 @@ namespaces  which are there: inotify and listings
 roster      what each one's state is; attach, retry, let go
 attach      enter a namespace, set its sysctls, open its sockets
 guard       hold mode must never fill a connection table
+watchdog    a capture that stands still is continued, or replaced
 stats       how full a queue and a connection table are
 activate    make conntrack run where no rule uses it
 channel     messages and descriptors to and from capture (capture uses it too)

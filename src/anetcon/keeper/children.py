@@ -117,6 +117,11 @@ class Child:
         self._reaper.expect(pid, self._on_end)
         self.replace()
 
+    @property
+    def ending(self) -> bool:
+        """Whether it was told to end, for good or to be replaced."""
+        return self._replacing or not self._wanted
+
     def signal(self, number: int) -> None:
         """Send a signal, if it runs."""
         if self.pid is not None:

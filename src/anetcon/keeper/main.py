@@ -39,6 +39,7 @@ from anetcon.keeper.roster import Roster
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
+from anetcon.keeper.watchdog import Watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Keeper:
         )
         self.processes.resolved = chosen.resolved
         self.guard = Guard(self.shared, chosen.guard_share, chosen.starts, self._send_gap, report)
+        self.watchdog = Watchdog(self.processes.capture, self.shared.progress, report)
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
@@ -116,7 +118,7 @@ class Keeper:
         self._watch_namespaces()
         self._list()
         self._each_second()
-        self.loop.every(guard.TICK_SECONDS, self.guard.tick)
+        self.loop.every(guard.TICK_SECONDS, self._each_tick)
         self.loop.every(status.EVERY_SECONDS, self._each_second)
         self.loop.run()
         self.roster.close()
@@ -173,6 +175,10 @@ class Keeper:
 
     def _send_gap(self, netns: str, begin: int, end: int, lost: int) -> None:
         self.processes.send({"op": "gap", "netns": netns, "from": begin, "to": end, "cause": "overrun", "lost": lost})
+
+    def _each_tick(self) -> None:
+        self.guard.tick()
+        self.watchdog.tick(self.roster.capture_works, bool(self.roster.draining))
 
     def _each_second(self) -> None:
         head = {

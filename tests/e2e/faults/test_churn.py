@@ -1,0 +1,253 @@
+"""Namespaces that come and go by the hundred, and a capture that stands still while they go."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from anetcon.testbed import traffic
+from anetcon.testbed.namespaces import Namespace, Testbed, command, remove
+from anetcon.testbed.topology import Router
+from anetcon.testbed.traffic import Server
+from tests.e2e.daemon import Daemon
+from tests.e2e.faults.conftest import Weaken
+from tests.e2e.faults.ledger import UnaccountedError
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+Key = tuple[str, int]
+
+MANY, EACH, WORKERS = 300, 3, 4
+PORT = 8080
+ROUNDS, WARM = 50, 15
+MEMORY = 1 << 20
+"""Bytes by which a process may differ after these rounds: what Python keeps of one moment's garbage."""
+
+TRACKING = "table ip t {\n chain c {\n type filter hook output priority 0\n ct state new\n }\n}\n"
+
+LEAK = """
+from anetcon.keeper import attach
+whole, kept = attach.Sockets.close, []
+def leak(sockets):
+    kept.append(os.dup(sockets.stats.fileno()))
+    whole(sockets)
+import os
+attach.Sockets.close = leak
+"""
+NO_LAST_WORD = """
+from anetcon.capture.auditor import Auditor
+from anetcon.capture.tables import Tables
+Tables.ended = lambda self, namespace, done: done(True)
+Auditor._drain = lambda self, namespace, now: 0
+"""
+NO_WATCHDOG = """
+from anetcon.keeper import watchdog
+watchdog.Watchdog.tick = lambda *_: None
+"""
+
+
+class Churn:
+    """Namespaces of one worker, each with a link to a world and connections into it."""
+
+    def __init__(self, bed: Testbed, role: str, number: int) -> None:
+        self.number, self.role = number, role
+        self.world = bed.namespace(f"world-{role}{number}")
+        self.server = Server(self.world, "0.0.0.0", PORT)  # noqa: S104 - in a namespace of its own
+        self.prefix = f"anet{os.getpid()}-{secrets.token_hex(2)}-{role}"
+        self.made: set[Key] = set()
+
+    def __enter__(self) -> Churn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.close()
+
+    def one(self, index: int) -> None:
+        """A namespace is made, used and deleted."""
+        with self.namespace(index) as namespace:
+            net = f"10.{100 + self.number}.{index}"
+            for _ in range(EACH):
+                made = traffic.tcp(namespace, f"{net}.2", (f"{net}.1", PORT), self.server)
+                self.made.add((namespace.name, made.src_port))
+
+    @contextmanager
+    def namespace(self, index: int) -> Iterator[Namespace]:
+        """It is there inside the block."""
+        name = f"{self.prefix}{self.number}-{index}"
+        net, link = f"10.{100 + self.number}.{index}", f"w{index}"
+        try:
+            namespace = Namespace(name)
+            pair = f"link add eth0 netns {name} type veth peer name {link} netns {self.world.name}"
+            command(["ip", "-batch", "-"], pair + "\n")
+            lines = f"addr add {net}.1/30 dev {link}\nlink set {link} up\n"
+            self.world.run("ip", "-batch", "-", text=lines)
+            namespace.run("ip", "-batch", "-", text=f"addr add {net}.2/30 dev eth0\nlink set eth0 up\n")
+            namespace.run("nft", "-f", "-", text=TRACKING)
+            yield namespace
+        finally:
+            remove(name)
+
+    def links(self) -> list[str]:
+        """Ends of links whose namespaces are still alive."""
+        return re.findall(r"\bw\d+", self.world.run("ip", "-br", "link"))
+
+
+def ours(role: str) -> str:
+    """The pattern of the namespaces of this process for that role."""
+    return f"^anet{os.getpid()}-[0-9a-f]+-{role}"
+
+
+def account(auditor: Daemon, made: set[Key], names: str) -> None:
+    """Each connection is on record once, or its namespace has a gap. Raises UnaccountedError."""
+    found = [(record["netns"], record["src_port"]) for record in auditor.search("--netns", names)]
+    gaps = {gap["netns"] for gap in auditor.gaps()}
+    missing = {(name, port) for name, port in made - set(found) if name not in gaps}
+    if len(found) != len(set(found)) or missing or set(found) - made:
+        raise UnaccountedError(f"{len(made)} made, {len(found)} recorded, {len(missing)} neither recorded nor in a gap")
+
+
+def churned(auditor: Daemon, bed: Testbed, role: str, count: int) -> set[Key]:
+    """So many namespaces come and go, a few at a time; their connections."""
+    with ExitStack() as opened, ThreadPoolExecutor(WORKERS) as pool:
+        first = len(role) * WORKERS  # no two roles share addresses
+        churns = [opened.enter_context(Churn(bed, role, first + number)) for number in range(WORKERS)]
+        for done in [pool.submit(_several, churn, count // WORKERS) for churn in churns]:
+            done.result()
+        for churn in churns:
+            wait_until(lambda c=churn: not c.links(), 2, "every interface is released")  # type: ignore[misc]
+    wait_until(lambda: _all_gone(auditor, role), 5, "all are gone")
+    return set().union(*(churn.made for churn in churns))
+
+
+def _several(churn: Churn, count: int) -> None:
+    for index in range(count):
+        churn.one(index)
+
+
+def _all_gone(auditor: Daemon, role: str) -> bool:
+    mine = {state for name, state in auditor.states().items() if re.match(ours(role), name)}
+    return mine == {"gone"}
+
+
+def descriptors(auditor: Daemon) -> list[int]:
+    """How many each process has open; after a second look, since one may be in the middle of something."""
+    return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (auditor.process.pid, *auditor.children())]
+
+
+def same_descriptors(auditor: Daemon, before: list[int]) -> None:
+    """As many as before are open, soon."""
+    wait_until(lambda: descriptors(auditor) == before, 5, f"{before} are open, as before; now {descriptors(auditor)}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(100)
+def test_300_namespaces_within_a_minute(bed: Testbed, daemon: Start) -> None:
+    """Each connection is on record or in a gap of its namespace; interfaces and descriptors are released at once."""
+    auditor = daemon(audit={"namespaces": [ours("churn"), ours("first")]})
+    churned(auditor, bed, "first", WORKERS)
+    before = descriptors(auditor)
+    began = time.monotonic()
+    made = churned(auditor, bed, "churn", MANY)
+    assert time.monotonic() - began < 60
+    assert len(made) == MANY * EACH
+    same_descriptors(auditor, before)
+    assert auditor.stop() == 0, auditor.errors()
+    account(auditor, made, ours("churn"))
+
+
+@pytest.mark.slow
+def test_namespaces_that_go_without_a_last_look(bed: Testbed, daemon: Start, weakened: Weaken) -> None:
+    """The control: a capture that lets go without reading what waits has lost some and is found out."""
+    weakened("anetcon.capture.main", NO_LAST_WORD)
+    auditor = daemon(audit={"namespaces": [ours("unread")]})
+    made = churned(auditor, bed, "unread", 20)
+    assert auditor.stop() == 0, auditor.errors()
+    with pytest.raises(UnaccountedError):
+        account(auditor, made, ours("unread"))
+
+
+def memory(auditor: Daemon) -> dict[str, int]:
+    """Private bytes of each process by name."""
+    found = {}
+    for pid in (auditor.process.pid, *auditor.children()):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        private = sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+        found[Path(f"/proc/{pid}/comm").read_text().strip()] = private
+    return found
+
+
+def rounds(auditor: Daemon, churn: Churn, first: int, last: int) -> None:
+    """One namespace after the other is attached, used and let go."""
+    for index in range(first, last):
+        churn.one(index)
+        wait_until(lambda: not churn.links(), 2, "its interface is released")
+    auditor.wait_flushed()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_fifty_rounds_leave_nothing_behind(bed: Testbed, daemon: Start) -> None:
+    """Fifty namespaces attached and let go, one after the other: no descriptor is left, and no memory grows."""
+    auditor = daemon(audit={"namespaces": [ours("rounds")]})
+    with Churn(bed, "rounds", 9) as churn:
+        rounds(auditor, churn, 0, WARM)
+        open_before, memory_before = descriptors(auditor), memory(auditor)
+        rounds(auditor, churn, WARM, WARM + ROUNDS)
+        same_descriptors(auditor, open_before)
+    grown = {name: after - memory_before[name] for name, after in memory(auditor).items()}
+    assert all(growth < MEMORY for growth in grown.values()), grown
+
+
+@pytest.mark.slow
+def test_a_descriptor_that_is_left_is_found_out(bed: Testbed, daemon: Start, weakened: Weaken) -> None:
+    """The control: a keeper that forgets one descriptor keeps the namespace, and its interface, alive."""
+    weakened("anetcon.keeper.main", LEAK)
+    auditor = daemon(audit={"namespaces": [ours("leaky")]})
+    before = descriptors(auditor)
+    with Churn(bed, "leaky", 9) as churn, pytest.raises(AssertionError, match="interface is released"):
+        rounds(auditor, churn, 0, 1)
+    with pytest.raises(AssertionError, match="as before"):
+        same_descriptors(auditor, before)
+
+
+def released_while_frozen(auditor: Daemon, router: Router, seconds: float) -> None:
+    """The router is deleted while capture stands still; its link must go nevertheless."""
+    auditor.wait_attached([router.name])
+    frozen = auditor.capture_pid()
+    assert frozen is not None
+    os.kill(frozen, signal.SIGSTOP)
+    world, link = router.world.namespace, router.link
+    try:
+        router.close()
+        wait_until(lambda: link not in world.run("ip", "-br", "link"), seconds, "the interface is released")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_a_frozen_capture_lets_go(daemon: Start, router: Router) -> None:
+    """A namespace deleted while capture stands still is gone within 4 s: the keeper sees to it; nothing is lost."""
+    auditor = daemon(router.name)
+    released_while_frozen(auditor, router, 4)
+    assert "it is continued" in auditor.errors()
+    assert auditor.status()["capture"]["restarts"] == 0
+    assert auditor.stop() == 0
+    assert [gap for gap in auditor.gaps() if gap["to"]] == []
+
+
+@pytest.mark.slow
+def test_a_frozen_capture_without_a_watchdog(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: without the watchdog the deleted namespace stays alive."""
+    weakened("anetcon.keeper.main", NO_WATCHDOG)
+    auditor = daemon(router.name)
+    with pytest.raises(AssertionError, match="interface is released"):
+        released_while_frozen(auditor, router, 4)
