@@ -24,7 +24,7 @@ from anetcon.errors import ConfigError
 
 STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))
 DEFAULT = "default"
-PATHS = ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file")
+PATHS = ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file", "logs.file")
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in settings()}
 

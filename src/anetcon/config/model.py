@@ -46,6 +46,13 @@ NEUTRON_ROUTERS = "^(qrouter|snat|fip)-"
 DEFAULT_NETNS = "default"
 """The entry of `namespaces` that means the namespace the daemon was started in; no pattern matches that one."""
 
+RSYSLOG_FILE = "/etc/rsyslog.d/30-anetcon.conf"
+"""Where a site that keeps rsyslog has it sort the kernel's lines into the text logs."""
+
+CHAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,27}")
+"""A name both iptables (28 bytes, no leading dash) and nft take."""
+TAKEN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "ACCEPT", "DROP", "QUEUE", "RETURN", "LOG"}
+
 PREFIX_LIMIT = 29
 """Bytes of a kernel LOG prefix; readers of the text logs rely on it."""
 HASH_LENGTH = len("[01234567]")
@@ -95,6 +102,9 @@ class Audit(Struct, frozen=True, kw_only=True):
             "networks (class float always is)"
         ),
     ] = msgspec.field(default_factory=dict)
+    chain: Annotated[
+        Text, Meta(description="name of the chain (engine iptables-log) or table (nftables-log) of our rules")
+    ] = "anetcon"
 
 
 class Store(Struct, frozen=True, kw_only=True):
@@ -135,9 +145,16 @@ class Store(Struct, frozen=True, kw_only=True):
 
 
 class Logs(Struct, frozen=True, kw_only=True):
-    """The two text logs, anetcon.nat.log and anetcon.float.log."""
+    """The two text logs, anetcon.nat.log and anetcon.float.log, and the daemon's own log."""
 
     enabled: Annotated[Flag, Meta(description="write the text logs")] = True
+    writer: Annotated[
+        Literal["auto", "anetcon", "rsyslog"],
+        Meta(
+            description="who writes the text logs: the daemon, or rsyslog out of the kernel's lines "
+            f"(LOG engines only); auto: rsyslog with a LOG engine where {RSYSLOG_FILE} exists, else the daemon"
+        ),
+    ] = "auto"
     dir: Annotated[FilePath, Meta(description="folder of the text logs")] = "/var/log/anetcon"
     prefix: Annotated[Text, Meta(description="how every line begins")] = "[ANETCON]"
     prefix_dnat: Annotated[Text, Meta(description="what follows in lines of class float")] = "[D]"
@@ -149,6 +166,11 @@ class Logs(Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(extra=_kind("an absolute path, or an empty text for none"))] | None,
         Meta(description="file that lists namespaces with their hashes; without it namespace.hash in the store"),
     ] = None
+    file: Annotated[
+        Annotated[str, Meta(extra=_kind("an absolute path, or an empty text for none"))],
+        Meta(description="the daemon's own log; without it messages go to standard error"),
+    ] = ""
+    debug: Annotated[Flag, Meta(description="say much more about what the daemon does, in its own log")] = False
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -223,12 +245,16 @@ def problems(config: Config) -> Iterator[Problem]:
     """Everything that makes a configuration unusable though every value has the right type."""
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", config.node):
         yield Problem("node", config.node, f"must be letters, digits, dots and dashes, not {config.node!r}")
-    for key in ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file"):
+    for key in ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file", "logs.file"):
         path = value_of(config, key)
         if path and not path.startswith("/"):
             yield Problem(key, path, f"must be an absolute path, not {path!r}")
     yield from _audit_problems(config.audit)
     yield from _prefix_problems(config.logs)
+    if config.audit.engine != "conntrack":
+        yield from _log_engine_problems(config.logs)
+    elif config.logs.writer == "rsyslog":
+        yield Problem("logs.writer", "", 'cannot be "rsyslog" with engine conntrack: the kernel writes no lines then')
     for name in config.sinks:
         yield Problem(f"sinks.{name}", "", "cannot be used yet: there is no type of sink; remove it")
 
@@ -247,8 +273,13 @@ def _audit_problems(audit: Audit) -> Iterator[Problem]:
                 ipaddress.ip_network(network, strict=False)
             except ValueError as error:
                 yield Problem(f"audit.networks.{name}", network, f"has the bad network {network!r}: {error}")
-    if audit.engine != "conntrack":
-        yield Problem("audit.engine", audit.engine, f'cannot be "{audit.engine}" yet: only "conntrack" is built')
+    if not CHAIN.fullmatch(audit.chain) or audit.chain in TAKEN:
+        yield Problem(
+            "audit.chain",
+            audit.chain,
+            f"must be a chain name of our own: at most 28 letters, digits, dots, dashes and underscores, not "
+            f"{audit.chain!r}",
+        )
     if not audit.record or "end" not in audit.record:
         yield Problem("audit.record", "", 'must be ["start", "end"] or ["end"]')
     try:
@@ -266,6 +297,20 @@ def _prefix_problems(logs: Logs) -> Iterator[Problem]:
         value = getattr(logs, key.removeprefix("logs."))
         if not value.isprintable():
             yield Problem(key, "", f"must be printable on one line, not {value!r}")
+
+
+def _log_engine_problems(logs: Logs) -> Iterator[Problem]:
+    """The prefix is what a kernel line is recognized by."""
+    if logs.prefix_dnat == logs.prefix_other:
+        yield Problem("logs.prefix_dnat", "", "and logs.prefix_other must differ: they tell which rule wrote a line")
+    for key in ("logs.prefix", "logs.prefix_dnat", "logs.prefix_other"):
+        value = getattr(logs, key.removeprefix("logs."))
+        if not value.isascii():
+            yield Problem(
+                key, "", f"must be ASCII with a LOG engine, not {value!r}: the kernel writes other bytes as codes"
+            )
+    if not logs.prefix:
+        yield Problem("logs.prefix", "", "is empty: our lines could not be told from others of the kernel")
 
 
 def protocol_numbers(chosen: str | tuple[str | int, ...]) -> list[int] | None:

@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_made(file: Path, tmp_path: Path) -> None:
 
 def test_a_bad_configuration(file: Path) -> None:
     """Nothing is started with a configuration that cannot be used."""
-    answer = Answer("run", "-c", file, "--engine", "nftables-log")
+    answer = Answer("run", "-c", file, "--engine", "netlink")
     assert answer.status == 5
     assert answer.err.startswith("anetcon: --engine: audit.engine")
 

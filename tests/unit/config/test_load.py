@@ -150,7 +150,7 @@ def test_mistakes_elsewhere_name_their_place(file: Path) -> None:
     """A wrong variable or option is named instead of a line."""
     assert refused(file, "", environment={"ANETCON_AUDIT_PERIOD": "x"}).startswith("ANETCON_AUDIT_PERIOD: ")
     assert "audit.period" in refused(file, "", environment={"ANETCON_AUDIT_PEROD": "3"})
-    assert refused(file, "", options={"audit.engine": "nftables-log"}).startswith("--option: ")
+    assert refused(file, "", options={"audit.engine": "netlink"}).startswith("--option: ")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

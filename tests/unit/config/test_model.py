@@ -8,6 +8,7 @@ import pytest
 from anetcon.config.model import Audit, Config, Logs, Setting, Store, problems, protocol_numbers, settings, value_of
 
 DEFAULTS = Config(node="gw1")
+LOG = Audit(engine="nftables-log")
 
 
 @pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: setting.key)
@@ -33,7 +34,15 @@ def test_the_defaults_can_be_used() -> None:
         (Config(node="gw1", audit=Audit(namespaces=("^a", "b("))), "audit.namespaces", "'b('"),
         (Config(node="gw1", audit=Audit(namespaces=())), "audit.namespaces", "nothing"),
         (Config(node="gw1", audit=Audit(networks={"r": ("10.0.0.0/33",)})), "audit.networks.r", "10.0.0.0/33"),
-        (Config(node="gw1", audit=Audit(engine="nftables-log")), "audit.engine", "conntrack"),
+        (Config(node="gw1", audit=Audit(chain="a b")), "audit.chain", "'a b'"),
+        (Config(node="gw1", audit=Audit(chain="-a")), "audit.chain", "'-a'"),
+        (Config(node="gw1", audit=Audit(chain="POSTROUTING")), "audit.chain", "our own"),
+        (Config(node="gw1", audit=Audit(chain="a" * 29)), "audit.chain", "28"),
+        (Config(node="gw1", logs=Logs(file="own.log")), "logs.file", "absolute"),
+        (Config(node="gw1", logs=Logs(writer="rsyslog")), "logs.writer", "conntrack"),
+        (Config(node="gw1", audit=LOG, logs=Logs(prefix_dnat="[X]")), "logs.prefix_dnat", "differ"),
+        (Config(node="gw1", audit=LOG, logs=Logs(prefix="é")), "logs.prefix", "ASCII"),
+        (Config(node="gw1", audit=LOG, logs=Logs(prefix="")), "logs.prefix", "empty"),
         (Config(node="gw1", audit=Audit(record=("start",))), "audit.record", "end"),
         (Config(node="gw1", audit=Audit(protocols=("tcp", "tpc"))), "audit.protocols", "tpc"),
         (Config(node="gw1", logs=Logs(prefix="[A VERY LONG PREFIX]")), "logs.prefix", "29"),
@@ -46,6 +55,12 @@ def test_unusable_values_are_found(config: Config, key: str, says: str) -> None:
     (problem,) = problems(config)
     assert problem.key == key
     assert says in problem.message
+
+
+def test_the_log_engines_can_be_used() -> None:
+    """Nothing is wrong with the defaults under another engine, whoever writes the text logs."""
+    for writer in ("auto", "anetcon", "rsyslog"):
+        assert list(problems(msgspec.structs.replace(DEFAULTS, audit=LOG, logs=Logs(writer=writer)))) == []
 
 
 def test_a_host_address_with_a_prefix_length_is_a_network() -> None:
