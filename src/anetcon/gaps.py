@@ -43,6 +43,11 @@ _CAUSES = (
         "see `anetcon status` for namespaces in state `retrying`",
     ),
     GapCause(
+        "deselected",
+        "the configuration stopped selecting a namespace that is still there; counts only for a question that names it",
+        "select it again in `audit.namespaces` if it should be recorded",
+    ),
+    GapCause(
         "namespace-gone",
         "a namespace vanished and its last table could not be listed: ends at that moment are missing",
         "nothing",

@@ -18,8 +18,10 @@ import numpy as np
 
 from anetcon import counters
 from anetcon.capture import active
+from anetcon.capture.clock import moved, read
 from anetcon.capture.context import Context
 from anetcon.capture.journals import Journals
+from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Job, Requests
@@ -69,9 +71,12 @@ class Auditor:
         before = last_flush(folder)
         self._continues = restarted and ended_cleanly(folder)
         self.journals = Journals(settings.journals, self.started, log)
+        origin = before if self._continues and before is not None else self.started
+        self.lasting = Lasting(settings.journals.store / "lasting.json", self.journals.gap, origin)
+        self.lasting.end_those_before(self.started if before is None else before)
         if not self._continues:
             cause = "never-recorded" if before is None else "capture-down" if restarted else "daemon-down"
-            self.journals.gap(None, before, self.started, cause)
+            self._down(before, cause)
         self.pipeline = Pipeline(self.journals, shared, settings.protocols)
         self.pipeline.narrow(settings.networks)
         self.requests = Requests()
@@ -82,6 +87,15 @@ class Auditor:
         self._stopping = False
         self._busiest = 0
         self._tick = self.started
+        self._clocks = read(self.started)
+
+    def _down(self, before: int | None, cause: str) -> None:
+        """The time since the last flush; when the clock was set back meanwhile, what came twice is a gap as well."""
+        if before is None or before <= self.started:
+            self.journals.gap(None, before, self.started, cause)
+        else:
+            self.journals.gap(None, self.started, self.started, cause)
+            self.journals.gap(None, self.started, before, "clock-step")
 
     def stop(self) -> None:
         """End the loop at its next turn; safe in a signal handler."""
@@ -105,7 +119,7 @@ class Auditor:
         first = self._poll.poll(TURN, 1)
         if first and first[0][0] in self._by_events:
             time.sleep(BUSY_BUILD_UP if self._busiest >= BUSY else BUILD_UP)
-        now, self._busiest = self.clock(), 0
+        now, self._busiest = self._now(), 0
         for descriptor, _ in self._poll.poll(0) if first else ():
             namespace = self._by_events.get(descriptor)
             if namespace is not None:
@@ -115,9 +129,24 @@ class Auditor:
         if self.journals.due(now, self.pipeline.waiting()):
             self._flush(now)
         if now - self._tick >= SECOND:
-            self._tick = now
-            self._every_second(now)
+            before, self._tick = self._tick, now
+            self._every_second(now, before)
         self._header[0] += np.uint64(1)
+
+    def _now(self) -> int:
+        """The wall clock; when it was set since the last look, that is a gap, and what is due stays due."""
+        clocks = read(self.clock())
+        for cause, start, end, by in moved(self._clocks, clocks):
+            self.journals.gap(None, start, end, cause)
+            self.log(f"the wall clock was set by {by / SECOND:+.3f} s" if by else "the machine was suspended")
+            self._tick += by
+            self.journals.stepped(by)
+            self.requests.stepped(by)
+            for namespace in self.namespaces.values():
+                namespace.ask_again += by
+                namespace.look_again += by
+        self._clocks = clocks
+        return clocks.wall
 
     def _drain(self, namespace: Namespace, now: int) -> int:
         try:
@@ -132,6 +161,7 @@ class Auditor:
                 namespace.context.changed = False
                 self.pipeline.addresses_changed()
             self._collect(namespace)
+        self.lasting.save()
         self.pipeline.flush(now)
         journals = self.journals
         self._header[1:9] = (
@@ -158,7 +188,7 @@ class Auditor:
         elif message["op"] == "detach":
             self._detach(message["slot"], message["why"], now)
         elif message["op"] == "gap":
-            self.journals.gap(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
+            self.lasting.take(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
 
     def _attach(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
         name, inode = message["netns"], message["inode"]
@@ -186,7 +216,8 @@ class Auditor:
         namespace.drops = _drops(namespace)
         if not (namespace.resumed and self._continues):
             self.tables.opened(namespace, lambda opened: self._opened(namespace, opened))
-        if not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
+        again = self.lasting.end(name, "deselected", namespace.attached)
+        if not again and not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
             self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
 
     def _route(self, namespace: Namespace, now: int) -> None:
@@ -213,6 +244,7 @@ class Auditor:
         if why == "gone":
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
         else:
+            self.lasting.begin(namespace.netns, "deselected", now)
             self._release(namespace)
 
     def _gone(self, namespace: Namespace, answered: bool) -> None:
@@ -225,8 +257,8 @@ class Auditor:
     def _release(self, namespace: Namespace) -> None:
         now = self.clock()
         self.pipeline.process(now)  # its events are decoded while its code still has its name
-        if namespace.inactive_since is not None:
-            self.journals.gap(namespace.netns, namespace.inactive_since, now, "conntrack-inactive")
+        for cause in ("conntrack-inactive", "tracking-off", "listener-stuck"):
+            self.lasting.end(namespace.netns, cause, now)
         namespace.context.close(now)
         self._collect(namespace)
         self.pipeline.remove(namespace)
@@ -237,15 +269,15 @@ class Auditor:
         namespace.close()
         self.channel.send({"op": "detached", "slot": namespace.slot})
 
-    def _every_second(self, now: int) -> None:
+    def _every_second(self, now: int, before: int) -> None:
         self.requests.tick(now)
         self.channel.flush()
         for namespace in list(self.namespaces.values()):
-            self._watch_drops(namespace, now)
+            self._watch_drops(namespace, now, before)
             self._watch_activity(namespace, now)
             self.tables.look_again(namespace, now)
 
-    def _watch_drops(self, namespace: Namespace, now: int) -> None:
+    def _watch_drops(self, namespace: Namespace, now: int, before: int) -> None:
         """Publish the drop counter; while the kernel does not hold ends back, its increase is what was lost."""
         drops = _drops(namespace)
         if drops == namespace.drops:
@@ -253,7 +285,7 @@ class Auditor:
         lost, namespace.drops = drops - namespace.drops, drops
         self.pipeline.shared[namespace.slot, DROPS] = drops
         if not self.settings.hold:
-            self.journals.gap(namespace.netns, now - 2 * SECOND, now, "overrun", lost)
+            self.journals.gap(namespace.netns, before, now, "overrun", lost)
 
     def _watch_activity(self, namespace: Namespace, now: int) -> None:
         """Find out whether connection tracking runs, and keep the gap that says that it does not."""
@@ -269,17 +301,14 @@ class Auditor:
     def _is_active(self, namespace: Namespace) -> None:
         namespace.active = True
         self.pipeline.shared[namespace.slot, STATE] = 0
-        if namespace.inactive_since is not None:
-            self.journals.gap(namespace.netns, namespace.inactive_since, self.clock(), "conntrack-inactive")
-            namespace.inactive_since = None
+        if self.lasting.end(namespace.netns, "conntrack-inactive", self.clock()):
             self.log(f"connection tracking runs in {namespace.netns} now")
 
     def _is_inactive(self, namespace: Namespace) -> None:
-        if namespace.active or namespace.inactive_since is not None:
+        if namespace.active or self.lasting.lasts(namespace.netns, "conntrack-inactive"):
             return
-        namespace.inactive_since = namespace.attached
         self.pipeline.shared[namespace.slot, STATE] = INACTIVE
-        self.journals.gap(namespace.netns, namespace.attached, None, "conntrack-inactive")
+        self.lasting.begin(namespace.netns, "conntrack-inactive", namespace.attached)
         self.log(
             f"connection tracking does not run in {namespace.netns}: no rule needs it, so nothing is recorded there; "
             "set activate_conntrack = true to make it run"
@@ -291,6 +320,7 @@ class Auditor:
         for namespace in self.namespaces.values():
             self._drain(namespace, now)
             namespace.context.close(now)
+        self.lasting.end_all(now)
         self._flush(now)
         self.journals.close()
 

@@ -31,6 +31,12 @@ SMALL_ROWS = 10_000
 SAID_EVERY = 60_000_000
 """Microseconds between two lines about the same trouble."""
 
+SEGMENT_LINES = 4096
+"""Lines of an index after which a segment is closed: who looks for the last one reads them all."""
+
+HEARTBEAT = 1.0
+"""Seconds between two flushes when nothing happens: how early the gap after a crash may seem to begin."""
+
 DAY = 86_400 * 1_000_000
 
 
@@ -64,6 +70,7 @@ class Journals:
         self.waiting = Waiting(settings.memory)
         self.sheds = 0
         """How often memory was full too, and records were dropped."""
+        self._heartbeat = max(settings.flush_seconds, min(settings.sync_seconds, HEARTBEAT))
         self._log = log
         self._said: dict[str, int] = {}
         self._complained = False
@@ -85,7 +92,16 @@ class Journals:
     def due(self, now: int, pending: bool) -> bool:
         """Whether it is time to flush, given whether anything waits to be."""
         waiting = pending or self.failing or any(self.small.values())
-        return now - self._tried >= (self.settings.flush_seconds if waiting else self.settings.sync_seconds) * 1e6
+        return now - self._tried >= (self.settings.flush_seconds if waiting else self._heartbeat) * 1e6
+
+    def stepped(self, by: int) -> None:
+        """The wall clock was set: what is due stays due."""
+        self.flushed += by
+        self.taken += by
+        self._tried += by
+        self._begun += by
+        self._synced += by
+        self._said = {what: at + by for what, at in self._said.items()}
 
     def bytes_written(self) -> int:
         """Size of the segments now being written."""
@@ -94,13 +110,13 @@ class Journals:
     def flush(self, columns: Columns, names: list[str], now: int) -> None:
         """Write what there is, and empty the columns. Never raises for a full or failing disk."""
         self._tried = now
-        flush = Flush(b"", columns.rows, self.taken, now)
+        flush = Flush(b"", columns.rows, min(self.taken, now), now)
         if columns.rows:
             flush.payload = self._writers["connections"].encode(batch.connections(columns, self.settings.node, names))
         try:
             if self.failing:
                 self._catch_up(now)
-            self._write_small(self.taken, now)
+            self._write_small(flush.start, now)
             self._put(flush)
         except OSError as error:
             self._failed(error, now)
@@ -201,7 +217,7 @@ class Journals:
         age = now - self._begun
         old = age >= self.settings.seal_minutes * 60e6
         for writer in self._writers.values():
-            if writer.rows >= SEGMENT_ROWS or (old and writer.rows) or age >= DAY:
+            if writer.rows >= SEGMENT_ROWS or writer.lines >= SEGMENT_LINES or (old and writer.rows) or age >= DAY:
                 with suppress(OSError):  # the next flush meets the same, and says so
                     writer.rotate()
         if old:

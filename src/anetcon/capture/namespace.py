@@ -31,8 +31,6 @@ class Namespace:
     code: int = -1
     active: bool = False
     """Whether connection tracking is known to run: something was tracked, or a rule needs it."""
-    inactive_since: int | None = None
-    """Since when a gap says that it does not."""
     ask_again: int = 0
     drops: int = 0
     ageless: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)

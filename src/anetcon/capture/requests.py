@@ -71,6 +71,10 @@ class Requests:
                 self._finish(job.exchange.failed == 0, now)
                 return
 
+    def stepped(self, by: int) -> None:
+        """The wall clock was set: patience is no shorter or longer for it."""
+        self._heard += by
+
     def tick(self, now: int) -> None:
         """Give up what is not answered, and go on."""
         if self._current is not None and now - self._heard > PATIENCE:

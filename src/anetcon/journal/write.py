@@ -60,7 +60,7 @@ class Writer:
     def __init__(self, folder: Path, table: str, mode: int = 0o640, patient: bool = False) -> None:
         self.folder = folder
         self.schema = arrow_schema(table)
-        self.number = self.size = self.rows = 0
+        self.number = self.size = self.rows = self.lines = 0
         self._head = schema_bytes(self.schema)
         self._mode = mode
         self._data = self._index = -1
@@ -90,7 +90,7 @@ class Writer:
                     path.unlink()
             raise
         self.size = len(self._head)
-        self.rows = 0
+        self.rows = self.lines = 0
 
     def append(self, batch: pa.RecordBatch, start: int, end: int) -> None:
         """Write one flush covering the wall clock from `start` to `end` (microseconds).
@@ -123,6 +123,7 @@ class Writer:
             raise
         self.size += len(payload)
         self.rows += rows
+        self.lines += 1
 
     def _undo(self, indexed: int) -> None:
         """Cut off what a failed write left. A disk that does not even do that gets no more of this segment: half a

@@ -28,6 +28,9 @@ from anetcon.store import layout, where
 from anetcon.store.view import Store
 
 SECOND = 1_000_000
+DESELECTED = "deselected"
+"""Whoever names no namespace asks about those that are selected."""
+
 STALE = 30 * SECOND
 """A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
 
@@ -45,7 +48,8 @@ class Question:
 
     def condition(self) -> str:
         """The rows of gaps that concern it."""
-        parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(WHOLE))}"]
+        beside = WHOLE if self.netns else WHOLE | {DESELECTED}
+        parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(beside))}"]
         if self.netns:
             parts.append(where.either(["netns IS NULL", *(where.matches("netns", pattern) for pattern in self.netns)]))
         if self.node:

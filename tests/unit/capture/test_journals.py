@@ -31,14 +31,40 @@ def columns(count: int, capacity: int = 16) -> Columns:
 
 
 def test_due(tmp_path: Path) -> None:
-    """Waiting rows are due after flush_seconds, a heartbeat after sync_seconds."""
+    """Waiting rows are due after flush_seconds, a heartbeat after a second."""
     journals = Journals(settings(tmp_path), NOW, print)
     assert not journals.due(NOW + SECOND // 4, pending=True)
     assert journals.due(NOW + SECOND // 2, pending=True)
-    assert not journals.due(NOW + 4 * SECOND, pending=False)
-    assert journals.due(NOW + 5 * SECOND, pending=False)
+    assert not journals.due(NOW + SECOND * 3 // 4, pending=False)
+    assert journals.due(NOW + SECOND, pending=False)
+    assert not Journals(settings(tmp_path, flush_seconds=3), NOW, print).due(NOW + 2 * SECOND, pending=False)
     journals.gap("x", 1, 2, "overrun", 3)
     assert journals.due(NOW + SECOND // 2, pending=False)
+
+
+def test_a_clock_that_is_set_delays_no_flush(tmp_path: Path) -> None:
+    """What is due stays due when the clock goes back an hour, and no flush covers a time that ends before it begins."""
+    journals = Journals(settings(tmp_path), NOW, print)
+    back = NOW - 3600 * SECOND
+    journals.stepped(-3600 * SECOND)
+    assert not journals.due(back + SECOND // 4, pending=True)
+    assert journals.due(back + SECOND // 2, pending=True)
+    journals.flush(columns(1), ["a"], back + SECOND // 2)
+    (flush,) = read(tmp_path / "journal" / "connections")
+    assert (flush.start, flush.end) == (back, back + SECOND // 2)
+    journals.flush(columns(1), ["a"], back)
+    *_, flush = read(tmp_path / "journal" / "connections")
+    assert flush.start == flush.end == back
+
+
+def test_a_long_index_ends_its_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle machine's index does not grow for ever: whoever looks for the last line reads all of them."""
+    monkeypatch.setattr("anetcon.capture.journals.SEGMENT_LINES", 3)
+    journals = Journals(settings(tmp_path), NOW, print)
+    for second in range(4):
+        journals.flush(columns(0), ["a"], NOW + second * SECOND)
+    assert segments(tmp_path / "journal" / "connections") == [1, 2]
+    assert last_flush(tmp_path / "journal" / "connections") == NOW + 3 * SECOND
 
 
 def test_an_idle_flush_is_a_heartbeat(tmp_path: Path) -> None:

@@ -178,3 +178,10 @@ def test_who_owns_a_store(making: Making, daemon: int) -> None:
     (making.path / "lock").write_bytes(b"")
     assert running(making.path) == 0
     assert running(making.path / "journal") is None
+
+
+def test_what_is_no_longer_selected(making: Making) -> None:
+    """A namespace that the configuration left out is a gap for who names it alone."""
+    making.add(gap(to=None, cause="deselected"), gap(netns="other", to=None), table="gaps").alive(T0 + DAY)
+    assert causes(said(making)) == ["not-attached"]
+    assert causes(said(making, Question(ASKED.since, ASKED.until, ["^qrouter-"]))) == ["deselected"]

@@ -1,0 +1,49 @@
+"""The wall clock compared with clocks that nobody sets: what was skipped, came twice, or was slept through.
+
+CLOCK_BOOTTIME goes on while the machine sleeps, CLOCK_MONOTONIC does not; neither is ever set. A wall clock that is
+slewed (chrony, ntpd) stays far below the threshold from one look to the next. Refuses to correct any time: records
+carry the kernel's, which is the wall clock as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+THRESHOLD = 500_000
+"""Microseconds by which the clocks must disagree from one look to the next."""
+
+
+class Clocks(NamedTuple):
+    """Readings of one moment, microseconds."""
+
+    wall: int
+    monotonic: int
+    boot: int
+
+
+class Moved(NamedTuple):
+    """What happened: `cause` of the gap, its bounds in wall clock, and by how much the wall clock was set."""
+
+    cause: str
+    start: int
+    end: int
+    by: int
+
+
+def read(wall: int) -> Clocks:
+    """The clocks now, given the wall clock."""
+    return Clocks(wall, time.monotonic_ns() // 1000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000)
+
+
+def moved(before: Clocks, now: Clocks) -> list[Moved]:
+    """What happened between two looks. A sleep and a step may come together: first the sleep."""
+    elapsed = now.boot - before.boot
+    slept = elapsed - (now.monotonic - before.monotonic)
+    expected = before.wall + elapsed
+    found = []
+    if slept > THRESHOLD:
+        found.append(Moved("suspended", before.wall, expected, 0))
+    if abs(now.wall - expected) > THRESHOLD:
+        found.append(Moved("clock-step", min(expected, now.wall), max(expected, now.wall), now.wall - expected))
+    return found

@@ -1,0 +1,79 @@
+"""Gaps that last: begun with one row of the journal, ended with a second one that has `to`.
+
+Which ones last now is kept in a small file beside the journal. A capture that crashed leaves it behind: the next one
+ends what it lists at the last flush, from where on another gap (the daemon or capture was down) says the rest. A gap
+that still lasts is begun anew, from that moment, since a row that was ended once cannot go on.
+
+Refuses to fail for the file: without it a gap may seem to last longer than it did, which claims too little, never too
+much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+Tell = Callable[[str | None, int | None, int | None, str, int | None], None]
+"""Called with (netns, from, to, cause, lost)."""
+
+Key = tuple[str | None, str]
+"""Namespace (None: all) and cause."""
+
+
+class Lasting:
+    """The gaps that last. Times in microseconds of wall clock."""
+
+    def __init__(self, file: Path, tell: Tell, since: int) -> None:
+        self._file = file
+        self._tell = tell
+        self._since = since
+        self._began: dict[Key, int] = {}
+        self._saved: dict[Key, int] = {}
+
+    def end_those_before(self, at: int) -> None:
+        """End what lasted when the capture before this one wrote for the last time, at `at`."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            for netns, cause, began in json.loads(self._file.read_bytes()):
+                self._saved[netns, cause] = began
+                self._tell(netns, began, max(began, at), cause, None)
+
+    def begin(self, netns: str | None, cause: str, start: int) -> None:
+        """From `start` on, unless it lasts already."""
+        if (netns, cause) not in self._began:
+            self._began[netns, cause] = start = max(start, self._since)
+            self._tell(netns, start, None, cause, None)
+
+    def end(self, netns: str | None, cause: str, at: int) -> bool:
+        """Over, at `at`; whether it lasted."""
+        began = self._began.pop((netns, cause), None)
+        if began is not None:
+            self._tell(netns, began, max(began, at), cause, None)
+        return began is not None
+
+    def take(self, netns: str | None, start: int, end: int | None, cause: str, lost: int | None) -> None:
+        """A gap that somebody else tells: one that begins, that ends, or that is over already."""
+        if end is None:
+            self.begin(netns, cause, start)
+        elif lost is not None or not self.end(netns, cause, end):
+            self._tell(netns, start, end, cause, lost)
+
+    def lasts(self, netns: str | None, cause: str) -> bool:
+        """Whether it does now."""
+        return (netns, cause) in self._began
+
+    def end_all(self, at: int) -> None:
+        """Everything is over, at `at`."""
+        for netns, cause in list(self._began):
+            self.end(netns, cause, at)
+
+    def save(self) -> None:
+        """Write down what lasts, if that changed: to be called before the journal tells of it."""
+        if self._saved == self._began:
+            return
+        aside = self._file.with_name(self._file.name + ".new")
+        with contextlib.suppress(OSError):
+            aside.write_text(json.dumps([[*key, began] for key, began in self._began.items()]))
+            aside.replace(self._file)
+            self._saved = dict(self._began)

@@ -1,0 +1,85 @@
+"""Every way to be blind is a gap, with the bounds of the fault: seen through the installed daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from anetcon.testbed.namespaces import Testbed
+from tests.e2e.daemon import Daemon, seconds
+from tests.e2e.test_namespaces import bare
+from tests.netns.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+Start = Callable[..., Daemon]
+
+SLACK = 2.0
+"""Seconds by which a gap may be wider than the fault."""
+
+
+def of_cause(daemon: Daemon, cause: str, netns: str) -> list[dict[str, Any]]:
+    """The gaps of one cause in one namespace."""
+    return [gap for gap in daemon.gaps("--netns", f"^{netns}$") if gap["cause"] == cause and gap["netns"] == netns]
+
+
+def wait_gap(daemon: Daemon, cause: str, netns: str, over: bool = True) -> dict[str, Any]:
+    """The one gap of a cause, once it is on record (and over)."""
+    found = wait_until(
+        lambda: [gap for gap in of_cause(daemon, cause, netns) if gap["to"] or not over],
+        15,
+        f"a gap {cause} in {netns}: {daemon.gaps()}; {daemon.errors()}",
+        every=0.2,
+    )
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_what_lasted_at_a_crash_is_over_then(bed: Testbed, daemon: Start) -> None:
+    """After kill -9 a gap that lasted ends where the daemon's own gap begins, and goes on as another if it must."""
+    host = bare(bed)
+    auditor = daemon(host.name)
+    wait_gap(auditor, "conntrack-inactive", host.name, over=False)
+    killed = time.time()
+    auditor.kill()
+    auditor.run()
+    wait_until(lambda: len(of_cause(auditor, "conntrack-inactive", host.name)) == 2, 15, "it is told anew", every=0.2)
+    first, second = of_cause(auditor, "conntrack-inactive", host.name)
+    (down,) = [gap for gap in auditor.gaps() if gap["cause"] == "daemon-down"]
+    assert first["to"] == down["from"]
+    assert killed - SLACK <= seconds(down["from"]) <= killed + SLACK
+    assert seconds(second["from"]) >= seconds(down["to"])
+    assert second["to"] is None
+    auditor.stop()
+    assert [gap["to"] for gap in of_cause(auditor, "conntrack-inactive", host.name)] != [None, None]
+    assert None not in [gap["to"] for gap in of_cause(auditor, "conntrack-inactive", host.name)]
+
+
+def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> None:
+    """Its gap lasts from then until it is selected again, and counts only for who asks about it by name."""
+    host, other = bed.namespace("here"), bed.namespace("other")
+    auditor = daemon(host.name, other.name)
+    auditor.wait_attached([host.name, other.name])
+    before = auditor.settings.read_text()
+    auditor.settings.write_text(before.replace(f', "^{other.name}$"', ""))
+    left = time.time()
+    auditor.process.send_signal(1)
+    wait_until(lambda: other.name not in auditor.attached(), 10, "it is let go")
+    gap = wait_gap(auditor, "deselected", other.name, over=False)
+    assert abs(seconds(gap["from"]) - left) < SLACK
+    auditor.wait_flushed()
+    asked = ["who", "192.0.2.1", "--at", "1 second ago"]
+    causes = {g["cause"] for g in auditor.json(*asked)["coverage"]["gaps"]}
+    assert "deselected" not in causes
+    assert "deselected" in {g["cause"] for g in auditor.json(*asked, "--netns", other.name)["coverage"]["gaps"]}
+    assert "deselected" not in {g["cause"] for g in auditor.json(*asked, "--netns", host.name)["coverage"]["gaps"]}
+    auditor.settings.write_text(before)
+    auditor.process.send_signal(1)
+    auditor.wait_attached([other.name])
+    back = time.time()
+    gap = wait_gap(auditor, "deselected", other.name)
+    assert abs(seconds(gap["to"]) - back) < SLACK
+    assert of_cause(auditor, "not-attached", other.name) == []

@@ -1,0 +1,61 @@
+"""A clock that is set, and a machine that sleeps, are told from time that passes."""
+
+from __future__ import annotations
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.capture.clock import THRESHOLD, Clocks, Moved, moved, read
+
+BEFORE = Clocks(1_790_000_000_000_000, 50_000_000, 60_000_000)
+HOUR = 3600 * 1_000_000
+passing = st.integers(0, HOUR)
+
+
+def after(passed: int, set_by: int = 0, slept: int = 0) -> list[Moved]:
+    """What is found after this much time."""
+    now = Clocks(BEFORE.wall + passed + slept + set_by, BEFORE.monotonic + passed, BEFORE.boot + passed + slept)
+    return moved(BEFORE, now)
+
+
+@given(passing, st.integers(-THRESHOLD, THRESHOLD))
+def test_time_that_passes(passed: int, slewed: int) -> None:
+    """However long it took, a clock that is slewed or corrected by little is no step."""
+    assert after(passed, slewed) == []
+
+
+@given(passing, st.integers(THRESHOLD + 1, HOUR))
+def test_set_forwards(passed: int, by: int) -> None:
+    """What was skipped lies between the time that should be and the time that is."""
+    expected = BEFORE.wall + passed
+    assert after(passed, by) == [Moved("clock-step", expected, expected + by, by)]
+
+
+@given(passing, st.integers(THRESHOLD + 1, HOUR))
+def test_set_backwards(passed: int, by: int) -> None:
+    """What comes twice lies between the time that is and the time that should be."""
+    expected = BEFORE.wall + passed
+    assert after(passed, -by) == [Moved("clock-step", expected - by, expected, -by)]
+
+
+@given(passing, st.integers(THRESHOLD + 1, HOUR))
+def test_asleep(passed: int, slept: int) -> None:
+    """A machine that slept is no step of its clock."""
+    assert after(passed, slept=slept) == [Moved("suspended", BEFORE.wall, BEFORE.wall + passed + slept, 0)]
+
+
+def test_asleep_and_then_set() -> None:
+    """Both are found, each with its own bounds."""
+    expected = BEFORE.wall + HOUR
+    assert after(0, -2_000_000, HOUR) == [
+        Moved("suspended", BEFORE.wall, expected, 0),
+        Moved("clock-step", expected - 2_000_000, expected, -2_000_000),
+    ]
+
+
+def test_the_clocks_of_this_machine() -> None:
+    """Two looks in a row find nothing."""
+    first = read(time.time_ns() // 1000)
+    assert moved(first, read(time.time_ns() // 1000)) == []

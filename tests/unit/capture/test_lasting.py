@@ -1,0 +1,84 @@
+"""Gaps that last are ended once, by whoever knows that they are over, also after a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.capture.lasting import Lasting
+
+Row = tuple[str | None, int | None, int | None, str, int | None]
+
+
+def lasting(folder: Path, since: int = 100) -> tuple[Lasting, list[Row]]:
+    """Lasting gaps whose rows are collected."""
+    rows: list[Row] = []
+    return Lasting(folder / "lasting.json", lambda *row: rows.append(row), since), rows
+
+
+def test_begun_and_ended(tmp_path: Path) -> None:
+    """One row when it begins, however often that is said, and one when it ends."""
+    gaps, rows = lasting(tmp_path)
+    gaps.begin("a", "tracking-off", 200)
+    gaps.begin("a", "tracking-off", 300)
+    assert gaps.lasts("a", "tracking-off")
+    assert gaps.end("a", "tracking-off", 400)
+    assert not gaps.end("a", "tracking-off", 500)
+    assert rows == [("a", 200, None, "tracking-off", None), ("a", 200, 400, "tracking-off", None)]
+
+
+def test_one_that_is_older_than_this_capture(tmp_path: Path) -> None:
+    """It begins where this capture's record does: what was before is told by another gap."""
+    gaps, rows = lasting(tmp_path, since=1000)
+    gaps.take("a", 5, None, "not-attached", None)
+    gaps.take("a", 5, 2000, "not-attached", None)
+    assert rows == [("a", 1000, None, "not-attached", None), ("a", 1000, 2000, "not-attached", None)]
+
+
+def test_one_that_is_over_already(tmp_path: Path) -> None:
+    """A gap told with its end is written as it is, beside one that lasts."""
+    gaps, rows = lasting(tmp_path)
+    gaps.begin("a", "overrun", 200)
+    gaps.take("a", 150, 160, "overrun", 7)
+    gaps.take("b", 150, 160, "not-attached", None)
+    assert rows[1:] == [("a", 150, 160, "overrun", 7), ("b", 150, 160, "not-attached", None)]
+    assert gaps.lasts("a", "overrun")
+
+
+def test_what_a_crash_left(tmp_path: Path) -> None:
+    """The next capture ends what lasted, at the last flush; what was ended in order is not ended again."""
+    gaps, _ = lasting(tmp_path)
+    gaps.begin("a", "conntrack-inactive", 200)
+    gaps.begin("b", "tracking-off", 300)
+    gaps.begin(None, "log-engine", 300)
+    gaps.end("b", "tracking-off", 350)
+    gaps.save()
+    after, rows = lasting(tmp_path, since=600)
+    after.end_those_before(500)
+    assert rows == [("a", 200, 500, "conntrack-inactive", None), (None, 300, 500, "log-engine", None)]
+    after.begin("a", "conntrack-inactive", 200)
+    assert rows[-1] == ("a", 600, None, "conntrack-inactive", None)
+    after.save()
+    third, rows = lasting(tmp_path, since=900)
+    third.end_those_before(800)
+    assert rows == [("a", 600, 800, "conntrack-inactive", None)]
+
+
+@given(st.binary(max_size=64))
+def test_a_damaged_file_is_passed_over(tmp_path_factory: object, content: bytes) -> None:
+    """Whatever is in the file, capture starts."""
+    folder = tmp_path_factory.mktemp("lasting")  # type: ignore[attr-defined]
+    (folder / "lasting.json").write_bytes(content)
+    lasting(folder)[0].end_those_before(500)
+
+
+def test_a_full_disk_does_not_stop_it(tmp_path: Path) -> None:
+    """A file that cannot be written is no failure; it is tried again with the next change."""
+    gaps, _ = lasting(tmp_path / "missing")
+    gaps.begin("a", "tracking-off", 200)
+    gaps.save()
+    (tmp_path / "missing").mkdir()
+    gaps.save()
+    assert (tmp_path / "missing" / "lasting.json").exists()
