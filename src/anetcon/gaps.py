@@ -12,12 +12,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class GapCause:
     """Why a gap is there. With `whole` no connection is missing for it, so it makes no answer incomplete: it tells
-    that something beside the connections themselves is missing or doubtful."""
+    that something beside the connections themselves is missing or doubtful. With `limit` it is no hole, but what the
+    record of a whole time cannot tell: as configured then, nothing that went wrong."""
 
     name: str
     meaning: str
     todo: str
     whole: bool = False
+    limit: bool = False
 
 
 _CAUSES = (
@@ -127,7 +129,8 @@ _CAUSES = (
         "log-engine",
         "an engine that reads kernel lines was running: ends, counters and the public side of a translation are not "
         "recorded",
-        "use the engine `conntrack`",
+        "use the engine `conntrack`; `who` finds what may have been the connection by `--to`",
+        limit=True,
     ),
     GapCause(
         "disk-full",
@@ -157,3 +160,6 @@ CAUSES = {cause.name: cause for cause in _CAUSES}
 
 WHOLE = frozenset(cause.name for cause in _CAUSES if cause.whole)
 """Causes for which no connection is missing."""
+
+LIMITS = frozenset(cause.name for cause in _CAUSES if cause.limit)
+"""Causes that say what the record of a time cannot tell."""

@@ -8,13 +8,20 @@ from typing import Any
 import pyarrow as pa
 import typer
 
-from anetcon.cli import output, text, times
+from anetcon.cli import lines, output, text, times
 from anetcon.cli.candidates import Asked, Found
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
+from anetcon.gaps import CAUSES, LIMITS
 from anetcon.store.coverage import Coverage
 
 SHOWN_INSIDES = 5
+
+_LINES_ALONE = "kernel lines tell no translated address or port"
+_MORE_WITH_TO = (
+    "connections of that time are on record as kernel lines, without the public side: "
+    "name the other end with --to IP[:PORT] to see which of them it may have been"
+)
 
 _MICROSECONDS = pa.schema([("start", pa.int64()), ("end", pa.int64())])
 
@@ -43,16 +50,25 @@ def utc(us: int | None) -> str:
 
 
 def window(coverage: Coverage) -> list[str]:
-    """What was searched, and whether the record is whole there."""
+    """What was searched, and whether the record is whole there; behind its holes what it never tells."""
     searched = f"searched {utc(coverage.since)} to {utc(coverage.until)} UTC"
     if coverage.complete:
         return [f"{searched}; the record is complete for it"]
-    lines = [f"{searched}; the record has gaps there:"]
-    for gap in output.plain("gaps", coverage.gaps):
+    gaps = output.plain("gaps", coverage.gaps)
+    limits = [f"  {_bounds(gap)}: {CAUSES[gap['cause']].meaning}" for gap in gaps if gap["cause"] in LIMITS]
+    holes = [gap for gap in gaps if gap["cause"] not in LIMITS]
+    if not holes:
+        return [f"{searched}; the record does not tell everything there:", *limits]
+    said = [f"{searched}; the record has gaps there:"]
+    for gap in holes:
         lost = "" if gap["lost"] is None else f", {gap['lost']} lost"
-        begin, end = (_when(gap[name], unknown) for name, unknown in (("from", "the beginning"), ("to", "now")))
-        lines.append(f"  {begin} to {end}: {gap['cause']} in {gap['netns'] or 'every namespace'}{lost}")
-    return lines
+        said.append(f"  {_bounds(gap)}: {gap['cause']} in {gap['netns'] or 'every namespace'}{lost}")
+    return [*said, *(["and it does not tell everything:", *limits] if limits else [])]
+
+
+def _bounds(gap: dict[str, Any]) -> str:
+    begin, end = (_when(gap[name], unknown) for name, unknown in (("from", "the beginning"), ("to", "now")))
+    return f"{begin} to {end}"
 
 
 def _when(time: str | None, unknown: str) -> str:
@@ -68,6 +84,8 @@ def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
     notes = [f"{given['at_given']!r} was read as {utc(asked.at.us)} UTC", *([asked.at.note] if asked.at.note else [])]
     if found.on_node is False:
         notes.append(f"{asked.address.text} was never an address of this node in that time")
+    if found.more_with_to:
+        notes.append(_MORE_WITH_TO)
     print_lines(["", *window(found.coverage), *notes])
 
 
@@ -82,19 +100,33 @@ def _sentence(asked: Asked, found: Found) -> str:
     if not found.total:
         return f"{asked_for}: no connection found"
     insides = _insides(asked, found)
-    how_far = _how_far(asked, found)
+    behind = _how_far(asked, found) + _how_sure(found)
     if found.verdict == "one":
-        return f"{asked_for} was {insides[0]}{how_far}"
+        was = "may have been" if found.possible == found.total else "was"
+        return f"{asked_for} {was} {insides[0]}{behind}"
     more = f" and {found.insides - SHOWN_INSIDES} more" if found.insides > SHOWN_INSIDES else ""
     listed = "; ".join(insides[:SHOWN_INSIDES])
-    return f"{asked_for} may have been any of {found.insides} insides, the nearest first: {listed}{more}{how_far}"
+    return f"{asked_for} may have been any of {found.insides} insides, the nearest first: {listed}{more}{behind}"
+
+
+def _how_sure(found: Found) -> str:
+    """What must be said of connections that nothing ties to the public address but their time and their other end."""
+    if not found.possible:
+        return ""
+    if found.possible == found.total:
+        return f"; the public side was not recorded ({_LINES_ALONE}), so this is possible, not proven"
+    some = f"{found.possible} of these {found.total} connections"
+    return f"; of {some} the public side was not recorded ({_LINES_ALONE}): they are possible, not proven"
 
 
 def _how_far(asked: Asked, found: Found) -> str:
     """What must be said when no connection was open at that very time, or within the second it names."""
-    nearest = found.connections.select(["start", "end"]).slice(0, 1).cast(_MICROSECONDS).to_pylist()[0]
+    first = found.connections.slice(0, 1)
+    nearest = first.select(["start", "end"]).cast(_MICROSECONDS).to_pylist()[0]
     later = nearest["start"] - asked.at.us
     before = 0 if nearest["end"] is None else asked.at.us - nearest["end"]
+    if lines.among(first).all() and nearest["end"] is None and -later >= times.SECOND:
+        return f"; the nearest connection began {-later // times.SECOND} s before, its end is not known"
     if later >= times.SECOND:
         return f"; the nearest connection began {later // times.SECOND} s later"
     if before >= times.SECOND:

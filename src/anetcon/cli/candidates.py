@@ -4,6 +4,10 @@ A public address is found where it was put on (the translated source) or taken o
 or the namespace itself): there the inside is known. A connection that merely passes a namespace untranslated, as one
 between two routers of one node does, says nothing about who was behind the address, and counts only when there is
 nothing better and nothing about it was translated (routed IPv6). The far side of a connection never counts.
+
+A connection that is a line of text (`record.LINES`) does not know its public side at all. What it knows are the inside
+and the other end, so with --to it is *possible*: `lines` says which are, and in which order. They come behind those
+whose public side is recorded, and not at all when one of these was open at that very time: then that was it.
 """
 
 from __future__ import annotations
@@ -15,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.cli import text
+from anetcon.cli import lines, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
+from anetcon.gaps import LIMITS
 from anetcon.record import Class, label
 from anetcon.store import where
 from anetcon.store.coverage import Coverage, Question, coverage
@@ -74,20 +79,26 @@ class Asked:
         return self.at.us + self.within
 
     def condition(self) -> str:
-        """What a candidate's addresses must be: one side the address, the other side what --to says."""
+        """What a candidate's addresses must be: one side the address, the other side what --to says; of a line of text,
+        what it knows of both."""
         sides = []
         for own, others in (("nat_src", ("dst", "nat_dst")), ("dst", ("src", "nat_src"))):
             far = [where.either(f"({self.to.on(other)})" for other in others)] if self.to else []
-            sides.append(f"({where.every([self.address.on(own), *far])})")
+            sides.append(f"({where.every([f'NOT {lines.ARE}', self.address.on(own), *far])})")
+        sides.append(lines.condition(self.address, self.to))
         return where.every([where.either(sides), *place(self.netns, self.node)])
 
 
 @dataclass(frozen=True)
 class Found:
-    """The answer: the nearest of `total` connections, nearest first, with columns `inner_ip` and `inner_port` added."""
+    """The answer: the nearest of `total` connections, nearest first, with columns `inner_ip` and `inner_port` added. Of
+    `possible` of them the public side is not recorded; with `more_with_to` there may be others, which --to would tell.
+    """
 
     connections: pa.Table
     total: int
+    possible: int
+    more_with_to: bool
     insides: int
     coverage: Coverage
     addresses: pa.Table
@@ -102,32 +113,52 @@ class Found:
 
 def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     """Find and rank the candidates, and join what is known of the address and of the insides."""
-    rows = _candidates(store.connections(asked.condition(), asked.since, asked.until).read_all(), asked)
-    insides = rows.group_by(["node", "netns", "inner_ip"]).aggregate([])
-    nearest = rows.take(_order(rows, asked.at.us)[: limit or None])
     covered = coverage(store, Question(asked.since, asked.until, asked.netns, asked.node))
     itself = where.address_in("address", (asked.address.address, asked.address.address))
     own = where.every([itself, *place(asked.netns, asked.node)])
     addresses = store.intervals("addresses", own, asked.since, asked.until)
+    matching = store.connections(asked.condition(), asked.since, asked.until).read_all()
+    rows, settled = _candidates(matching, asked, lines.places(addresses))
+    insides = rows.group_by(["node", "netns", "inner_ip"]).aggregate([])
+    order = _order(rows, asked, lines.places(addresses))
+    nearest = rows.take(order[: limit or None])
+    more = asked.to is None and not settled and not LIMITS.isdisjoint(covered.gaps["cause"].to_pylist())
     on_node = True if len(addresses) else False if covered.complete else None
-    return Found(nearest, len(rows), len(insides), covered, addresses, on_node, _neighbours(store, nearest, asked))
+    return Found(
+        connections=nearest,
+        total=len(rows),
+        possible=int(np.count_nonzero(lines.among(rows))),
+        more_with_to=more,
+        insides=len(insides),
+        coverage=covered,
+        addresses=addresses,
+        on_node=on_node,
+        neighbours=_neighbours(store, nearest, asked),
+    )
 
 
-def _candidates(rows: pa.Table, asked: Asked) -> pa.Table:
-    """The rows that tell who was behind the address, with the inner side as columns of their own."""
+def _candidates(rows: pa.Table, asked: Asked, places: pa.Array) -> tuple[pa.Table, bool]:
+    """The rows that tell who was behind the address, with the inner side as columns of their own; and whether one whose
+    public side is recorded was open at that very time."""
+    line = lines.among(rows)
     source_moved, destination_moved = (_moved(rows, side) for side in ("src", "dst"))
     ours = destination_moved | _array(pc.equal(rows["class"], label(Class.LOCAL)))
     as_source = asked.address.rows(rows, "nat_src")
-    told = (as_source & source_moved) | (asked.address.rows(rows, "dst") & ours)
-    if told.any():
+    exact = ((as_source & source_moved) | (asked.address.rows(rows, "dst") & ours)) & ~line
+    settled = bool((_distance(rows, asked.at.us)[exact] < times.SECOND).any())
+    told = exact
+    if exact.any():
         as_source &= source_moved
     else:
-        told = ~source_moved & ~ours
-    rows, as_source = rows.filter(pa.array(told)), pa.array(as_source[told])
+        told = ~source_moved & ~ours & ~line
+    if not settled:
+        told |= lines.chosen(rows, asked.address, places)
+    as_source = np.where(line, lines.from_inside(rows), as_source)
+    rows, inside_is_source = rows.filter(pa.array(told)), pa.array(as_source[told])
     for name in ("ip", "port"):
-        inner = pc.if_else(as_source, rows[f"src_{name}"].combine_chunks(), rows[f"nat_dst_{name}"].combine_chunks())
-        rows = rows.append_column(f"inner_{name}", inner)
-    return rows
+        sides = [rows[f"{side}_{name}"].combine_chunks() for side in ("src", "nat_dst")]
+        rows = rows.append_column(f"inner_{name}", pc.if_else(inside_is_source, *sides))
+    return rows, settled
 
 
 def _moved(rows: pa.Table, side: str) -> Array:
@@ -137,16 +168,26 @@ def _moved(rows: pa.Table, side: str) -> Array:
 
 
 def _array(column: pa.ChunkedArray) -> Array:
-    found: Array = column.to_numpy().astype(np.bool_)
+    """A column of truth; what is not known is not true."""
+    found: Array = column.fill_null(False).to_numpy()
     return found
 
 
-def _order(rows: pa.Table, at: int) -> Array:
-    """Row numbers, nearest to the time first: by how far from being open then, then by how long before it began."""
+def _distance(rows: pa.Table, at: int) -> Array:
+    """How far each row was from being open at a time; a line of text was open at its start, for all that is known."""
     start = rows["start"].cast(pa.int64()).to_numpy()
     end = rows["end"].cast(pa.int64()).fill_null(_FAR).to_numpy()
-    distance = np.maximum(np.maximum(start - at, at - end), 0)
-    order: Array = np.lexsort((np.abs(start - at), distance))
+    end = np.where(lines.among(rows) & (end == _FAR), start, end)
+    distance: Array = np.maximum(np.maximum(start - at, at - end), 0)
+    return distance
+
+
+def _order(rows: pa.Table, asked: Asked, places: pa.Array) -> Array:
+    """Row numbers, nearest to the time first: by how far from being open then, then by how long before it began. Behind
+    all others the lines of text, the likelier first."""
+    start = rows["start"].cast(pa.int64()).to_numpy()
+    unlikely = lines.unlikely(rows, asked.address, places)
+    order: Array = np.lexsort((np.abs(start - asked.at.us), _distance(rows, asked.at.us), unlikely))
     return order
 
 

@@ -216,21 +216,25 @@ def _endpoints(shown: pa.Table, side: str) -> pa.ChunkedArray:
 
 
 def _connections(shown: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """What a person looks for first; the other formats have every field."""
+    """What a person looks for first; the other formats have every field. What is not known is `?`."""
     source, nat_source = _endpoints(shown, "src"), _endpoints(shown, "nat_src")
     destination, nat_destination = _endpoints(shown, "dst"), _endpoints(shown, "nat_dst")
     return {
         "start (UTC)": _clock(shown["start"]),
-        "end (UTC)": _clock(shown["end"]).fill_null("open"),
+        "end (UTC)": _clock(shown["end"]).fill_null(pc.if_else(pc.is_valid(shown["end_reason"]), "?", "open")),
         "netns": shown["netns"],
         "class": shown["class"],
         "proto": shown["proto"],
         "source": source,
-        "destination": destination,
-        "nat source": pc.if_else(pc.equal(source, nat_source), "=", nat_source),
-        "nat destination": pc.if_else(pc.equal(destination, nat_destination), "=", nat_destination),
+        "destination": destination.fill_null("?"),
+        "nat source": _unless_equal(source, nat_source).fill_null("?"),
+        "nat destination": _unless_equal(destination, nat_destination),
         "end reason": shown["end_reason"],
     }
+
+
+def _unless_equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(one, other).fill_null(False), "=", other)
 
 
 HUMAN = {"connections": _connections}

@@ -44,7 +44,10 @@ def who(
     """Who was behind a public address at a given time.
 
     Looks for connections whose translated source was that address, or that were opened to it from outside (a floating
-    address). Exit status: 0 found; 1 nothing found and the record is complete; 3 nothing found but it has gaps there.
+    address). With --to also for those of which only the other side is on record (engines that read kernel lines): they
+    are possible, not proven, and the answer says so.
+
+    Exit status: 0 found; 1 nothing found and the record is complete; 3 nothing found but it has gaps there.
     """
     try:
         length = times.duration(within)
@@ -93,7 +96,15 @@ def _unreadable(name: str, text: str) -> typer.BadParameter:
 def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) -> None:
     covered = answer.coverage_json(found.coverage)
     records = Records(
-        "connections", form, {"query": _query(asked) | given, "verdict": found.verdict, "coverage": covered}
+        "connections",
+        form,
+        {
+            "query": _query(asked) | given,
+            "verdict": found.verdict,
+            "possible": found.possible,
+            "more_with_to": found.more_with_to,
+            "coverage": covered,
+        },
     )
     records.rows(found.connections)
     records.tail = {
