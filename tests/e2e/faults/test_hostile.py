@@ -1,0 +1,160 @@
+"""Bytes that are no messages, another listener that is stuck, a configuration that cannot be: the daemon goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from anetcon.testbed import kernel
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.kernel import NETLINK_NETFILTER
+from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.topology import Router
+from tests.e2e.daemon import Daemon
+from tests.e2e.faults.conftest import Weaken
+from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+SOME, STUCK = 20_000, 60_000
+REPEATED = 200
+"""Ends that come again in about three seconds: a few connections' many times."""
+GARBAGE = 2000
+EVENTS = 0x5
+"""The groups of the socket of events: NFNLGRP_CONNTRACK_NEW and NFNLGRP_CONNTRACK_DESTROY."""
+SOL_NETLINK, NETLINK_BROADCAST_ERROR, NETLINK_NO_ENOBUFS = 270, 4, 5
+HEADER = struct.Struct("=IHHIIBBH")
+CT_NEW, CT_DELETE = 0x0100, 0x0102
+
+NO_COUNT = """
+from anetcon.capture import pipeline
+whole = pipeline.Pipeline.take
+def silent(self, batch):
+    whole(self, batch)
+    self.undecodable.clear()
+pipeline.Pipeline.take = silent
+"""
+
+
+def listening(namespace: Namespace) -> int:
+    """The port of the one socket in a namespace that listens to connections."""
+    with namespace.inside():
+        rows = [row.split() for row in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]]
+    (port,) = [int(row[2]) for row in rows if int(row[1]) == NETLINK_NETFILTER and int(row[3], 16) == EVENTS]
+    return port
+
+
+def garbage(chosen: random.Random) -> bytes:
+    """No message: random bytes, a header alone, a length that lies, or attributes that overlap their end."""
+    body = chosen.randbytes(chosen.randrange(4, 400))
+    kind = chosen.choice([CT_NEW, CT_DELETE])
+    length = chosen.choice([HEADER.size + len(body), 0, 0xFFFFFFFF, HEADER.size - 1])
+    whole = HEADER.pack(length, kind, 0, 0, 0, 2, 0, 0) + body
+    return chosen.choice([body, whole, whole[: HEADER.size]])
+
+
+def injected(auditor: Daemon, router: Router) -> tuple[Ledger, float, float]:
+    """A flood with garbage sent into capture's own socket meanwhile, by whoever may (root); from when to when."""
+    auditor.wait_attached([router.name])
+    port, chosen = listening(router.namespace), random.Random(7)
+    with (
+        Flood(router, SOME) as flood,
+        router.namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sender,
+    ):
+        ledger = Ledger(flood)
+        thread = threading.Thread(target=ledger.send, kwargs={"piece": 500, "rate": SOME})
+        thread.start()
+        begin = time.time()
+        for _ in range(GARBAGE):
+            sender.sendto(garbage(chosen), (port, 0))
+        end = time.time()
+        thread.join()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= SOME)
+    return ledger, begin, end
+
+
+def said_undecodable(auditor: Daemon, begin: float, end: float) -> None:
+    """Each piece of garbage is in a gap of its time, and counted. Raises UnaccountedError."""
+    gaps = [gap for gap in auditor.gaps() if gap["cause"] == "undecodable"]
+    if sum(gap["lost"] for gap in gaps) != GARBAGE:
+        raise UnaccountedError(f"{GARBAGE} pieces of garbage, {[gap['lost'] for gap in gaps]} in gaps")
+    bounded({"from": gaps[0]["from"], "to": gaps[-1]["to"]}, begin, end)
+
+
+def test_garbage_in_its_own_socket(daemon: Start, router: Router) -> None:
+    """The decoder never ends; each piece is counted and in a gap, and every real connection is on record as well."""
+    auditor = daemon(router.name)
+    ledger, begin, end = injected(auditor, router)
+    assert auditor.totals()["undecodable"] == GARBAGE
+    assert auditor.status()["capture"]["restarts"] == 0
+    ledger.whole(auditor)
+    said_undecodable(auditor, begin, end)
+
+
+def test_garbage_that_nobody_mentions(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a capture that drops what it cannot read in silence is found out."""
+    weakened("anetcon.capture.main", NO_COUNT)
+    auditor = daemon(router.name)
+    _, begin, end = injected(auditor, router)
+    with pytest.raises(UnaccountedError, match="pieces of garbage"):
+        said_undecodable(auditor, begin, end)
+
+
+def test_a_bad_configuration_is_refused_under_load(daemon: Start, router: Router) -> None:
+    """SIGHUP with a file that cannot be: one sentence, the old configuration goes on, nothing is lost; mended, it is
+    applied."""
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    before, good = auditor.capture_pid(), auditor.settings.read_text()
+    with Flood(router, SOME) as flood:
+        ledger = Ledger(flood)
+        thread = threading.Thread(target=ledger.send, kwargs={"piece": 500, "rate": SOME})
+        thread.start()
+        for bad in ("[audit]\nperod = 3\n", "[audit\n", '[audit]\nguard_share = "much"\n'):
+            refusals = auditor.errors().count("is refused")
+            auditor.settings.write_text(bad)
+            auditor.process.send_signal(signal.SIGHUP)
+            wait_until(lambda n=refusals: auditor.errors().count("is refused") > n, 10, "it is refused")  # type: ignore[misc]
+        thread.join()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= SOME)
+        assert auditor.capture_pid() == before
+        ledger.whole(auditor)
+    assert "Traceback" not in auditor.errors()
+    auditor.settings.write_text(good)
+    auditor.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "the configuration is applied" in auditor.errors(), 10, "the mended one is applied")
+    assert [gap for gap in auditor.gaps() if gap["to"]] == []
+
+
+def stuck_listener(namespace: Namespace) -> socket.socket:
+    """Another program's socket in reliable mode, that is never read."""
+    made = namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.setsockopt(SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1)
+    made.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
+    made.bind((os.getpid() + 1 << 12, EVENTS))
+    return made
+
+
+@pytest.mark.slow
+def test_another_listener_that_never_reads(daemon: Start, router: Router) -> None:
+    """The kernel repeats every end for its sake: our record has each connection once, whole."""
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    with stuck_listener(router.namespace), Flood(router, STUCK) as flood:
+        ledger = Ledger(flood)
+        ledger.send()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= STUCK + REPEATED)
+        assert kernel.count(router.namespace) > STUCK * 0.9, "ended connections stay in the table for its sake"
+        ledger.whole(auditor)
+    assert auditor.totals()["ends"] >= STUCK + REPEATED, "the journal has repeated ends, the record has not"
