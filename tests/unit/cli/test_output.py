@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from anetcon.cli.output import Format, Records, endpoint, print_rows
 from anetcon.record import CONNECTIONS
-from tests.unit.store.records import ROUTER, batch, ends, start, whole
+from tests.unit.store.records import ROUTER, batch, end, ends, logged, logged_float, start, whole
 
 NAMES = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), min_size=1)
 
@@ -124,3 +124,25 @@ def test_rows_that_are_no_records(form: Format, said: str) -> None:
     assert to.getvalue() == said
     print_rows(form, [], to)
     assert to.getvalue() == said
+
+
+def test_what_a_line_does_not_tell() -> None:
+    """Empty or null in every format; for a person a question mark, and never that the connection is open."""
+    rows = [logged(), logged_float()]
+    nat, dnat = printed(Format.TABLE, rows).splitlines()[1:]
+    assert nat.split()[2:] == ["?", ROUTER, "nat", "tcp", "10.0.0.5:40000", "198.51.100.9:443", "?", "=", "unknown"]
+    assert dnat.split()[2:] == ["?", ROUTER, "float", "tcp", "192.0.2.1:5000", "?", "?", "10.0.0.9:22", "unknown"]
+    unknown = {"dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "end"}
+    for found, null in (
+        (list(csv.DictReader(io.StringIO(printed(Format.CSV, rows))))[1], ""),
+        (json.loads(printed(Format.JSONL, rows).splitlines()[1]), None),
+        (json.loads(printed(Format.JSON, rows))["connections"][1], None),
+    ):
+        assert unknown <= {name for name, value in found.items() if value == null}
+        assert (found["nat_dst_ip"], found["end_reason"]) == ("10.0.0.9", "unknown")
+
+
+def test_a_connection_whose_end_was_never_seen_is_not_open() -> None:
+    """With an end, whatever the reason, the end is shown."""
+    assert "open" in printed(Format.TABLE, [start()])
+    assert "open" not in printed(Format.TABLE, [end(end_reason="unknown")])
