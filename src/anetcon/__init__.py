@@ -7,6 +7,7 @@ Data flows one way; imports follow it (a test enforces this).
     memory                     how the processes that move much data keep their memory
     config/                    the configuration: model, loading
     keeper/                    parent process: namespaces, sockets, guard; standard library only
+    kmsg/                      child process under a LOG engine: /dev/kmsg -> capture
     decode/                    bytes of ctnetlink -> columns: fast, by shape; and the slow oracle
     classify.py                columns -> class (nat, float, local) and which are recorded
     capture/                   child process: sockets -> decode -> classify -> journal

@@ -21,6 +21,7 @@ from anetcon.capture import active
 from anetcon.capture.clock import moved, read
 from anetcon.capture.context import Context
 from anetcon.capture.journals import Journals
+from anetcon.capture.kmsg import KernelLines
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
@@ -79,11 +80,15 @@ class Auditor:
             self._down(before, cause)
         self.pipeline = Pipeline(self.journals, shared, settings.protocols)
         self.pipeline.narrow(settings.networks)
+        self.lines: KernelLines | None = None
+        if settings.lines is not None:
+            self.lines = KernelLines(settings.lines, self.pipeline, self._header, log, after_crash=not self._continues)
+            self.lasting.begin(None, "log-engine", origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
-        self._others: dict[int, Callable[[int], None]] = {}
+        self._others: dict[int, Callable[[int], object]] = {}
         self._stopping = False
         self._busiest = 0
         self._tick = self.started
@@ -111,7 +116,7 @@ class Auditor:
             self._turn()
         self._finish()
 
-    def _watch(self, descriptor: int, handle: Callable[[int], None]) -> None:
+    def _watch(self, descriptor: int, handle: Callable[[int], object]) -> None:
         self._others[descriptor] = handle
         self._poll.register(descriptor, select.EPOLLIN)
 
@@ -126,7 +131,7 @@ class Auditor:
                 self._busiest = max(self._busiest, self._drain(namespace, now))
             elif descriptor in self._others:
                 self._others[descriptor](now)
-        if self.journals.due(now, self.pipeline.waiting()):
+        if self.journals.due(now, self.pipeline.waiting() or (self.lines is not None and self.lines.waiting())):
             self._flush(now)
         if now - self._tick >= SECOND:
             before, self._tick = self._tick, now
@@ -162,7 +167,10 @@ class Auditor:
                 self.pipeline.addresses_changed()
             self._collect(namespace)
         self.lasting.save()
-        self.pipeline.flush(now)
+        if self.lines is not None:
+            self.lines.flush(now)
+        else:
+            self.pipeline.flush(now)
         journals = self.journals
         self._header[1:9] = (
             *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written(), journals.failing),
@@ -187,6 +195,10 @@ class Auditor:
             self._attach(message, [socket.socket(fileno=d) for d in descriptors])
         elif message["op"] == "detach":
             self._detach(message["slot"], message["why"], now)
+        elif message["op"] == "kmsg" and self.lines is not None:
+            self._watch(self.lines.listen(socket.socket(fileno=descriptors[0])), self.lines.read)
+        elif message["op"] == "name" and self.lines is not None:
+            self.lines.name(message["netns"], message["inode"])
         elif message["op"] == "gap":
             self.lasting.take(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
 
@@ -215,7 +227,8 @@ class Auditor:
         namespace.ask_route()
         namespace.drops = _drops(namespace)
         if not (namespace.resumed and self._continues):
-            self.tables.opened(namespace, lambda opened: self._opened(namespace, opened))
+            record = self.lines is None
+            self.tables.opened(namespace, lambda opened: self._opened(namespace, opened), record=record)
         again = self.lasting.end(name, "deselected", namespace.attached)
         if not again and not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
             self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
@@ -241,8 +254,10 @@ class Auditor:
             return
         self._drain(namespace, now)
         self.requests.forget(namespace)
-        if why == "gone":
+        if why == "gone" and self.lines is None:
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
+        elif why == "gone":
+            self._release(namespace)
         else:
             self.lasting.begin(namespace.netns, "deselected", now)
             self._release(namespace)
@@ -272,7 +287,7 @@ class Auditor:
     def _every_second(self, now: int, before: int) -> None:
         self.requests.tick(now)
         self.channel.flush()
-        for namespace in list(self.namespaces.values()):
+        for namespace in list(self.namespaces.values()) if self.lines is None else ():
             self._watch_drops(namespace, now, before)
             self._watch_activity(namespace, now)
             self.tables.look_again(namespace, now)
@@ -320,6 +335,8 @@ class Auditor:
         for namespace in self.namespaces.values():
             self._drain(namespace, now)
             namespace.context.close(now)
+        if self.lines is not None:
+            self.lines.read_all(now)
         self.lasting.end_all(now)
         self._flush(now)
         self.journals.close()

@@ -39,6 +39,8 @@ class Pipeline:
         self.names: list[str] = []
         self.by_code: list[Namespace | None] = []
         self.undecodable: dict[str, int] = {}
+        self._strays: dict[str, tuple[int, int]] = {}
+        """Code and inode by name, of namespaces that are not attached (any more)."""
         self._protocols = protocols
         self._networks: dict[str, list[tuple[bytes, bytes]]] = {}
         self._wanted = Wanted(protocols, {})
@@ -62,8 +64,27 @@ class Pipeline:
         """Forget a namespace; its code stays taken until the next flush."""
         self.by_code[namespace.code] = None
 
+    def code_of(self, netns: str, inode: int) -> int:
+        """The code of a namespace by its name; one that is not attached (any more) gets a code of its own."""
+        for namespace in self.by_code:
+            if namespace is not None and namespace.netns == netns:
+                return namespace.code
+        if netns not in self._strays:
+            self._strays[netns] = len(self.names), inode
+            self.names.append(netns)
+            self.by_code.append(None)
+            self._codes_changed()
+        return self._strays[netns][0]
+
+    def only(self) -> int | None:
+        """The code of the namespace that is attached, if it is one alone."""
+        attached = [namespace.code for namespace in self.by_code if namespace is not None]
+        return attached[0] if len(attached) == 1 else None
+
     def _codes_changed(self) -> None:
         self._inodes = np.array([n.inode if n else 0 for n in self.by_code], np.uint64)
+        for code, inode in self._strays.values():
+            self._inodes[code] = inode
         self._rows_of_code = np.array([n.slot if n else -1 for n in self.by_code], np.int64)
         named = {n.code: self._networks[n.netns] for n in self.by_code if n and n.netns in self._networks}
         self._wanted = Wanted(self._protocols, named)
@@ -122,12 +143,27 @@ class Pipeline:
         self.columns.append(found)
         self._finish(first)
 
+    def take_lines(self, first: int, undecodable: list[int]) -> None:
+        """Finish the rows from `first` on, which are kernel lines; and the codes of lines that could not be decoded."""
+        codes = np.concatenate([self.columns.of["netns"][first : self.columns.rows], np.array(undecodable, np.int32)])
+        self._count(codes, "events")
+        self._count(np.array(undecodable, np.int32), "undecodable")
+        for code in undecodable:
+            self.undecodable[self.names[code]] = self.undecodable.get(self.names[code], 0) + 1
+        self._choose(first)
+
     def _finish(self, first: int) -> None:
         columns, of = self.columns, self.columns.of
         here = slice(first, columns.rows)
         self._restore_starts(here)
-        of["netns_inode"][here] = self._inodes[of["netns"][here]]
         of["class"][here] = classes(of, columns.words, here, self.own)
+        self._choose(first)
+
+    def _choose(self, first: int) -> None:
+        """Keep the rows from `first` on that are wanted, and count them."""
+        columns, of = self.columns, self.columns.of
+        here = slice(first, columns.rows)
+        of["netns_inode"][here] = self._inodes[of["netns"][here]]
         chosen = self._wanted.choose(of, columns.words["src_ip"][here], here)
         if chosen is not None:
             self._count(of["netns"][here][~chosen], "filtered")
@@ -172,6 +208,7 @@ class Pipeline:
     def renumber(self, live: Iterable[Namespace]) -> None:
         """Give codes anew. Slots and columns must be empty."""
         self.names, self.by_code = [], []
+        self._strays.clear()
         for namespace in live:
             namespace.code = len(self.names)
             self.names.append(namespace.netns)

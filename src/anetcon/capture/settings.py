@@ -10,6 +10,8 @@ from typing import Any
 from anetcon import protocols
 from anetcon.capture import journals
 from anetcon.capture.context import mapped
+from anetcon.capture.kmsg import prefix_of
+from anetcon.decode.logline import Prefix
 
 Network = tuple[bytes, bytes]
 """Address and mask, 16 bytes each."""
@@ -24,6 +26,8 @@ class Settings:
     networks: dict[str, list[Network]]
     hold: bool
     period: float
+    lines: Prefix | None = None
+    """What the lines of our rules begin with, under a LOG engine: then connections are learnt from them alone."""
 
     @classmethod
     def of(cls, resolved: dict[str, Any]) -> Settings:
@@ -46,6 +50,7 @@ class Settings:
             {name: [network(text) for text in texts] for name, texts in audit["networks"].items()},
             audit["on_overload"] == "hold",
             audit["period"],
+            None if audit.get("engine", "conntrack") == "conntrack" else prefix_of(resolved["logs"]),
         )
 
 

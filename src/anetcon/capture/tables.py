@@ -49,8 +49,8 @@ class Tables:
         self._columns = Columns(PIECE)
         self._slots = np.zeros((PIECE, SLOT), np.uint8)
 
-    def opened(self, namespace: Namespace, done: Callable[[Opened | None], None]) -> None:
-        """Record what is open already; `done` gets what was found, None if that is unknown."""
+    def opened(self, namespace: Namespace, done: Callable[[Opened | None], None], *, record: bool = True) -> None:
+        """Record what is open already, or only count it; `done` gets what was found, None if that is unknown."""
         found = older = 0
 
         def take(columns: Columns, now: int) -> None:
@@ -58,8 +58,9 @@ class Tables:
             start = columns.of["start"][: columns.rows]
             found += columns.rows
             older += int(np.count_nonzero((start < namespace.attached) | (start == now)))
-            self._remember(namespace, columns, now)
-            self._pipeline.append(columns, now)
+            if record:
+                self._remember(namespace, columns, now)
+                self._pipeline.append(columns, now)
 
         self._ask(namespace, take, lambda answered: done(Opened(found, older) if answered else None))
 

@@ -6,6 +6,7 @@ loop        descriptors, timers, signals; one thread
 namespaces  which are there: inotify and listings
 roster      what each one's state is; attach, retry, let go
 attach      enter a namespace, set its sysctls, open its sockets
+lines       under a LOG engine: the kernel's log and the child that reads it
 guard       hold mode must never fill a connection table
 watchdog    a capture that stands still is continued, or replaced
 stats       how full a queue and a connection table are

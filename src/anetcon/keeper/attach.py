@@ -107,14 +107,15 @@ def switch_on(found: dict[str, str]) -> None:
             Path(_FOLDER, name).write_text("1")
 
 
-def open_sockets(buffer: int, starts: bool) -> Sockets:
-    """All sockets in the namespace we are in. Events count from here on."""
+def open_sockets(buffer: int, starts: bool, ends: bool = True) -> Sockets:
+    """All sockets in the namespace we are in. Events count from here on, those that are wanted."""
     with contextlib.ExitStack() as opened:
         events = opened.enter_context(_netlink(sc.NETLINK_NETFILTER))
         events.setsockopt(socket.SOL_SOCKET, sc.SO_RCVBUFFORCE, buffer)
         events.setsockopt(sc.SOL_NETLINK, sc.NETLINK_NO_ENOBUFS, 1)
         events.setblocking(False)
-        events.bind((0, _groups(*([sc.NFNLGRP_CONNTRACK_NEW] if starts else []), sc.NFNLGRP_CONNTRACK_DESTROY)))
+        wanted = {sc.NFNLGRP_CONNTRACK_NEW: starts, sc.NFNLGRP_CONNTRACK_DESTROY: ends}
+        events.bind((0, _groups(*(group for group, listen in wanted.items() if listen))))
         requests = opened.enter_context(_netlink(sc.NETLINK_NETFILTER))
         route = opened.enter_context(_netlink(socket.NETLINK_ROUTE))
         route.setblocking(False)

@@ -1,7 +1,8 @@
 """The keeper: the parent process, tiny and privileged. It watches namespaces, opens sockets in them, hands copies to
 capture and guards hold mode; capture and follow are its children.
 
-`python -m anetcon.keeper.main --settings FD [--capture MODULE] [--follow MODULE] [--resolver MODULE] [-- OPTIONS...]`,
+`python -m anetcon.keeper.main --settings FD [--capture MODULE] [--follow MODULE] [--kmsg MODULE]
+[--resolver MODULE] [-- OPTIONS...]`,
 executed by `anetcon run`. FD holds the resolved settings as JSON; OPTIONS are those of `anetcon run`, with which
 `config show --format json` resolves the settings again at a reload. `--state FD` comes from the keeper itself when it
 is replaced in place.
@@ -32,6 +33,7 @@ from anetcon.keeper.children import STOP_SECONDS, Reaper, python, spawn
 from anetcon.keeper.clock import now_us, text
 from anetcon.keeper.files import Aside, Sysctls
 from anetcon.keeper.guard import Guard
+from anetcon.keeper.lines import KernelLog
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespaces import Found, Namespaces
 from anetcon.keeper.processes import Processes
@@ -88,22 +90,36 @@ class Keeper:
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
         self.status = Status(self.roster, self.shared, Aside(self.reaper, store / "status.json").write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
+        self.kernel_log: KernelLog | None = None
         self._look: Timer | None = None
         self._listing: Timer | None = None
         self._resolving = self._stopping = False
         self._restore(state)
 
     def _restore(self, state: dict[str, Any] | None) -> None:
+        self._open_kernel_log(self.settings.log_engine, state and state.get("kernel_log"))
         if state is None:
             return
         upgrade.restore(state, self.roster, self.guard, state["hold"])
+        if state.get("engine", settings.CONNTRACK) != self.settings.engine:
+            self._let_go()
+        if self.kernel_log is not None and not self.settings.log_engine:
+            self.kernel_log.close()
+            self.kernel_log = None
         self.processes.adopt_channel(state["channel"])
         self.processes.capture.restarts, self.processes.follow.restarts = state["restarts"]
         self._adapt(hold=state["hold"], starts=state["starts"])
 
+    def _open_kernel_log(self, log_engine: bool, state: dict[str, Any] | None = None) -> None:
+        """Where the engine needs it, and it is not open yet; or take over what was. Raises AnetconError."""
+        if self.kernel_log is None and (log_engine or state):
+            self.kernel_log = KernelLog(self.loop, self.reaper, self.options.kmsg, self.lock, report, state)
+            if state is None:
+                self.shared.first_line(self.kernel_log.first)
+
     def run(self, children: tuple[int | None, int | None]) -> None:
         """Until SIGTERM or SIGINT. `children` are those of the keeper before this one, to be replaced."""
-        self.processes.on_start = self.roster.hand_over_again
+        self.processes.on_start = self._tell_capture
         self.processes.on_message = self._on_message
         for number, call in {
             signal.SIGTERM: self._stop,
@@ -113,6 +129,8 @@ class Keeper:
         }.items():
             self.loop.on_signal(number, call)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, upgrade.SIGNALS)
+        if self.kernel_log is not None:
+            self.kernel_log.start()
         self.processes.start(children)
         self.reaper.reap()  # what ended while nobody listened
         self._watch_namespaces()
@@ -164,6 +182,11 @@ class Keeper:
 
     # Capture
 
+    def _tell_capture(self) -> None:
+        if self.kernel_log is not None:
+            self.kernel_log.hand_over(self.processes.send)
+        self.roster.hand_over_again()
+
     def _on_message(self, message: Message) -> None:
         match message:
             case {"op": "hello"}:
@@ -181,13 +204,15 @@ class Keeper:
         self.watchdog.tick(self.roster.capture_works, bool(self.roster.draining))
 
     def _each_second(self) -> None:
-        head = {
+        head: dict[str, Any] = {
             "node": self.settings.node,
             "pid": os.getpid(),
             "started": self.started,
-            "engine": "conntrack",
+            "engine": self.settings.engine,
             "settings_file": self.settings.file,
         }
+        if self.kernel_log is not None:
+            head["kmsg"] = {"pid": self.kernel_log.reader.pid, "restarts": self.kernel_log.reader.restarts}
         self.status.update(head, self.processes.capture, self.processes.follow)
         if not self._stopping:
             self._activate()
@@ -241,6 +266,9 @@ class Keeper:
         if new.store != old.store:
             report(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
             return
+        if new.engine != old.engine:
+            self._open_kernel_log(new.log_engine)
+            self._let_go()
         if new.netns_dir != old.netns_dir:
             watch = Namespaces(new.netns_dir, new.selects)
             self.loop.unwatch(self.namespaces.fileno())
@@ -254,9 +282,24 @@ class Keeper:
         self._list()
         if new.children_differ(old):
             self.roster.capture_works = False
-            self.processes.capture.replace()
-            self.processes.follow.replace()
+            closing = self.kernel_log if not new.log_engine else None
+            if closing is None:
+                self._replace_children()
+            else:  # capture takes what the reader still has, then it is replaced too
+                self.kernel_log = None
+                closing.close(self._replace_children)
         report("the configuration is applied")
+
+    def _let_go(self) -> None:
+        """With another engine everything is attached anew: sysctls, sockets and rules differ."""
+        self.guard.shed()
+        self.roster.let_go()
+
+    def _replace_children(self) -> None:
+        self.processes.capture.replace()
+        self.processes.follow.replace()
+        if self.kernel_log is not None:
+            self.kernel_log.start()
 
     def _adapt(self, hold: bool, starts: bool) -> None:
         """Bring sockets in line with the settings, after those before them."""
@@ -287,8 +330,11 @@ class Keeper:
             "restarts": [self.processes.capture.restarts, self.processes.follow.restarts],
             "channel": self.processes.channel,
             "children": [self.processes.capture.pid, self.processes.follow.pid],
+            "engine": self.settings.engine,
+            "kernel_log": self.kernel_log and self.kernel_log.state(),
         }
         keep = [self.lock, self.shared.descriptor, *self.processes.channel]
+        keep += self.kernel_log.descriptors() if self.kernel_log is not None else []
         try:
             upgrade.execute(state, new.resolved, keep, self.options.again())
         except OSError as error:
@@ -300,12 +346,17 @@ class Keeper:
             self._stopping = True
             self.guard.tell()
             self.roster.tell_end()
-            self.processes.capture.stop(lambda: self.processes.follow.stop(self._finish))
+            end = self.kernel_log.close if self.kernel_log is not None else _at_once
+            end(lambda: self.processes.capture.stop(lambda: self.processes.follow.stop(self._finish)))
 
     def _finish(self) -> None:
         self.activation.keep(set(), self.roster.path)
         self.loop.every(0.05, lambda: None if self.activation.busy else self.loop.stop())
         self.loop.after(REMOVE_SECONDS, self.loop.stop)
+
+
+def _at_once(call: Callable[[], None]) -> None:
+    call()
 
 
 class Options:
@@ -318,12 +369,13 @@ class Options:
         self.state = int(given["--state"]) if "--state" in given else None
         self.capture = given.get("--capture", "anetcon.capture.main")
         self.follow = given.get("--follow", "anetcon.follow.main")
+        self.kmsg = given.get("--kmsg", "anetcon.kmsg.main")
         self.resolver = given.get("--resolver", "anetcon.cli.main")
 
     def again(self) -> list[str]:
         """The arguments that stay the same for the program after this one."""
-        modules = ["--capture", self.capture, "--follow", self.follow, "--resolver", self.resolver]
-        return [*modules, "--", *self.rest]
+        modules = ["--capture", self.capture, "--follow", self.follow, "--kmsg", self.kmsg]
+        return [*modules, "--resolver", self.resolver, "--", *self.rest]
 
 
 def _partition(arguments: list[str]) -> tuple[list[str], str, list[str]]:

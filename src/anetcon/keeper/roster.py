@@ -96,6 +96,7 @@ class Roster:
         for name, found in present.items():
             if name not in self.audited:
                 audited = self.audited[name] = Audited(name, found)
+                self._tell_name(audited)
                 self._try(audited)
 
     def retry(self) -> None:
@@ -111,6 +112,8 @@ class Roster:
         self.capture_works = False
         for slot in list(self.draining):
             self.detached(slot)
+        for each in (*self.gone, *self.audited.values()):
+            self._tell_name(each)
         for audited in self.audited.values():
             if audited.sockets is not None:
                 self._hand_over(audited, audited.sockets)
@@ -137,10 +140,10 @@ class Roster:
         while self.gone and self.gone[0].gone < now_us() - GONE_SECONDS * 1_000_000:
             self.gone.popleft()
 
-    def _let_go(self, audited: Audited) -> None:
+    def _let_go(self, audited: Audited, deselected: bool = False) -> None:
         """Close everything at once: a socket of ours would keep the namespace alive."""
         del self.audited[audited.name]
-        selected = self.settings.with_default if audited.name == DEFAULT else self.settings.selects(audited.name)
+        selected = not deselected and self._selects(audited)
         audited.gone = now_us()
         if audited.sockets is not None:
             self._guard.remove(audited.slot)
@@ -154,6 +157,9 @@ class Roster:
             self._tell_not_attached(audited, audited.gone)
         if selected:
             self.gone.append(audited)
+
+    def _selects(self, audited: Audited) -> bool:
+        return self.settings.with_default if audited.name == DEFAULT else self.settings.selects(audited.name)
 
     def _try(self, audited: Audited) -> None:
         try:
@@ -179,10 +185,11 @@ class Roster:
         wanted = self.settings.buffer_bytes
         ask = attach.buffer_to_ask(wanted, self.settings.buffers_total_bytes, self._buffers)
         with self._home.entered(self.path(audited.name)) as audited.inode:
-            found = attach.read_sysctls()
-            self._save(audited, found)
-            attach.switch_on(found)
-            sockets = attach.open_sockets(ask, self.settings.starts)
+            if not self.settings.log_engine:
+                found = attach.read_sysctls()
+                self._save(audited, found)
+                attach.switch_on(found)
+            sockets = attach.open_sockets(ask, self.settings.starts, ends=not self.settings.log_engine)
         self._account(audited, sockets, wanted, ask)
         audited.sockets = sockets
         audited.slot = self._free.pop()
@@ -228,6 +235,11 @@ class Roster:
         self._send(message, sockets.handed())
         audited.handed = audited.handed or self.capture_works
 
+    def _tell_name(self, audited: Audited) -> None:
+        """Kernel lines carry a hash of the name only, and may come before the namespace is handed over."""
+        if self.settings.log_engine:
+            self._send({"op": "name", "netns": audited.netns, "inode": audited.inode}, ())
+
     def _tell_not_attached(self, audited: Audited, to: int | None) -> None:
         gap = {"netns": audited.netns, "from": audited.noticed, "to": to, "cause": "not-attached", "lost": None}
         self._send({"op": "gap", **gap}, ())
@@ -254,6 +266,11 @@ class Roster:
         for audited in self.audited.values():
             if audited.sockets is None and audited.message is not None:
                 self._tell_not_attached(audited, now_us())
+
+    def let_go(self) -> None:
+        """Let go of every namespace, for another engine: what is there is attached anew by `reconcile`."""
+        for audited in list(self.audited.values()):
+            self._let_go(audited, deselected=True)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 """The entry of `namespaces` that means the namespace the daemon was started in; no pattern matches that one."""
 
+CONNTRACK = "conntrack"
+"""The engine that listens to events; every other reads the lines of LOG rules."""
+
 _KEEPERS_OWN = (
     "namespaces",
     "netns_dir",
@@ -40,14 +43,20 @@ class Settings:
         self.store: str = resolved["store"]["path"]
         self.netns_dir: str = audit["netns_dir"]
         self.period: float = audit["period"]
-        self.hold: bool = audit["on_overload"] == "hold"
+        self.engine: str = audit.get("engine", CONNTRACK)
+        self.hold: bool = audit["on_overload"] == "hold" and not self.log_engine
         self.guard_share: float = audit["guard_share"]
         self.activate_conntrack: bool = audit["activate_conntrack"]
         self.buffer_bytes: int = audit["buffer_bytes"]
         self.buffers_total_bytes: int = audit["buffers_total_bytes"]
-        self.starts: bool = "start" in audit["record"]
+        self.starts: bool = "start" in audit["record"] and not self.log_engine
         self.with_default: bool = DEFAULT in audit["namespaces"]
         self._patterns = [re.compile(pattern) for pattern in audit["namespaces"] if pattern != DEFAULT]
+
+    @property
+    def log_engine(self) -> bool:
+        """Whether connections are learnt from kernel lines alone: no events, no sysctls, nothing to hold."""
+        return self.engine != CONNTRACK
 
     def selects(self, name: str) -> bool:
         """Whether a name in the folder of namespaces is audited. A file named `default` never is: the name is taken."""

@@ -1,6 +1,6 @@
 """The counters shared with capture, seen by the keeper: as columns over all namespaces, cheap enough to read often.
 
-Refuses to write, except to clear a slot before its next occupant.
+Refuses to write, except to clear a slot before its next occupant, and where the kernel's log begins.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class Shared:
     def progress(self) -> int:
         """Goes up while capture's loop turns."""
         return self._words[counters.HEADER.index("progress")]
+
+    def first_line(self, number: int) -> None:
+        """Say which kernel message will be read first, before capture begins."""
+        self._words[counters.HEADER.index("next_line")] = number
+        self._words[counters.HEADER.index("line_time")] = 0
 
     def column(self, name: str, slots: int = SLOTS) -> list[int]:
         """One counter of the first `slots` namespaces."""
