@@ -9,6 +9,8 @@ attach      enter a namespace, set its sysctls, open its sockets
 lines       under a LOG engine: the kernel's log and the child that reads it
 guard       hold mode must never fill a connection table
 watchdog    a capture that stands still is continued, or replaced
+watch       once a second: is everything still switched on, did a table refuse connections
+inside      sysctls of a namespace, from outside it
 stats       how full a queue and a connection table are
 activate    make conntrack run where no rule uses it
 channel     messages and descriptors to and from capture (capture uses it too)

@@ -41,6 +41,7 @@ from anetcon.keeper.roster import Roster
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
+from anetcon.keeper.watch import Watch
 from anetcon.keeper.watchdog import Watchdog
 
 TYPE_CHECKING = False
@@ -87,6 +88,7 @@ class Keeper:
         self.watchdog = Watchdog(self.processes.capture, self.shared.progress, report)
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
+        self.watch = Watch(self.home, self.roster.path, self.processes.send, report)
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
         self.status = Status(self.roster, self.shared, Aside(self.reaper, store / "status.json").write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
@@ -216,6 +218,7 @@ class Keeper:
         self.status.update(head, self.processes.capture, self.processes.follow)
         if not self._stopping:
             self._activate()
+            self.watch.tick(self.roster.attached())
 
     def _activate(self) -> None:
         """Our nftables table where conntrack does not run, and nowhere else."""

@@ -1,6 +1,6 @@
-"""What the kernel tells of a namespace at once: how full its connection table and a socket's queue are.
+"""What the kernel tells of a namespace at once: how full its table and a socket's queue are, what it refused.
 
-Refuses dumps: one short answer, some microseconds.
+Refuses to list connections: short answers, some microseconds.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from anetcon.keeper import syscalls as sc
 
 # netlink.h
 NLM_F_REQUEST = 1
+NLM_F_DUMP = 0x300
 NLMSG_ERROR = 2
+NLMSG_DONE = 3
 
 # nfnetlink.h, nfnetlink_conntrack.h
 NFNL_SUBSYS_CTNETLINK = 1
+IPCTNL_MSG_CT_GET_STATS_CPU = 4
 IPCTNL_MSG_CT_GET_STATS = 5
 CTA_STATS_GLOBAL_ENTRIES = 1
 CTA_STATS_GLOBAL_MAX_ENTRIES = 2
+CTA_STATS_DROP = 10
+CTA_STATS_CHAIN_TOOLONG = 15
 
 GET_STATS = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS
+GET_STATS_CPU = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS_CPU
 NLMSGHDR = struct.Struct("=IHHII")
 NFGENMSG = struct.Struct("=BBH")
 NLATTR = struct.Struct("=HH")
@@ -54,14 +60,55 @@ def parse(data: bytes, sequence: int) -> tuple[int, int] | None:
     length, kind, _, answered, _ = NLMSGHDR.unpack_from(data, 0)
     if answered != sequence:
         return None
-    if kind == NLMSG_ERROR:
+    _refuse_error(data, kind)
+    found = _numbers(data, 0, min(length, len(data)))
+    return found.get(CTA_STATS_GLOBAL_ENTRIES, 0), found.get(CTA_STATS_GLOBAL_MAX_ENTRIES, 0)
+
+
+def refused(asking: socket.socket) -> int:
+    """Connections that the namespace of a non-blocking ctnetlink socket ever refused, because its table was full or a
+    chain of its hash too long; modulo 2**32 or more. OSError when the kernel does not tell."""
+    sequence = next(_sequence) & 0xFFFFFFFF
+    header = NLMSGHDR.pack(NLMSGHDR.size + NFGENMSG.size, GET_STATS_CPU, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
+    asking.send(header + NFGENMSG.pack(0, 0, 0))
+    total = 0
+    while True:  # each piece is there when the one before was taken
+        count, over = parse_refused(asking.recv(65536), sequence)
+        total += count
+        if over:
+            return total
+
+
+def parse_refused(data: bytes, sequence: int) -> tuple[int, bool]:
+    """(refusals in one datagram of per-processor statistics, whether it is the last). OSError from an error message."""
+    total = position = 0
+    while position + NLMSGHDR.size <= len(data):
+        length, kind, _, answered, _ = NLMSGHDR.unpack_from(data, position)
+        if length < NLMSGHDR.size:
+            break
+        if answered == sequence:
+            if kind == NLMSG_DONE:
+                return total, True
+            _refuse_error(data[position:], kind)
+            found = _numbers(data, position, min(position + length, len(data)))
+            total += found.get(CTA_STATS_DROP, 0) + found.get(CTA_STATS_CHAIN_TOOLONG, 0)
+        position += (length + 3) & ~3
+    return total, False
+
+
+def _refuse_error(data: bytes, kind: int) -> None:
+    if kind == NLMSG_ERROR and len(data) >= NLMSGHDR.size + 4:
         (number,) = struct.unpack_from("=i", data, NLMSGHDR.size)
-        raise OSError(-number, "the kernel does not tell the size of the connection table")
+        raise OSError(-number, "the kernel does not tell the statistics of the connection table")
+
+
+def _numbers(data: bytes, start: int, end: int) -> dict[int, int]:
+    """The attributes of 32 bits of the message at `start`, by type."""
     found: dict[int, int] = {}
-    position, end = NLMSGHDR.size + NFGENMSG.size, min(length, len(data))
+    position = start + NLMSGHDR.size + NFGENMSG.size
     while position + NLATTR.size <= end:
         size, attribute = NLATTR.unpack_from(data, position)
         if size == NLATTR.size + 4 and position + size <= end:
             (found[attribute & _NLA_TYPE_MASK],) = struct.unpack_from(">I", data, position + NLATTR.size)
         position += max(NLATTR.size, (size + 3) & ~3)
-    return found.get(CTA_STATS_GLOBAL_ENTRIES, 0), found.get(CTA_STATS_GLOBAL_MAX_ENTRIES, 0)
+    return found

@@ -50,3 +50,40 @@ def test_garbage_ends(anything: bytes, attributes: bytes) -> None:
     with contextlib.suppress(OSError):
         stats.parse(anything, int.from_bytes(anything[8:12], "little"))
     stats.parse(answer(1, attributes), 1)
+
+
+def processor(drop: int, toolong: int, sequence: int = 7) -> bytes:
+    """The statistics of one processor, with others between."""
+    numbers = (
+        attribute(stats.CTA_STATS_DROP, drop) + attribute(11, 5) + attribute(stats.CTA_STATS_CHAIN_TOOLONG, toolong)
+    )
+    packed = bytearray(answer(sequence, numbers, stats.GET_STATS_CPU))
+    struct.pack_into("=I", packed, 0, len(packed))
+    return bytes(packed)
+
+
+DONE = stats.NLMSGHDR.pack(20, stats.NLMSG_DONE, 0, 7, 0) + bytes(4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), max_size=8))
+def test_refusals_of_all_processors(counted: list[tuple[int, int]]) -> None:
+    """What each processor refused is added up; evictions are no refusals, and other answers are passed over."""
+    pieces = b"".join(processor(*each) for each in counted)
+    total = sum(map(sum, counted))
+    assert stats.parse_refused(pieces, 7) == (total, False)
+    assert stats.parse_refused(processor(9, 9, sequence=6) + pieces + DONE, 7) == (total, True)
+
+
+def test_refusals_that_are_not_told() -> None:
+    """What the kernel refuses to tell is an OSError."""
+    error = stats.NLMSGHDR.pack(36, stats.NLMSG_ERROR, 0, 7, 0) + struct.pack("=i", -95) + bytes(16)
+    with pytest.raises(OSError, match="statistics"):
+        stats.parse_refused(error, 7)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_for_refusals(anything: bytes) -> None:
+    """Any bytes are read to an end without another error than OSError."""
+    for data in (anything, processor(1, 1) + anything, processor(1, 1)[:24] + anything):
+        with contextlib.suppress(OSError):
+            stats.parse_refused(data, 7)
