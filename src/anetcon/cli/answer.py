@@ -59,11 +59,14 @@ def window(coverage: Coverage) -> list[str]:
     holes = [gap for gap in gaps if gap["cause"] not in LIMITS]
     if not holes:
         return [f"{searched}; the record does not tell everything there:", *limits]
-    said = [f"{searched}; the record has gaps there:"]
-    for gap in holes:
-        lost = "" if gap["lost"] is None else f", {gap['lost']} lost"
-        said.append(f"  {_bounds(gap)}: {gap['cause']} in {gap['netns'] or 'every namespace'}{lost}")
+    said = [f"{searched}; the record has gaps there:", *(f"  {gap_words(gap)}" for gap in holes)]
     return [*said, *(["and it does not tell everything:", *limits] if limits else [])]
+
+
+def gap_words(gap: dict[str, Any]) -> str:
+    """A gap, as JSON has it, in words."""
+    lost = "" if gap["lost"] is None else f", {gap['lost']} lost"
+    return f"{_bounds(gap)}: {gap['cause']} in {gap['netns'] or 'every namespace'}{lost}"
 
 
 def _bounds(gap: dict[str, Any]) -> str:

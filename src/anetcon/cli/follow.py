@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import Annotated
 
 import typer
 
+from anetcon.cli import answer, output
 from anetcon.cli.filters import STORE, Filters, LimitOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
-from anetcon.store.coverage import running
+from anetcon.store.coverage import Coverage, Question, coverage, running
 from anetcon.store.live import Live
 from anetcon.store.view import Store
 from anetcon.store.where import every
 
 POLL_SECONDS = 0.2
+GAP_SECONDS = 2.0
+"""How often gaps are looked for."""
+
+PASSING = "not-yet-written"
+"""What every stream is at its beginning: no gap to be told of."""
 
 
 @with_options(Filters)
@@ -28,9 +35,11 @@ def follow(
 ) -> None:
     """Print connections as they become known.
 
-    One line each: at its start, or at its end if that is the first that is known of it. Ends at Ctrl-C or SIGTERM.
+    One line each: at its start, or at its end if that is the first that is known of it. What could not be recorded is
+    said on stderr as it becomes known: `gap: ...`. Ends at Ctrl-C or SIGTERM.
     """
     stop = threading.Event()
+    gaps = _Gaps(Store(store), filters)
     live = Live(Store(store), every([filters.condition(), filters.result()]), ends)
     if running(store) is None:
         typer.echo(f"the daemon is not running with the store {store}: nothing new will come until it does", err=True)
@@ -44,8 +53,36 @@ def follow(
                 left -= len(rows)
                 if stop.is_set() or (limit and left <= 0):
                     return
+            gaps.look()
             stop.wait(POLL_SECONDS)
     finally:
+        if form is Format.JSON:
+            records.tail = {"coverage": answer.coverage_json(gaps.coverage())}
         records.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Gaps:
+    """Gaps in what is followed, from now on: each is said when it is known, and again when it is over."""
+
+    def __init__(self, store: Store, filters: Filters) -> None:
+        self._store = store
+        self._question = Question(time.time_ns() // 1000, None, filters.netns or (), filters.node or ())
+        self._said: set[tuple[object, ...]] = set()
+        self._next = 0.0
+
+    def coverage(self) -> Coverage:
+        """What the stream so far may claim."""
+        return coverage(self._store, self._question)
+
+    def look(self) -> None:
+        """Say what is new, if it is time to look."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + GAP_SECONDS
+        for gap in output.plain("gaps", self.coverage().gaps):
+            known = (gap["node"], gap["netns"], gap["from"], gap["cause"], gap["to"] is None)
+            if gap["cause"] != PASSING and known not in self._said:
+                self._said.add(known)
+                typer.echo(f"gap: {answer.gap_words(gap)}", err=True)

@@ -11,12 +11,13 @@ from typing import Any
 import typer
 
 from anetcon.cli.filters import STORE, StoreOption
-from anetcon.cli.output import Format, FormatOption, print_rows
+from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.times import moment
 from anetcon.errors import PermissionMissingError, StoreError
 from anetcon.journal.read import last_flush
-from anetcon.store.coverage import STALE, running, unwritten
+from anetcon.store.coverage import STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
+from anetcon.store.view import Store
 
 COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
 NOT_WELL = 1
@@ -59,7 +60,20 @@ def read(store: Path) -> dict[str, Any]:
     elif not lately:
         capture["unwritten"] = unwritten(store)
     recording = lately and capture["unwritten"] is None
-    return {"running": owner is not None, "recording": recording} | said | {"capture": capture}
+    gaps = _gaps(store, said["started"]) if "started" in said else []
+    return {"running": owner is not None, "recording": recording} | said | {"capture": capture, "gaps": gaps}
+
+
+def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
+    """By cause: the gaps that began since the daemon's start, and what the kernel counted as lost in them."""
+    found: dict[str, dict[str, Any]] = {}
+    for gap in plain("gaps", coverage(Store(store), Question(moment(started).us)).gaps):
+        if (gap["from"] or "") < started:
+            continue
+        cause = found.setdefault(gap["cause"], {"cause": gap["cause"], "gaps": 0, "lost": 0})
+        cause["gaps"] += 1
+        cause["lost"] += gap["lost"] or 0
+    return [found[cause] for cause in sorted(found)]
 
 
 def _not_recording(said: dict[str, Any]) -> str:
@@ -90,6 +104,9 @@ def _table(store: Path, said: dict[str, Any]) -> None:
         restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
         _line(f"restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
         _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
+    if "started" in said:
+        listed = [f"{gap['cause']} {gap['gaps']} ({gap['lost']} counted lost)" for gap in said["gaps"]]
+        _line("gaps since the start: " + (", ".join(listed) or "none") + (" (see anetcon gaps)" if listed else ""))
     if said["running"] and not names:
         _line("no namespace is audited: none has a name that audit.namespaces selects (anetcon config show)")
     if names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from anetcon.cli import follow as command
 from anetcon.store.live import Live
 from tests.unit.cli.asking import Answer
-from tests.unit.store.records import Making, end, start, whole
+from tests.unit.store.records import SECOND, Making, end, start, whole
 
 
 @pytest.fixture
@@ -74,3 +75,22 @@ def test_signals_end_it_in_order(making: Making, meanwhile: Meanwhile, number: s
     answer = Answer("follow", "--store", making.path, "--format", "json")
     assert (answer.status, [row["src_port"] for row in answer.json["connections"]]) == (0, [2])
     assert signal.getsignal(number) is before
+
+
+def test_gaps_are_said_as_they_come(making: Making, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap is one line on stderr, beside the records and once however often it is looked for; JSON ends with all."""
+    monkeypatch.setattr(command, "GAP_SECONDS", 0.0)
+    now = time.time_ns() // 1000
+
+    def happens() -> None:
+        lost = {"node": "gw1", "netns": None, "from": now, "to": now + SECOND, "cause": "overrun", "lost": 7}
+        making.add(lost, table="gaps").alive(now + 2 * SECOND)
+        threading.Timer(0.5, signal.raise_signal, (signal.SIGTERM,)).start()
+
+    meanwhile(happens)
+    answer = Answer("follow", "--store", making.path, "--format", "json")
+    (line,) = [line for line in answer.err.splitlines() if "overrun" in line]
+    assert line.startswith("gap: ")
+    assert line.endswith("overrun in every namespace, 7 lost")
+    assert ("overrun", 7) in [(each["cause"], each["lost"]) for each in answer.json["coverage"]["gaps"]]
+    assert answer.json["coverage"]["complete"] is False

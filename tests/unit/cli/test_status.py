@@ -121,3 +121,25 @@ def test_a_journal_that_cannot_be_written(store: Path) -> None:
     answer = Answer("status", "--store", store)
     assert answer.status == 1
     assert f"CANNOT BE WRITTEN since {rfc3339(NOW)}: No space left on device; 17 records wait in memory" in answer.out
+
+
+def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
+    """Gaps are counted by cause, with what the kernel counted in them; those of before the start are not."""
+    making = Making(tmp_path / "store").add(start())
+    since = NOW - 20 * SECOND
+    rows = [
+        {"node": "gw1", "netns": ROUTER, "from": since + at * SECOND, "to": since + (at + 1) * SECOND, "cause": cause}
+        for at, cause in ((-9, "overrun"), (1, "overrun"), (3, "overrun"), (5, "capture-down"))
+    ]
+    lost = [row | {"lost": 3 if row["cause"] == "overrun" else None} for row in rows]
+    path = making.add(*lost, table="gaps").alive(NOW).close()
+    (path / "status.json").write_text(json.dumps(said(since)))
+    counted = {gap["cause"]: (gap["gaps"], gap["lost"]) for gap in gaps_of(path)}
+    assert counted == {"overrun": (2, 6), "capture-down": (1, 0), "daemon-down": (1, 0)}
+    assert "capture-down 1 (0 counted lost), daemon-down 1" in Answer("status", "--store", path).out
+
+
+def gaps_of(path: Path) -> list[dict[str, Any]]:
+    """What `status` says of gaps."""
+    found: list[dict[str, Any]] = Answer("status", "--store", path, "--format", "json").json["gaps"]
+    return found

@@ -1,0 +1,83 @@
+"""What the commands say of a loss: each carries the coverage of exactly what was asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
+from anetcon.testbed import traffic
+from anetcon.testbed.topology import SERVER, Router
+from anetcon.testbed.traffic import Server
+from tests.e2e.daemon import PROGRAM, Daemon
+from tests.netns.waiting import wait_until
+
+Start = Callable[..., Daemon]
+NOBODY = "203.0.113.250"
+
+
+def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
+    """Capture is killed: before it nothing found means nothing happened, across it not; for what is found the gap is
+    told as well; `follow` says it as it comes, `status` and `gaps` count it."""
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    auditor.wait_flushed()
+    auditor.wait_flushed()
+    nobody = ("search", "--dst", NOBODY)
+    at = f"{time.time() - 0.3:.3f}"
+    quiet = auditor.command("who", f"{NOBODY}:9", "--at", at, "--within", "200ms")
+    assert quiet.returncode == NOT_FOUND, quiet.stdout
+    assert "the record is complete" in quiet.stdout
+    words = [str(PROGRAM), "follow", "--store", str(auditor.store), "--format", "jsonl"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        wait_until(lambda: _catches(following.pid, signal.SIGTERM), 10, "it follows")
+        begin = time.time()
+        killed = auditor.capture_pid()
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: auditor.capture_pid() not in (None, killed), 10, "capture runs again")
+        inside = router.instances[0]
+        with Server(router.world.namespace, SERVER, 8080) as server:
+            made = traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server)
+        auditor.wait_flushed()
+        assert following.stderr is not None
+        line = following.stderr.readline()
+        following.terminate()
+        out, _ = following.communicate(timeout=10)
+    assert line.startswith("gap: ")
+    assert "capture-down in every namespace" in line
+    assert str(made.src_port) in out
+    across = ("--since", f"{begin - 1:.3f}")
+    assert auditor.command(*nobody, *across).returncode == NOT_FOUND_WITH_GAPS
+    found = auditor.json("search", "--sport", str(made.src_port), *across)
+    assert [gap["cause"] for gap in found["coverage"]["gaps"]] == ["capture-down"]
+    assert auditor.command("search", "--sport", str(made.src_port), *across).returncode == 0
+    (gap,) = auditor.gaps(*across)
+    assert gap["cause"] == "capture-down"
+    assert auditor.status()["capture"]["restarts"] == 1
+    assert auditor.json("status")["gaps"] == [{"cause": "capture-down", "gaps": 1, "lost": 0}]
+    later = auditor.command("who", f"{NOBODY}:9", "--at", f"{time.time() - 0.2:.3f}", "--within", "0s")
+    assert later.returncode in (NOT_FOUND, NOT_FOUND_WITH_GAPS)
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal yet."""
+    with Path(f"/proc/{pid}/status").open() as status:
+        caught = next(line for line in status if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("command", ["search", "gaps"])
+def test_a_namespace_never_recorded(daemon: Start, router: Router, command: str) -> None:
+    """Asked about a namespace that it knows nothing of, no answer claims to be complete."""
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    auditor.wait_flushed()
+    answer = auditor.json(command, "--netns", "^never-heard-of$")
+    assert answer["coverage"]["complete"] is False
