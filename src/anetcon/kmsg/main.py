@@ -23,6 +23,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from anetcon.keeper.syscalls import set_name
@@ -53,7 +54,7 @@ class Reader:
     """Moves records from `kmsg` to `out`. `turn` is one round of the loop."""
 
     def __init__(self, kmsg: int, out: socket.socket) -> None:
-        self._read = partial(os.read, kmsg, RECORD)
+        self._read: Callable[[], bytes] = partial(os.read, kmsg, RECORD)
         self._out = out
         self._records: list[bytes] = []
         self._first = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anetcon.capture.settings import Settings, network
+from anetcon.decode.logline import Prefix
 
 RESOLVED = {
     "node": "n",
@@ -24,3 +25,11 @@ def test_networks_are_16_bytes_wide() -> None:
     """IPv4 networks lie in ::ffff:0:0/96; host bits are passed over."""
     assert network("10.1.2.3/8") == (b"\0" * 10 + b"\xff\xff\x0a\0\0\0", b"\xff" * 13 + b"\0" * 3)
     assert network("2001:db8::/32")[1] == b"\xff" * 4 + b"\0" * 12
+
+
+def test_a_log_engine_says_how_lines_begin() -> None:
+    """Under a LOG engine capture knows the prefix of its lines; under conntrack it looks for none."""
+    logs = {"prefix": "[A]", "prefix_dnat": "[D]", "prefix_other": "[X]", "namespace_hash": True}
+    audit = {**RESOLVED["audit"], "engine": "nftables-log"}  # type: ignore[dict-item]
+    assert Settings.of(RESOLVED).lines is None
+    assert Settings.of({**RESOLVED, "audit": audit, "logs": logs}).lines == Prefix("[A]", "[D]", "[X]", hashed=True)

@@ -56,6 +56,16 @@ def test_only_what_concerns_the_children_replaces_them(resolved: dict[str, Any])
     assert Settings(resolved).children_differ(before)
 
 
+def test_a_log_engine_listens_to_no_events(resolved: dict[str, Any]) -> None:
+    """With one there are no starts to ask for and nothing to hold; with conntrack there are, as configured."""
+    before = Settings(copy.deepcopy(resolved))
+    resolved["audit"]["engine"] = "iptables-log"
+    after = Settings(resolved)
+    assert (before.engine, before.log_engine, before.starts, before.hold) == ("conntrack", False, True, True)
+    assert (after.engine, after.log_engine, after.starts, after.hold) == ("iptables-log", True, False, False)
+    assert after.children_differ(before)
+
+
 def test_settings_travel_in_a_memory_file(resolved: dict[str, Any]) -> None:
     """They are read whole wherever the position is, and the file is closed on exec until told otherwise."""
     descriptor = settings.write(resolved)
