@@ -10,7 +10,7 @@ import typer
 from anetcon.cli import answer
 from anetcon.cli.filters import STORE, Filters, LimitOption, Span, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
-from anetcon.store.coverage import Question, coverage
+from anetcon.store.coverage import Question, again, coverage
 from anetcon.store.view import Store
 
 
@@ -32,6 +32,7 @@ def search(
     condition, result = filters.condition(), filters.result()
     covered = coverage(view, Question(since, until, filters.netns or (), filters.node or ()))
     found = _Limited(view.connections(condition, since, until, result, limit and limit + 1), limit)
+    covered = again(view, covered)
     records = Records(
         "connections", form, {"query": span.given() | filters.given(), "coverage": answer.coverage_json(covered)}
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
 from anetcon.follow import privileges
+from anetcon.follow.report import log
 from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
@@ -40,12 +40,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 SAID_EVERY = 60.0
 """Seconds between two lines about the same failure."""
-
-
-def log(message: str) -> None:
-    """One line to the daemon's log."""
-    sys.stderr.write(f"anetcon-follow: {message}\n")
-    sys.stderr.flush()
 
 
 class Follower(Protocol):
@@ -72,7 +66,8 @@ class Turn:
         self._name, self._make, self._now = name, make, now
         self._pause = FIRST_PAUSE
         self._not_before = 0.0
-        self._said: float | None = None
+        self._said = -SAID_EVERY
+        self._complained = False
 
     def take(self, at_once: bool = False) -> bool:
         """A step; False when there was nothing to do, when it failed, or when it is too early after a failure."""
@@ -81,9 +76,9 @@ class Turn:
         worked = self._try(lambda follower: follower.step())
         if worked is None:
             return False
-        if self._said is not None:
+        if self._complained:
             log(f"{self._name}: works again")
-        self._pause, self._not_before, self._said = FIRST_PAUSE, 0.0, None
+        self._pause, self._not_before, self._complained = FIRST_PAUSE, 0.0, False
         return worked
 
     def reopen(self) -> None:
@@ -115,9 +110,10 @@ class Turn:
         self.follower = None
         self._not_before = self._now() + self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        if self._said is None or self._now() - self._said >= SAID_EVERY:
+        if self._now() - self._said >= SAID_EVERY:
             log(f"{self._name}: {why}; trying again, nothing is lost")
             self._said = self._now()
+            self._complained = True
 
 
 class Process:
@@ -126,7 +122,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         from anetcon.follow import sealing, text  # these import pyarrow, which reads what keep_freed_memory sets
 
-        self._turns = [Turn("sealing", lambda: sealing.Sealing(settings.store))]
+        self._turns = [Turn("sealing", lambda: sealing.Sealing(settings))]
         if settings.logs:
             self._turns.insert(0, Turn("text logs", lambda: text.TextLogs(settings)))
         else:

@@ -2,7 +2,9 @@
 
 `segment` and `line` are the place in the journal up to which everything is out. `files` are the logs at that moment,
 inode and size: what is behind that size in a file of that inode was written but not yet said to be, and is cut off
-before going on. `keep` is the oldest segment the follower still needs (the sealer drops older ones).
+before going on. `keep` is the oldest segment the follower still needs (the sealer drops older ones; how many it keeps
+has a limit: anetcon.store.behind). `until` is the time (microseconds) up to which the journal was read, `missed` the
+last stretches (from, to) that were given up before they could be.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ class Saved:
     line: int = BEGINNING.line
     keep: int = 0
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    until: int | None = None
+    missed: list[tuple[int | None, int]] = field(default_factory=list)
 
     @property
     def position(self) -> Position:
@@ -36,7 +40,10 @@ def load(path: Path) -> Saved | None:
     try:
         saved = json.loads(path.read_bytes())
         files = {str(name): (int(inode), int(size)) for name, (inode, size) in saved["files"].items()}
-        return Saved(int(saved["segment"]), int(saved["line"]), int(saved["keep"]), files)
+        until = saved.get("until")
+        missed = [(begin if begin is None else int(begin), int(end)) for begin, end in saved.get("missed", ())]
+        place = int(saved["segment"]), int(saved["line"]), int(saved["keep"])
+        return Saved(*place, files, None if until is None else int(until), missed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -45,8 +52,12 @@ def save(path: Path, saved: Saved) -> None:
     """Write aside and rename. Raises OSError."""
     layout.make_folder(path.parent)
     aside = path.with_name(path.name + ".new")
-    aside.write_text(json.dumps(asdict(saved)))
-    aside.rename(path)
+    try:
+        aside.write_text(json.dumps(asdict(saved)))
+        aside.rename(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def cut(folder: Path, files: dict[str, tuple[int, int]]) -> None:

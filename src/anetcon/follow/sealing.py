@@ -1,15 +1,17 @@
-"""The sealer as a follower: its turns, and dropping what others have passed meanwhile."""
+"""The sealer as a follower: its turns, what retention removes, and dropping what others have passed meanwhile."""
 
 from __future__ import annotations
 
 import ctypes
 import time
-from pathlib import Path
 
+from anetcon.follow.report import log
+from anetcon.follow.settings import Settings
+from anetcon.store.manifest import rfc3339
 from anetcon.store.seal import Sealer
 
 DROP_EVERY = 5.0
-"""Seconds between two looks at what every follower has passed."""
+"""Seconds between two looks at what every follower has passed, and at what is to be removed."""
 
 
 TRIM_AFTER = 60.0
@@ -19,17 +21,18 @@ TRIM_AFTER = 60.0
 class Sealing:
     """Seals whatever segment is closed."""
 
-    def __init__(self, store: Path) -> None:
-        self.sealer = Sealer(store)
-        self._dropped = time.monotonic()
+    def __init__(self, settings: Settings) -> None:
+        self.sealer = Sealer(settings.store, limits=settings.limits, node=settings.node)
+        self._looked = -DROP_EVERY
         self._sealed: float | None = None
 
     def step(self) -> bool:
-        """One seal, if anything is closed."""
-        sealed = self.sealer.seal()
-        if not sealed and time.monotonic() - self._dropped >= DROP_EVERY:
+        """One seal, if anything is closed; before it what makes room for it."""
+        if time.monotonic() - self._looked >= DROP_EVERY:
+            self._looked = time.monotonic()
             self.sealer.drop()
-            self._dropped = time.monotonic()
+            self._retain()
+        sealed = self.sealer.seal()
         if sealed:
             self._sealed = time.monotonic()
         elif self._sealed is not None and time.monotonic() - self._sealed >= TRIM_AFTER:
@@ -37,6 +40,11 @@ class Sealing:
             ctypes.CDLL(None).malloc_trim(0)
             self._sealed = None
         return sealed
+
+    def _retain(self) -> None:
+        cut = self.sealer.retain()
+        if cut is not None:
+            log(f"retention: removed what had ended before {rfc3339(cut.before)} ({cut.reason})")
 
     def reopen(self) -> None:
         """Nothing is held open."""

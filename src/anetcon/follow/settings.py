@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from anetcon.store.limits import Limits
 
 HASH_FILE = "namespace.hash"
 
@@ -22,6 +24,7 @@ class Settings:
     prefix_other: str = "[X]"
     namespace_hash: bool = True
     hash_file: Path | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def of(cls, resolved: dict[str, Any]) -> Settings:
@@ -39,4 +42,5 @@ class Settings:
             prefix_other=logs["prefix_other"],
             namespace_hash=logs["namespace_hash"],
             hash_file=hash_file if logs["namespace_hash"] else None,
+            limits=Limits.of(resolved["store"]),
         )

@@ -20,6 +20,7 @@ import pyarrow as pa
 from anetcon.follow import position
 from anetcon.follow.lines import DEFAULT_NETNS, Lines, namespace_hash
 from anetcon.follow.lines import Settings as LineSettings
+from anetcon.follow.report import log
 from anetcon.follow.settings import Settings
 from anetcon.identity import Tracker, Verdict
 from anetcon.identity.tuples import IDENTITY, numbers, one_piece
@@ -42,6 +43,9 @@ STEP_ROWS = 200_000
 
 SAVE_EVERY = 2.0
 """Seconds between two savings of the position: renaming over a file costs as much as thousands of lines."""
+
+MISSED = 100
+"""Stretches missed that are remembered."""
 
 PIECE_ROWS = 50_000
 """Flushes smaller than this are put together."""
@@ -94,6 +98,8 @@ class TextLogs:
         if size == self._seen and not closed:
             self._save_now_and_then()
             return False
+        if number > self._saved.segment > 0:
+            self._miss(number)
         line, whole = self._read(number, self._saved.line if number == self._saved.segment else 0)
         self._seen = size if whole else -1
         moved = (number, line) != self._saved.position
@@ -128,6 +134,20 @@ class TextLogs:
         """The segment to read: the saved one, or the next there is."""
         return next((n for n in segments(self._journal) if n >= self._saved.segment), None)
 
+    def _miss(self, number: int) -> None:
+        """The segments before this one are gone unread: say so, here and in the saved position. The gap in the store
+        counts them (sink-behind)."""
+        first = next(read_segment(self._journal, number, columns=()), None)
+        to = self._saved.until or 0 if first is None else first.start
+        begin = "the beginning" if self._saved.until is None else manifest.rfc3339(self._saved.until)
+        log(
+            f"text logs: too far behind; connections from {begin} to {manifest.rfc3339(to)} are not in them (they are "
+            "in the store); raise store.journal_megabytes, or see why they are slow"
+        )
+        self._saved.missed = [*self._saved.missed, (self._saved.until, to)][-MISSED:]
+        self._saved.segment, self._saved.line = number, 0
+        self._save()
+
     def _read(self, number: int, line: int) -> tuple[int, bool]:
         """Write the lines of a segment from an index line on; up to which, and whether that is all there is now."""
         small: list[pa.RecordBatch] = []
@@ -135,6 +155,7 @@ class TextLogs:
         whole = True
         for flush in read_segment(self._journal, number, line, COLUMNS):
             line = flush.after.line
+            self._saved.until = flush.end
             if flush.batch is None:
                 continue
             small.append(flush.batch)

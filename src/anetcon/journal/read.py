@@ -130,6 +130,39 @@ def _as_now(schema: pa.Schema) -> pa.Schema:
     return pa.schema([known.field(f.name) if f.name in known.names else f for f in schema], schema.metadata)
 
 
+class Lost(NamedTuple):
+    """What a segment cannot give back: the time its bad lines cover, as far as they tell it, and how many rows."""
+
+    start: int | None
+    end: int
+    rows: int | None
+
+
+def damage(folder: Path, number: int) -> Lost | None:
+    """What is lost of a segment behind its last good line; None when every line there is holds. A last line that is
+    only half there was never written: that is no damage. Raises FileNotFoundError when the segment is gone."""
+    good = 0
+    until: int | None = None
+    for good, line, _, _ in _good_lines(folder, number):  # noqa: B007 - the last one counts
+        until = line.end
+    with segment_path(folder, number, "index").open("rb") as index:
+        raws = [raw for raw in index.read().split(b"\n")[:-1] if raw != b"closed"]
+        written = os.fstat(index.fileno()).st_mtime_ns // 1000
+    bad = [parse_line(raw) for raw in raws[good + 1 :]]
+    if not bad:
+        return None
+    told = [line for line in bad if line is not None]
+    start = until if until is not None else min((line.start for line in told), default=None)
+    end = min(written, max((line.end for line in told), default=written))  # a bad line may say anything
+    return Lost(start, max(end, start or end), sum(line.rows for line in told) if len(told) == len(bad) else None)
+
+
+def covered(folder: Path, number: int) -> tuple[int, int, int] | None:
+    """From when to when a segment's good flushes go, and how many rows they have; None when it has none."""
+    lines = [line for _, line, _, _ in _good_lines(folder, number)]
+    return (lines[0].start, lines[-1].end, sum(line.rows for line in lines)) if lines else None
+
+
 def _checked(view: memoryview, raw: bytes) -> bytes | None:
     """The bytes an index line stands for, if the line and they hold."""
     line = parse_line(raw)

@@ -31,6 +31,7 @@ SECOND = 1_000_000
 DESELECTED = "deselected"
 """Whoever names no namespace asks about those that are selected."""
 
+RETENTION = "retention"
 STALE = 30 * SECOND
 """A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
 
@@ -89,9 +90,27 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
         until = asked
     elif since is not None and flushed < since <= now:
         extra.append(_gap(flushed, None, "not-yet-written"))  # the whole window is past, and none of it on record yet
+    extra += [
+        _gap(lost.start, lost.end, "journal-damaged") | {"lost": lost.rows}
+        for lost in store.damaged()
+        if (lost.start or 0) <= until and lost.end >= (since or 0)
+    ]
     if question.netns and not _known(store, question):
         extra.append(_gap(None, None, "not-attached") | {"netns": " or ".join(question.netns)})
-    return Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)]))
+    return again(store, Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)])))
+
+
+def again(store: Store, covered: Coverage) -> Coverage:
+    """The same, with what retention has removed until now: to be asked when the files have been read, since they may
+    have been removed between the two."""
+    removed = store.removed()
+    if removed is None or removed.before <= (covered.since or 0):
+        return covered
+    if covered.until is not None and covered.until < removed.start:
+        return covered
+    gap = _gap(removed.start, removed.before, RETENTION) | {"lost": removed.rows}
+    others = covered.gaps.filter(pc.not_equal(covered.gaps["cause"], RETENTION))
+    return Coverage(covered.since, covered.until, pa.concat_tables([others, _gaps([gap])]))
 
 
 def _silent(store: Path, flushed: int, now: int) -> str:

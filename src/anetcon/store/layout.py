@@ -77,6 +77,11 @@ def interval_file(table: str, month: str, seal: int) -> str:
     return f"{table}/{month}.{seal:08d}.parquet"
 
 
+def day_of_file(file: str) -> str:
+    """The day of a `connections_file`."""
+    return Path(file).parent.name.partition("=")[2]
+
+
 def month_of_file(file: str) -> str:
     """The month of an `interval_file`."""
     return Path(file).name.partition(".")[0]

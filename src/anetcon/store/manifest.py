@@ -5,6 +5,10 @@ in the first). A seal is one append: a line a file, then a line of kind `seal`, 
 behind the last good seal line are what a crash left: they count for nothing and the next append cuts them off. A line
 that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped.
 
+A line of kind `retention` is a commit by itself: of the files named before it, those of connections that had all ended
+before the time `before` count no more, nor the months of addresses and neighbours that nothing kept needs. Their lines
+stay, so that the history can still be checked.
+
 The chain shows every change to somebody who knows its last line; who can write the whole store can also write a new
 chain. A reader needs no lock: `replay` is one read, and a file it names that is gone was replaced by a newer seal
 meanwhile, so replay again.
@@ -12,6 +16,7 @@ meanwhile, so replay again.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -19,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,11 +35,16 @@ from anetcon.store import layout
 FIRST = "0" * 64
 """`prev` of the first line."""
 
+FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
+RESERVED = 64 << 10
+"""Bytes kept free behind the end of the manifest."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line. Of kind `seal` it has `through` and `time`, of any other kind what is known of its `file`.
+    """One line. Of kind `seal` it has `through` and `time`; of kind `retention` `before`, the number of `files` that it
+    takes away, of their `rows` and `bytes`, and `time`; of any other kind what is known of its `file`.
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
@@ -51,6 +61,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: str | None = msgspec.field(name="to", default=None)
     format: int = 0
     through: dict[str, int] = {}
+    before: str | None = None
+    files: int = 0
     time: str | None = None
 
     def covers(self, first: int | None, last: int | None) -> bool:
@@ -58,6 +70,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         late = last is not None and self.start is not None and microseconds(self.start) > last
         early = first is not None and self.end is not None and microseconds(self.end) < first
         return not late and not early
+
+
+class Removed(NamedTuple):
+    """What retention has taken away until now: `rows` connections, from their earliest start to `before`."""
+
+    start: int
+    before: int
+    rows: int
 
 
 @dataclass
@@ -75,6 +95,7 @@ class State:
     snapshots: dict[str, Entry] = field(default_factory=dict)
     size: int = 0
     head: str = FIRST
+    removed: Removed | None = None
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind that count, oldest first."""
@@ -91,6 +112,29 @@ class State:
             else:
                 self.snapshots["open" if entry.kind == "open" else entry.file.partition(".")[0]] = entry
         self.seal, self.through, self.size, self.head = last.seal, last.through, size, head
+
+    def doomed(self, before: int) -> list[Entry]:
+        """The files that a retention at this time takes away. The latest month of a table stays: it has all that
+        lasts."""
+        files = [entry for entry in self.connections if entry.end is not None and microseconds(entry.end) < before]
+        month = rfc3339(before)[:7]
+        for table in ("addresses", "neighbours"):
+            files += [entry for entry in self.of(table)[:-1] if layout.month_of_file(entry.file) < month]
+        return files
+
+    def retire(self, last: Entry, size: int, head: str) -> None:
+        """Take a retention in."""
+        before = microseconds(last.before or rfc3339(0))
+        gone = self.doomed(before)
+        names = {entry.file for entry in gone}
+        self.connections = [entry for entry in self.connections if entry.file not in names]
+        self.snapshots = {key: entry for key, entry in self.snapshots.items() if entry.file not in names}
+        closed = [entry for entry in gone if entry.kind == "connections"]
+        old = self.removed or Removed(before, before, 0)
+        starts = [microseconds(entry.start) for entry in closed if entry.start is not None]
+        rows = old.rows + sum(entry.rows for entry in closed)
+        self.removed = Removed(min([old.start, *starts]), max(old.before, before), rows)
+        self.size, self.head = size, head
 
 
 def replay(store: Path) -> State:
@@ -112,7 +156,10 @@ def replay(store: Path) -> State:
                 break
             raise StoreError(f"{path}: line {number} was changed, or the one before it; restore it from a backup")
         at, head = newline + 1, hashlib.sha256(line).hexdigest()
-        if entry.kind == "seal":
+        if entry.kind == "retention":
+            state.retire(entry, at, head)
+            pending = []
+        elif entry.kind == "seal":
             state.commit(pending, entry, at, head)
             pending = []
         else:
@@ -132,10 +179,27 @@ def append(store: Path, state: State, files: Iterable[dict[str, Any]], through: 
 
     `files` are an Entry's fields but for prev, seal and format. Raises OSError, with the seal then not committed.
     """
-    text, head, entries = b"", state.head, list[Entry]()
     last = {"kind": "seal", "through": through, "time": rfc3339(time)}
-    for values in (*files, last):
-        entries.append(Entry(prev=head, seal=state.seal + 1, format=FORMAT, **values))
+    entries, size, head = _extend(store, state, state.seal + 1, [*files, last])
+    state.commit(entries[:-1], entries[-1], size, head)
+
+
+def retire(store: Path, state: State, before: int, time: int) -> list[Entry]:
+    """Commit a retention; the files that count no more, for the caller to remove. Raises OSError: nothing is done."""
+    gone = state.doomed(before)
+    closed = [entry for entry in gone if entry.kind == "connections"]
+    sums = {"rows": sum(entry.rows for entry in closed), "bytes": sum(entry.bytes for entry in gone)}
+    line = {"kind": "retention", "before": rfc3339(before), "files": len(gone), **sums, "time": rfc3339(time)}
+    entries, size, head = _extend(store, state, state.seal, [line])
+    state.retire(entries[0], size, head)
+    return gone
+
+
+def _extend(store: Path, state: State, seal: int, lines: list[dict[str, Any]]) -> tuple[list[Entry], int, str]:
+    """Append lines behind the last that counts, in one write, synced: the lines, the size then, the head then."""
+    text, head, entries = b"", state.head, list[Entry]()
+    for values in lines:
+        entries.append(Entry(prev=head, seal=seal, format=FORMAT, **values))
         line = msgspec.json.encode(entries[-1]) + b"\n"
         head = hashlib.sha256(line).hexdigest()
         text += line
@@ -143,10 +207,12 @@ def append(store: Path, state: State, files: Iterable[dict[str, Any]], through: 
     new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, layout.FILE_MODE)
     try:
-        os.ftruncate(descriptor, state.size)
+        if os.fstat(descriptor).st_size > state.size:
+            os.ftruncate(descriptor, state.size)
         if os.pwrite(descriptor, text, state.size) != len(text):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(descriptor)
+        _reserve(descriptor, state.size + len(text))
     except OSError:
         os.ftruncate(descriptor, state.size)
         raise
@@ -155,7 +221,14 @@ def append(store: Path, state: State, files: Iterable[dict[str, Any]], through: 
     if new:
         layout.give_to_group(path)
         sync_folder(store)
-    state.commit(entries[:-1], entries[-1], state.size + len(text), head)
+    return entries, state.size + len(text), head
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Keep room behind the end, where the file system can: so that a disk that is full can still be told what is to be
+    removed from it. Fails silently: it is no promise."""
+    libc = ctypes.CDLL(None)
+    libc.fallocate(descriptor, FALLOC_FL_KEEP_SIZE, ctypes.c_int64(size), ctypes.c_int64(RESERVED))
 
 
 def sync_folder(folder: Path) -> None:

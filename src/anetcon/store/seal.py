@@ -11,7 +11,9 @@ latest sealed ends take part in the next merge, without being written again. One
 
 from __future__ import annotations
 
-import json
+import contextlib
+import errno
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,10 +28,12 @@ from anetcon.errors import StoreError
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
-from anetcon.journal.read import is_closed, read_segment
+from anetcon.journal.read import damage, is_closed, read_segment
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import layout, manifest, parquet
+from anetcon.store import behind, layout, manifest, parquet, retain
+from anetcon.store.limits import Limits
+from anetcon.store.retain import Cut, Disk
 
 ENOUGH_ROWS = 500_000
 """Events after which a seal takes no further segment. A segment has up to about a million and is never split."""
@@ -57,12 +61,22 @@ class Statistics:
 class Sealer:
     """Seals one store. What it knows is read once; between its seals nobody else writes what it writes."""
 
-    def __init__(self, store: Path, clock: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self,
+        store: Path,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        limits: Limits | None = None,
+        node: str = "",
+    ) -> None:
         self.store = store
+        self.limits = limits or Limits()
+        self.node = node
         self.statistics = Statistics()
         self._clock = clock
         self._known: manifest.State | None = None
         self._remembered: dict[str, Array] = {}
+        self._gaps: list[dict[str, Any]] = []
+        self._given_up = 0
 
     def pending(self) -> bool:
         """Whether a closed segment waits to be sealed. Cheap. Raises StoreError when the manifest is damaged."""
@@ -78,14 +92,14 @@ class Sealer:
         if not self.pending():
             return False
         self._known = None  # until all went well: after a failure everything is read again
-        through = dict(state.through)
-        files, remembered, events = self._connections(state, through)
-        for table in layout.INTERVALS:
-            files += self.put_intervals(state, table, self._take(state, table, through))
-        self._sync_folders(files)
         replaced = {entry.file for entry in state.snapshots.values()}
-        manifest.append(self.store, state, files, through, self._clock())
-        self._known, self._remembered = state, remembered
+        try:
+            files, events = self._write(state)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _sweep(self.store, state)  # what was written for nothing is room for the journal
+            raise
+        self._known = state
         for file in replaced - {entry.file for entry in state.snapshots.values()}:
             (self.store / file).unlink(missing_ok=True)
         self.statistics.seals += 1
@@ -95,14 +109,66 @@ class Sealer:
         self.drop()
         return True
 
+    def _write(self, state: manifest.State) -> tuple[list[dict[str, Any]], int]:
+        """Write and commit a seal; its files, and how many events are in them."""
+        through = dict(state.through)
+        self._gaps = []
+        files, remembered, events = self._connections(state, through)
+        taken = {table: self._take(state, table, through) for table in layout.INTERVALS}
+        self._give_up(through.get("connections", 0))
+        taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
+        for table, rows in taken.items():
+            files += self.put_intervals(state, table, rows)
+        self._sync_folders(files)
+        manifest.append(self.store, state, files, through, self._clock())
+        self._remembered = remembered
+        return files, events
+
+    def retain(self) -> Cut | None:
+        """Remove what is too old or too much, if anything is: committed first, then unlinked. What was removed, None
+        when nothing was. Raises StoreError or OSError: then nothing is lost that was not to go."""
+        state = self._state()
+        cut = retain.cut(state, self.limits, self._disk(state), self._clock())
+        if cut is None:
+            return None
+        gone = manifest.retire(self.store, state, cut.before, self._clock())
+        for entry in gone:
+            (self.store / entry.file).unlink(missing_ok=True)
+        _remove_empty_days(self.store, gone)
+        return cut
+
+    def _disk(self, state: manifest.State) -> Disk:
+        found = shutil.disk_usage(self.store)
+        sealed = sum(entry.bytes for entry in (*state.connections, *state.snapshots.values()))
+        journal = sum(behind.size(self.store, table, number) for table in TABLES for number in self._segments(table))
+        return Disk(found.total, found.free, sealed + state.size + journal)
+
+    def _segments(self, table: str) -> list[int]:
+        return segments(layout.journal_folder(self.store, table))
+
+    def _give_up(self, through: int) -> None:
+        """Decide which sealed segments are kept no longer for followers that are behind, and note the gap."""
+        found = shutil.disk_usage(self.store)
+        pressed = found.free < self.limits.floor(found.total)
+        limit = min(self.limits.journal, behind.PRESSED) if pressed else self.limits.journal
+        given = behind.give_up(self.store, through, limit)
+        if given is not None and given.segment > self._given_up:
+            self._given_up = given.segment
+            self._gap(given.start, given.end, "sink-behind", given.rows)
+
+    def _gap(self, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
+        self._gaps.append({"node": self.node, "from": start, "to": end, "cause": cause, "lost": lost})
+
     def drop(self) -> None:
-        """Remove the journal segments that are sealed, that every follower has passed, and that are not the last."""
+        """Remove the journal segments that are sealed, that every follower has passed or that are kept for it no
+        longer, and that are not the last."""
         through = self._state().through
         for table in TABLES:
             folder = layout.journal_folder(self.store, table)
             passed = through.get(table, 0)
             if table == "connections":
-                passed = min([passed, *(needed - 1 for needed in _needed(self.store))])
+                needed = min((number - 1 for number in behind.needed(self.store)), default=passed)
+                passed = min(passed, max(needed, self._given_up))
             for number in segments(folder)[:-1]:
                 if number <= passed:
                     # The index first: without it the segment is not there.
@@ -147,6 +213,8 @@ class Sealer:
                 if sum(batch.num_rows for batch in small) >= PIECE_ROWS:
                     tables.append(one_piece(small, schema))
                     small = []
+            if lost := damage(layout.journal_folder(self.store, table), number):
+                self._gap(lost.start, lost.end, "journal-damaged", lost.rows if table == "connections" else None)
             through[table] = number
         return pa.concat_tables([*tables, one_piece(small, schema)])
 
@@ -285,7 +353,7 @@ def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
 
 def _sweep(store: Path, state: manifest.State) -> None:
     """Remove what a crashed seal left. Raises StoreError when the store has more than its manifest can explain."""
-    counted = {entry.file for entry in state.snapshots.values()}
+    counted = {entry.file for entry in (*state.snapshots.values(), *state.connections)}
     folders = [store / "open", *(store / table for table in layout.INTERVALS), *store.glob("node=*/date=*")]
     left = []
     for path in (path for folder in folders for path in folder.glob("*.parquet*")):
@@ -294,8 +362,9 @@ def _sweep(store: Path, state: manifest.State) -> None:
             continue
         if number > state.seal:
             _explain(store, state, path, number)
-        snapshot = path.parent.parent == store
-        if number > state.seal or path.suffix == ".new" or (snapshot and str(path.relative_to(store)) not in counted):
+        name = str(path.relative_to(store))
+        replaced = name not in counted and (path.parent.parent == store or _is_removed(state, name))
+        if number > state.seal or path.suffix == ".new" or replaced:
             left.append(path)
     for path in left:
         path.unlink(missing_ok=True)
@@ -307,6 +376,22 @@ def _sweep(store: Path, state: manifest.State) -> None:
                 path.unlink(missing_ok=True)
 
 
+def _rows_of_gaps(gaps: list[dict[str, Any]]) -> pa.Table:
+    schema = arrow_schema("gaps")
+    return pa.table([pa.array([gap.get(field.name) for gap in gaps], field.type) for field in schema], schema=schema)
+
+
+def _remove_empty_days(store: Path, gone: list[manifest.Entry]) -> None:
+    for folder in {(store / entry.file).parent for entry in gone if entry.kind == "connections"}:
+        with contextlib.suppress(OSError):  # something of a later day's seal, or of a stranger, is in it
+            folder.rmdir()
+
+
+def _is_removed(state: manifest.State, file: str) -> bool:
+    """Whether a file of connections that does not count is of the days that retention took away from."""
+    return state.removed is not None and layout.day_of_file(file) <= layout.day_of(state.removed.before)
+
+
 def _explain(store: Path, state: manifest.State, path: Path, number: int) -> None:
     """Raise StoreError unless a file that no seal committed is one that can be made again."""
     journal = segments(layout.journal_folder(store, "connections"))
@@ -315,12 +400,3 @@ def _explain(store: Path, state: manifest.State, path: Path, number: int) -> Non
             f"{path} is of seal {number}, but {layout.manifest_path(store)} ends at seal {state.seal}; "
             "restore the manifest from a backup, nothing is sealed until then"
         )
-
-
-def _needed(store: Path) -> Iterator[int]:
-    """The oldest segment of connections that each follower still needs; 0 when it cannot be told."""
-    for path in layout.follower_path(store, "any").parent.glob("*.json"):
-        try:
-            yield int(json.loads(path.read_bytes())["keep"])
-        except (OSError, ValueError, KeyError, TypeError):
-            yield 0

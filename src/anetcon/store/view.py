@@ -27,7 +27,7 @@ from anetcon import identity
 from anetcon.errors import StoreError
 from anetcon.identity import connections
 from anetcon.identity.tuples import columns_of
-from anetcon.journal.read import read_segment
+from anetcon.journal.read import Lost, damage, read_segment
 from anetcon.journal.write import segments
 from anetcon.record import FORMAT, TABLES, arrow_schema
 from anetcon.store import layout, manifest, where
@@ -51,12 +51,19 @@ class _VanishedError(Exception):
 
 
 class Rows:
-    """The rows of an answer as they come, to be read once."""
+    """The rows of an answer as they come, to be read once. They come in an order, so when the first batch is there,
+    which is read here, all files have been: what is removed from then on does no harm. Raises what the reader raises.
+    """
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self._reader = reader
+        self._first = next(reader, None)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
+        first, self._first = self._first, None
+        if first is None:
+            return
+        yield first
         try:
             yield from self._reader
         except (OSError, pa.ArrowException, duckdb.Error) as error:
@@ -113,7 +120,13 @@ class Store:
                 query += f" UNION ALL {files} WHERE {where.every([condition, *bounds, result])}"
             first = f" LIMIT {limit:d}" if limit else ""
             query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port{first}'  # noqa: S608
-            return Rows(cursor.sql(query).to_arrow_reader(BATCH_ROWS))
+            reader = cursor.sql(query).to_arrow_reader(BATCH_ROWS)
+            try:
+                return Rows(reader)
+            except (OSError, pa.ArrowException) as error:  # what DuckDB meets comes through Arrow, as a text
+                if all((self.path / entry.file).exists() for entry in closed):
+                    raise StoreError(f"cannot read the store {self.path}: {_first_line(error)}") from error
+                raise _VanishedError(str(error)) from error
 
         return self._consistent(ask)
 
@@ -146,6 +159,23 @@ class Store:
 
         def ask(state: manifest.State) -> tuple[pa.Table, int]:
             return self._sealed("connections", state.of("open")), state.through.get("connections", 0)
+
+        return self._consistent(ask)
+
+    def removed(self) -> manifest.Removed | None:
+        """What retention has taken away until now."""
+        return self._consistent(lambda state: state.removed)
+
+    def damaged(self) -> list[Lost]:
+        """What cannot be read back of the journal that is not sealed yet; of what is, the gaps tell."""
+
+        def ask(state: manifest.State) -> list[Lost]:
+            found = []
+            for table in TABLES:
+                folder = layout.journal_folder(self.path, table)
+                unsealed = [number for number in segments(folder) if number > state.through.get(table, 0)]
+                found += [damage(folder, number) for number in unsealed]
+            return [lost for lost in found if lost is not None]
 
         return self._consistent(ask)
 

@@ -16,7 +16,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     """Every value comes back; the folder is made."""
     path = tmp_path / "followers" / "text.json"
     assert load(path) is None
-    saved = Saved(3, 14, 2, {"a.log": (77, 1234)})
+    saved = Saved(3, 14, 2, {"a.log": (77, 1234)}, 99, [(None, 5), (6, 7)])
     save(path, saved)
     assert load(path) == saved
     assert saved.position == Position(3, 14)

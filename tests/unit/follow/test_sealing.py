@@ -8,6 +8,7 @@ import pytest
 
 from anetcon.follow import sealing
 from anetcon.follow.sealing import Sealing
+from anetcon.follow.settings import Settings
 from anetcon.journal.write import segments
 from anetcon.store import layout
 from tests.unit.store.records import Making, whole
@@ -20,7 +21,7 @@ def test_a_turn_is_a_seal_and_later_drops_what_others_passed(tmp_path: Path, mon
     path.write_text('{"keep": 1}')
     making = Making(tmp_path).add(*whole()).rotate()
     monkeypatch.setattr(sealing, "DROP_EVERY", 0.0)
-    follower = Sealing(tmp_path)
+    follower = Sealing(Settings(tmp_path, "gw1"))
     folder = layout.journal_folder(tmp_path, "connections")
     assert follower.step()
     assert segments(folder) == [1, 2]

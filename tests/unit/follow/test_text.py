@@ -14,7 +14,7 @@ from anetcon.follow.lines import namespace_hash
 from anetcon.follow.position import load
 from anetcon.follow.settings import Settings
 from anetcon.follow.text import TextLogs
-from anetcon.journal.write import Writer
+from anetcon.journal.write import Writer, segment_path
 from anetcon.store import layout
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate
@@ -67,6 +67,29 @@ def test_one_line_a_connection_at_its_start(tmp_path: Path) -> None:
     catch_up(logs)
     assert ports(tmp_path) == [1, 2, 3, 4]
     assert logs.lines_written == 4
+    making.close()
+
+
+def test_what_was_given_up_is_missed_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When segments went before they could be read, the logs go on behind them; the log and the saved position say
+    from when to when, also after a restart; nothing else is missing."""
+    making = Making(tmp_path).alive(T0).add(start(src_port=1)).alive(T0 + 10 * SECOND)
+    follow(tmp_path).stop()
+    for port in (2, 3, 4):
+        making.rotate().add(start(src_port=port)).alive(making.clock + 10 * SECOND)
+    folder = layout.journal_folder(tmp_path, "connections")
+    for number in (1, 2, 3):
+        segment_path(folder, number, "index").unlink()
+    logs = follow(tmp_path)
+    assert ports(tmp_path) == [1, 4]
+    logs.stop()
+    making.rotate().add(start(src_port=5))
+    follow(tmp_path).stop()
+    assert ports(tmp_path) == [1, 4, 5]
+    saved = load(layout.follower_path(tmp_path, "text"))
+    assert saved is not None
+    assert saved.missed == [(T0 + 10 * SECOND, T0 + 30 * SECOND)]
+    assert capsys.readouterr().err.count("too far behind; connections from 2026-11-20T13:05:19.000000Z") == 1
     making.close()
 
 

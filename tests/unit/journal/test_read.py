@@ -14,7 +14,10 @@ from anetcon.capture import batch
 from anetcon.errors import StoreError
 from anetcon.journal.read import (
     BEGINNING,
+    Lost,
     Position,
+    covered,
+    damage,
     ended_cleanly,
     is_closed,
     last_flush,
@@ -120,6 +123,29 @@ def test_damage_at_every_byte(tmp_path: Path, kind: str, damage: str) -> None:
     assert {0, 2, 3} <= shortest
     path.write_bytes(whole)
     assert losses(tmp_path) == [1, 2, 3, 4]
+
+
+def test_what_is_lost_of_a_damaged_segment(tmp_path: Path) -> None:
+    """From the end of the last good flush to the end of the last one there was, with its rows where they are told."""
+    written(tmp_path, (1, 2), (3,), (4, 5))
+    assert damage(tmp_path, 1) is None
+    assert covered(tmp_path, 1) == (0, 30, 5)
+    path, index = segment_path(tmp_path, 1), segment_path(tmp_path, 1, "index")
+    whole, lines = path.read_bytes(), index.read_bytes().split(b"\n")
+    second = int(lines[2].split()[0])
+    path.write_bytes(whole[:second] + b"\0" + whole[second + 1 :])
+    assert damage(tmp_path, 1) == Lost(10, 30, 3)
+    assert covered(tmp_path, 1) == (0, 10, 2)
+    path.write_bytes(whole)
+    index.write_bytes(b"\n".join([*lines[:3], b"x" + lines[3][1:], *lines[4:]]))
+    lost = damage(tmp_path, 1)
+    assert lost is not None
+    assert (lost.start, lost.rows) == (20, None)
+    assert lost.end == index.stat().st_mtime_ns // 1000
+    index.write_bytes(b"\n".join([*lines[:3], lines[3][:9]]))
+    assert damage(tmp_path, 1) is None  # half a line was never written
+    with pytest.raises(FileNotFoundError):
+        damage(tmp_path, 2)
 
 
 def test_damage_ends_its_own_segment_only(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +20,9 @@ from anetcon.errors import StoreError
 from anetcon.journal.write import Writer, segments
 from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest, parquet, seal
+from anetcon.store.coverage import Question, coverage
 from anetcon.store.seal import Sealer
+from anetcon.store.view import Store
 from bench.realistic import events, generate
 from tests.unit.crashing import CrashError, crash_at
 from tests.unit.store.records import DAY, SECOND, T0, Making, end, logged, logged_float, start, whole
@@ -422,7 +427,7 @@ def test_strangers_files_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_journal_with_a_damaged_flush_is_sealed_up_to_it(tmp_path: Path) -> None:
-    """A flipped byte costs what follows in its segment, not the next segment."""
+    """A flipped byte costs what follows in its segment, not the next segment; what is lost is a gap, also before."""
     making = Making(tmp_path).add(*whole(ct_id=1)).add(*whole(ct_id=2, src_port=2)).rotate()
     making.add(*whole(ct_id=3, src_port=3)).close()
     index = layout.journal_folder(tmp_path, "connections") / "0000000001.index"
@@ -431,8 +436,14 @@ def test_a_journal_with_a_damaged_flush_is_sealed_up_to_it(tmp_path: Path) -> No
     damaged = bytearray(data.read_bytes())
     damaged[int(lines[2].split()[0]) + 40] ^= 1
     data.write_bytes(damaged)
+    (gap,) = coverage(Store(tmp_path), Question()).gaps.filter(pc.field("cause") == "journal-damaged").to_pylist()
     seal_all(tmp_path)
     assert ids(tmp_path) == [1, 3]
+    (sealed,) = rows(tmp_path, "gaps")
+    assert [sealed[name] for name in ("from", "to", "cause", "lost")] == [
+        gap[name] for name in ("from", "to", "cause", "lost")
+    ]
+    assert (sealed["cause"], sealed["lost"]) == ("journal-damaged", 2)
 
 
 def test_the_store_says_how_it_was_made(tmp_path: Path) -> None:
@@ -445,3 +456,26 @@ def test_the_store_says_how_it_was_made(tmp_path: Path) -> None:
         said = json.loads(line)
         data = (tmp_path / said["file"]).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (said["sha256"], said["bytes"])
+
+
+def test_a_full_disk_leaves_no_half_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a seal had written before the disk was full is removed at once: it is room for the journal."""
+    prepared(tmp_path)
+    before = files(tmp_path)
+    sealer = Sealer(tmp_path, lambda: T0)
+    real, put = parquet.put, []
+
+    def full(*given: Any) -> dict[str, Any]:
+        """The second file does not fit."""
+        put.append(given)
+        if len(put) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*given)
+
+    monkeypatch.setattr(parquet, "put", full)
+    with pytest.raises(OSError, match="No space"):
+        sealer.seal()
+    assert files(tmp_path) == before
+    monkeypatch.undo()
+    assert sealer.seal()
+    assert ids(tmp_path) == [1, 2, 4]

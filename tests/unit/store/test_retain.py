@@ -1,0 +1,242 @@
+"""What is removed before the disk is full, what is kept, and that answers say so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anetcon.errors import StoreError
+from anetcon.store import layout, manifest, retain
+from anetcon.store.coverage import Question, again, coverage
+from anetcon.store.limits import Limits
+from anetcon.store.retain import Cut, Disk
+from anetcon.store.seal import Sealer
+from anetcon.store.view import Store
+from tests.unit.crashing import CrashError, crash_at
+from tests.unit.store.records import DAY, SECOND, T0, Making, start, whole
+
+TODAY = T0 - T0 % DAY
+HOUR = 3600 * SECOND
+ROOMY = Disk(total=10**12, free=10**11, used=0)
+GAP = {"node": "gw1", "netns": None, "from": T0 - 9 * DAY, "to": T0 - 9 * DAY + SECOND, "cause": "overrun", "lost": 3}
+
+
+def entry(end: int, size: int = 100) -> manifest.Entry:
+    """A file of connections that had ended at some time."""
+    ended = manifest.rfc3339(end)
+    return manifest.Entry(
+        prev="", kind="connections", seal=1, file=str(end), bytes=size, rows=1, start=ended, end=ended
+    )
+
+
+def state_of(*ends: int) -> manifest.State:
+    """A store with these files, of 100 bytes each."""
+    return manifest.State(connections=[entry(end) for end in ends])
+
+
+def when(cut: Cut | None) -> float | None:
+    """How many days before today everything goes."""
+    return None if cut is None else (TODAY - cut.before) / DAY
+
+
+DAYS = [TODAY - days * DAY + HOUR for days in (20, 19, 10, 3, 1)]
+
+
+@pytest.mark.parametrize(("days", "kept"), [(30, None), (19.6, None), (19, 19), (18, 18), (2.5, 2), (0.5, 0)])
+def test_by_age(days: float, kept: float | None) -> None:
+    """A day goes when all of it is older: what is kept is whole days."""
+    assert when(retain.cut(state_of(*DAYS), Limits(age=round(days * DAY)), ROOMY, T0)) == kept
+
+
+@pytest.mark.parametrize(("used", "kept"), [(500, None), (501, 19), (600, 19), (601, 18), (650, 18), (10**9, 0)])
+def test_by_size(used: int, kept: float | None) -> None:
+    """As many of the oldest days go as it takes, and never more than there is of past days."""
+    assert when(retain.cut(state_of(*DAYS), Limits(size=500), ROOMY._replace(used=used), T0)) == kept
+
+
+def test_of_the_present_day_what_was_sealed_first_goes_last_of_all() -> None:
+    """When past days are not enough files of today go, oldest first; what ended within the last hour stays."""
+    ends = [T0 - DAY, T0 - 3 * HOUR, T0 - 2 * HOUR, T0 - HOUR // 2]
+    for over, before in ((1, TODAY), (101, ends[1] + 1), (201, ends[2] + 1), (400, ends[2] + 1)):
+        cut = retain.cut(state_of(*ends), Limits(size=500), ROOMY._replace(used=500 + over), T0)
+        assert cut is not None
+        assert cut.before == before
+
+
+def test_by_free_space() -> None:
+    """Below the floor the oldest go; the floor nobody set leaves the last week alone, one that was set does not."""
+    full = Disk(total=10_000, free=0, used=5000)
+    assert when(retain.cut(state_of(*DAYS), Limits(free=250), full, T0)) == 9
+    assert when(retain.cut(state_of(*DAYS), Limits(), full._replace(free=300), T0)) == 18
+    assert when(retain.cut(state_of(*DAYS), Limits(), full, T0)) == 9
+    assert retain.cut(state_of(*DAYS[3:]), Limits(), full, T0) is None
+    assert when(retain.cut(state_of(*DAYS), Limits(free=10**9), full, T0)) == 0
+    assert retain.cut(state_of(*DAYS), Limits(free=0), full, T0) is None
+    assert retain.cut(state_of(), Limits(free=250), full, T0) is None
+
+
+def test_the_default_floor_is_small() -> None:
+    """One gigabyte, or 5 % of a small file system."""
+    assert Limits().floor(10**12) == 10**9
+    assert Limits().floor(10**9) == 5 * 10**7
+
+
+def long_history(path: Path) -> Making:
+    """Ten days with two connections each, a seal a day; one that is open since the first day; a gap on the first day;
+    addresses that were learnt in another month."""
+    making = Making(path).add(start(ct_id=99, src_port=99, start=T0 - 9 * DAY)).add(GAP, table="gaps")
+    clock = [T0]
+    sealer = Sealer(path, clock=lambda: clock[0])
+    interval = {"node": "gw1", "netns": "x", "netns_inode": 1, "interface": "eth0", "to": None}
+    for day in range(9, -1, -1):
+        clock[0] = at = T0 - day * DAY
+        making.add(*whole(start=at, src_port=day + 1), *whole(7200, start=at, src_port=day + 20))
+        making.alive(at).rotate()
+        assert sealer.seal()
+    for month in (70, 40, 0):
+        clock[0] = T0 - month * DAY
+        making.add(interval | {"from": clock[0], "address": "10.0.0.1"}, table="addresses").rotate()
+        assert sealer.seal()
+    return making
+
+
+def ports(path: Path) -> set[int]:
+    """The source ports of all connections the view shows."""
+    return set(Store(path).connections().read_all()["src_port"].to_pylist())
+
+
+def sealer_for(path: Path, days: float) -> Sealer:
+    """A sealer that keeps so many days."""
+    return Sealer(path, clock=lambda: T0 + HOUR, limits=Limits(age=round(days * DAY)))
+
+
+def on_disk(path: Path) -> list[str]:
+    """Every Parquet file there is."""
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*.parquet*"))
+
+
+def test_days_go_whole_and_what_is_needed_stays(tmp_path: Path) -> None:
+    """Files, long ones and folders of old days go; later days, open connections, all gaps, and the intervals of the
+    months that are kept stay; another look finds nothing to do."""
+    making = long_history(tmp_path)
+    sealer = sealer_for(tmp_path, 4)
+    cut = sealer.retain()
+    assert when(cut) == 4
+    assert ports(tmp_path) == {1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 99}
+    days = {path.name.partition("=")[2] for path in tmp_path.glob("node=*/date=*")}
+    assert days == {layout.day_of(T0 - day * DAY) for day in range(5)}
+    assert on_disk(tmp_path) == sorted(
+        entry.file for state in [manifest.replay(tmp_path)] for entry in (*state.connections, *state.snapshots.values())
+    )
+    assert len(Store(tmp_path).intervals("gaps")) == 1
+    assert [path.name[:7] for path in sorted((tmp_path / "addresses").iterdir())] == ["2026-11"]
+    assert len(Store(tmp_path).intervals("addresses")) == 3
+    assert sealer.retain() is None
+    making.add(*whole(src_port=50)).rotate()
+    sealer.seal()
+    assert 50 in ports(making.close())
+
+
+def test_an_answer_about_removed_days_has_a_gap(tmp_path: Path) -> None:
+    """From the first connection removed to the day kept first, with how many there were; outside it nothing changed."""
+    making = long_history(tmp_path).alive(T0 + HOUR)
+    store = Store(making.close())
+    before = coverage(store, Question(T0 - 8 * DAY, T0 - 7 * DAY), T0 + HOUR)
+    assert before.complete
+    sealer_for(tmp_path, 4).retain()
+    midnight = TODAY - 4 * DAY
+    for covered in (again(store, before), coverage(store, Question(T0 - 8 * DAY, T0 - 7 * DAY), T0 + HOUR)):
+        (gap,) = covered.gaps.to_pylist()
+        assert (gap["cause"], gap["lost"], gap["netns"]) == ("retention", 10, None)
+        assert [round(gap[name].timestamp() * 1e6) for name in ("from", "to")] == [T0 - 9 * DAY, midnight]
+    assert coverage(store, Question(midnight, T0), T0 + HOUR).complete
+    assert coverage(store, Question(T0 - 10 * DAY, T0 - 9 * DAY - 1), T0 + HOUR).complete
+    everything = coverage(store, Question(), T0 + HOUR).gaps["cause"].to_pylist()
+    assert "retention" in everything
+    sealer_for(tmp_path, 2).retain()
+    (gap,) = coverage(store, Question(T0 - 3 * DAY, T0 - 3 * DAY), T0 + HOUR).gaps.to_pylist()
+    assert gap["lost"] == 14
+
+
+def test_the_chain_goes_on(tmp_path: Path) -> None:
+    """A retention is a line of the chain that names no file: those before it stay, and whoever reads them can check."""
+    long_history(tmp_path).close()
+    lines = layout.manifest_path(tmp_path).read_bytes()
+    sealer_for(tmp_path, 4).retain()
+    grown = layout.manifest_path(tmp_path).read_bytes()
+    assert grown.startswith(lines)
+    assert grown.count(b"\n") == lines.count(b"\n") + 1
+    path = layout.manifest_path(tmp_path)
+    path.write_bytes(grown.replace(lines.splitlines()[3][70:90], b"x" * 20))
+    with pytest.raises(StoreError, match="was changed"):
+        manifest.replay(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_crash_at_every_step(tmp_path: Path, torn: bool) -> None:
+    """Wherever it dies, what counts can be read, and whoever goes on leaves the same store."""
+    model = tmp_path / "model"
+    long_history(model).close()
+    whole_one = tmp_path / "whole"
+    shutil.copytree(model, whole_one)
+    sealer_for(whole_one, 4).retain()
+    steps = number = 1
+    while number <= steps:
+        store = tmp_path / f"crash{number}"
+        shutil.copytree(model, store)
+        with crash_at(number, torn) as done:
+            try:
+                sealer_for(store, 4).retain()
+                steps = done()
+            except CrashError:
+                steps = number + 1
+        assert ports(store) in (ports(model), ports(whole_one)), number
+        again_ = sealer_for(store, 4)
+        again_.retain()
+        again_.pending()
+        assert on_disk(store) == on_disk(whole_one), number
+        assert ports(store) == ports(whole_one)
+        shutil.rmtree(store)
+        number += 1
+    assert number > 10
+
+
+def test_readers_meanwhile_are_not_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question whose files are removed after it read the manifest starts again; one that has its first rows has all
+    it needs."""
+    making = long_history(tmp_path)
+    store = Store(making.close())
+    real, limits = manifest.replay, iter([8.0, 6.0])
+
+    def replay(path: Path) -> manifest.State:
+        """Read the manifest, and let retention come before the reader goes on; twice."""
+        state = real(path)
+        with monkeypatch.context() as inner:
+            inner.setattr(manifest, "replay", real)
+            days = next(limits, None)
+            if days is not None:
+                assert sealer_for(tmp_path, days).retain() is not None
+        return state
+
+    monkeypatch.setattr(manifest, "replay", replay)
+    assert len(store.connections().read_all()) == 2 * 7 + 1
+    monkeypatch.undo()
+    answer = store.connections()
+    assert sealer_for(tmp_path, 2).retain() is not None
+    assert len(answer.read_all()) == 2 * 7 + 1
+    assert len(store.connections().read_all()) == 2 * 3 + 1
+
+
+def test_sizes_are_those_of_journal_and_store(tmp_path: Path) -> None:
+    """The limit of the size is met by what is on disk, and days go until it is."""
+    making = long_history(tmp_path)
+    making.close()
+    there = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    sealer = Sealer(tmp_path, clock=lambda: T0 + HOUR, limits=Limits(size=round(there * 0.8)))
+    assert sealer.retain() is not None
+    left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert there * 0.5 < left <= there * 0.8
+    assert sealer.retain() is None
