@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.e2e.daemon import Daemon, seconds
 from tests.e2e.test_namespaces import bare
 from tests.netns.waiting import wait_until
@@ -66,7 +68,7 @@ def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> 
     before = auditor.settings.read_text()
     auditor.settings.write_text(before.replace(f', "^{other.name}$"', ""))
     left = time.time()
-    auditor.process.send_signal(1)
+    auditor.process.send_signal(signal.SIGHUP)
     wait_until(lambda: other.name not in auditor.attached(), 10, "it is let go")
     gap = wait_gap(auditor, "deselected", other.name, over=False)
     assert abs(seconds(gap["from"]) - left) < SLACK
@@ -77,9 +79,67 @@ def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> 
     assert "deselected" in {g["cause"] for g in auditor.json(*asked, "--netns", other.name)["coverage"]["gaps"]}
     assert "deselected" not in {g["cause"] for g in auditor.json(*asked, "--netns", host.name)["coverage"]["gaps"]}
     auditor.settings.write_text(before)
-    auditor.process.send_signal(1)
+    auditor.process.send_signal(signal.SIGHUP)
     auditor.wait_attached([other.name])
     back = time.time()
     gap = wait_gap(auditor, "deselected", other.name)
     assert abs(seconds(gap["to"]) - back) < SLACK
     assert of_cause(auditor, "not-attached", other.name) == []
+
+
+NFT_NOTRACK = (
+    "table inet hide {\n chain early {\n  type filter hook prerouting priority -300\n  udp dport 53 notrack\n }\n}\n"
+)
+NFT_EVENTS = "table inet hide {\n chain early {\n  type filter hook output priority -150\n  ct event set new\n }\n}\n"
+IPTABLES = ("iptables-nft", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "-j", "CT")
+
+HIDING = {
+    "notrack": (("nft", "-f", "-"), NFT_NOTRACK, ("nft", "delete", "table", "inet", "hide"), "inet hide, chain early"),
+    "ct event": (("nft", "-f", "-"), NFT_EVENTS, ("nft", "delete", "table", "inet", "hide"), "inet hide, chain early"),
+    "CT": ((*IPTABLES, "--notrack"), "", ("iptables-nft", "-t", "raw", "-F"), "ip raw, chain PREROUTING"),
+    "ctevents": ((*IPTABLES, "--ctevents", "new"), "", ("iptables-nft", "-t", "raw", "-F"), "ip raw, chain PREROUTING"),
+}
+
+
+def tracked(bed: Testbed) -> Namespace:
+    """A host in which connections are tracked."""
+    host = bare(bed)
+    host.run("nft", "-f", "-", text="table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n")
+    return host
+
+
+@pytest.mark.parametrize("kind", HIDING)
+def test_a_rule_that_hides_connections(bed: Testbed, daemon: Start, kind: str) -> None:
+    """While it is there a gap lasts, which ends with it; log and status name its table and chain."""
+    add, text, remove, place = HIDING[kind]
+    host = tracked(bed)
+    auditor = daemon(host.name)
+    auditor.wait_attached([host.name])
+    auditor.wait_flushed()
+    added = time.time()
+    host.run(*add, text=text)
+    gap = wait_gap(auditor, "tracking-off", host.name, over=False)
+    assert abs(seconds(gap["from"]) - added) < SLACK
+    assert gap["to"] is None
+    assert place in auditor.errors()
+    wait_until(lambda: place in str(auditor.status()["namespaces"][0]["message"]), 5, "status says so")
+    removed = time.time()
+    host.run(*remove)
+    gap = wait_gap(auditor, "tracking-off", host.name)
+    assert abs(seconds(gap["to"]) - removed) < SLACK
+    wait_until(lambda: auditor.status()["namespaces"][0]["message"] is None, 5, "status says nothing")
+
+
+def test_a_rule_that_hides_and_a_capture_that_dies(bed: Testbed, daemon: Start) -> None:
+    """A rule that was there before the daemon, and is after a crash of capture, is never out of the gaps."""
+    host = tracked(bed)
+    host.run("nft", "-f", "-", text=NFT_NOTRACK)
+    auditor = daemon(host.name)
+    first = wait_gap(auditor, "tracking-off", host.name, over=False)
+    (never,) = [gap for gap in auditor.gaps() if gap["cause"] == "never-recorded"]
+    assert first["from"] == never["to"]
+    os.kill(auditor.capture_pid() or 0, signal.SIGKILL)
+    wait_until(lambda: len(of_cause(auditor, "tracking-off", host.name)) == 2, 15, "it is told anew", every=0.2)
+    first, second = of_cause(auditor, "tracking-off", host.name)
+    (down,) = [gap for gap in auditor.gaps() if gap["cause"] == "capture-down"]
+    assert (first["to"], second["from"], second["to"]) == (down["from"], down["to"], None)

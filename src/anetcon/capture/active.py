@@ -31,12 +31,13 @@ EXTENSIONS = {
 def tracks(rule: bytes) -> bool:
     """Whether one rule, as NFT_MSG_NEWRULE gives it, needs connection tracking. Malformed rules do not."""
     try:
-        return any(_tracks_expression(rule, *inside) for inside in _expressions(rule))
+        return any(_tracks_expression(rule, *inside) for inside in expressions(rule))
     except Malformed:
         return False
 
 
-def _expressions(rule: bytes) -> list[tuple[int, int]]:
+def expressions(rule: bytes) -> list[tuple[int, int]]:
+    """Where the expressions of a rule begin and end. Raises Malformed."""
     found = []
     for kind, _, start, end in attributes(rule, k.ATTRIBUTES, len(rule)):
         if kind == NFTA_RULE_EXPRESSIONS:
@@ -48,14 +49,15 @@ def _tracks_expression(rule: bytes, start: int, end: int) -> bool:
     parts = {kind: (a, b) for kind, _, a, b in attributes(rule, start, end)}
     if NFTA_EXPR_NAME not in parts:
         return False
-    name = _text(rule, *parts[NFTA_EXPR_NAME])
+    name = text(rule, *parts[NFTA_EXPR_NAME])
     if name in (b"match", b"target") and NFTA_EXPR_DATA in parts:
         inside = attributes(rule, *parts[NFTA_EXPR_DATA])
-        return any(_text(rule, a, b) in EXTENSIONS for kind, _, a, b in inside if kind == NFTA_MATCH_NAME)
+        return any(text(rule, a, b) in EXTENSIONS for kind, _, a, b in inside if kind == NFTA_MATCH_NAME)
     return name in EXPRESSIONS
 
 
-def _text(data: bytes, start: int, end: int) -> bytes:
+def text(data: bytes, start: int, end: int) -> bytes:
+    """A name inside a message."""
     return data[start:end].rstrip(b"\0")
 
 

@@ -26,6 +26,7 @@ from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Job, Requests
+from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
 from anetcon.capture.tables import Opened, Tables
 from anetcon.journal.read import ended_cleanly, last_flush
@@ -86,6 +87,7 @@ class Auditor:
             self.lasting.begin(None, "log-engine", origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
+        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], object]] = {}
@@ -199,8 +201,14 @@ class Auditor:
             self._watch(self.lines.listen(socket.socket(fileno=descriptors[0])), self.lines.read)
         elif message["op"] == "name" and self.lines is not None:
             self.lines.name(message["netns"], message["inode"])
+        elif message["op"] == "ruleset" and message["slot"] in self.namespaces:
+            self.ruleset.changed(self.namespaces[message["slot"]], message["since"])
         elif message["op"] == "gap":
             self.lasting.take(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
+
+    def _found(self, namespace: Namespace, cause: str, what: str | None) -> None:
+        """Have `anetcon status` say something of a namespace, or no longer."""
+        self.channel.send({"op": "found", "slot": namespace.slot, "cause": cause, "what": what})
 
     def _attach(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
         name, inode = message["netns"], message["inode"]

@@ -193,8 +193,11 @@ class Keeper:
         match message:
             case {"op": "hello"}:
                 self.roster.capture_said_hello()
+                self.watch.tell_again()
             case {"op": "detached", "slot": int(slot)}:
                 self.roster.detached(slot)
+            case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
+                self.roster.found(slot, cause, what)
             case _:
                 report(f"capture said something unknown: {message}")
 
@@ -218,7 +221,7 @@ class Keeper:
         self.status.update(head, self.processes.capture, self.processes.follow)
         if not self._stopping:
             self._activate()
-            self.watch.tick(self.roster.attached())
+            self.watch.tick([] if self.settings.log_engine else self.roster.attached())
 
     def _activate(self) -> None:
         """Our nftables table where conntrack does not run, and nowhere else."""

@@ -43,6 +43,8 @@ class Audited:
         self.gone = 0
         self.message: str | None = None
         """Why it cannot be attached."""
+        self.found: dict[str, str] = {}
+        """What capture found to be said of it, by cause."""
         self.slot = -1
         self.sockets: Sockets | None = None
         self.handed = False
@@ -115,6 +117,7 @@ class Roster:
         for each in (*self.gone, *self.audited.values()):
             self._tell_name(each)
         for audited in self.audited.values():
+            audited.found.clear()
             if audited.sockets is not None:
                 self._hand_over(audited, audited.sockets)
             elif audited.message is not None:
@@ -134,6 +137,14 @@ class Roster:
             audited.slot = -1
             self.past = [a + b for a, b in zip(self.past, audited.counters, strict=True)]
             self._free.append(slot)
+
+    def found(self, slot: int, cause: str, what: object) -> None:
+        """Something is to be said of a namespace, or (None) no longer."""
+        for audited in self.audited.values():
+            if audited.slot == slot:
+                audited.found.pop(cause, None)
+                if isinstance(what, str):
+                    audited.found[cause] = what
 
     def forget_old(self) -> None:
         """List no more what is gone for long."""

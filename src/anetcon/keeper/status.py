@@ -32,10 +32,11 @@ _COUNTED = counters.SLOT[:-1]
 class _Shown:
     """What was last shown of one namespace."""
 
-    __slots__ = ("row", "since", "state", "text")
+    __slots__ = ("message", "row", "since", "state", "text")
 
     def __init__(self) -> None:
         self.row: tuple[int, ...] = ()
+        self.message = ""
         self.state = ""
         self.since = 0
         self.text = ""
@@ -80,17 +81,19 @@ class Status:
         if shown is None:
             shown = self._shown[audited] = _Shown()
         state = state_of(audited, row)
-        if row == shown.row and state == shown.state and audited.message is None:
+        message = audited.message or "; ".join(audited.found.values())
+        message = message or (INACTIVE if state == counters.STATES[1] else "")
+        if row == shown.row and state == shown.state and message == shown.message:
             return shown.text
         if state != shown.state:
             shown.since = _since(audited) if not shown.state else now_us()
-        shown.row, shown.state = row, state
+        shown.row, shown.state, shown.message = row, state, message
         entry = {
             "netns": audited.netns,
             "inode": audited.inode,
             "state": state,
             "since": text(shown.since),
-            "message": audited.message or (INACTIVE if state == counters.STATES[1] else None),
+            "message": message or None,
         }
         shown.text = json.dumps(entry | dict(zip(_COUNTED, row, strict=False)))
         return shown.text

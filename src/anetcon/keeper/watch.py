@@ -1,4 +1,5 @@
-"""Once a second, in every namespace: is what the audit needs still switched on, and did the table refuse connections?
+"""Once a second, in every namespace: is what the audit needs still switched on, did the table refuse connections, is
+the ruleset still the same?
 
 What somebody switched off is put back, and a gap says since when it may have been off: since it was last seen on. The
 connection table's refusals are counted by the kernel, per processor; they are asked for where the table is nearly full,
@@ -39,12 +40,14 @@ Pair = tuple[Audited, Sockets]
 class _Watched:
     """One namespace: its files, when they were read last, what is off and cannot be put back, and refusals."""
 
-    __slots__ = ("asked", "inside", "near", "off", "refused", "seen", "since", "told")
+    __slots__ = ("asked", "generation", "inside", "near", "off", "refused", "seen", "since", "told")
 
     def __init__(self, inside: Inside, seen: int) -> None:
         self.inside = inside
         self.seen = seen
         self.off: dict[int, int] = {}
+        self.generation: int | None = None
+        """Of the ruleset; -1 where there is no nftables."""
         self.near = False
         self.asked = 0
         self.told: int | None = None
@@ -86,9 +89,12 @@ class Watch:
             if watched is not None:
                 self._look(audited, watched, sockets, audited in in_turn)
 
-    def forget(self) -> None:
-        """Close everything."""
-        self.tick([])
+    def tell_again(self) -> None:
+        """Capture is a new one: tell it what lasts, and have it look at every ruleset."""
+        for audited, watched in self._watched.items():
+            watched.generation = None if watched.generation != -1 else -1
+            for number, began in watched.off.items():
+                self._gap(audited, CAUSES[number], began, None)
 
     def _open(self, audited: Audited) -> None:
         try:
@@ -121,6 +127,8 @@ class Watch:
             if near or watched.near or watched.refused or watched.told is None or in_turn:
                 self._refusals(audited, watched, stats.refused(sockets.stats), now)
             watched.near = near
+            if watched.generation != -1:
+                self._ruleset(audited, watched, sockets, before)
         except (OSError, ValueError):
             return  # the namespace is going: the listing will tell
 
@@ -144,6 +152,18 @@ class Watch:
                 continue
             self._gap(audited, CAUSES[number], began, now)
             self._report(f"{name} was switched off by somebody and is 1 again; see `anetcon gaps`")
+
+    def _ruleset(self, audited: Audited, watched: _Watched, sockets: Sockets, before: int) -> None:
+        """Tell capture when the ruleset is another one: a rule may hide connections now."""
+        try:
+            generation = stats.generation(sockets.stats)
+        except OSError:
+            watched.generation = -1
+            return
+        if generation != watched.generation:
+            since = audited.attached if watched.generation is None else before
+            watched.generation = generation
+            self._send({"op": "ruleset", "slot": audited.slot, "since": since})
 
     def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
         """Collect what was refused, and tell it when it is over or goes on for long."""

@@ -1,0 +1,60 @@
+"""While a rule hides connections (`hiding`) a gap lasts: looked for at attach and whenever the ruleset has changed.
+
+The keeper tells of changes, since it asks every namespace for the generation of its ruleset once a second. The gap
+begins when the ruleset was last known to be another one. Refuses to change any rule: it is somebody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anetcon.capture import hiding
+from anetcon.capture.lasting import Lasting
+from anetcon.capture.namespace import Namespace
+from anetcon.capture.requests import Job, Requests
+
+CAUSE = "tracking-off"
+SHOWN = 3
+"""Rules that a message names."""
+
+
+class Ruleset:
+    """`log` gets a line when something begins or ends, `find` what is to be shown of a namespace (None: nothing)."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        lasting: Lasting,
+        clock: Callable[[], int],
+        log: Callable[[str], None],
+        find: Callable[[Namespace, str, str | None], None],
+    ) -> None:
+        self._requests = requests
+        self._lasting = lasting
+        self._clock = clock
+        self._log = log
+        self._find = find
+
+    def changed(self, namespace: Namespace, since: int) -> None:
+        """The ruleset is another one than it was at `since`."""
+        hidden: list[str] = []
+
+        def done(answered: bool) -> None:
+            if answered:
+                self._judge(namespace, since, hidden)
+
+        self._requests.ask(Job(namespace, hiding.rules(hidden.append), done), self._clock())
+
+    def _judge(self, namespace: Namespace, since: int, hidden: list[str]) -> None:
+        lasts = self._lasting.lasts(namespace.netns, CAUSE)
+        if hidden:
+            more = f" and {len(hidden) - SHOWN} more" if len(hidden) > SHOWN else ""
+            what = "; ".join(hidden[:SHOWN]) + more
+            self._find(namespace, CAUSE, what)
+            self._lasting.begin(namespace.netns, CAUSE, since)
+            if not lasts:
+                self._log(f"{namespace.netns}: {what}: what passes there is not recorded; remove it, or accept that")
+        elif lasts:
+            self._find(namespace, CAUSE, None)
+            self._lasting.end(namespace.netns, CAUSE, self._clock())
+            self._log(f"{namespace.netns}: no rule hides connections any more")
