@@ -136,7 +136,7 @@ def test_a_rule_that_hides_and_a_capture_that_dies(bed: Testbed, daemon: Start) 
     host.run("nft", "-f", "-", text=NFT_NOTRACK)
     auditor = daemon(host.name)
     first = wait_gap(auditor, "tracking-off", host.name, over=False)
-    (never,) = [gap for gap in auditor.gaps() if gap["cause"] == "never-recorded"]
+    (never,) = [gap for gap in auditor.gaps("--since", "1 hour ago") if gap["cause"] == "never-recorded"]
     assert first["from"] == never["to"]
     os.kill(auditor.capture_pid() or 0, signal.SIGKILL)
     wait_until(lambda: len(of_cause(auditor, "tracking-off", host.name)) == 2, 15, "it is told anew", every=0.2)
