@@ -35,7 +35,8 @@ def run(
     loaded = overrides.load()
     require_capabilities(Path("/proc/self/status").read_text())
     store = Path(loaded.config.store.path)
-    if (owner := running(store)) is not None:
+    require_mounted(store, Path("/etc/fstab").read_text() if Path("/etc/fstab").exists() else "")
+    if (owner := running(store)) is not None and _lives(owner):
         raise AlreadyRunningError(
             f"the daemon with process id {owner} owns the store {store}: stop it first, or give another --store"
         )
@@ -58,6 +59,22 @@ def require_capabilities(status: str) -> None:
         raise PermissionMissingError(f"the daemon needs {' and '.join(missing)}: run it as root")
 
 
+def require_mounted(store: Path, fstab: str) -> None:
+    """Raise StoreError when the store is to be on a file system of its own (fstab(5)) that is not there: its records
+    are, and new ones would fill the disk under it."""
+    for line in fstab.splitlines():
+        fields = line.split("#")[0].split()
+        point = Path(fields[1]) if len(fields) > 1 else Path("/")
+        if point != Path("/") and store.is_relative_to(point) and not os.path.ismount(point):
+            raise StoreError(f"{point} is not mounted, as /etc/fstab has it, and the store {store} is on it: mount it")
+
+
+def _lives(owner: int) -> bool:
+    """Whether the owner of a lock is more than a name: the children of one that was killed die in a moment, and the
+    keeper waits for that."""
+    return not owner or Path("/proc", str(owner)).exists()
+
+
 def _make(folder: Path) -> None:
     try:
         make_folder(folder)
@@ -65,6 +82,8 @@ def _make(folder: Path) -> None:
         raise PermissionMissingError(f"cannot make the folder {folder}: {error.strerror}") from error
     except OSError as error:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise StoreError(f"cannot write in the folder {folder}: its file system is read-only; mount it writable")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionMissingError(f"cannot write in the folder {folder}: run the daemon as its owner")
 

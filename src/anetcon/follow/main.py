@@ -23,6 +23,7 @@ from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
 from anetcon.memory import collect_seldom, keep_freed_memory, leave
+from anetcon.store import layout
 
 T = TypeVar("T")
 
@@ -122,6 +123,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         from anetcon.follow import sealing, text  # these import pyarrow, which reads what keep_freed_memory sets
 
+        self._journal = layout.journal_folder(settings.store, "connections")
         self._turns = [Turn("sealing", lambda: sealing.Sealing(settings))]
         if settings.logs:
             self._turns.insert(0, Turn("text logs", lambda: text.TextLogs(settings)))
@@ -151,7 +153,10 @@ class Process:
         return sum(getattr(turn.follower, "lines_written", 0) for turn in self._turns)
 
     def turn(self, at_once: bool = False) -> bool:
-        """A turn of each; whether any had something to do."""
+        """A turn of each; whether any had something to do. None, when there is no journal: not yet, or the mount under
+        the store is gone, and nothing may be written into the place it leaves."""
+        if not self._journal.is_dir():
+            return False
         worked = [turn.take(at_once) for turn in self._turns]
         return any(worked)
 

@@ -50,12 +50,16 @@ class Daemon:
         for name, values in (tables or {}).items():
             own.setdefault(name, {}).update(values)
         self.settings.write_text("".join(_table(name, own[name]) for name in sorted(own)))
+        self.within: Sequence[str] = ()
+        """What runs the program, such as nsenter with its options."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; it watches for namespaces and has begun its journal when this returns."""
         with self.said.open("ab") as said:
-            self._process = subprocess.Popen([*ANETCON, "run", "-c", str(self.settings)], stdout=said, stderr=said)
+            self._process = subprocess.Popen(
+                [*self.within, *ANETCON, "run", "-c", str(self.settings)], stdout=said, stderr=said
+            )
         begun = self.store / "journal" / "connections"
         wait_for(lambda: self._alive() and self.status() and any(begun.glob("*.index")), "the daemon is ready")
 

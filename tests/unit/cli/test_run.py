@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from anetcon.cli.run import require_capabilities
-from anetcon.errors import PermissionMissingError
+from anetcon.cli.run import require_capabilities, require_mounted
+from anetcon.errors import PermissionMissingError, StoreError
 from tests.unit.cli.asking import Answer
 
 ALL = "Name:\tpython\nCapEff:\t000001ffffffffff\n"
@@ -65,6 +66,40 @@ def test_another_daemon(file: Path, tmp_path: Path) -> None:
         answer = Answer("run", "-c", file)
     assert answer.status == 9
     assert "4711" in answer.err
+
+
+def test_a_daemon_that_was_killed(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children of a killed daemon hold its lock for a moment: the keeper waits for them, so nobody is refused here."""
+    (tmp_path / "store").mkdir()
+    lock = os.open(tmp_path / "store" / "lock", os.O_RDWR | os.O_CREAT)
+    os.write(lock, b"4194305\n")  # above any process id
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def execv(_path: str, words: list[str]) -> None:
+        os.close(int(words[words.index("--settings") + 1]))
+        raise Executed
+
+    monkeypatch.setattr(os, "execv", execv)
+    with pytest.raises(Executed):
+        Answer("run", "-c", file)
+    os.close(lock)
+
+
+def test_a_store_whose_file_system_is_not_mounted(tmp_path: Path) -> None:
+    """A mount that fstab has at or above the store, and that is not there, is an error; others are not looked at."""
+    fstab = f"# a comment\nUUID=1 / ext4 defaults 0 1\nnone {tmp_path}/other tmpfs\n\nUUID=2 {tmp_path} xfs defaults\n"
+    with pytest.raises(StoreError, match=f"{tmp_path} is not mounted, as /etc/fstab has it"):
+        require_mounted(tmp_path / "store", fstab)
+    require_mounted(Path("/proc/store"), "proc /proc proc defaults\n")
+    require_mounted(tmp_path / "store", "")
+
+
+def test_a_read_only_file_system(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is said to be one, with the status of a store that cannot be used."""
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    answer = Answer("run", "-c", file)
+    assert answer.status == StoreError.exit_status
+    assert "its file system is read-only; mount it writable" in answer.err
 
 
 def test_a_folder_that_cannot_be_made(file: Path, tmp_path: Path) -> None:

@@ -1,0 +1,227 @@
+"""A disk that is full, read-only or gone under the daemon, in the middle of connections."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.errors import AlreadyRunningError, StoreError
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.topology import Router
+from tests.e2e.daemon import PROGRAM, Daemon, seconds
+from tests.e2e.faults.conftest import Weaken
+from tests.e2e.faults.disk import SmallDisk, on_disk
+from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
+from tests.netns.waiting import wait_until
+
+SOME, MANY = 60_000, 300_000
+RATE = 40_000
+NO_COUNT = """
+from anetcon.capture import waiting
+waiting.Shed.drop = lambda self, columns, until: setattr(columns, "rows", 0)
+"""
+NO_MEMORY = """
+from anetcon.capture import waiting
+waiting.Waiting.add = lambda *_: None
+"""
+
+Make = Callable[..., Daemon]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Make:
+    """A daemon that is not started yet."""
+
+    def make(*names: str, **tables: dict[str, Any]) -> Daemon:
+        return Daemon(tmp_path, names, {"": {"node": "testnode"}, **tables})
+
+    return make
+
+
+def full_under_load(auditor: Daemon, disk: SmallDisk, router: Router, count: int) -> tuple[Ledger, tuple[float, float]]:
+    """Connections before, while and after the disk is full; and from when to when it was."""
+    auditor.run().wait_attached([router.name])
+    capture = auditor.capture_pid()
+    with Flood(router, count + 20_000) as flood:
+        ledger = Ledger(flood)
+        ledger.send(10_000)
+        auditor.wait_flushed()
+        began = time.time()
+        stranger = disk.fill()
+        ledger.send(count, rate=RATE)
+        wait_until(lambda: auditor.totals()["ends"] >= ledger.sent, 30, "all are read")
+        status = auditor.command("status")
+        assert status.returncode == 1
+        assert "THE JOURNAL CANNOT BE WRITTEN since" in status.stdout, status.stdout
+        assert "No space left on device" in status.stdout
+        stranger.unlink()
+        ended = time.time()
+        wait_until(lambda: not auditor.json("status")["capture"]["unwritten"], 20, "the journal is written again")
+        ledger.send()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= ledger.sent)
+        assert flood.made() == ledger.sent
+        assert flood.failures() == {}
+    assert auditor.capture_pid() == capture, auditor.errors()
+    assert auditor.stop() == 0, auditor.errors()
+    return ledger, (began, ended)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_full_disk_is_waited_out_in_memory(made: Make, router: Router) -> None:
+    """What fits into memory is on record, each connection once with its end; there is no gap, and it is said."""
+    auditor = made(router.name, store={"seal_minutes": 1 / 60})
+    with on_disk(auditor, 16) as disk:
+        ledger, _ = full_under_load(auditor, disk, router, SOME)
+        ledger.whole(auditor)
+        assert [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "disk-full"] == []
+    said = auditor.errors()
+    assert said.count("cannot write the journal: No space left on device; make room") == 1, said
+    assert said.count("the journal is written again") == 1, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_full_disk_without_memory_is_found_out(made: Make, router: Router, weakened: Weaken) -> None:
+    """The control: what waits nowhere is missed by the count."""
+    weakened("anetcon.capture.main", NO_MEMORY)
+    auditor = made(router.name)
+    with on_disk(auditor, 16) as disk:
+        ledger, _ = full_under_load(auditor, disk, router, SOME)
+        with pytest.raises(UnaccountedError):
+            ledger.whole(auditor)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_what_no_longer_fits_is_counted(made: Make, router: Router) -> None:
+    """With little memory: made = recorded + counted, exactly, in one gap from when memory was full to when there was
+    room."""
+    auditor = made(router.name, store={"memory_megabytes": 4})
+    with on_disk(auditor, 24) as disk:
+        ledger, (began, ended) = full_under_load(auditor, disk, router, MANY)
+        (gap,) = [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "disk-full"]
+        assert gap["lost"] > MANY // 4
+        recorded = ledger.each_once(auditor)
+        assert recorded.connections + gap["lost"] == ledger.sent
+        ledger.explained(auditor, [gap])
+        with pytest.raises(UnaccountedError):
+            bounded(gap, began, ended)  # memory lasted for a while
+        assert began < seconds(gap["from"]) < seconds(gap["to"]) < ended + 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_what_is_dropped_without_a_count_is_found_out(made: Make, router: Router, weakened: Weaken) -> None:
+    """The control: a capture that drops and does not count."""
+    weakened("anetcon.capture.main", NO_COUNT)
+    auditor = made(router.name, store={"memory_megabytes": 4})
+    with on_disk(auditor, 24) as disk:
+        ledger, _ = full_under_load(auditor, disk, router, MANY)
+        (gap,) = [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "disk-full"]
+        assert ledger.each_once(auditor).connections + gap["lost"] < ledger.sent
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_started_and_stopped_on_a_full_disk(made: Make, router: Router) -> None:
+    """A daemon that is stopped while the disk is full ends in good order, and one that starts then attaches, listens
+    and records as soon as there is room; what was lost with the first is inside a gap."""
+    auditor = made(router.name)
+    with on_disk(auditor, 16) as disk, Flood(router, SOME) as flood:
+        ledger = Ledger(flood)
+        auditor.run().wait_attached([router.name])
+        ledger.send(10_000)
+        auditor.wait_recorded(lambda totals: totals["ends"] >= ledger.sent)
+        stranger = disk.fill()
+        ledger.send(20_000)
+        wait_until(lambda: auditor.totals()["ends"] >= ledger.sent, 20, "all are read")
+        assert auditor.stop() == 0, auditor.errors()
+        first = auditor.errors()
+        auditor.start()
+        wait_until(lambda: auditor.json("status")["capture"]["unwritten"], 20, "it says that the disk is full")
+        auditor.wait_attached([router.name])
+        ledger.send(20_000)
+        wait_until(lambda: auditor.totals()["ends"] >= 20_000, 20, f"all are read {auditor.errors()}")
+        stranger.unlink()
+        auditor.wait_flushed()
+        ledger.send()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= 30_000)
+        assert auditor.stop() == 0, auditor.errors()
+        recorded = ledger.explained(auditor)
+        assert recorded.connections >= 40_000
+        assert [gap["cause"] for gap in auditor.gaps("--until", "now")].count("daemon-down") >= 1
+        assert "Traceback" not in auditor.errors(), (first, auditor.errors())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_store_whose_mount_vanishes(made: Make, router: Router) -> None:
+    """Nothing is written into the empty folder that is left; when the mount is back, everything is on record."""
+    auditor = made(router.name)
+    with on_disk(auditor, 64) as disk, Flood(router, SOME) as flood:
+        ledger = Ledger(flood)
+        auditor.run().wait_attached([router.name])
+        ledger.send(20_000)
+        auditor.wait_recorded(lambda totals: totals["ends"] >= ledger.sent)
+        disk.run("umount", "--lazy", str(disk.folder))
+        wait_until(lambda: "not in their place" in auditor.errors(), 20, "it is noticed")
+        ledger.send(20_000)
+        wait_until(auditor.status, 20, "it says how it is, where the store was")
+        wait_until(lambda: auditor.totals()["ends"] >= ledger.sent, 20, "all are read")
+        assert not {path.suffix for path in disk.outside.rglob("*")} & {".arrows", ".index", ".jsonl", ".parquet"}
+        disk.run("mount", "--bind", str(disk.folder) + ".backing", str(disk.folder))
+        auditor.wait_flushed()
+        ledger.send()
+        auditor.wait_recorded(lambda totals: totals["ends"] >= ledger.sent)
+        assert auditor.stop() == 0, auditor.errors()
+        ledger.whole(auditor)
+
+
+def test_a_read_only_store(made: Make, router: Router) -> None:
+    """Is refused at the start, in one sentence and with the status of a store that cannot be used."""
+    auditor = made(router.name)
+    disk = SmallDisk(auditor.store, 4)
+    try:
+        disk.run("mount", "-o", "remount,bind,ro", str(disk.folder))
+        command = [*disk.enter, str(PROGRAM), "run", "-c", str(auditor.settings)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == StoreError.exit_status
+        assert "read-only" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    finally:
+        disk.close()
+
+
+@pytest.mark.slow
+def test_two_daemons_on_one_store(made: Make, router: Router) -> None:
+    """The second refuses, naming the first's process, also when that was replaced in place; after kill -9 of the first
+    the next one starts at once, whatever its children still hold."""
+    auditor = made(router.name)
+    auditor.run()
+
+    def refused() -> None:
+        done = auditor.command("run", "-c", str(auditor.settings))
+        assert done.returncode == AlreadyRunningError.exit_status
+        assert f"process id {auditor.process.pid} " in done.stderr
+
+    try:
+        refused()
+        capture = auditor.capture_pid()
+        auditor.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: auditor.capture_pid() not in (None, capture), 20, "it is replaced")
+        refused()
+        os.kill(auditor.process.pid, signal.SIGKILL)
+        auditor.process.wait(10)
+        auditor.run()
+        refused()
+    finally:
+        assert auditor.stop() == 0, auditor.errors()
