@@ -15,6 +15,7 @@ from anetcon.testbed.namespaces import sweep
 from bench.compare import compare
 from bench.covered import covered
 from bench.idle import idle
+from bench.lines import lines
 from bench.programs import PROGRAMS
 from bench.query import query
 from bench.report import Report
@@ -27,6 +28,7 @@ BUSY = 0.5
 BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "flood": lambda report, o: compare(report, "flood", o.connections, o.rounds, o.programs),
     "mixed": lambda report, o: compare(report, "mixed", o.connections, o.rounds, o.programs),
+    "lines": lambda report, o: lines(report, o.connections, o.rounds),
     "together": lambda report, o: together(report, o.connections),
     "covered": lambda report, o: covered(report, o.namespaces),
     "idle": lambda report, o: idle(report, o.namespaces),

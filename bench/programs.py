@@ -9,7 +9,6 @@ ulogd 2.0.8 sets 0), so it is set on their sockets from outside.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -18,9 +17,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from anetcon.testbed import kernel
@@ -36,8 +36,6 @@ CALM = 0.03
 """Share of a core that a program may use before a load begins."""
 PEER = ("nice", "-n", str(PRIORITY))
 SYS_PIDFD_GETFD = 438
-LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
-LOG_LOCK = Path("/run/lock/anetcon-nf-log-all-netns")
 
 _libc = ctypes.CDLL(None)
 
@@ -131,12 +129,14 @@ class Anetcon(Program):
     name = "anetcon, whole"
     logs = True
     seal_minutes = 0.25
+    audit: Mapping[str, Any] = MappingProxyType({})
+    """Settings of the table `audit`."""
 
     def start(self) -> None:
         self.daemon = Daemon(
             self.folder,
             [namespace.name for namespace in self.namespaces],
-            {"store": {"seal_minutes": self.seal_minutes}, "logs": {"enabled": self.logs}},
+            {"audit": self.audit, "store": {"seal_minutes": self.seal_minutes}, "logs": {"enabled": self.logs}},
         )
         self.daemon.start()
         self.children.append(self.daemon.process)
@@ -252,43 +252,24 @@ def _ulogd_plugins() -> list[Path]:
     return [paths[0] for paths in found] if all(found) else []
 
 
-class Seed(Program):
-    """The seed's way: its chain of LOG rules in each router, and an rsyslogd of our own that reads the kernel's log.
+class Rsyslog(Program):
+    """An rsyslogd of our own that reads the kernel's log: the lines of LOG rules in one router, marked by its hash, go
+    to a file. It knows starts only."""
 
-    The kernel prints for namespaces other than the first only while nf_log_all_netns is set, for the whole machine:
-    set under a lock, put back at the end. It knows starts only, of TCP over IPv4 only.
-    """
-
-    name = "LOG rules and rsyslog (the seed)"
-    needs = ("rsyslogd", "iptables-nft")
+    name = "rsyslog, imklog"
+    needs: tuple[str, ...] = ("rsyslogd",)
 
     def start(self) -> None:
-        LOG_LOCK.touch()
-        self._lock = LOG_LOCK.open()
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._before = LOG_SWITCH.read_text()
-        LOG_SWITCH.write_text("1")
-        self._mark = hashlib.md5(self.folder.name.encode(), usedforsecurity=False).hexdigest()[:8]
-        for namespace in self.namespaces:
-            for rule in self._rules():
-                namespace.run("iptables-nft", "-t", "nat", *rule)
         self._file = self.folder / "kernel.log"
         settings = self.folder / "rsyslog.conf"
+        marks = " or ".join(f'$msg contains "[{mark(namespace)}]"' for namespace in self.namespaces)
         settings.write_text(
             f'global(workDirectory="{self.folder}")\nmodule(load="imklog")\n'
-            f':msg, contains, "[{self._mark}]" {self._file}\n& stop\n'
+            f'if ({marks}) then {{ action(type="omfile" file="{self._file}") stop }}\n'
         )
         pid_file = self.folder / "rsyslogd.pid"
         self._run(*PEER, "rsyslogd", "-n", "-f", str(settings), "-i", str(pid_file))
         wait_for(pid_file.exists, "rsyslogd")
-
-    def _rules(self) -> Iterator[list[str]]:
-        yield ["-N", "anetcon"]
-        yield ["-I", "POSTROUTING", "1", "-j", "anetcon"]
-        for way, negation in (("D", []), ("X", ["!"])):
-            match = ["-p", "tcp", "-m", "state", "--state", "NEW", "-m", "conntrack", *negation, "--ctstate", "DNAT"]
-            prefix = f"[ANETCON][{way}][{self._mark}] "
-            yield ["-A", "anetcon", *match, "-j", "LOG", "--log-prefix", prefix]
 
     def settle(self) -> None:
         """Its file has not grown for a second."""
@@ -296,19 +277,52 @@ class Seed(Program):
         while size != (size := self._file.stat().st_size if self._file.exists() else 0):
             time.sleep(1.0)
 
-    def stop(self) -> float:
-        try:
-            return super().stop()
-        finally:
-            LOG_SWITCH.write_text(self._before)
-            self._lock.close()
-
     def found(self, made: Made) -> Found:
         files = [self._file] if self._file.exists() else []
         lines, connections = judge.log_lines(files)
         found = _of_text(files, (lines, 0, connections), made)
         found.doubles, found.ended = lines - connections, None
         return found
+
+
+class Seed(Rsyslog):
+    """The seed's way: its chain of LOG rules in each router, of TCP over IPv4 only, and rsyslog.
+
+    The kernel prints for namespaces other than the first only while nf_log_all_netns is set, for the whole machine:
+    set under a lock, put back at the end.
+    """
+
+    name = "LOG rules and rsyslog (the seed)"
+    needs = ("rsyslogd", "iptables-nft")
+
+    def start(self) -> None:
+        self._switch = ExitStack()
+        self._switch.enter_context(kernel.log_all_netns())
+        for namespace in self.namespaces:
+            add_rules(namespace)
+        super().start()
+
+    def stop(self) -> float:
+        try:
+            return super().stop()
+        finally:
+            self._switch.close()
+
+
+def mark(namespace: Namespace) -> str:
+    """What stands for a namespace in the prefix of its lines."""
+    return hashlib.md5(namespace.name.encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def add_rules(namespace: Namespace) -> None:
+    """The seed's chain and rules."""
+    rules = [["-N", "anetcon"], ["-I", "POSTROUTING", "1", "-j", "anetcon"]]
+    for way, negation in (("D", []), ("X", ["!"])):
+        match = ["-p", "tcp", "-m", "state", "--state", "NEW", "-m", "conntrack", *negation, "--ctstate", "DNAT"]
+        prefix = f"[ANETCON][{way}][{mark(namespace)}] "
+        rules.append(["-A", "anetcon", *match, "-j", "LOG", "--log-prefix", prefix])
+    for rule in rules:
+        namespace.run("iptables-nft", "-t", "nat", *rule)
 
 
 def _of_text(files: list[Path], counted: tuple[int, int, int], made: Made) -> Found:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,10 @@ STRANGERS = 20
 CLOSE = 100_000
 """Losses nearer to each other than this (us) are one gap."""
 
+HEAD = re.compile(rb"^\d+,\d+,(\d{1,18}),", re.MULTILINE)
+LONGEST = 8192
+"""Bytes of the longest record."""
+
 NEXT, TIME = counters.HEADER.index("next_line"), counters.HEADER.index("line_time")
 
 
@@ -73,7 +78,6 @@ class KernelLines:
         self._strangers: set[bytes] = set()
         self._waiting: list[bytes] = []
         self._size = 0
-        self._stamp = Stamp(0, 0)
         self._losses: list[list[int]] = []
 
     @property
@@ -106,13 +110,21 @@ class KernelLines:
                 packet = self._socket.recv(packets.LIMIT + (64 << 10), socket.MSG_DONTWAIT)
                 if not packet:
                     break
-                self._stamp, records = packets.unpack(packet)
+                stamp, records = packets.unpack(packet)
+                self._sample(stamp, records)
                 self._waiting.append(records)
                 self._size += len(records)
                 taken += 1
                 if self._size >= BATCH:
                     self.process(now)
         return taken
+
+    def _sample(self, stamp: Stamp, records: bytes) -> None:
+        """Learn from the last record of those that were stamped."""
+        if 0 < stamp.size <= len(records):
+            times = HEAD.findall(records, max(0, stamp.size - LONGEST), stamp.size)
+            if times:
+                self._clock.sample(int(times[-1]), stamp)
 
     def process(self, now: int) -> None:
         """Decode what was read into the columns."""
@@ -128,7 +140,7 @@ class KernelLines:
         first = pipeline.columns.rows
         lines = self._decoder.decode(data, codes, pipeline.columns)
         if len(lines.sequence):
-            offset = self._clock.offset(int(lines.time[-1]), self._stamp)
+            offset = self._clock.offset
             pipeline.columns.of["start"][first : pipeline.columns.rows] += offset
             self._count_lost(lines, offset)
         pipeline.take_lines(first, [codes[text] for text in lines.undecodable])

@@ -21,16 +21,23 @@ ASTRAY, PATIENCE = 1_000_000, 30_000_000
 
 
 class LocalClock:
-    """Keeps the estimate; `offset` takes a sample with each batch of records."""
+    """Keeps the estimate: `sample` improves it, `offset` uses it."""
 
     def __init__(self) -> None:
         self._least: float | None = None
         self._sampled = 0
+        self._difference = 0
         self._astray = 0
         """Since when every sample was far above the estimate; 0: the last one was not."""
 
-    def offset(self, time: int, read: Stamp) -> int:
-        """What to add to a record's time (us) for wall clock; `time` is the last record's before `read`."""
+    @property
+    def offset(self) -> int:
+        """What to add to a record's time (us) for wall clock."""
+        return round(self._least or 0.0) + self._difference
+
+    def sample(self, time: int, read: Stamp) -> None:
+        """A record of this time (us) was read at that moment."""
+        self._difference = read.wall - read.raw
         sample = read.raw - time
         if self._least is None:
             self._least = sample
@@ -43,4 +50,3 @@ class LocalClock:
             self._astray = read.raw
         elif read.raw - self._astray > PATIENCE:
             self._least, self._astray = float(sample), 0
-        return round(self._least) + read.wall - read.raw

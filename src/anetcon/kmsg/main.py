@@ -59,7 +59,7 @@ class Reader:
         self._records: list[bytes] = []
         self._first = 0.0
         self._size = 0
-        self._stamp = Stamp(0, 0)
+        self._stamp = Stamp(0, 0, 0)
         self._held: deque[bytes] = deque()
         self.held = 0
         self._poll = select.poll()
@@ -91,16 +91,16 @@ class Reader:
             pass  # records were overwritten before they were read: the next has another number than expected
         new = self._records[had:]
         if new:
-            self._stamp = Stamp.now()
             self._size += sum(map(len, new))
-            if not had:
-                self._first = time.monotonic()
+            if not had:  # mostly one that woke us: nobody knows better how late a line is read
+                self._stamp, self._first = Stamp.now(self._size), time.monotonic()
         return more
 
     def _pass_on(self, whatever: bool = False) -> None:
         if self._records and (whatever or self._size >= PIECE or time.monotonic() - self._first >= AGE):
             for records in _pieces(self._records):
                 self._hold(packets.pack(self._stamp, records))
+                self._stamp = self._stamp._replace(size=0)
             self._records, self._size = [], 0
             self.send()
 

@@ -13,19 +13,21 @@ from typing import NamedTuple
 LIMIT = 256 << 10
 """Bytes of records in one packet, at most."""
 
-_HEAD = struct.Struct("=qq")
+_HEAD = struct.Struct("=qqq")
 
 
 class Stamp(NamedTuple):
-    """When the last record of a packet was read: microseconds of wall clock, and of CLOCK_MONOTONIC_RAW."""
+    """When the first `size` bytes of a packet's records were read, the last of them just then: microseconds of wall
+    clock, and of CLOCK_MONOTONIC_RAW."""
 
     wall: int
     raw: int
+    size: int
 
     @classmethod
-    def now(cls) -> Stamp:
+    def now(cls, size: int) -> Stamp:
         """This moment."""
-        return cls(time.time_ns() // 1000, time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) // 1000)
+        return cls(time.time_ns() // 1000, time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) // 1000, size)
 
 
 def pack(stamp: Stamp, records: bytes) -> bytes:

@@ -60,7 +60,8 @@ class Scene:
     def print(self, *messages: str) -> None:
         """A packet of messages, read without delay at the last one's time."""
         time = int(messages[-1].split(",")[2])
-        self.reader.send(pack(Stamp(BOOT + time, time), "".join(messages).encode()))
+        records = "".join(messages).encode()
+        self.reader.send(pack(Stamp(BOOT + time, time, len(records)), records))
         assert self.lines.read(NOW) == 1
 
     def gaps(self) -> list[tuple[str | None, int, int, str, int | None]]:
@@ -150,7 +151,7 @@ def test_a_capture_that_ended_in_order_leaves_nothing_missing(tmp_path: Path, me
     """Everything that waits is read before the end; the next one sees no jump."""
     first = Scene(tmp_path, memory)
     first.attach()
-    first.reader.send(pack(Stamp(BOOT + 100, 100), line(100).encode()))
+    first.reader.send(pack(Stamp(BOOT + 100, 100, 0), line(100).encode()))
     first.lines.read_all(NOW)
     first.lines.flush(NOW)
     second = Scene(tmp_path, memory)
@@ -159,6 +160,16 @@ def test_a_capture_that_ended_in_order_leaves_nothing_missing(tmp_path: Path, me
     second.lines.flush(NOW)
     assert second.gaps() == []
     assert len(parts.rows(tmp_path)) == 2
+
+
+def test_only_what_was_stamped_tells_the_time(scene: Scene) -> None:
+    """The stamp is of the packet's first bytes: what was read later, or in a packet without, moves nothing."""
+    first, later = line(100, at=1000).encode(), line(101, at=9000).encode()
+    scene.reader.send(pack(Stamp(BOOT + 1000, 1000, len(first)), first + later))
+    scene.reader.send(pack(Stamp(BOOT + 99_000, 99_000, 0), line(102, at=10_000).encode()))
+    scene.lines.read_all(NOW)
+    scene.lines.flush(NOW)
+    assert [_us(row["start"]) - BOOT for row in parts.rows(scene.store)] == [1000, 9000, 10_000]
 
 
 def test_a_namespace_that_is_gone_is_remembered(scene: Scene) -> None:

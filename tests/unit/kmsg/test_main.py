@@ -67,6 +67,18 @@ def test_records_go_on_in_one_packet(kernel: Kernel) -> None:
     assert b"".join(kernel.taken()) == record(1) + record(2) + record(3)
 
 
+def test_a_packet_is_stamped_for_what_was_read_first(kernel: Kernel) -> None:
+    """The stamp is of the first burst: of those records the last was read just then."""
+    kernel.print(1, 2)
+    kernel.reader.turn(0)
+    kernel.print(3)
+    kernel.reader.turn(0)
+    kernel.reader.finish()
+    stamp, records = unpack(kernel.capture.recv(1 << 20))
+    assert stamp.size == len(record(1) + record(2))
+    assert records == record(1) + record(2) + record(3)
+
+
 def test_a_full_piece_goes_on_at_once(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces that are large enough do not wait for their age."""
     monkeypatch.setattr(main, "PIECE", 100)
