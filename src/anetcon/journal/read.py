@@ -86,9 +86,7 @@ def _good_lines(folder: Path, number: int, first: int = 1) -> Iterator[tuple[int
     """
     with segment_path(folder, number, "index").open("rb") as index:
         lines = index.read().split(b"\n")[:-1]
-    with segment_path(folder, number).open("rb") as data:
-        size = os.fstat(data.fileno()).st_size
-        view = memoryview(mmap.mmap(data.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
+    view = _data(folder, number)
     head = _checked(view, lines[0]) if lines else None
     expected: int | None = None
     for number_of_line, raw in enumerate(lines[first:], first):
@@ -97,6 +95,18 @@ def _good_lines(folder: Path, number: int, first: int = 1) -> Iterator[tuple[int
             return
         expected = line.offset + line.length
         yield number_of_line, line, payload, head
+
+
+def _data(folder: Path, number: int) -> memoryview:
+    """The bytes of a segment; none when its file alone is gone. Raises FileNotFoundError when its index is too."""
+    try:
+        with segment_path(folder, number).open("rb") as data:
+            size = os.fstat(data.fileno()).st_size
+            return memoryview(mmap.mmap(data.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
+    except FileNotFoundError:
+        if segment_path(folder, number, "index").exists():
+            return memoryview(b"")
+        raise
 
 
 def read_segment(folder: Path, number: int, first: int = 0, columns: Collection[str] | None = None) -> Iterator[Flush]:
@@ -155,6 +165,21 @@ def damage(folder: Path, number: int) -> Lost | None:
     start = until if until is not None else min((line.start for line in told), default=None)
     end = min(written, max((line.end for line in told), default=written))  # a bad line may say anything
     return Lost(start, max(end, start or end), sum(line.rows for line in told) if len(told) == len(bad) else None)
+
+
+def torn(folder: Path, number: int) -> Lost | None:
+    """What may be lost of the end of a segment of connections that was not closed although it has a successor: until
+    that one begins. Its writer was killed, which is a gap of its own, or lines are gone. Raises FileNotFoundError."""
+    with segment_path(folder, number, "index").open("rb") as index:
+        index.seek(-min(64, os.fstat(index.fileno()).st_size), os.SEEK_END)
+        closed = index.read().endswith(b"closed\n")
+    following = [covered(folder, other) for other in segments(folder) if other > number]
+    begins = min((times[0] for times in following if times), default=None)
+    if closed or begins is None:
+        return None
+    times = covered(folder, number)
+    until = times[1] if times else None
+    return Lost(until, begins, None) if until is None or until < begins else None
 
 
 def covered(folder: Path, number: int) -> tuple[int, int, int] | None:

@@ -25,6 +25,7 @@ from anetcon.errors import StoreError
 from anetcon.gaps import WHOLE
 from anetcon.journal.read import last_flush
 from anetcon.store import layout, where
+from anetcon.store.damage import unexplained
 from anetcon.store.view import Store
 
 SECOND = 1_000_000
@@ -92,7 +93,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
         extra.append(_gap(flushed, None, "not-yet-written"))  # the whole window is past, and none of it on record yet
     extra += [
         _gap(lost.start, lost.end, "journal-damaged") | {"lost": lost.rows}
-        for lost in store.damaged()
+        for lost in (*store.damaged(), *unexplained(store.torn(), gaps[0]))
         if (lost.start or 0) <= until and lost.end >= (since or 0)
     ]
     if question.netns and not _known(store, question):

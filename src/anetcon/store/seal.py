@@ -28,10 +28,11 @@ from anetcon.errors import StoreError
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
-from anetcon.journal.read import damage, is_closed, read_segment
+from anetcon.journal.read import Lost, damage, is_closed, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import behind, layout, manifest, parquet, retain
+from anetcon.store.damage import unexplained
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
 
@@ -76,6 +77,7 @@ class Sealer:
         self._known: manifest.State | None = None
         self._remembered: dict[str, Array] = {}
         self._gaps: list[dict[str, Any]] = []
+        self._torn: list[Lost] = []
         self._given_up = 0
 
     def pending(self) -> bool:
@@ -112,10 +114,13 @@ class Sealer:
     def _write(self, state: manifest.State) -> tuple[list[dict[str, Any]], int]:
         """Write and commit a seal; its files, and how many events are in them."""
         through = dict(state.through)
-        self._gaps = []
+        self._gaps, self._torn = [], []
         files, remembered, events = self._connections(state, through)
         taken = {table: self._take(state, table, through) for table in layout.INTERVALS}
         self._give_up(through.get("connections", 0))
+        known = pa.concat_tables([taken["gaps"], *(self._read(entry) for entry in state.of("gaps")[-1:])])
+        for lost in unexplained(self._torn, known):
+            self._gap(lost.start, lost.end, "journal-damaged", lost.rows)
         taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
         for table, rows in taken.items():
             files += self.put_intervals(state, table, rows)
@@ -215,6 +220,8 @@ class Sealer:
                     small = []
             if lost := damage(layout.journal_folder(self.store, table), number):
                 self._gap(lost.start, lost.end, "journal-damaged", lost.rows if table == "connections" else None)
+            elif table == "connections" and (lost := torn(layout.journal_folder(self.store, table), number)):
+                self._torn.append(lost)
             through[table] = number
         return pa.concat_tables([*tables, one_piece(small, schema)])
 

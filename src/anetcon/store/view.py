@@ -27,7 +27,7 @@ from anetcon import identity
 from anetcon.errors import StoreError
 from anetcon.identity import connections
 from anetcon.identity.tuples import columns_of
-from anetcon.journal.read import Lost, damage, read_segment
+from anetcon.journal.read import Lost, damage, read_segment, torn
 from anetcon.journal.write import segments
 from anetcon.record import FORMAT, TABLES, arrow_schema
 from anetcon.store import layout, manifest, where
@@ -175,6 +175,16 @@ class Store:
                 folder = layout.journal_folder(self.path, table)
                 unsealed = [number for number in segments(folder) if number > state.through.get(table, 0)]
                 found += [damage(folder, number) for number in unsealed]
+            return [lost for lost in found if lost is not None]
+
+        return self._consistent(ask)
+
+    def torn(self) -> list[Lost]:
+        """What may be missing where a segment that is not sealed yet was not closed: a crash says so in a gap."""
+
+        def ask(state: manifest.State) -> list[Lost]:
+            folder, through = layout.journal_folder(self.path, "connections"), state.through.get("connections", 0)
+            found = [torn(folder, number) for number in segments(folder) if number > through]
             return [lost for lost in found if lost is not None]
 
         return self._consistent(ask)

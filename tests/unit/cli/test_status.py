@@ -34,8 +34,9 @@ NAMESPACE = {
 NOW = time.time_ns() // 1000
 
 
-def said(started: int = NOW, **more: Any) -> dict[str, Any]:
-    """The keeper's status."""
+def said(started: int | None = None, **more: Any) -> dict[str, Any]:
+    """The keeper's status; it started now, unless told otherwise."""
+    started = time.time_ns() // 1000 if started is None else started
     status = {"version": 1, "node": "gw1", "pid": 4711, "started": rfc3339(started), "updated": rfc3339(started)}
     children = {"capture": {"pid": 1, "restarts": 0, "flushed": None}, "follow": {"pid": 2, "restarts": 1}}
     return status | {"settings_file": None, "namespaces": [NAMESPACE], "totals": {"events": 5}} | children | more

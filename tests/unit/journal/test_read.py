@@ -24,6 +24,7 @@ from anetcon.journal.read import (
     parse_line,
     read,
     read_segment,
+    torn,
 )
 from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path, segments
 
@@ -187,6 +188,21 @@ def test_a_failed_flush_leaves_nothing_and_can_be_tried_again(
     writer.close()
 
 
+def test_a_segment_that_was_not_closed(tmp_path: Path) -> None:
+    """Until its successor begins anything may be missing; closed, or without a successor, nothing is."""
+    written(tmp_path, (1,))
+    with Writer(tmp_path, "gaps") as writer:
+        assert torn(tmp_path, 1) is None
+        index = segment_path(tmp_path, 1, "index")
+        index.write_bytes(index.read_bytes().removesuffix(b"closed\n"))
+        assert torn(tmp_path, 1) is None
+        writer.append(gaps(2), 25, 30)
+        assert torn(tmp_path, 1) == Lost(10, 25, None)
+        index.write_bytes(b"")
+        assert torn(tmp_path, 1) == Lost(None, 25, None)
+    assert torn(tmp_path, 2) is None
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """One sentence names the folder."""
     (tmp_path / "file").touch()
@@ -203,10 +219,12 @@ def test_no_journal_at_all(tmp_path: Path) -> None:
 
 
 def test_a_segment_dropped_meanwhile(tmp_path: Path) -> None:
-    """Reading a segment that is gone says so; reading on passes over it."""
+    """Reading a segment that is gone says so; reading on passes over it, also where only its data is gone."""
     written(tmp_path, (1,))
     written(tmp_path, (2,))
     segment_path(tmp_path, 1).unlink()
+    assert losses(tmp_path) == [2]
+    segment_path(tmp_path, 1, "index").unlink()
     assert losses(tmp_path) == [2]
     with pytest.raises(FileNotFoundError):
         list(read_segment(tmp_path, 1))
