@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from anetcon.journal.read import Lost
-from anetcon.journal.write import segment_path
+from anetcon.journal.read import Lost, last_flush
+from anetcon.journal.write import segment_path, segments
 from anetcon.record import arrow_schema
 from anetcon.store import layout
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.damage import unexplained
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.store.records import SECOND, T0, Making, start
+from tests.unit.store.records import SECOND, T0, Making, start, whole
 
 DOWN = {"node": "gw1", "netns": None, "from": T0 + 9 * SECOND, "to": T0 + 12 * SECOND, "cause": "daemon-down"}
 
@@ -79,3 +83,74 @@ def test_bounds_that_are_not_known() -> None:
     endless = DOWN | {"from": None, "to": None, "lost": None}
     for row, left in ((endless, []), (DOWN | {"lost": None}, [lost])):
         assert unexplained([lost], pa.Table.from_pylist([row], arrow_schema("gaps"))) == left
+
+
+def crashed(path: Path) -> Path:
+    """Four seconds with a connection each, the last segment not closed; two of them are sealed."""
+    making = Making(path)
+    making.clock = T0
+    for number in range(4):
+        making.add(*whole(0.5, src_port=number, start=T0 + number * SECOND)).alive(T0 + (number + 1) * SECOND)
+        if number == 1:
+            making.rotate()
+            assert Sealer(path, lambda: T0 + 60 * SECOND).seal()
+    return path
+
+
+def restarted(path: Path) -> None:
+    """What the next start does: a new segment behind whatever is there, with the gap since the last flush."""
+    before = last_flush(layout.journal_folder(path, "connections"))
+    making = Making(path)
+    making.clock = T0 + 6 * SECOND
+    making.add(DOWN | {"lost": None, "from": before, "to": making.clock}, table="gaps")
+    making.add(*whole(0.5, src_port=9, start=T0 + 6 * SECOND)).alive(T0 + 7 * SECOND).close()
+
+
+def told(path: Path) -> tuple[list[int], list[tuple[float, float]]]:
+    """The ports on record, and the bounds of all gaps in seconds from the beginning; -1 for the beginning."""
+    until = T0 + 7 * SECOND
+    gaps = coverage(Store(path), Question(T0, until), until).gaps.to_pylist()
+    bounds = [[-1 if gap[n] is None else gap[n].timestamp() - T0 / SECOND for n in ("from", "to")] for gap in gaps]
+    return sorted(Store(path).connections().read_all()["src_port"].to_pylist()), [(a, b) for a, b in bounds]
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["arrows", "index"]),
+    st.sampled_from(["torn", "zeroed", "flipped", "kept"]),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_a_start_behind_a_journal_that_broke(kind: str, damage: str, share: float) -> None:
+    """Wherever the last segment of a crash is torn, zeroed or flipped: the next start goes on behind it, every flush
+    before the damage is on record once, before and after it is sealed, also by two processes one after the other, and
+    whatever is missing was made inside a gap."""
+    with TemporaryDirectory() as folder:
+        path = crashed(Path(folder) / "store")
+        number = segments(layout.journal_folder(path, "connections"))[-1]
+        file = segment_path(layout.journal_folder(path, "connections"), number, kind)
+        content = file.read_bytes()
+        at = int(share * len(content))
+        tail = {
+            "torn": b"",
+            "zeroed": bytes(len(content) - at),
+            "flipped": bytes([content[at] ^ 0x10]) + content[at + 1 :],
+            "kept": content[at:],
+        }[damage]
+        file.write_bytes(content[:at] + tail)
+        restarted(path)
+        ports, gaps = told(path)
+        assert ports in ([0, 1, 9], [0, 1, 2, 9], [0, 1, 2, 3, 9])
+        assert damage != "kept" or ports == [0, 1, 2, 3, 9]
+        for missing in {0, 1, 2, 3} - set(ports):
+            assert any(begin <= missing and missing + 0.5 <= end for begin, end in gaps), (missing, gaps)
+        copy = Path(folder) / "copy"
+        shutil.copytree(path, copy)
+        while Sealer(path, lambda: T0 + 60 * SECOND).seal():
+            pass
+        assert told(path)[0] == ports
+        shutil.copytree(copy / "journal", path / "journal", dirs_exist_ok=True)  # what a crash before the drop leaves
+        assert not Sealer(path, lambda: T0 + 60 * SECOND).seal()
+        assert told(path)[0] == ports
+        for missing in {0, 1, 2, 3} - set(ports):
+            assert any(begin <= missing and missing + 0.5 <= end for begin, end in told(path)[1])
