@@ -38,6 +38,8 @@ TABLES = {
     "gaps": "When something could not be recorded, and why.",
     "addresses": "Which addresses a namespace itself had, and when.",
     "neighbours": "Which MAC address stood behind an address of a connected network, and when.",
+    "listings": "When a whole connection table was listed after a loss: what was open at `from` has a row of origin\n"
+    "`dump` before `to`; what has none had ended.",
 }
 
 ANSWERS = {

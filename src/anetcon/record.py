@@ -205,11 +205,14 @@ NEIGHBOURS: tuple[Field, ...] = (
     *_INTERVAL,
 )
 
+LISTINGS: tuple[Field, ...] = (_NODE, _NETNS, _INODE, *_INTERVAL)
+
 TABLES: dict[str, tuple[Field, ...]] = {
     "connections": CONNECTIONS,
     "gaps": GAPS,
     "addresses": ADDRESSES,
     "neighbours": NEIGHBOURS,
+    "listings": LISTINGS,
 }
 """Every table of journal and store. In all but `connections` a row may be written again with `to` filled in: rows
 with equal other columns are one interval, and the row with `to` wins."""

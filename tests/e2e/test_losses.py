@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from anetcon.journal.read import read
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.e2e.daemon import Daemon, seconds
 from tests.e2e.test_namespaces import bare
@@ -143,3 +145,90 @@ def test_a_rule_that_hides_and_a_capture_that_dies(bed: Testbed, daemon: Start) 
     first, second = of_cause(auditor, "tracking-off", host.name)
     (down,) = [gap for gap in auditor.gaps() if gap["cause"] == "capture-down"]
     assert (first["to"], second["from"], second["to"]) == (down["from"], down["to"], None)
+
+
+OPENED = 1000
+
+
+def open_udp(host: Namespace, count: int, first: int = 1) -> None:
+    """That many connections that nobody answers: each stays in the table for half a minute."""
+    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(count):
+            sender.sendto(b"x", ("127.0.0.1", first + number))
+
+
+def listed(daemon: Daemon) -> int:
+    """How often a whole table was listed after a loss, as the journal says."""
+    folder = daemon.store / "journal" / "listings"
+    return sum(flush.batch.num_rows for flush in read(folder) if flush.batch is not None)
+
+
+def test_ends_that_were_lost(bed: Testbed, daemon: Start) -> None:
+    """Out of hold a frozen capture loses ends, counted; what the table does not have afterwards has ended."""
+    host = tracked(bed)
+    auditor = daemon(host.name, audit={"on_overload": "shed", "buffer_bytes": 262144, "namespaces": [f"^{host.name}$"]})
+    auditor.wait_attached([host.name])
+    for first in range(1, OPENED, 100):  # as many at a time as fit
+        open_udp(host, 100, first)
+        wait_until(lambda n=first: auditor.totals()["starts"] >= n + 99, 10, "they are read")  # type: ignore[misc]
+    before = wait_until(lambda: listed(auditor), 20, "the first look is over", every=0.2)
+    frozen = time.time()
+    os.kill(auditor.capture_pid() or 0, signal.SIGSTOP)
+    host.run("conntrack", "-D", "-p", "udp")
+    open_udp(host, 2, 50_000)
+    os.kill(auditor.capture_pid() or 0, signal.SIGCONT)
+    thawed = time.time()
+    gap = wait_gap(auditor, "overrun", host.name)
+    assert frozen - SLACK <= seconds(gap["from"]) <= frozen
+    assert thawed <= seconds(gap["to"]) <= thawed + SLACK
+    wait_until(lambda: listed(auditor) > before, 20, "the table is listed again", every=0.2)
+    auditor.stop()
+    rows = {row["dst_port"]: row for row in auditor.search("--netns", host.name, "--proto", "udp")}
+    assert len(rows) == OPENED + 2
+    unknown = {port for port, row in rows.items() if row["end_reason"] == "unknown"}
+    ended = {port for port, row in rows.items() if row["end_reason"] == "deleted"}
+    assert unknown | ended == set(range(1, OPENED + 1))
+    assert len(unknown) > 0
+    assert len(unknown) + sum(row["origin"] == "dump" for row in rows.values()) == gap["lost"]
+    assert all(frozen - 1 <= seconds(rows[port]["end"]) <= thawed + 10 for port in unknown)
+    assert {port for port, row in rows.items() if row["end"] is None} == {50_000, 50_001}
+
+
+def test_ends_while_nobody_ran(bed: Testbed, daemon: Start) -> None:
+    """What ended between kill -9 and the next start is no longer open after the table was listed; what goes on is."""
+    host = tracked(bed)
+    auditor = daemon(host.name)
+    auditor.wait_attached([host.name])
+    open_udp(host, 20)
+    auditor.wait_recorded(lambda totals: totals["starts"] >= 20)
+    auditor.kill()
+    host.run("conntrack", "-D", "-p", "udp", "--dport", "7")
+    auditor.run()
+    wait_until(lambda: listed(auditor), 20, "the table is listed again", every=0.2)
+    auditor.stop()
+    rows = {row["dst_port"]: row["end_reason"] for row in auditor.search("--netns", host.name, "--proto", "udp")}
+    assert rows == {port: "unknown" if port == 7 else None for port in range(1, 21)}
+
+
+def test_connections_made_while_events_were_off(bed: Testbed, daemon: Start) -> None:
+    """They are recorded from the table when that was noticed, and their end is found though no event tells."""
+    host = tracked(bed)
+    auditor = daemon(host.name)
+    auditor.wait_attached([host.name])
+    auditor.wait_flushed()
+    off = time.time()
+    host.sysctl(netfilter__nf_conntrack_events=0)
+    open_udp(host, 3)
+    gap = wait_gap(auditor, "events-off", host.name)
+    assert off - SLACK <= seconds(gap["from"]) <= off
+    assert off <= seconds(gap["to"]) <= off + SLACK
+    rows = wait_until(lambda: auditor.search("--proto", "udp"), 20, "they are recorded", every=0.2)
+    assert {(row["dst_port"], row["origin"], row["end"]) for row in rows} == {
+        (port, "dump", None) for port in (1, 2, 3)
+    }
+    host.run("conntrack", "-D", "-p", "udp")
+    gone = time.time()
+    wait_until(lambda: all(row["end"] for row in auditor.search("--proto", "udp")), 50, "their end is found", every=1)
+    for row in auditor.search("--proto", "udp"):
+        assert row["end_reason"] == "unknown"
+        assert gone - 1 <= seconds(row["end"]) <= gone + 45

@@ -23,6 +23,7 @@ from anetcon.capture.context import Context
 from anetcon.capture.journals import Journals
 from anetcon.capture.kmsg import KernelLines
 from anetcon.capture.lasting import Lasting
+from anetcon.capture.listings import Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Job, Requests
@@ -54,6 +55,9 @@ EVENTS = counters.SLOT.index("events")
 INACTIVE = counters.STATES.index("conntrack-inactive")
 
 SECOND = 1_000_000
+
+RELIST = ("overrun", "events-off")
+"""Causes told by the keeper after which the connection table is listed again."""
 
 
 class Auditor:
@@ -87,6 +91,7 @@ class Auditor:
             self.lasting.begin(None, "log-engine", origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
+        self.listings = Listings(self.tables, self.journals, clock, self._drain)
         self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
@@ -149,6 +154,7 @@ class Auditor:
             self._tick += by
             self.journals.stepped(by)
             self.requests.stepped(by)
+            self.listings.stepped(by)
             for namespace in self.namespaces.values():
                 namespace.ask_again += by
                 namespace.look_again += by
@@ -205,6 +211,13 @@ class Auditor:
             self.ruleset.changed(self.namespaces[message["slot"]], message["since"])
         elif message["op"] == "gap":
             self.lasting.take(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
+            self._lost(message["netns"], message["cause"], message["from"], message["to"])
+
+    def _lost(self, netns: str | None, cause: str, start: int, end: int | None) -> None:
+        """List again what something was lost of."""
+        if cause in RELIST and end is not None:
+            for namespace in (each for each in self.namespaces.values() if each.netns == netns):
+                self.listings.want(namespace, (start, end) if cause == "events-off" else None)
 
     def _found(self, namespace: Namespace, cause: str, what: str | None) -> None:
         """Have `anetcon status` say something of a namespace, or no longer."""
@@ -237,6 +250,8 @@ class Auditor:
         if not (namespace.resumed and self._continues):
             record = self.lines is None
             self.tables.opened(namespace, lambda opened: self._opened(namespace, opened), record=record)
+            if record and (namespace.resumed or not namespace.newborn):
+                self.listings.want(namespace)
         again = self.lasting.end(name, "deselected", namespace.attached)
         if not again and not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
             self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
@@ -262,6 +277,7 @@ class Auditor:
             return
         self._drain(namespace, now)
         self.requests.forget(namespace)
+        self.listings.forget(namespace)
         if why == "gone" and self.lines is None:
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
         elif why == "gone":
@@ -299,16 +315,18 @@ class Auditor:
             self._watch_drops(namespace, now, before)
             self._watch_activity(namespace, now)
             self.tables.look_again(namespace, now)
+        self.listings.tick(now)
 
     def _watch_drops(self, namespace: Namespace, now: int, before: int) -> None:
         """Publish the drop counter; while the kernel does not hold ends back, its increase is what was lost."""
         drops = _drops(namespace)
         if drops == namespace.drops:
             return
-        lost, namespace.drops = drops - namespace.drops, drops
+        lost, namespace.drops, namespace.dropped = drops - namespace.drops, drops, now
         self.pipeline.shared[namespace.slot, DROPS] = drops
         if not self.settings.hold:
             self.journals.gap(namespace.netns, before, now, "overrun", lost)
+            self.listings.want(namespace)
 
     def _watch_activity(self, namespace: Namespace, now: int) -> None:
         """Find out whether connection tracking runs, and keep the gap that says that it does not."""

@@ -103,6 +103,11 @@ class Journals:
         self._synced += by
         self._said = {what: at + by for what, at in self._said.items()}
 
+    @property
+    def segment(self) -> int:
+        """The segment of connections that is being written."""
+        return self._writers["connections"].number
+
     def bytes_written(self) -> int:
         """Size of the segments now being written."""
         return sum(writer.size for writer in self._writers.values())

@@ -33,8 +33,12 @@ class Namespace:
     """Whether connection tracking is known to run: something was tracked, or a rule needs it."""
     ask_again: int = 0
     drops: int = 0
+    dropped: int = 0
+    """When the drop counter was last seen to have moved."""
     ageless: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     """Connections without a kernel start time, by tuple: when each was first seen, and its row (capture.tables)."""
+    silent: dict[bytes, bytes] = field(default_factory=dict)
+    """Connections that report no end though their start is known, by tuple and start: their rows."""
     look_again: int = 0
     descriptor: int = field(init=False)
     """Of `events`: asked for at every turn."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -38,6 +39,17 @@ class Opened(NamedTuple):
     older: int
 
 
+class Listed(NamedTuple):
+    """A whole table was listed: how many connections, and how many messages could not be read."""
+
+    found: int
+    unread: int
+
+
+Span = tuple[int, int]
+"""From and to, microseconds."""
+
+
 class Tables:
     """Asks for connection tables and adds what they hold to the pipeline."""
 
@@ -48,6 +60,7 @@ class Tables:
         self._decoder = Decoder()
         self._columns = Columns(PIECE)
         self._slots = np.zeros((PIECE, SLOT), np.uint8)
+        self._unread = 0
 
     def opened(self, namespace: Namespace, done: Callable[[Opened | None], None], *, record: bool = True) -> None:
         """Record what is open already, or only count it; `done` gets what was found, None if that is unknown."""
@@ -64,6 +77,20 @@ class Tables:
 
         self._ask(namespace, take, lambda answered: done(Opened(found, older) if answered else None))
 
+    def listed(self, namespace: Namespace, silent: list[Span], done: Callable[[Listed | None], None]) -> None:
+        """Record what is open once more. What began in a span of `silent` reports no end, and is looked up again."""
+        found, unread = 0, self._unread
+
+        def take(columns: Columns, now: int) -> None:
+            nonlocal found
+            found += columns.rows
+            self._remember(namespace, columns, now)
+            for row in _within(columns, silent):
+                namespace.silent[_life(columns, row)] = columns.row_bytes(row)
+            self._pipeline.append(columns, now)
+
+        self._ask(namespace, take, lambda answered: done(Listed(found, self._unread - unread) if answered else None))
+
     def ended(self, namespace: Namespace, done: Callable[[bool], None]) -> None:
         """Record that what is open now ended, for the namespace is gone."""
 
@@ -78,19 +105,24 @@ class Tables:
 
     def look_again(self, namespace: Namespace, now: int) -> None:
         """See which of the connections without a start time are gone, and record their end."""
-        if not namespace.ageless or now < namespace.look_again:
+        if not (namespace.ageless or namespace.silent) or now < namespace.look_again:
             return
         namespace.look_again = now + LOOK_AGAIN
         there: set[bytes] = set()
+        starts = [_start(life) for life in namespace.silent]
+        span = [(min(starts), max(starts))] if starts else []
 
         def take(columns: Columns, now: int) -> None:
             there.update(known for _, known in _ageless(columns, now))
+            there.update(_life(columns, row) for row in _within(columns, span))
 
         def done(answered: bool) -> None:
             after = self._clock()
             namespace.look_again = after + max(LOOK_AGAIN, SHARE * (after - now))
             if answered:
-                self._gone(namespace, namespace.ageless.keys() - there, after)
+                ageless = [namespace.ageless.pop(known)[1] for known in namespace.ageless.keys() - there]
+                self._gone(namespace, ageless, after)
+                self._gone(namespace, [namespace.silent.pop(life) for life in namespace.silent.keys() - there], after)
 
         self._ask(namespace, take, done)
 
@@ -101,11 +133,11 @@ class Tables:
             else:
                 namespace.ageless[known] = now, columns.row_bytes(row)
 
-    def _gone(self, namespace: Namespace, keys: set[bytes], now: int) -> None:
+    def _gone(self, namespace: Namespace, rows: list[bytes], now: int) -> None:
         """Write the ends of connections that are no longer in the table; when exactly and why is not known."""
-        for known in keys:
+        for row in rows:
             self._columns.rows = 0
-            self._columns.append_bytes(namespace.ageless.pop(known)[1])
+            self._columns.append_bytes(row)
             self._columns.of["netns"][0] = namespace.code
             self._columns.of["end"][0] = now
             self._columns.of["end_reason"][0] = EndReason.UNKNOWN
@@ -124,7 +156,8 @@ class Tables:
                 self._slots[row, : len(message)] = np.frombuffer(message, np.uint8)
         codes: Array = np.full(len(answers), namespace.code, np.int32)
         self._columns.rows = 0
-        self._decoder.decode(Batch(self._slots[: len(answers)], lengths, codes, now, Origin.DUMP), self._columns)
+        batch = Batch(self._slots[: len(answers)], lengths, codes, now, Origin.DUMP)
+        self._unread += len(self._decoder.decode(batch, self._columns).undecodable)
         open_rows = self._columns.of["end"][: self._columns.rows] == NONE
         self._columns.keep(0, open_rows)
         take(self._columns, now)
@@ -134,3 +167,22 @@ def _ageless(columns: Columns, now: int) -> Iterator[tuple[int, bytes]]:
     """The rows for which the kernel gave no start time (they have ours), and their tuples."""
     for row in np.flatnonzero(columns.of["start"][: columns.rows] == now).tolist():
         yield row, key(columns.of, row)
+
+
+def _within(columns: Columns, spans: list[Span]) -> list[int]:
+    """The rows that began in one of these times."""
+    start = columns.of["start"][: columns.rows]
+    chosen = np.zeros(columns.rows, np.bool_)
+    for begin, end in spans:
+        chosen |= (start >= begin) & (start <= end)
+    return np.flatnonzero(chosen).tolist()
+
+
+def _life(columns: Columns, row: int) -> bytes:
+    """What tells one connection from another of its tuple: the tuple and its start."""
+    start: bytes = columns.of["start"][row].tobytes()
+    return key(columns.of, row) + start
+
+
+def _start(life: bytes) -> int:
+    return int.from_bytes(life[-8:], sys.byteorder, signed=True)

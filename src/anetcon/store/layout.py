@@ -32,7 +32,7 @@ FOLDER_MODE = 0o750
 FILE_MODE = 0o640
 GROUP = "adm"
 
-INTERVALS = ("gaps", "addresses", "neighbours")
+INTERVALS = ("gaps", "addresses", "neighbours", "listings")
 """The tables whose store files are one a month."""
 
 NO_ROOM = 64 << 10

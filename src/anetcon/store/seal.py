@@ -28,10 +28,10 @@ from anetcon.errors import StoreError
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
-from anetcon.journal.read import Lost, damage, is_closed, read_segment, torn
+from anetcon.journal.read import Lost, covered, damage, is_closed, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import behind, layout, manifest, parquet, retain
+from anetcon.store import absent, behind, layout, manifest, parquet, retain
 from anetcon.store.damage import unexplained
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
@@ -231,6 +231,7 @@ class Sealer:
         """Write what ended and what is open; returns the files, the ends to remember and the number of events."""
         tables = [*(self._read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
         events = tables[-1].num_rows
+        tables += self._absent(state, through, tables)
         table = pa.concat_tables(tables).unify_dictionaries()
         columns = columns_of(table, self._remembered)
         first = len(columns["start"]) - table.num_rows
@@ -245,6 +246,32 @@ class Sealer:
         if len(settled.open):
             files.append(self.put_open(state.seal + 1, table, settled.open, words, times))
         return files, remembered, events
+
+    def _absent(self, state: manifest.State, through: dict[str, int], tables: list[pa.Table]) -> list[pa.Table]:
+        """Ends for connections that a listing of the kernel's table, taken after a loss, does not have any more."""
+        folder, before = layout.journal_folder(self.store, "connections"), state.through.get("connections", 0)
+        taken = [
+            number for number in self._segments("connections") if before < number <= through.get("connections", before)
+        ]
+        spans = [span for number in taken if (span := covered(folder, number))]
+        known = self._listings(state)
+        found = absent.listings(known, spans[0][0], spans[-1][1]) if spans and len(known) else []
+        if not found:
+            return []
+        table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        columns = columns_of(table)
+        first = table.num_rows - tables[-1].num_rows
+        rows, ends = absent.absent(columns, connections.settle(columns).open, first, found)
+        return [absent.ended(table, rows, ends)] if len(rows) else []
+
+    def _listings(self, state: manifest.State) -> pa.Table:
+        """Every listing that may be about what is sealed now: of the last two months, and those in the journal."""
+        tables = [self._read(entry) for entry in state.of("listings")[-2:]]
+        folder, schema = layout.journal_folder(self.store, "listings"), arrow_schema("listings")
+        for number in self._segments("listings"):
+            batches = [flush.batch for flush in read_segment(folder, number) if flush.batch is not None]
+            tables.append(pa.Table.from_batches(batches, schema))
+        return pa.concat_tables([schema.empty_table(), *tables])
 
     def put_ended(
         self, seal: int, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]

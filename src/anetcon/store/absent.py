@@ -1,0 +1,70 @@
+"""Connections whose end was lost, and that a later listing of the kernel's table does not have: they ended before it.
+
+A row of the table `listings` says: everything that was open in this namespace at `from` has a row of origin `dump`
+before `to`. So a connection that is open on record, began before `from` and has no such row had ended; its end is then
+`from`, the latest it can have been, for the reason `unknown`. A row of the same tuple is enough to stay open: this
+errs on the side of a connection that seems to last.
+
+Refuses to judge by a listing whose rows are not all among those looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from anetcon.identity.odd import TOLERANCE
+from anetcon.identity.tuples import DUMP, OPEN, Array, flow_hash, new_key, numbers
+from anetcon.record import EndReason, label
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One namespace's table was listed, between these moments (microseconds)."""
+
+    inode: int
+    start: int
+    end: int
+
+
+def listings(rows: pa.Table, since: int, until: int) -> list[Listing]:
+    """The last listing of each namespace that lies within these times whole."""
+    latest: dict[int, Listing] = {}
+    columns = [numbers(rows[name], OPEN).tolist() for name in ("netns_inode", "from", "to")]
+    for inode, start, end in zip(*columns, strict=True):
+        if since <= start and start <= end <= until and (inode not in latest or latest[inode].start < start):
+            latest[inode] = Listing(inode, start, end)
+    return list(latest.values())
+
+
+def absent(columns: dict[str, Array], opened: Array, first: int, found: list[Listing]) -> tuple[Array, Array]:
+    """Which of the rows `opened` had ended, and when each at the latest. The rows from `first` on are those among which
+    the listings' own rows are. For `columns` see `columns_of`."""
+    inode = columns["netns_inode"]
+    chosen: list[Array] = []
+    ends: list[Array] = []
+    if not found or not len(opened):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    hashes = flow_hash(columns, new_key())
+    listed = np.flatnonzero((columns["kind"][first:] == DUMP) & (columns["end"][first:] == OPEN)) + first
+    for listing in found:
+        there = listed[inode[listed] == listing.inode]
+        old = opened[(inode[opened] == listing.inode) & (columns["start"][opened] < listing.start - TOLERANCE)]
+        gone = old[~np.isin(hashes[old], hashes[there])]
+        chosen.append(gone)
+        ends.append(np.full(len(gone), listing.start))
+    return np.concatenate(chosen), np.concatenate(ends)
+
+
+def ended(table: pa.Table, rows: Array, ends: Array) -> pa.Table:
+    """These rows of `table` once more, as ends for an unknown reason."""
+    some = table.take(pa.array(rows))
+    reasons = pa.array([label(EndReason.UNKNOWN)] * len(rows), pa.string())
+    for name, values in (("end", pa.array(ends)), ("end_reason", reasons)):
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        encoded = values.dictionary_encode() if pa.types.is_dictionary(field.type) else values
+        some = some.set_column(at, field, encoded.cast(field.type))
+    return some
