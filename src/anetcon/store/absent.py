@@ -22,26 +22,28 @@ from anetcon.record import EndReason, label
 
 @dataclass(frozen=True)
 class Listing:
-    """One namespace's table was listed, between these moments (microseconds)."""
+    """One namespace's table was listed from then on; its rows are behind the first `skipped` of those looked at."""
 
     inode: int
     start: int
-    end: int
+    skipped: int
 
 
-def listings(rows: pa.Table, since: int, until: int) -> list[Listing]:
-    """The last listing of each namespace that lies within these times whole."""
+def listings(rows: pa.Table, flushes: list[tuple[int, int, int]]) -> list[Listing]:
+    """The last listing of each namespace whose rows are all in these flushes: (from, to, rows) of each, in order."""
     latest: dict[int, Listing] = {}
     columns = [numbers(rows[name], OPEN).tolist() for name in ("netns_inode", "from", "to")]
-    for inode, start, end in zip(*columns, strict=True):
-        if since <= start and start <= end <= until and (inode not in latest or latest[inode].start < start):
-            latest[inode] = Listing(inode, start, end)
+    for inode, start, end in zip(*columns, strict=True) if flushes else ():
+        whole = flushes[0][0] <= start and start <= end <= flushes[-1][1]
+        if whole and (inode not in latest or latest[inode].start < start):
+            skipped = sum(count for _, until, count in flushes if until < start)
+            latest[inode] = Listing(inode, start, skipped)
     return list(latest.values())
 
 
 def absent(columns: dict[str, Array], opened: Array, first: int, found: list[Listing]) -> tuple[Array, Array]:
-    """Which of the rows `opened` had ended, and when each at the latest. The rows from `first` on are those among which
-    the listings' own rows are. For `columns` see `columns_of`."""
+    """Which of the rows `opened` had ended, and when each at the latest. The rows from `first` on are those of the
+    flushes that the listings were found in. For `columns` see `columns_of`."""
     inode = columns["netns_inode"]
     chosen: list[Array] = []
     ends: list[Array] = []
@@ -50,7 +52,7 @@ def absent(columns: dict[str, Array], opened: Array, first: int, found: list[Lis
     hashes = flow_hash(columns, new_key())
     listed = np.flatnonzero((columns["kind"][first:] == DUMP) & (columns["end"][first:] == OPEN)) + first
     for listing in found:
-        there = listed[inode[listed] == listing.inode]
+        there = listed[(inode[listed] == listing.inode) & (listed >= first + listing.skipped)]
         old = opened[(inode[opened] == listing.inode) & (columns["start"][opened] < listing.start - TOLERANCE)]
         gone = old[~np.isin(hashes[old], hashes[there])]
         chosen.append(gone)

@@ -28,7 +28,7 @@ from anetcon.errors import StoreError
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
-from anetcon.journal.read import Lost, covered, damage, is_closed, read_segment, torn
+from anetcon.journal.read import Lost, damage, flushes, is_closed, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import absent, behind, layout, manifest, parquet, retain
@@ -253,9 +253,9 @@ class Sealer:
         taken = [
             number for number in self._segments("connections") if before < number <= through.get("connections", before)
         ]
-        spans = [span for number in taken if (span := covered(folder, number))]
         known = self._listings(state)
-        found = absent.listings(known, spans[0][0], spans[-1][1]) if spans and len(known) else []
+        written = [flush for number in taken for flush in flushes(folder, number)] if len(known) else []
+        found = absent.listings(known, written)
         if not found:
             return []
         table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()

@@ -52,6 +52,16 @@ def test_what_a_listing_does_not_have_has_ended(making: Making) -> None:
     assert lives(making, DONE) == [(1, None, None), (2, 100.0, "unknown"), (3, 5.0, "closed"), (4, None, None)]
 
 
+def test_the_last_of_several_listings_counts(making: Making) -> None:
+    """What an earlier listing had and a later one has not ended between the two."""
+    making.add(listing(), table="listings").alive(LISTED + 10 * SECOND).add(
+        start(src_port=4, start=LISTED, origin="dump")
+    )
+    later = listing(from_=LISTED + 9 * SECOND, to=LISTED + 12 * SECOND)
+    making.add(later, table="listings").alive(LISTED + 12 * SECOND)
+    assert lives(making, DONE) == [(1, 109.0, "unknown"), (2, 109.0, "unknown"), (3, 5.0, "closed"), (4, None, None)]
+
+
 def test_an_end_that_comes_late_wins(making: Making) -> None:
     """The kernel's own end, read before the seal, is the one on record; one that comes again later changes nothing."""
     making.add(listing(), table="listings").alive(DONE).add(end(7, src_port=2)).alive(DONE + SECOND)
@@ -113,7 +123,7 @@ def test_only_what_is_gone_ends(kinds: list[str], chosen: Any) -> None:
     table = table.unify_dictionaries().combine_chunks()
     columns = columns_of(table)
     opened = connections.settle(columns).open
-    rows, ends = absent.absent(columns, opened, len(before), [Listing(INODE, LISTED, DONE)])
+    rows, ends = absent.absent(columns, opened, len(before), [Listing(INODE, LISTED, 0)])
     gone = {port for port, kind in enumerate(kinds) if kind == "gone"}
     assert set(table["src_port"].take(pa.array(rows)).to_pylist()) == gone
     merged, still = connections.merge(pa.concat_tables([table, absent.ended(table, rows, ends)]))
