@@ -117,8 +117,8 @@ def test_a_full_table(daemon: Daemon, namespace: Namespace) -> None:
         stuck.setsockopt(sc.SOL_NETLINK, sc.NETLINK_ADD_MEMBERSHIP, sc.NFNLGRP_CONNTRACK_DESTROY)
         limit = int(value(namespace, "nf_conntrack_max"))
         connect(namespace, limit - 100, 2)
-        namespace.run("conntrack", "-F")  # deleted, and still there: the kernel cannot tell the stuck one
         begin = now()
+        namespace.run("conntrack", "-F")  # deleted, and still there: the kernel cannot tell the stuck one
         refused = connect(namespace, 300, 30)
         end = now()
         assert refused > 0
