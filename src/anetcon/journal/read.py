@@ -167,7 +167,6 @@ def damage(folder: Path, number: int) -> Lost | None:
     return Lost(start, max(end, start or end), sum(line.rows for line in told) if len(told) == len(bad) else None)
 
 
-<<<<<<< HEAD
 def torn(folder: Path, number: int) -> Lost | None:
     """What may be lost of the end of a segment of connections that was not closed although it has a successor: until
     that one begins. Its writer was killed, which is a gap of its own, or lines are gone. Raises FileNotFoundError."""
@@ -181,11 +180,11 @@ def torn(folder: Path, number: int) -> Lost | None:
     times = covered(folder, number)
     until = times[1] if times else None
     return Lost(until, begins, None) if until is None or until < begins else None
-=======
+
+
 def flushes(folder: Path, number: int) -> list[tuple[int, int, int]]:
     """From when to when each good flush of a segment goes, and how many rows it has; without reading the rows."""
     return [(line.start, line.end, line.rows) for _, line, _, _ in _good_lines(folder, number)]
->>>>>>> 4260734 (A listing is judged by its own rows alone)
 
 
 def covered(folder: Path, number: int) -> tuple[int, int, int] | None:
