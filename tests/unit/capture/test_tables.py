@@ -8,7 +8,7 @@ from typing import Any
 
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Requests
-from anetcon.capture.tables import LOOK_AGAIN, Opened, Tables
+from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened, Tables
 from anetcon.decode import layout as k
 from tests.unit.capture.parts import NOW, events, message, namespace, pipeline, rows
 
@@ -110,3 +110,24 @@ def test_what_is_open_ends_with_the_namespace(tmp_path: Path) -> None:
     assert {row["end_reason"] for row in ended.values()} == {"namespace-gone"}
     assert [micro(ended[port], "start") for port in (1, 2)] == [NOW, NOW - 5]
     assert ended[2]["bytes_in"] == 4
+
+
+def test_a_connection_made_while_events_were_off_ends_when_it_is_gone(tmp_path: Path) -> None:
+    """Its start is known and its end is never told: it is looked up again, and one of the same tuple is another one."""
+    bench = Bench(tmp_path)
+    listed: list[Listed | None] = []
+    off = (NOW - 500, NOW - 100)
+    bench.tables.listed(bench.space, [off], listed.append)
+    inside, outside = message(1, start=(NOW - 300) * 1000), message(2, start=(NOW - 50) * 1000)
+    bench.answer(inside, outside, message(3, start=(NOW - 300) * 1000))
+    assert listed == [Listed(3, 0)]
+    bench.now += 1
+    bench.tables.look_again(bench.space, bench.now)
+    bench.answer(message(1, start=NOW * 1000), message(3, start=(NOW - 300) * 1000))
+    ended = [row for row in bench.rows() if row["end"]]
+    assert [(row["src_port"], micro(row, "start"), row["end_reason"]) for row in ended] == [(1, NOW - 300, "unknown")]
+    bench.now += LOOK_AGAIN
+    bench.tables.look_again(bench.space, bench.now)
+    bench.answer()
+    assert {row["src_port"] for row in bench.rows() if row["end"]} == {1, 3}
+    assert bench.space.silent == {}
