@@ -6,6 +6,7 @@ Data flows one way; imports follow it (a test enforces this).
     gaps                       the one table of causes for which something may be missing
     memory                     how the processes that move much data keep their memory
     config/                    the configuration: model, loading
+    rules/                     the LOG rules of the engines iptables-log and nftables-log: text, check, repair
     keeper/                    parent process: namespaces, sockets, guard; standard library only
     kmsg/                      child process under a LOG engine: /dev/kmsg -> capture
     decode/                    bytes of ctnetlink -> columns: fast, by shape; and the slow oracle

@@ -103,7 +103,10 @@ class Audit(Struct, frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default_factory=dict)
     chain: Annotated[
-        Text, Meta(description="name of the chain (engine iptables-log) or table (nftables-log) of our rules")
+        Text,
+        Meta(
+            description="name of our chain in the nat table, engine iptables-log (nftables-log: our table is anetcon)"
+        ),
     ] = "anetcon"
 
 

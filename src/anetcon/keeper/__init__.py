@@ -20,6 +20,10 @@ upgrade     what survives a replacement in place
 status      status.json
 shared      the counters shared with capture, as columns
 files       lock, status.json, sysctls.jsonl: without waiting for the disk
+rules       that the LOG rules stand: when to look, when to repair, gaps; removal
+errands     work in namespaces that has to wait, by forked children
+left        rules.jsonl: where rules of ours may be
+nflog       the one switch that other namespaces need to log
 clock       wall-clock microseconds, and as text
 syscalls    setns, prctl, inotify, kernel constants
 """

@@ -60,9 +60,14 @@ class Home:
         self._descriptor = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.inode = os.fstat(self._descriptor).st_ino
 
+    def fileno(self) -> int:
+        """What a child needs to come home."""
+        return self._descriptor
+
     def enter(self, path: Path | None) -> int:
-        """Go to the namespace at `path` (None: stay at home), for good; its inode."""
+        """Go to the namespace at `path` (None: home), for good; its inode."""
         if path is None:
+            sc.setns(self._descriptor, sc.CLONE_NEWNET)
             return self.inode
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:

@@ -31,6 +31,7 @@ from anetcon.keeper.activate import Activation
 from anetcon.keeper.channel import Message
 from anetcon.keeper.children import STOP_SECONDS, Reaper, python, spawn
 from anetcon.keeper.clock import now_us, text
+from anetcon.keeper.errands import Errands
 from anetcon.keeper.files import Aside, Sysctls
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.lines import KernelLog
@@ -38,6 +39,7 @@ from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespaces import Found, Namespaces
 from anetcon.keeper.processes import Processes
 from anetcon.keeper.roster import Roster
+from anetcon.keeper.rules import Rules
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 NEEDED_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+NEEDED_FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
+"""What the LOG engines need besides: for the rules, and for the kernel's lines."""
 MOST_FILES = 65536
-REMOVE_SECONDS = 5.0
-"""How long our nftables tables may take to be removed at the end."""
+REMOVE_SECONDS = 30.0
+"""How long our rules and tables may take to be removed at the end."""
 
 _stderr = select.poll()
 _stderr.register(2, select.POLLOUT)
@@ -89,6 +93,10 @@ class Keeper:
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
         self.watch = Watch(self.home, self.roster.path, self.processes.send, report)
+        self.errands = Errands(self.loop, self.reaper, self.home)
+        self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_rules_gap, report)
+        self.rules.stood = self.roster.try_again
+        self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
         self.status = Status(self.roster, self.shared, Aside(self.reaper, store / "status.json").write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
@@ -110,6 +118,7 @@ class Keeper:
             self.kernel_log = None
         self.processes.adopt_channel(state["channel"])
         self.processes.capture.restarts, self.processes.follow.restarts = state["restarts"]
+        self.rules.restore(state.get("rules", []), self.roster.audited.values())
         self._adapt(hold=state["hold"], starts=state["starts"])
 
     def _open_kernel_log(self, log_engine: bool, state: dict[str, Any] | None = None) -> None:
@@ -156,6 +165,7 @@ class Keeper:
             report(f"cannot list {self.settings.netns_dir}: {error.strerror}; trying again")
         self._reconcile()
         self.roster.retry()
+        self.rules.check()
         if self._listing is not None:
             self._listing.cancel()
         self._listing = self.loop.after(self.settings.period, self._list)
@@ -172,6 +182,7 @@ class Keeper:
     def _reconcile(self) -> None:
         present = self.namespaces.present
         self.roster.reconcile({DEFAULT: self.own, **present} if self.settings.with_default else present)
+        self.rules.keep(self.roster.audited.values())
         for name in self.namespaces.never_became:
             report(
                 f"{self.settings.netns_dir}/{name} is no network namespace as seen from here; if it is one elsewhere, "
@@ -188,6 +199,11 @@ class Keeper:
         if self.kernel_log is not None:
             self.kernel_log.hand_over(self.processes.send)
         self.roster.hand_over_again()
+        self.rules.hear_again()
+
+    def _send_rules_gap(self, netns: str, begin: int, end: int | None) -> None:
+        gap = {"netns": netns, "from": begin, "to": end, "cause": "rules-missing", "lost": None}
+        self.processes.send({"op": "gap", **gap})
 
     def _on_message(self, message: Message) -> None:
         match message:
@@ -281,7 +297,7 @@ class Keeper:
             self.namespaces.close()
             self.namespaces = watch
             self._watch_namespaces()
-        self.settings = self.roster.settings = new
+        self.settings = self.roster.settings = self.rules.settings = new
         self.processes.resolved = new.resolved
         self._adapt(old.hold, old.starts)
         self.namespaces.select(new.selects)
@@ -333,6 +349,7 @@ class Keeper:
             "started": self.started,
             "hold": self.settings.hold,
             "starts": self.settings.starts,
+            "rules": self.rules.state(),
             "restarts": [self.processes.capture.restarts, self.processes.follow.restarts],
             "channel": self.processes.channel,
             "children": [self.processes.capture.pid, self.processes.follow.pid],
@@ -352,12 +369,17 @@ class Keeper:
             self._stopping = True
             self.guard.tell()
             self.roster.tell_end()
+            self.rules.tell_end()
             end = self.kernel_log.close if self.kernel_log is not None else _at_once
-            end(lambda: self.processes.capture.stop(lambda: self.processes.follow.stop(self._finish)))
+            end(lambda: self.processes.capture.stop(self._after_capture))
+
+    def _after_capture(self) -> None:
+        self.rules.remove()
+        self.processes.follow.stop(self._finish)
 
     def _finish(self) -> None:
         self.activation.keep(set(), self.roster.path)
-        self.loop.every(0.05, lambda: None if self.activation.busy else self.loop.stop())
+        self.loop.every(0.05, lambda: None if self.activation.busy or self.errands.busy else self.loop.stop())
         self.loop.after(REMOVE_SECONDS, self.loop.stop)
 
 
@@ -391,12 +413,13 @@ def _partition(arguments: list[str]) -> tuple[list[str], str, list[str]]:
     return arguments[:at], "--", arguments[at + 1 :]
 
 
-def check_capabilities() -> None:
+def check_capabilities(log_engine: bool = False) -> None:
     """Say what is missing before anything fails for it."""
+    needed = NEEDED_CAPABILITIES | NEEDED_FOR_LOG if log_engine else NEEDED_CAPABILITIES
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             held = int(line.split()[1], 16)
-            missing = [name for name, bit in NEEDED_CAPABILITIES.items() if not held >> bit & 1]
+            missing = [name for name, bit in needed.items() if not held >> bit & 1]
             if missing:
                 raise PermissionMissingError(f"{' and '.join(missing)} missing: run it as root")
 
@@ -423,7 +446,7 @@ def main(arguments: list[str]) -> int:
         if descriptor is not None:
             os.close(descriptor)
     try:
-        check_capabilities()
+        check_capabilities(chosen.log_engine)
         raise_file_limit()
         keeper = Keeper(chosen, options, state)
         keeper.run(tuple(state["children"]) if state else (None, None))

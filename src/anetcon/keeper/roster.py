@@ -45,8 +45,14 @@ class Audited:
         """Why it cannot be attached."""
         self.found: dict[str, str] = {}
         """What capture found to be said of it, by cause."""
+        self.cause = "not-attached"
+        """The cause of the gap that lasts until it can be."""
+        self.rules_checked = self.rules_repaired = 0
+        """When its LOG rules were last found or made right, and when something was wrong with them."""
         self.slot = -1
         self.sockets: Sockets | None = None
+        self.anew = False
+        """Whether it was attached until this moment, under another engine."""
         self.handed = False
         """Whether a capture that had begun to work was handed the sockets."""
         self.counters: tuple[int, ...] = (0,) * len(counters.SLOT)
@@ -72,6 +78,8 @@ class Roster:
         self.past = [0] * len(counters.SLOT)
         """Sums of the counters of namespaces that have no slot any more."""
         self.capture_works = False
+        self.rules_missing: Callable[[Audited], str | None] = lambda _: None
+        """Why a namespace has to wait for its LOG rules; "" while they are being written."""
         self._home = home
         self._shared = shared
         self._guard = guard
@@ -80,6 +88,8 @@ class Roster:
         self._report = report
         self.draining: dict[int, Audited] = {}
         """By slot: what capture was told to let go of, and has not yet."""
+        self._anew: dict[tuple[str, int], bool] = {}
+        """What was let go of for another engine, and whether it had been handed over."""
         self._inodes: dict[int, str] = {}
         self._free = list(range(SLOTS - 1, -1, -1))
         self._buffers = 0
@@ -98,8 +108,12 @@ class Roster:
         for name, found in present.items():
             if name not in self.audited:
                 audited = self.audited[name] = Audited(name, found)
+                if (name, audited.inode) in self._anew:
+                    audited.anew, audited.handed = True, self._anew[name, audited.inode]
+                    audited.noticed = now_us()
                 self._tell_name(audited)
                 self._try(audited)
+        self._anew.clear()
 
     def retry(self) -> None:
         """Try again to attach what could not be attached; tidy up."""
@@ -172,6 +186,11 @@ class Roster:
     def _selects(self, audited: Audited) -> bool:
         return self.settings.with_default if audited.name == DEFAULT else self.settings.selects(audited.name)
 
+    def try_again(self, audited: Audited) -> None:
+        """What it waited for has come, or cannot."""
+        if audited.sockets is None and self.audited.get(audited.name) is audited:
+            self._try(audited)
+
     def _try(self, audited: Audited) -> None:
         try:
             self._attach(audited)
@@ -180,11 +199,12 @@ class Roster:
                 return  # it is going: the listing will tell
             self._failed(audited, _reason(error))
 
-    def _failed(self, audited: Audited, why: str) -> None:
+    def _failed(self, audited: Audited, why: str, what: str = "enter", cause: str = "not-attached") -> None:
         if audited.message is None:
+            audited.cause = cause
             self._tell_not_attached(audited, None)
         if why != audited.message:
-            self._report(f"cannot enter {audited.netns}: {why}; retrying in {self.settings.period:g} s")
+            self._report(f"cannot {what} {audited.netns}: {why}; retrying in {self.settings.period:g} s")
         audited.message = why
 
     def _attach(self, audited: Audited) -> None:
@@ -193,6 +213,11 @@ class Roster:
             raise OSError(errno.EBUSY, f"it is the same namespace as {twin}, under which it is recorded")
         if not self._free:
             raise OSError(errno.ENOSPC, f"{SLOTS} namespaces are audited already, which is the most")
+        why = self.rules_missing(audited)
+        if why is not None:
+            if why:
+                self._failed(audited, why, "audit", "rules-missing")
+            return
         wanted = self.settings.buffer_bytes
         ask = attach.buffer_to_ask(wanted, self.settings.buffers_total_bytes, self._buffers)
         with self._home.entered(self.path(audited.name)) as audited.inode:
@@ -252,7 +277,7 @@ class Roster:
             self._send({"op": "name", "netns": audited.netns, "inode": audited.inode}, ())
 
     def _tell_not_attached(self, audited: Audited, to: int | None) -> None:
-        gap = {"netns": audited.netns, "from": audited.noticed, "to": to, "cause": "not-attached", "lost": None}
+        gap = {"netns": audited.netns, "from": audited.noticed, "to": to, "cause": audited.cause, "lost": None}
         self._send({"op": "gap", **gap}, ())
 
     def attached(self) -> list[tuple[Audited, Sockets]]:
@@ -280,6 +305,7 @@ class Roster:
 
     def let_go(self) -> None:
         """Let go of every namespace, for another engine: what is there is attached anew by `reconcile`."""
+        self._anew = {(audited.name, audited.inode): audited.handed for audited, _ in self.attached()}
         for audited in list(self.audited.values()):
             self._let_go(audited, deselected=True)
 

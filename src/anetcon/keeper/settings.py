@@ -9,6 +9,9 @@ import json
 import os
 import re
 
+from anetcon.rules import text
+from anetcon.rules.text import Wanted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -26,6 +29,7 @@ _KEEPERS_OWN = (
     "on_overload",
     "guard_share",
     "activate_conntrack",
+    "chain",
     "buffer_bytes",
     "buffers_total_bytes",
 )
@@ -50,6 +54,7 @@ class Settings:
         self.buffer_bytes: int = audit["buffer_bytes"]
         self.buffers_total_bytes: int = audit["buffers_total_bytes"]
         self.starts: bool = "start" in audit["record"] and not self.log_engine
+        self.debug: bool = resolved.get("logs", {}).get("debug", False)
         self.with_default: bool = DEFAULT in audit["namespaces"]
         self._patterns = [re.compile(pattern) for pattern in audit["namespaces"] if pattern != DEFAULT]
 
@@ -61,6 +66,25 @@ class Settings:
     def selects(self, name: str) -> bool:
         """Whether a name in the folder of namespaces is audited. A file named `default` never is: the name is taken."""
         return name != DEFAULT and any(pattern.search(name) for pattern in self._patterns)
+
+    def rules(self, netns: str) -> Wanted | None:
+        """The LOG rules a namespace is to have; None under an engine that needs none."""
+        if not self.log_engine:
+            return None
+        audit, logs = self.resolved["audit"], self.resolved["logs"]
+        hashed = logs["namespace_hash"] and netns != DEFAULT
+        dnat, other = (
+            text.prefix((logs["prefix"], logs[part]), netns, hashed) for part in ("prefix_dnat", "prefix_other")
+        )
+        networks = audit["networks"].get(netns)
+        return Wanted(
+            self.engine,
+            audit.get("chain", text.TABLE),
+            dnat,
+            other,
+            None if audit["protocols"] == "all" else tuple(audit["protocols"]),
+            None if networks is None else tuple(networks),
+        )
 
     def children_differ(self, other: Settings) -> bool:
         """Whether capture and follow have to be replaced for these settings."""

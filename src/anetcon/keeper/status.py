@@ -32,11 +32,12 @@ _COUNTED = counters.SLOT[:-1]
 class _Shown:
     """What was last shown of one namespace."""
 
-    __slots__ = ("message", "row", "since", "state", "text")
+    __slots__ = ("message", "row", "rules", "since", "state", "text")
 
     def __init__(self) -> None:
         self.row: tuple[int, ...] = ()
         self.message = ""
+        self.rules = (0, 0)
         self.state = ""
         self.since = 0
         self.text = ""
@@ -83,11 +84,12 @@ class Status:
         state = state_of(audited, row)
         message = audited.message or "; ".join(audited.found.values())
         message = message or (INACTIVE if state == counters.STATES[1] else "")
-        if row == shown.row and state == shown.state and message == shown.message:
+        rules = audited.rules_checked, audited.rules_repaired
+        if (row, state, message, rules) == (shown.row, shown.state, shown.message, shown.rules):
             return shown.text
         if state != shown.state:
             shown.since = _since(audited) if not shown.state else now_us()
-        shown.row, shown.state, shown.message = row, state, message
+        shown.row, shown.state, shown.message, shown.rules = row, state, message, rules
         entry = {
             "netns": audited.netns,
             "inode": audited.inode,
@@ -95,6 +97,8 @@ class Status:
             "since": text(shown.since),
             "message": message or None,
         }
+        if rules[0]:
+            entry["rules"] = {"checked": _time(rules[0]), "repaired": _time(rules[1])}
         shown.text = json.dumps(entry | dict(zip(_COUNTED, row, strict=False)))
         return shown.text
 

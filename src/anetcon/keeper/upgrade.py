@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
-_KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed")
+_KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed", "cause")
 
 
 def state_of(roster: Roster, guard: Guard) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _kept(audited: Audited) -> dict[str, Any]:
 def _audited(kept: dict[str, Any]) -> Audited:
     audited = Audited(kept["name"], Found(kept["inode"], kept["newborn"]))
     for key in _KEPT:
-        setattr(audited, key, kept[key])
+        setattr(audited, key, kept.get(key, getattr(audited, key)))
     return audited
 
 

@@ -1,0 +1,71 @@
+"""nf_log_all_netns: without it the kernel prints nothing for LOG rules in namespaces other than the first.
+
+It is one for the whole machine and exists in the first namespace only. What it was is kept in a file of the store, from
+before it is set until it is put back, so that a crash in between is made good by the next start, whatever its engine.
+
+Refuses to wait, and to fail: `problem` says what stands against it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from anetcon.keeper import files
+from anetcon.keeper.attach import Home
+
+SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
+FIRST = Path("/proc/1/ns/net")
+
+
+class Switch:
+    """The one switch. `problem` is why other namespaces than the first log nothing, None when they do."""
+
+    def __init__(self, home: Home, kept: Path) -> None:
+        self.problem: str | None = None
+        self._home = home
+        self._kept = kept
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._place = None if SWITCH.exists() else FIRST
+        self.first: int | None = home.inode if self._place is None else None
+        """Inode of the first namespace, which logs without it; None when that cannot be told."""
+
+    def on(self) -> bool:
+        """See that it is on; whether it was off though we had switched it on."""
+        try:
+            with self._home.entered(self._place) as self.first:
+                found = SWITCH.read_text().strip()
+                ours = self._found() is not None
+                if not ours:
+                    files.replace(self._kept, json.dumps({"boot_id": self._boot, "found": found}).encode())
+                if found == "0":
+                    SWITCH.write_text("1")
+        except OSError as error:
+            self.problem = (
+                f"its LOG rules would print nothing, since {SWITCH.name} cannot be set ({error.filename}: "
+                f"{error.strerror}): run the daemon in the machine's first network namespace, as root"
+            )
+            return False
+        self.problem = None
+        return ours and found == "0"
+
+    def put_back(self) -> str | None:
+        """Set it to what was found, if we had set it; why that failed."""
+        found = self._found()
+        if found is None:
+            return None
+        try:
+            with self._home.entered(self._place):
+                SWITCH.write_text(found)
+            self._kept.unlink()
+        except OSError as error:
+            return f"cannot set {SWITCH.name} back to {found}: {error.strerror}"
+        return None
+
+    def _found(self) -> str | None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(self._kept.read_bytes())
+            if kept["boot_id"] == self._boot:
+                return str(kept["found"])
+        return None

@@ -1,0 +1,35 @@
+"""One visit to a namespace, by a child of the keeper that has entered it: first what is to go, then what is to stand.
+
+Refuses to let anything out but an `Outcome`: a failure is one sentence in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anetcon.rules import iptables, nftables
+from anetcon.rules.outcome import Outcome, Spelling
+from anetcon.rules.programs import RulesError
+from anetcon.rules.text import IPTABLES, Wanted
+
+Left = tuple[str, str]
+"""Engine and chain of rules that may be in a namespace."""
+
+
+def visit(away: Sequence[Left], wanted: Wanted | None, spelling: Spelling) -> Outcome:
+    """Do it."""
+    try:
+        for engine, chain in away:
+            if engine == IPTABLES:
+                iptables.remove(chain)
+            else:
+                nftables.remove()
+        if wanted is None:
+            return Outcome()
+        if wanted.engine == IPTABLES:
+            return iptables.stand(wanted, spelling)
+        return nftables.stand(wanted, spelling)
+    except RulesError as error:
+        return Outcome(error=str(error))
+    except OSError as error:
+        return Outcome(error=f"{error.filename or 'the kernel'}: {error.strerror or error}")

@@ -1,0 +1,73 @@
+"""The machine's one switch: switched on, watched, and put back to what it was, by whoever comes last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anetcon.keeper import nflog
+from anetcon.keeper.attach import Home
+from anetcon.keeper.nflog import Switch
+
+
+@pytest.fixture
+def switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in the place of the kernel's."""
+    path = tmp_path / "nf_log_all_netns"
+    path.write_text("0\n")
+    monkeypatch.setattr(nflog, "SWITCH", path)
+    monkeypatch.setattr(Home, "enter", lambda self, _: self.inode)
+    return path
+
+
+def test_it_is_put_back_to_what_was_found(switch: Path, tmp_path: Path) -> None:
+    """On while we run; flipped by somebody it is on again, and that is told; off again afterwards."""
+    kept = tmp_path / "kept.json"
+    ours = Switch(Home(), kept)
+    assert not ours.on()
+    assert switch.read_text() == "1"
+    assert not ours.on()
+    switch.write_text("0")
+    assert ours.on()
+    assert ours.problem is None
+    assert ours.put_back() is None
+    assert switch.read_text() == "0"
+    assert not kept.exists()
+
+
+def test_it_stays_on_where_it_was_on(switch: Path, tmp_path: Path) -> None:
+    """An operator's own setting is not taken away."""
+    switch.write_text("1\n")
+    ours = Switch(Home(), tmp_path / "kept.json")
+    assert not ours.on()
+    assert ours.put_back() is None
+    assert switch.read_text() == "1"
+
+
+def test_after_a_crash_the_next_one_knows(switch: Path, tmp_path: Path) -> None:
+    """What the first found is put back by the second, which found it on; not after a boot."""
+    kept = tmp_path / "kept.json"
+    Switch(Home(), kept).on()
+    second = Switch(Home(), kept)
+    second.on()
+    note = json.loads(kept.read_text())
+    assert second.put_back() is None
+    assert switch.read_text() == "0"
+    switch.write_text("1")
+    kept.write_text(json.dumps(note | {"boot_id": "another"}))
+    assert Switch(Home(), kept).put_back() is None
+    assert switch.read_text() == "1"
+
+
+def test_what_cannot_be_set_is_a_problem_in_words(switch: Path, tmp_path: Path) -> None:
+    """One clear sentence; gone once it can be set."""
+    ours = Switch(Home(), tmp_path / "kept.json")
+    switch.unlink()
+    assert not ours.on()
+    assert ours.problem is not None
+    assert "its LOG rules would print nothing, since nf_log_all_netns cannot be set" in ours.problem
+    switch.write_text("0")
+    ours.on()
+    assert ours.problem is None
