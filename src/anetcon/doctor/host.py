@@ -86,7 +86,7 @@ def log_switch(machine: Machine) -> Iterator[Finding]:
 def inotify(machine: Machine) -> Iterator[Finding]:
     """Whether the daemon gets the one inotify instance by which it sees new namespaces."""
     limit = machine.text("/proc/sys/fs/inotify/max_user_instances").strip()
-    if limit.isdigit() and int(limit) < 16:
+    if limit.isdecimal() and int(limit) < 16:
         means = "the daemon needs one to see new namespaces, and other programs of root need theirs"
         remedy = "raise it: `sysctl -w fs.inotify.max_user_instances=128`"
         yield Finding("inotify", Severity.WARNING, f"a user may have {limit} inotify instances", means, remedy)

@@ -62,7 +62,7 @@ class Look:
     def number(self, name: str) -> int | None:
         """A sysctl as a number, None where there is none."""
         text = self.sysctls.get(name, "")
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isdecimal() else None
 
 
 def netlink_sockets(text: str) -> tuple[NetlinkSocket, ...]:

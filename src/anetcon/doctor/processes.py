@@ -30,7 +30,7 @@ def process(stat: str, cmdline: bytes) -> Process | None:
     head, bracket, rest = stat.rpartition(")")
     number, _, name = head.partition(" (")
     fields = rest.split()
-    if not bracket or not number.isdigit() or len(fields) < 2 or not fields[1].isdigit():
+    if not bracket or not number.isdecimal() or len(fields) < 2 or not fields[1].isdecimal():
         return None
     words = tuple(word.decode(errors="replace") for word in cmdline.split(b"\0") if word)
     return Process(int(number), int(fields[1]), name, fields[0], words)
@@ -40,7 +40,7 @@ def every(proc: Path = PROC) -> dict[int, Process]:
     """Every process there is, by number."""
     found = {}
     for entry in proc.iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 made = process((entry / "stat").read_text(errors="replace"), (entry / "cmdline").read_bytes())
                 if made is not None:
@@ -89,5 +89,5 @@ def open_files_limit(limits: str) -> int | None:
     for line in limits.splitlines():
         if line.startswith("Max open files"):
             soft = line.removeprefix("Max open files").split()[:1]
-            return int(soft[0]) if soft and soft[0].isdigit() else None
+            return int(soft[0]) if soft and soft[0].isdecimal() else None
     return None

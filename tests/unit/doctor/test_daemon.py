@@ -1,0 +1,83 @@
+"""The running daemon, by what it says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from anetcon.doctor.daemon import daemon
+from anetcon.doctor.finding import Severity
+from anetcon.doctor.machine import Daemon
+from tests.unit.doctor.parts import (
+    CAPTURE,
+    DAEMON,
+    KEEPER,
+    NOW,
+    PROCESSES,
+    STATUS,
+    ill,
+    machine,
+    one,
+    said,
+    without_daemon,
+)
+
+ENTRY: dict[str, Any] = dict(STATUS["namespaces"][0])  # type: ignore[index]
+
+
+def test_one_that_is_well() -> None:
+    """Nothing but that it runs."""
+    assert datetime.fromtimestamp(NOW, UTC).isoformat() == "2026-11-18T11:06:40+00:00"
+    (found,) = daemon(machine())
+    assert (found.severity, found.found) == (Severity.OK, "the daemon runs as process 100, and records")
+
+
+def test_none() -> None:
+    """None yet is a warning; one that ran is missed."""
+    assert one(daemon(without_daemon())).severity is Severity.WARNING
+    gone = Daemon(status=STATUS)
+    found = one(daemon(dataclasses.replace(machine(), daemon=gone)))
+    assert (found.severity, "2026-11-18T11:06:39" in found.found) == (Severity.PROBLEM, True)
+    assert not one(daemon(machine(daemon=Daemon(unreadable="cannot read")))).checked
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity", "words"),
+    [
+        ({"updated": "2026-11-18T11:06:10.000000Z"}, Severity.PROBLEM, "status.json is 30 s old"),
+        ({"capture": {"pid": None, "restarts": 0}}, Severity.PROBLEM, "capture does not run"),
+        ({"capture": {"pid": 999, "restarts": 0}}, Severity.PROBLEM, "capture does not run"),
+        ({"follow": {"pid": 102, "restarts": 3}}, Severity.NOTE, "follow was started again 3 times"),
+        ({"totals": {"unwritten": 2}}, Severity.PROBLEM, "2 writes of the journal failed"),
+        ({"namespaces": [ENTRY | {"state": "retrying", "message": "gone"}]}, Severity.PROBLEM, "not attached: gone"),
+        ({"namespaces": [ENTRY | {"undecodable": 1}]}, Severity.WARNING, "1 messages could not be read"),
+        ({"namespaces": [ENTRY | {"drops": 5}]}, Severity.NOTE, "5 messages did not fit"),
+        ({"settings_file": "/etc/x.toml"}, Severity.NOTE, "the daemon runs with /etc/x.toml"),
+    ],
+)
+def test_what_may_be_wrong(changes: dict[str, Any], severity: Severity, words: str) -> None:
+    """Each is one finding, with what to do."""
+    found = one(daemon(machine(daemon=said(**changes))))
+    assert found.severity is severity
+    assert words in found.found
+
+
+def test_a_capture_that_does_not_move() -> None:
+    """It is told by the journal, not by what the keeper says."""
+    stuck = dataclasses.replace(DAEMON, flushed=int((NOW - 100) * 1e6))
+    assert "capture wrote the journal last 100 s ago" in one(daemon(machine(daemon=stuck))).found
+
+
+@pytest.mark.parametrize("pid", [CAPTURE, KEEPER])
+def test_a_process_that_is_stopped(pid: int) -> None:
+    """It is named, with the command that wakes it."""
+    stopped = dataclasses.replace(PROCESSES[pid], state="T")
+    daemon_then = said(updated="2026-11-18T11:06:00.000000Z") if pid == KEEPER else DAEMON
+    seen = dataclasses.replace(machine(daemon=daemon_then), processes={**PROCESSES, pid: stopped})
+    found = one(daemon(seen))
+    assert "stopped" in found.found
+    assert f"`kill -CONT {pid}`" in found.remedy
+    assert ill([found]) == [found]

@@ -1,0 +1,58 @@
+"""Capabilities and open files of the running daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.doctor import privileges
+from anetcon.doctor.finding import Severity
+from tests.unit.doctor.parts import KEEPER, ill, machine, one, without_daemon
+from tests.unit.doctor.test_host import root_with
+
+NET_ADMIN, SYS_ADMIN, NET_RAW, SYSLOG = 1 << 12, 1 << 21, 1 << 13, 1 << 34
+
+
+@pytest.mark.parametrize(
+    ("engine", "held", "missing"),
+    [
+        ("conntrack", NET_ADMIN | SYS_ADMIN, None),
+        ("conntrack", NET_ADMIN, "CAP_SYS_ADMIN"),
+        ("iptables-log", NET_ADMIN | SYS_ADMIN | SYSLOG, "CAP_NET_RAW"),
+        ("iptables-log", NET_ADMIN | SYS_ADMIN | SYSLOG | NET_RAW, None),
+    ],
+)
+def test_what_the_engine_needs(monkeypatch: pytest.MonkeyPatch, engine: str, held: int, missing: str | None) -> None:
+    """A LOG engine needs two capabilities more."""
+    monkeypatch.setattr(privileges, "effective_capabilities", lambda _: held)
+    found = ill(privileges.of_daemon(machine(audit__engine=engine)))
+    assert [f"the daemon lacks {missing}"] * bool(missing) == [each.found for each in found]
+
+
+def test_a_daemon_that_cannot_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is said; where there is none nothing is."""
+    monkeypatch.setattr(privileges, "effective_capabilities", lambda _: None)
+    assert not one(privileges.of_daemon(machine())).checked
+    assert list(privileges.of_daemon(without_daemon())) == []
+
+
+def test_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without root what cannot be looked at is said, with how to."""
+
+    def none(*_: Any) -> int:
+        return 0
+
+    monkeypatch.setattr(privileges, "effective_capabilities", none)
+    monkeypatch.setattr(privileges, "can_enter", lambda: False)
+    found = one(privileges.ours(machine()))
+    assert (found.checked, found.severity) == (False, Severity.NOTE)
+    assert "CAP_NET_ADMIN and CAP_SYS_ADMIN" in found.found
+
+
+def test_open_files(tmp_path: Path) -> None:
+    """Four a namespace, and some to spare."""
+    root = root_with(tmp_path, {f"proc/{KEEPER}/limits": "Max open files            1024      4096      files\n"})
+    assert ill(privileges.files(machine(root), 100)) == []
+    assert f"prlimit --pid {KEEPER} --nofile=8400" in one(privileges.files(machine(root), 1000)).remedy

@@ -1,0 +1,30 @@
+"""The program that tries the kernel's features: what it tries for which engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from anetcon.doctor import probe
+from anetcon.doctor.probe import MissingError, features
+
+
+def test_each_engine_has_its_own() -> None:
+    """LOG engines need no ctnetlink, the engine conntrack no program but where it activates."""
+    assert "events" in features("conntrack", activates=False)
+    assert "nft" not in features("conntrack", activates=False)
+    assert "nft" in features("conntrack", activates=True)
+    assert "ctnetlink" not in features("iptables-log", activates=False)
+    assert "nft log rules" in features("nftables-log", activates=False)
+
+
+def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MissingError, match="the program nft is not there"):
+        features("nftables-log", activates=False)["nft log rules"]()
+
+
+def test_a_program_that_fails() -> None:
+    """What it said is kept."""
+    with pytest.raises(MissingError, match=r"ls: .*nothing-here"):
+        probe._run(["ls", "/nothing-here"])

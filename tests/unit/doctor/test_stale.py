@@ -1,0 +1,55 @@
+"""Rules of ours that nobody keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from anetcon.doctor.machine import Machine
+from anetcon.doctor.ruleset import Chain, Ruleset
+from anetcon.doctor.stale import stale
+from tests.unit.doctor.parts import ill, look, machine, one, process, said, without_daemon
+
+TABLE = Ruleset(tables=(("inet", "anetcon"),))
+ACTIVATION = Ruleset(tables=(("inet", "anetcon_conntrack"),))
+CHAIN = Ruleset(chains=(Chain("ip", "nat", "anetcon"), Chain("ip", "filter", "anetcon")))
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen", "left"),
+    [
+        (TABLE, without_daemon(), True),
+        (TABLE, without_daemon(audit__engine="nftables-log"), True),
+        (TABLE, machine(), True),
+        (TABLE, machine(daemon=said(engine="nftables-log")), False),
+        (ACTIVATION, without_daemon(audit__activate_conntrack=True), True),
+        (ACTIVATION, machine(audit__activate_conntrack=True), False),
+        (ACTIVATION, machine(), True),
+        (CHAIN, machine(), True),
+        (CHAIN, machine(daemon=said(engine="iptables-log")), False),
+        (CHAIN, without_daemon(audit__chain="other"), False),
+        (Ruleset(), without_daemon(), False),
+    ],
+)
+def test_what_is_left(rules: Ruleset, seen: Machine, left: bool) -> None:
+    """A table or chain is left when no daemon with that engine keeps it."""
+    assert bool(ill(stale(look(rules=rules), seen))) is left
+
+
+def test_in_a_namespace_that_is_not_audited() -> None:
+    """There nothing of ours has any business, whatever runs."""
+    seen = machine(daemon=said(engine="nftables-log"))
+    assert "nft delete table inet anetcon`" in one(stale(look(rules=TABLE, audited=False), seen)).remedy
+
+
+def test_the_old_daemon_s_chain_is_its_own() -> None:
+    """As long as the bash ANetCon runs its chain is not held to be left."""
+    old = dataclasses.replace(without_daemon(), processes={5: process(5, "anetcon.sh", "bash", "/usr/sbin/anetcon.sh")})
+    assert ill(stale(look(rules=CHAIN), old)) == []
+
+
+def test_iptables_legacy() -> None:
+    """Its chains are found in what it saves, and removed by it."""
+    saved = "*nat\n:POSTROUTING ACCEPT [0:0]\n:anetcon - [0:0]\n"
+    assert "ip6tables-legacy -w -t nat -X anetcon" in one(stale(look(legacy={"ip6": saved}), machine())).remedy

@@ -1,0 +1,101 @@
+"""The connection table."""
+
+from __future__ import annotations
+
+import pytest
+
+from anetcon.doctor import table
+from anetcon.doctor.finding import Severity
+from anetcon.doctor.look import Look
+from anetcon.doctor.ruleset import Rule, Ruleset
+from tests.unit.doctor.parts import ill, look, machine, one
+
+LEGACY = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
+
+
+def tracking(family: str) -> Ruleset:
+    """Rules of which one makes conntrack run."""
+    return Ruleset(rules=(Rule(family, "t", "c", 1, (), tracks=True),))
+
+
+def filled(count: int, limit: int = 1000, buckets: int = 1000) -> Look:
+    """A table with so many connections."""
+    return look(
+        sysctls={
+            f"nf_conntrack_{n}": str(v)
+            for n, v in zip(("count", "max", "buckets"), (count, limit, buckets), strict=True)
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "families"),
+    [
+        (look(rules=tracking("ip")), {"ip"}),
+        (look(rules=tracking("inet")), {"ip", "ip6"}),
+        (look(rules=tracking("bridge")), set()),
+        (look(legacy={"ip6": LEGACY}), {"ip6"}),
+        (look(legacy={"ip": LEGACY.replace("MASQUERADE", "LOG")}), set()),
+    ],
+)
+def test_which_families_are_tracked(seen: Look, families: set[str]) -> None:
+    """A rule makes its own family tracked, one of inet both."""
+    assert table.tracked_families(seen) == families
+
+
+def test_conntrack_runs_where_it_counts() -> None:
+    """A table with connections in it is proof enough, whatever the rules say."""
+    assert ill(table.tracking(look(), machine())) == []
+    idle = filled(0)
+    assert "activate_conntrack = true" in one(table.tracking(idle, machine())).remedy
+    assert "its log" in one(table.tracking(idle, machine(audit__activate_conntrack=True))).remedy
+    assert ill(table.tracking(look(rules=tracking("ip")), machine())) == []
+    assert "IPv6" in one(table.tracking(look(rules=tracking("ip"), forwards6=True), machine())).means
+
+
+@pytest.mark.parametrize(
+    ("seen", "severity", "words"),
+    [
+        (filled(699), Severity.OK, "699 of 1000"),
+        (filled(700), Severity.WARNING, "nf_conntrack_max=65536"),
+        (filled(950), Severity.PROBLEM, "nf_conntrack_max=65536"),
+        (filled(5, limit=0), Severity.WARNING, "nf_conntrack_max=262144"),
+        (filled(500_000, 1_000_000, 50_000), Severity.WARNING, "nf_conntrack_buckets=100000"),
+    ],
+)
+def test_the_size(seen: Look, severity: Severity, words: str) -> None:
+    """Against guard_share, against being full, without a limit, and against the buckets."""
+    (found,) = table.size(seen, machine())
+    assert found.severity is severity
+    assert words in found.found + found.remedy
+
+
+def test_above_the_guard_share_matters_in_hold_only() -> None:
+    """Who sheds anyhow has nothing to lose there."""
+    assert ill(table.size(filled(800), machine(audit__on_overload="shed"))) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "counted", "severity"),
+    [
+        (5, {"drop": 0}, Severity.OK),
+        (5, {"drop": 3}, Severity.NOTE),
+        (600, {"early_drop": 3}, Severity.WARNING),
+        (600, {"insert_failed": 3}, Severity.NOTE),
+        (5, {"chain_toolong": 1}, Severity.NOTE),
+    ],
+)
+def test_refusals(count: int, counted: dict[str, int], severity: Severity) -> None:
+    """What was refused long ago is a note; while the table is full again it is a warning."""
+    seen = filled(count)
+    seen.statistics = counted
+    (found,) = table.refused(seen, machine())
+    assert found.severity is severity
+    assert severity is Severity.OK or found.remedy
+
+
+def test_nothing_is_said_of_what_is_not_audited() -> None:
+    """Whatever the table of a namespace that nobody audits looks like."""
+    seen = look(audited=False, statistics={"drop": 1})
+    checks = (table.tracking, table.size, table.refused)
+    assert [found for check in checks for found in check(seen, machine())] == []
