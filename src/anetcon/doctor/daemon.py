@@ -86,9 +86,9 @@ def _capture(machine: Machine) -> Iterator[Finding]:
         means = "connections wait in the kernel, then are lost (counted)"
         remedy = "see the daemon's log, and free space: `journalctl -u anetcon -n 50`"
         yield Finding("daemon", Severity.PROBLEM, found, means, remedy)
-    if status.get("totals", {}).get("unwritten"):
-        found = f"{status['totals']['unwritten']} writes of the journal failed and are tried again"
-        means = "rows wait in memory, then are lost (counted)"
+    if waits := status.get("capture", {}).get("unwritten"):
+        found = f"the journal cannot be written since {waits['since']}: {waits['reason']}"
+        means = f"{waits['waiting_rows']} rows wait in memory; what does not fit there is lost (counted)"
         remedy = f"make room or mount it writable: `df -h {machine.store}`"
         yield Finding("daemon", Severity.PROBLEM, found, means, remedy)
 

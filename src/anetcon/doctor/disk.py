@@ -11,6 +11,7 @@ from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.host import mount_of
 from anetcon.doctor.machine import Machine
 from anetcon.store.layout import day_of
+from anetcon.store.limits import Limits
 
 GIB = 1 << 30
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p", "afs", "lustre"}
@@ -24,6 +25,7 @@ class Room:
     """What is left on a file system."""
 
     free: int
+    total: int
     inodes: int | None
     """None: the file system makes them as it needs."""
 
@@ -31,7 +33,9 @@ class Room:
 def room(path: Path) -> Room:
     """What is left where a path is. Raises OSError."""
     found = os.statvfs(path)
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    return Room(
+        found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail if found.f_files else None
+    )
 
 
 def nearest(path: Path) -> Path:
@@ -58,12 +62,18 @@ def space(store: Path, left: Room, growth: int | None, machine: Machine) -> Iter
     """Whether the room lasts."""
     found = f"{left.free / GIB:.1f} GiB free at {store}"
     found += f", {growth / GIB:.2f} GiB a day recorded lately" if growth is not None else ""
-    days = left.free / growth if growth else None
-    means = "when it is full, connections wait in memory, then are lost (counted)"
-    remedy = machine.setting("store.max_gigabytes", f"{max(1, left.free // GIB // 2)}") + ", or make room"
-    if left.free < GIB // 10 or (days is not None and days < 1):
+    limits = Limits.of(dict(machine.resolved["store"]))
+    floor = limits.floor(left.total)
+    days = (left.free - floor) / growth if growth else None
+    means = (
+        f"below {floor / GIB:.2f} GiB free the oldest records are removed; on a full disk connections wait in memory, "
+        "then are lost (counted)"
+    )
+    bounded = limits.size is not None or limits.age is not None
+    remedy = "make room, or say how much is kept: " + machine.setting("store.max_gigabytes", f"{_half(left.free)}")
+    if left.free < min(floor, GIB) // 10 or (days is not None and days < 1 and not bounded):
         yield Finding("disk", Severity.PROBLEM, found, means, remedy)
-    elif left.free < GIB or (days is not None and days < DAYS and not _bounded(machine)):
+    elif left.free < max(floor, GIB // 2) or (days is not None and days < DAYS and not bounded):
         yield Finding("disk", Severity.WARNING, found, means, remedy)
     elif left.inodes is not None and left.inodes < 10_000:
         found = f"{left.inodes} inodes are free at {store}"
@@ -73,9 +83,9 @@ def space(store: Path, left: Room, growth: int | None, machine: Machine) -> Iter
         yield Finding("disk", Severity.OK, found)
 
 
-def _bounded(machine: Machine) -> bool:
-    store = machine.resolved["store"]
-    return bool(store.get("max_gigabytes") or store.get("retention_days"))
+def _half(free: int) -> int:
+    """Gigabytes for a limit that leaves as much free."""
+    return max(1, free // 2_000_000_000)
 
 
 def growth_of(store: Path, now: float) -> int | None:

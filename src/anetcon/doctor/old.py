@@ -53,7 +53,7 @@ def _unit(machine: Machine) -> str:
 def files(machine: Machine) -> Iterator[Finding]:
     """Configuration of syslog and of logrotate that does not fit who writes the text logs now."""
     logs = machine.resolved["logs"]
-    if machine.logs_rules and logs["enabled"] and machine.text(RSYSLOG):
+    if machine.logs_rules and logs["enabled"] and logs["writer"] == "anetcon" and machine.text(RSYSLOG):
         means = "rsyslog writes the kernel's lines into the text logs, and so do we: every line is there twice"
         remedy = (
             f'let one of them write: set `writer = "rsyslog"` under [logs] in {machine.file}, '

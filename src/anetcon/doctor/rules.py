@@ -9,11 +9,8 @@ from collections.abc import Iterator
 from anetcon.doctor.finding import Finding, Severity, inside, unchecked
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
-from anetcon.doctor.ruleset import NFT_CT_EVENTMASK, Chain, Rule, unpack_ct
+from anetcon.doctor.ruleset import Chain, Rule
 
-# linux/netfilter/xt_CT.h, nf_conntrack_common.h
-XT_CT_NOTRACK = 1
-IPCT_NEW, IPCT_DESTROY = 1 << 0, 1 << 2
 NF_INET_POST_ROUTING = 4
 OUR_PRIORITY = 99
 """Of the engine nftables-log; a nat chain before it that translates ends the packet's way through nat."""
@@ -40,10 +37,11 @@ def hiding(look: Look, machine: Machine) -> Iterator[Finding]:
 
 def _found(look: Look) -> Iterator[Finding]:
     for rule in look.rules.rules:
-        if what := _hides(rule):
+        if rule.hides:
             remedy = f"delete it, unless that is wanted: `{inside(look.path, _delete(rule))}`"
-            found = f"{what[0]} in chain {rule.place} (handle {rule.handle})"
-            yield Finding("rules", Severity.WARNING, found, what[1], remedy, look.netns)
+            means = SILENT if "events" in rule.hides else UNTRACKED
+            found = f"{rule.hides} (handle {rule.handle})"
+            yield Finding("rules", Severity.WARNING, found, means, remedy, look.netns)
     for family, text in look.legacy.items():
         program = {"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}[family]
         for match in _LEGACY.finditer(text):
@@ -67,22 +65,6 @@ def _delete(rule: Rule) -> str:
     return f"nft delete rule {names} handle {rule.handle}"
 
 
-def _hides(rule: Rule) -> tuple[str, str] | None:
-    """What a rule does and what that means for the record; None for one that hides nothing."""
-    for each in rule.expressions:
-        if each.name == "notrack" or each.extension == "NOTRACK":
-            return "notrack", UNTRACKED
-        if each.name == "ct" and each.sets and each.key == NFT_CT_EVENTMASK:
-            return "ct event set", SILENT
-        if each.extension == "CT":
-            flags, events = unpack_ct(each.info)
-            if flags & XT_CT_NOTRACK:
-                return "CT --notrack", UNTRACKED
-            if events and events & (IPCT_NEW | IPCT_DESTROY) != IPCT_NEW | IPCT_DESTROY:
-                return "CT --ctevents without new and destroy", SILENT
-    return None
-
-
 def offload(look: Look, machine: Machine) -> Iterator[Finding]:
     """Flowtables: packets that pass them are not counted, unless the flowtable counts."""
     if not look.audited or machine.logs_rules:
@@ -103,14 +85,19 @@ def before_ours(look: Look, machine: Machine) -> Iterator[Finding]:
     if not look.audited or not machine.logs_rules:
         return
     if machine.engine == "nftables-log":
-        yield from _translating_chains(look)
+        yield from _translating_chains(look, machine.resolved["audit"]["chain"])
     elif machine.daemon.runs:
         yield from _jump_not_first(look, machine)
 
 
-def _translating_chains(look: Look) -> Iterator[Finding]:
+def _translating_chains(look: Look, ours: str) -> Iterator[Finding]:
     for chain in look.rules.chains:
-        if _is_postrouting(chain) and chain.priority < OUR_PRIORITY and _translates(look, chain):
+        if (
+            chain.table != ours
+            and _is_postrouting(chain)
+            and chain.priority < OUR_PRIORITY
+            and _translates(look, chain)
+        ):
             place = f"{chain.family} {chain.table} {chain.name}"
             found = f"chain {place} translates at priority {chain.priority}, before ours at {OUR_PRIORITY}"
             means = "what it translates never comes to our LOG rules"
@@ -119,7 +106,7 @@ def _translating_chains(look: Look) -> Iterator[Finding]:
 
 
 def _is_postrouting(chain: Chain) -> bool:
-    return chain.kind == "nat" and chain.hook == NF_INET_POST_ROUTING and chain.table != "anetcon"
+    return chain.kind == "nat" and chain.hook == NF_INET_POST_ROUTING
 
 
 def _translates(look: Look, chain: Chain) -> bool:
@@ -129,7 +116,7 @@ def _translates(look: Look, chain: Chain) -> bool:
 
 
 def _jump_not_first(look: Look, machine: Machine) -> Iterator[Finding]:
-    name = machine.resolved["audit"].get("chain", "anetcon")
+    name = machine.resolved["audit"]["chain"]
     for family, program in (("ip", "iptables"), ("ip6", "ip6tables")):
         if family in look.legacy:
             rules = [line for line in look.legacy[family].splitlines() if line.startswith("-A POSTROUTING ")]

@@ -7,11 +7,10 @@ targets by name; what iptables-legacy wrote is not. Parsing is pure, and what is
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from anetcon.capture import active
+from anetcon.capture import active, hiding
 from anetcon.capture.dump import BUFFER, NFGENMSG_UNSPEC, NFT_MSG_GETRULE, Exchange
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed, attributes
@@ -24,9 +23,6 @@ NFTA_TABLE_NAME = 1
 NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_CHAIN_TYPE = 1, 3, 4, 7
 NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY = 1, 2
 NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE = 1, 2, 3
-NFTA_TARGET_INFO = 3
-NFTA_CT_KEY, NFTA_CT_SREG = 2, 4
-NFT_CT_EVENTMASK = 18
 NFTA_IMMEDIATE_DATA, NFTA_DATA_VERDICT, NFTA_VERDICT_CHAIN = 2, 2, 2
 NFTA_FLOWTABLE_TABLE, NFTA_FLOWTABLE_NAME, NFTA_FLOWTABLE_FLAGS = 1, 2, 7
 NFT_FLOWTABLE_COUNTER = 2
@@ -37,19 +33,16 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True)
 class Expression:
-    """One expression of a rule; for what xtables wrote the name of the match or target, and a target's data."""
+    """One expression of a rule; for what xtables wrote the name of the match or target."""
 
     name: str
     extension: str = ""
-    info: bytes = b""
-    key: int = -1
-    sets: bool = False
     jump: str = ""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, by where it stands. `tracks`: it makes conntrack run."""
+    """A rule, by where it stands. `tracks`: it makes conntrack run; `hides`: what it keeps from the record."""
 
     family: str
     table: str
@@ -57,6 +50,7 @@ class Rule:
     handle: int
     expressions: tuple[Expression, ...]
     tracks: bool
+    hides: str | None = None
 
     @property
     def place(self) -> str:
@@ -152,6 +146,7 @@ def rule(message: bytes) -> Rule:
         _number(message, parts, NFTA_RULE_HANDLE, 0),
         tuple(_expressions(message, parts)),
         active.tracks(message),
+        hiding.hides(message),
     )
 
 
@@ -185,10 +180,7 @@ def _expression(message: bytes, parts: Parts) -> Expression:
     name = _text(message, parts, active.NFTA_EXPR_NAME)
     data = _parts(message, *parts[active.NFTA_EXPR_DATA]) if active.NFTA_EXPR_DATA in parts else {}
     if name in ("match", "target"):
-        start, end = data.get(NFTA_TARGET_INFO, (0, 0))
-        return Expression(name, _text(message, data, active.NFTA_TARGET_NAME), message[start:end])
-    if name == "ct":
-        return Expression(name, key=_number(message, data, NFTA_CT_KEY, -1), sets=NFTA_CT_SREG in data)
+        return Expression(name, _text(message, data, active.NFTA_TARGET_NAME))
     if name == "immediate" and NFTA_IMMEDIATE_DATA in data:
         verdict = _parts(message, *data[NFTA_IMMEDIATE_DATA]).get(NFTA_DATA_VERDICT)
         if verdict is not None:
@@ -234,11 +226,3 @@ def total(messages: list[bytes]) -> dict[str, int]:
         for kind, name in STATISTICS.items():
             sums[name] += _number(message, parts, kind, 0)
     return sums
-
-
-def unpack_ct(info: bytes) -> tuple[int, int]:
-    """(flags, mask of events; 0: all of them) of xtables' CT target (linux/netfilter/xt_CT.h)."""
-    if len(info) < 8:
-        return 0, 0
-    flags, _, events = struct.unpack_from("=HHI", info)
-    return flags, events

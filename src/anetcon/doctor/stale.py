@@ -11,7 +11,6 @@ from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
 
-LOG_TABLE = "anetcon"
 ACTIVATION = "anetcon_conntrack"
 
 
@@ -19,15 +18,15 @@ def stale(look: Look, machine: Machine) -> Iterator[Finding]:
     """Tables and chains of ours that are not in use."""
     kept = machine.daemon.runs and look.audited
     audit = machine.resolved["audit"]
+    chain = audit["chain"]
     used = {
-        LOG_TABLE: kept and machine.engine == "nftables-log",
+        chain: kept and machine.engine == "nftables-log",
         ACTIVATION: kept and audit["activate_conntrack"] and not machine.logs_rules,
     }
     for name, in_use in used.items():
         if ("inet", name) in look.rules.tables and not in_use:
             command = inside(look.path, f"nft delete table inet {name}")
             yield _left(look, machine, f"table inet {name}", command)
-    chain = audit.get("chain", "anetcon")
     if (kept and machine.engine == "iptables-log") or old.daemons(machine):
         return
     for program in _programs(look, chain):

@@ -25,6 +25,7 @@ from tests.unit.doctor.parts import (
     without_daemon,
 )
 
+FULL = {"since": "noon", "reason": "No space left on device", "waiting_rows": 5}
 ENTRY: dict[str, Any] = dict(STATUS["namespaces"][0])  # type: ignore[index]
 
 
@@ -51,7 +52,7 @@ def test_none() -> None:
         ({"capture": {"pid": None, "restarts": 0}}, Severity.PROBLEM, "capture does not run"),
         ({"capture": {"pid": 999, "restarts": 0}}, Severity.PROBLEM, "capture does not run"),
         ({"follow": {"pid": 102, "restarts": 3}}, Severity.NOTE, "follow was started again 3 times"),
-        ({"totals": {"unwritten": 2}}, Severity.PROBLEM, "2 writes of the journal failed"),
+        ({"capture": STATUS["capture"] | {"unwritten": FULL}}, Severity.PROBLEM, "since noon: No space left"),  # type: ignore[operator]
         ({"namespaces": [ENTRY | {"state": "retrying", "message": "gone"}]}, Severity.PROBLEM, "not attached: gone"),
         ({"namespaces": [ENTRY | {"undecodable": 1}]}, Severity.WARNING, "1 messages could not be read"),
         ({"namespaces": [ENTRY | {"drops": 5}]}, Severity.NOTE, "5 messages did not fit"),

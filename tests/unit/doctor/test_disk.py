@@ -20,13 +20,13 @@ STORE = Path("/var/lib/anetcon")
 @pytest.mark.parametrize(
     ("room", "growth", "severity"),
     [
-        (Room(50 * GIB, None), None, Severity.OK),
-        (Room(50 * GIB, None), 1 * GIB, Severity.OK),
-        (Room(5 * GIB, None), 1 * GIB, Severity.WARNING),
-        (Room(5 * GIB, None), 6 * GIB, Severity.PROBLEM),
-        (Room(GIB // 2, 1_000_000), None, Severity.WARNING),
-        (Room(GIB // 20, None), 0, Severity.PROBLEM),
-        (Room(50 * GIB, 5_000), None, Severity.WARNING),
+        (Room(50 * GIB, 99 * GIB, None), None, Severity.OK),
+        (Room(50 * GIB, 99 * GIB, None), 1 * GIB, Severity.OK),
+        (Room(5 * GIB, 99 * GIB, None), 1 * GIB, Severity.WARNING),
+        (Room(5 * GIB, 99 * GIB, None), 6 * GIB, Severity.PROBLEM),
+        (Room(GIB // 4, 99 * GIB, None), None, Severity.WARNING),
+        (Room(GIB // 20, 99 * GIB, None), 0, Severity.PROBLEM),
+        (Room(50 * GIB, 99 * GIB, 5_000), None, Severity.WARNING),
     ],
 )
 def test_the_room(room: Room, growth: int | None, severity: Severity) -> None:
@@ -38,7 +38,7 @@ def test_the_room(room: Room, growth: int | None, severity: Severity) -> None:
 
 def test_a_store_that_is_bounded_may_fill_its_disk() -> None:
     """With max_gigabytes the oldest records go, so a week of room is not asked for."""
-    room, growth = Room(5 * GIB, None), 1 * GIB
+    room, growth = Room(5 * GIB, 99 * GIB, None), 1 * GIB
     assert ill(disk.space(STORE, room, growth, machine(store__max_gigabytes=4.0))) == []
 
 

@@ -43,9 +43,9 @@ def test_what_it_left_of_syslog_s_configuration(tmp_path: Path) -> None:
     """Beside a LOG engine that writes itself the lines would be doubled; otherwise the file is only left over."""
     root_with(tmp_path, {old.RSYSLOG: ':msg, contains, "[ANETCON]" /var/log/anetcon/anetcon.nat.log\n'})
     assert one(old.files(machine(tmp_path))).severity is Severity.NOTE
-    log = without_daemon(tmp_path, audit__engine="iptables-log")
+    log = without_daemon(tmp_path, audit__engine="iptables-log", logs__writer="anetcon")
     assert one(old.files(log)).severity is Severity.WARNING
-    assert list(old.files(without_daemon(tmp_path, audit__engine="iptables-log", logs__enabled=False))) == []
+    assert list(old.files(without_daemon(tmp_path, audit__engine="iptables-log"))) == []
 
 
 def test_a_rotation_that_restarts_the_daemon(tmp_path: Path) -> None:

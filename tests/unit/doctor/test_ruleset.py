@@ -42,7 +42,7 @@ def test_a_rule() -> None:
     found = ruleset.rule(
         rule(
             expression(b"notrack"),
-            expression(b"target", attribute(1, b"CT\0"), number(2, 2), attribute(3, b"\1\0\0\0" + bytes(60))),
+            expression(b"target", attribute(1, b"CT\0"), number(2, 2), attribute(3, b"\1\0" + bytes(62))),
             expression(b"ct", number(2, 18), number(4, 8)),
             expression(b"immediate", verdict),
         )
@@ -50,8 +50,8 @@ def test_a_rule() -> None:
     assert (found.place, found.handle, found.tracks) == ("ip raw PREROUTING", 7, True)
     notrack, target, event, jump = found.expressions
     assert notrack == ruleset.Expression("notrack")
-    assert (target.extension, ruleset.unpack_ct(target.info)) == ("CT", (1, 0))
-    assert (event.key, event.sets) == (ruleset.NFT_CT_EVENTMASK, True)
+    assert (target.extension, event.name) == ("CT", "ct")
+    assert found.hides == "a rule in table ip raw, chain PREROUTING, takes packets out of connection tracking"
     assert jump.jump == "anetcon"
 
 
@@ -86,4 +86,3 @@ def test_noise(noise: bytes, kept: int) -> None:
         ruleset.table(data)
         ruleset.flowtable(data)
         ruleset.total([data])
-        ruleset.unpack_ct(data)
