@@ -14,6 +14,7 @@ import pytest
 from anetcon.journal.read import read
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.e2e.daemon import Daemon, seconds
+from tests.e2e.faults.test_hostile import stuck_listener
 from tests.e2e.test_namespaces import bare
 from tests.netns.waiting import wait_until
 
@@ -232,3 +233,25 @@ def test_connections_made_while_events_were_off(bed: Testbed, daemon: Start) -> 
     for row in auditor.search("--proto", "udp"):
         assert row["end_reason"] == "unknown"
         assert gone - 1 <= seconds(row["end"]) <= gone + 45
+
+
+def test_a_listener_that_is_stuck(bed: Testbed, daemon: Start) -> None:
+    """While the kernel repeats ends for its sake, gaps, log and status say so; the answers stay complete."""
+    host = tracked(bed)
+    auditor = daemon(host.name)
+    auditor.wait_attached([host.name])
+    auditor.wait_flushed()
+    with stuck_listener(host):
+        open_udp(host, 50)
+        stuck = time.time()
+        host.run("conntrack", "-D", "-p", "udp")
+        gap = wait_gap(auditor, "listener-stuck", host.name, over=False)
+        assert abs(seconds(gap["from"]) - stuck) < SLACK
+        assert "reliable mode" in auditor.errors()
+        wait_until(lambda: "reliable mode" in str(auditor.status()["namespaces"][0]["message"]), 5, "status says so")
+    freed = time.time()
+    gap = wait_until(lambda: wait_gap(auditor, "listener-stuck", host.name), 30, "it is over")
+    assert abs(seconds(gap["to"]) - freed) < SLACK
+    asked = ["search", "--since", "5 seconds ago", "--netns", host.name]
+    assert auditor.json(*asked)["coverage"]["complete"]
+    assert len(auditor.search("--proto", "udp")) == 50

@@ -6,6 +6,7 @@ milliseconds after the first event, so that many are read at once.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import select
 import socket
@@ -26,6 +27,7 @@ from anetcon.capture.lasting import Lasting
 from anetcon.capture.listings import Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
+from anetcon.capture.repeats import Repeats
 from anetcon.capture.requests import Job, Requests
 from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
@@ -92,6 +94,7 @@ class Auditor:
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
+        self.repeats = Repeats(self.lasting, log, self._found)
         self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
@@ -155,6 +158,7 @@ class Auditor:
             self.journals.stepped(by)
             self.requests.stepped(by)
             self.listings.stepped(by)
+            self.repeats.stepped(by)
             for namespace in self.namespaces.values():
                 namespace.ask_again += by
                 namespace.look_again += by
@@ -174,6 +178,8 @@ class Auditor:
                 namespace.context.changed = False
                 self.pipeline.addresses_changed()
             self._collect(namespace)
+        self.pipeline.process(now)
+        self.repeats.look(self.pipeline.columns, self.pipeline.by_code, self.journals.taken, now)
         self.lasting.save()
         if self.lines is not None:
             self.lines.flush(now)
@@ -221,7 +227,8 @@ class Auditor:
 
     def _found(self, namespace: Namespace, cause: str, what: str | None) -> None:
         """Have `anetcon status` say something of a namespace, or no longer."""
-        self.channel.send({"op": "found", "slot": namespace.slot, "cause": cause, "what": what})
+        with contextlib.suppress(OSError):  # the keeper is gone, and so is whoever would be told
+            self.channel.send({"op": "found", "slot": namespace.slot, "cause": cause, "what": what})
 
     def _attach(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
         name, inode = message["netns"], message["inode"]
@@ -278,6 +285,7 @@ class Auditor:
         self._drain(namespace, now)
         self.requests.forget(namespace)
         self.listings.forget(namespace)
+        self.repeats.forget(namespace)
         if why == "gone" and self.lines is None:
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
         elif why == "gone":
