@@ -15,7 +15,6 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e import logrules
 from tests.e2e.daemon import Daemon, seconds
 from tests.e2e.test_answers import PROTO
 
@@ -112,8 +111,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dic
 def _run(engine: str, scene: Scene, folder: Path) -> dict[str, str]:
     """All kinds of connections under one engine."""
     name = scene.router.name
-    if engine != "conntrack":
-        logrules.install(scene.router.namespace, engine)
     auditor = Daemon(folder, [name], {"audit": {"namespaces": [f"^{name}$"], "engine": engine}}).run()
     try:
         auditor.wait_attached([name])
