@@ -11,6 +11,7 @@ from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
 
+KEEPER = "anetcon-keeper"
 ACTIVATION = "anetcon_conntrack"
 
 
@@ -46,6 +47,11 @@ def _programs(look: Look, chain: str) -> Iterator[str]:
 
 
 def _left(look: Look, machine: Machine, what: str, command: str) -> Finding:
+    others = [p.pid for p in machine.processes.values() if p.name == KEEPER and p.pid not in machine.daemon.family]
+    if others:
+        means = f"another ANetCon with another store runs (process {others[0]}), and may keep it"
+        remedy = f"if that one does not audit this namespace, remove it: `{command}`"
+        return Finding("stale", Severity.NOTE, f"{what} is there", means, remedy, look.netns)
     why = "the daemon does not need it here" if machine.daemon.runs else "no daemon runs that keeps it"
     means = f"{why}: left by one that was killed or set up otherwise; it costs time, and logs what nobody expects"
     return Finding("stale", Severity.WARNING, f"{what} is there", means, f"remove it: `{command}`", look.netns)

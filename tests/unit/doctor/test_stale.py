@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from anetcon.doctor.finding import Severity
 from anetcon.doctor.machine import Machine
 from anetcon.doctor.ruleset import Chain, Ruleset
 from anetcon.doctor.stale import stale
@@ -47,6 +48,13 @@ def test_the_old_daemon_s_chain_is_its_own() -> None:
     """As long as the bash ANetCon runs its chain is not held to be left."""
     old = dataclasses.replace(without_daemon(), processes={5: process(5, "anetcon.sh", "bash", "/usr/sbin/anetcon.sh")})
     assert ill(stale(look(rules=CHAIN), old)) == []
+
+
+def test_another_daemon_of_ours_may_keep_it() -> None:
+    """With another store it is another daemon: its rules are not ours to call left."""
+    other = dataclasses.replace(without_daemon(), processes={5: process(5, "anetcon-keeper")})
+    found = one(stale(look(rules=TABLE), other))
+    assert (found.severity, "process 5" in found.means) == (Severity.NOTE, True)
 
 
 def test_iptables_legacy() -> None:

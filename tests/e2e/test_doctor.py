@@ -1,0 +1,124 @@
+"""`anetcon doctor` beside the installed daemon: healthy, frozen, killed, and after its remedies were followed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.testbed.namespaces import Namespace, Testbed, command
+from anetcon.testbed.topology import Router, World
+from tests.e2e.conftest import Start
+from tests.e2e.daemon import PROGRAM, Daemon
+from tests.netns.waiting import wait_until
+
+pytestmark = pytest.mark.needs("nft", "nsenter")
+
+
+def asked(daemon: Daemon, *names: str) -> dict[str, Any]:
+    """What doctor says with the daemon's own configuration, and its exit status."""
+    words = [str(PROGRAM), "doctor", "-c", str(daemon.settings), "--format", "json", *names]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer | {"status": done.returncode}
+
+
+def grave(answer: dict[str, Any], *checks: str) -> list[dict[str, Any]]:
+    """Warnings and problems, of these checks or of all that tell of the daemon and of namespaces."""
+    return [
+        each
+        for each in answer["findings"]
+        if each["severity"] in ("warning", "problem")
+        and (each["check"] in checks if checks else each["netns"] or each["check"] == "daemon")
+    ]
+
+
+def left_over(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is called left; no more than a note while another test's daemon runs that might keep it."""
+    return [each for each in answer["findings"] if each["check"] == "stale"]
+
+
+@pytest.fixture
+def bare(bed: Testbed) -> Namespace:
+    """A namespace without any rule."""
+    made = bed.namespace("bare")
+    made.run("ip", "link", "set", "lo", "up")
+    return made
+
+
+def test_a_healthy_daemon_and_what_is_left_when_it_is_killed(bed: Testbed, daemon: Start) -> None:
+    """Beside a running daemon nothing is wrong; killed with -9 it is missed, and started again all is well."""
+    router = Router(World(bed))
+    name = router.name
+    made = daemon(name)
+    made.wait_attached([name])
+    healthy = asked(made, name)
+    assert grave(healthy) == []
+    assert (healthy["status"], healthy["complete"]) == (0, True)
+    assert {"attached", "listeners", "sysctls"} <= {e["check"] for e in healthy["findings"] if e["severity"] == "ok"}
+    made.kill()
+    wait_until(lambda: asked(made, name)["status"] == 1, 10, "the daemon is missed")
+    (found,) = grave(asked(made, name))
+    assert (found["check"], found["severity"]) == ("daemon", "problem")
+    assert "no daemon runs" in found["found"]
+    made.run()
+    made.wait_attached([name])
+    assert grave(asked(made, name)) == []
+
+
+def test_a_capture_that_is_stopped(bed: Testbed, daemon: Start) -> None:
+    """It is named, and the command of the remedy wakes it."""
+    router = Router(World(bed))
+    name = router.name
+    made = daemon(name)
+    made.wait_attached([name])
+    pid = made.capture_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    (found,) = wait_until(lambda: grave(asked(made, name), "daemon"), 10, "it is found")
+    assert found["found"] == "capture is stopped"
+    command(["sh", "-c", re.findall(r"`([^`]+)`", found["remedy"])[0]])
+    wait_until(lambda: grave(asked(made, name)) == [], 20, "all is well")
+
+
+def test_conntrack_that_does_not_run(bare: Namespace, daemon: Start) -> None:
+    """The setting and the signal that the remedy names make it run; what a kill -9 then leaves is found and removed."""
+    name = bare.name
+    made = daemon(name)
+    wait_until(lambda: made.states() == {bare.name: "conntrack-inactive"}, 10, "its state is known")
+    (found,) = grave(asked(made, name))
+    assert found["check"] == "conntrack"
+    setting, reload = re.findall(r"`([^`]+)`", found["remedy"])
+    assert f"under [audit] in {made.settings}" in found["remedy"]
+    made.settings.write_text(made.settings.read_text().replace("[audit]\n", f"[audit]\n{setting}\n"))
+    command(["sh", "-c", reload])
+    wait_until(lambda: grave(asked(made, name)) == [], 20, "conntrack runs")
+    made.kill()
+    wait_until(lambda: left_over(asked(made, name)), 10, "the table is left")
+    (left,) = left_over(asked(made, name))
+    assert "inet anetcon_conntrack" in left["found"]
+    command(["sh", "-c", re.findall(r"`([^`]+)`", left["remedy"])[0]])
+    assert left_over(asked(made, name)) == []
+
+
+def test_an_old_daemon_beside_ours(bare: Namespace, daemon: Start, tmp_path: Path) -> None:
+    """A script named anetcon.sh that runs is a problem until it is stopped as the remedy says."""
+    script = tmp_path / "anetcon.sh"
+    script.write_text("#!/bin/sh\nread -r forever\n")
+    name = bare.name
+    made = daemon(name)
+    old = bare.start("/bin/sh", str(script), stdin=subprocess.PIPE)
+    found = [e for e in grave(asked(made, name), "old") if str(old.pid) in e["found"]]
+    assert [each["severity"] for each in found] == ["problem"]
+    command(["sh", "-c", re.findall(r"`([^`]+)`", found[0]["remedy"])[0]])
+    old.wait(5)
+    assert [e for e in grave(asked(made, name), "old") if str(old.pid) in e["found"]] == []
+    assert old.stdin is not None
+    old.stdin.close()
