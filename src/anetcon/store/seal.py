@@ -118,9 +118,9 @@ class Sealer:
         files, remembered, events = self._connections(state, through)
         taken = {table: self._take(state, table, through) for table in layout.INTERVALS}
         self._give_up(through.get("connections", 0))
-        known = pa.concat_tables([taken["gaps"], *(self._read(entry) for entry in state.of("gaps")[-1:])])
-        for lost in unexplained(self._torn, known):
-            self._gap(lost.start, lost.end, "journal-damaged", lost.rows)
+        if self._torn:
+            for lost in unexplained(self._torn, self._told(state)):
+                self._gap(lost.start, lost.end, "journal-damaged", lost.rows)
         taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
         for table, rows in taken.items():
             files += self.put_intervals(state, table, rows)
@@ -160,6 +160,14 @@ class Sealer:
         if given is not None and given.segment > self._given_up:
             self._given_up = given.segment
             self._gap(given.start, given.end, "sink-behind", given.rows)
+
+    def _told(self, state: manifest.State) -> pa.Table:
+        """Every gap of the last month and of the journal, also of segments that are still written to."""
+        folder = layout.journal_folder(self.store, "gaps")
+        behind = [number for number in segments(folder) if number > state.through.get("gaps", 0)]
+        rows = [f.batch for number in behind for f in read_segment(folder, number) if f.batch is not None]
+        sealed = [self._read(entry) for entry in state.of("gaps")[-1:]]
+        return pa.concat_tables([*sealed, pa.Table.from_batches(rows, arrow_schema("gaps"))])
 
     def _gap(self, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
         self._gaps.append({"node": self.node, "from": start, "to": end, "cause": cause, "lost": lost})

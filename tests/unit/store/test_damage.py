@@ -33,7 +33,7 @@ def gaps(store: Path) -> list[tuple[float, float]]:
     return [tuple(round(gap[name].timestamp() - T0 / SECOND, 3) for name in ("from", "to")) for gap in damaged]
 
 
-def interrupted(path: Path, closed: bool, *told: dict[str, Any]) -> Path:
+def interrupted(path: Path, closed: bool, *told: dict[str, Any], again_closed: bool = True) -> Path:
     """A segment until 9 s, and one from 12 s on."""
     making = Making(path)
     making.clock = T0
@@ -45,7 +45,8 @@ def interrupted(path: Path, closed: bool, *told: dict[str, Any]) -> Path:
     again.clock = T0 + 12 * SECOND
     if told:
         again.add(*told, table="gaps")
-    return again.alive(T0 + 20 * SECOND).close()
+    again.alive(T0 + 20 * SECOND)
+    return again.close() if again_closed else path
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,13 @@ def test_a_segment_that_was_not_closed(
     assert gaps(path) == expected
     assert Sealer(path).seal()
     assert gaps(path) == expected
+
+
+def test_a_crash_that_is_told_in_a_segment_still_written_to(tmp_path: Path) -> None:
+    """The daemon that came back says so in the segment behind, which is not sealed with what the crash left."""
+    path = interrupted(tmp_path / "store", False, DOWN | {"lost": None}, again_closed=False)
+    assert Sealer(path).seal()
+    assert gaps(path) == []
 
 
 def test_a_segment_whose_data_is_gone(tmp_path: Path) -> None:
