@@ -100,6 +100,7 @@ class Auditor:
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], object]] = {}
         self._stopping = False
+        self._sheds = 0
         self._busiest = 0
         self._tick = self.started
         self._clocks = read(self.started)
@@ -323,6 +324,10 @@ class Auditor:
             self._watch_drops(namespace, now, before)
             self._watch_activity(namespace, now)
             self.tables.look_again(namespace, now)
+        if self._sheds != self.journals.sheds and not self.journals.failing:
+            self._sheds = self.journals.sheds
+            for namespace in self.namespaces.values() if self.lines is None else ():
+                self.listings.want(namespace)
         self.listings.tick(now)
 
     def _watch_drops(self, namespace: Namespace, now: int, before: int) -> None:

@@ -69,7 +69,7 @@ class Journals:
         self.failing_since = 0
         self.waiting = Waiting(settings.memory)
         self.sheds = 0
-        """How often memory was full too, and records were dropped."""
+        """Goes up when records begin to be dropped because memory is full too, and when that is over."""
         self._heartbeat = max(settings.flush_seconds, min(settings.sync_seconds, HEARTBEAT))
         self._log = log
         self._said: dict[str, int] = {}
@@ -79,6 +79,7 @@ class Journals:
         folder = settings.store / "journal"
         self._writers = {table: Writer(folder / table, table, patient=True) for table in TABLES}
         self._syncer: threading.Thread | None = None
+        self._unsynced: OSError | None = None
         try:
             self._open()
         except OSError as error:
@@ -131,6 +132,10 @@ class Journals:
             if self.failing:
                 self._works_again()
             self._rotate(now)
+            if self._unsynced is not None:
+                what = f"what was written may not be on the disk: {self._unsynced.strerror}; check it"
+                self._say("unsynced", now, what)
+                self._unsynced = None
             if now - self._synced >= self.settings.sync_seconds * 1e6:
                 self._sync(now)
         self.taken = now
@@ -170,6 +175,7 @@ class Journals:
             gaps = [self._gap_of(self._shed)] if self._shed else []
             gaps += [self._unkept | {"to": now}] if self._unkept else []
             self._writers["gaps"].append(batch.rows("gaps", gaps), self.taken, now)
+            self.sheds += self._shed is not None
             self._shed = self._unkept = None
 
     def _gap_of(self, shed: Shed) -> dict[str, Any]:
@@ -228,16 +234,30 @@ class Journals:
         if old:
             self._begun = now
 
+    def syncing(self) -> bool:
+        """Whether a sync is under way."""
+        return self._syncer is not None and self._syncer.is_alive()
+
     def _sync(self, now: int) -> None:
         if not all(writer.in_place() for writer in self._writers.values()):
             self._failed(OSError(errno.ENOENT, "its files are not in their place any more"), now)
             return
-        if self._syncer is not None and self._syncer.is_alive():
+        if self.syncing():
             return
         self._synced = now
         copies = [os.dup(fd) for writer in self._writers.values() for fd in writer.descriptors()]
-        self._syncer = threading.Thread(target=_sync_all, args=(copies,), daemon=True)
+        self._syncer = threading.Thread(target=self._sync_all, args=(copies,), daemon=True)
         self._syncer.start()
+
+    def _sync_all(self, descriptors: list[int]) -> None:
+        """In a thread: the kernel tells of a failure once, so it is kept until the next flush says it."""
+        for descriptor in descriptors:
+            try:
+                os.fdatasync(descriptor)
+            except OSError as error:
+                self._unsynced = error
+            finally:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Close every segment for good; when something still waits, without saying that they are whole: the gap that
@@ -248,13 +268,3 @@ class Journals:
                 if not lost:
                     writer.close()
             writer.abandon()
-
-
-def _sync_all(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        try:
-            os.fdatasync(descriptor)
-        except OSError:
-            pass  # the next flush meets the same error and reports it
-        finally:
-            os.close(descriptor)

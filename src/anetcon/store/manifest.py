@@ -6,7 +6,7 @@ behind the last good seal line are what a crash left: they count for nothing and
 that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped.
 
 A line of kind `retention` is a commit by itself: of the files named before it, those of connections that had all ended
-before the time `before` count no more, nor the months of addresses and neighbours that nothing kept needs. Their lines
+before the time `before` count no more, nor the months of other tables than gaps that nothing kept needs. Their lines
 stay, so that the history can still be checked.
 
 The chain shows every change to somebody who knows its last line; who can write the whole store can also write a new
@@ -118,7 +118,7 @@ class State:
         lasts."""
         files = [entry for entry in self.connections if entry.end is not None and microseconds(entry.end) < before]
         month = rfc3339(before)[:7]
-        for table in ("addresses", "neighbours"):
+        for table in ("addresses", "neighbours", "listings"):
             files += [entry for entry in self.of(table)[:-1] if layout.month_of_file(entry.file) < month]
         return files
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ def test_a_full_disk_is_waited_out_in_memory(made: Make, router: Router) -> None
     with on_disk(auditor, 16) as disk:
         ledger, _ = full_under_load(auditor, disk, router, SOME)
         ledger.whole(auditor)
+        lines = Counter(line.partition(" SRC=")[2].partition(" NETNS=")[0] for line in auditor.lines("nat"))
+        assert len(lines) == ledger.sent
+        assert set(lines.values()) == {1}
         assert [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "disk-full"] == []
     said = auditor.errors()
     assert said.count("cannot write the journal: No space left on device; make room") == 1, said

@@ -18,6 +18,7 @@ from anetcon.decode.columns import NONE, Columns
 from anetcon.journal.read import ended_cleanly, last_flush, read
 from anetcon.journal.write import Writer, segments
 from anetcon.record import Origin
+from tests.netns.waiting import wait_until
 from tests.unit.capture.parts import NOW, rows, settings
 
 SECOND = 1_000_000
@@ -162,6 +163,7 @@ def test_what_does_not_fit_in_memory_is_one_gap(tmp_path: Path, disk: Disk) -> N
     assert journals.sheds == 1
     disk.room = True
     journals.flush(connections(50, 1, NOW), ["a"], NOW + 10 * SECOND)
+    assert journals.sheds == 2
     assert [row["src_port"] for row in rows(tmp_path)] == [1, 2, 3, 50]
     gap = gap_of(tmp_path)
     assert (gap["cause"], gap["lost"], gap["netns"], gap["from"], gap["to"]) == ("disk-full", 6, None, 1.0, 3.0)
@@ -307,3 +309,18 @@ def test_recorded_and_lost_are_all(flushes: list[tuple[int, bool]], memory: int)
         found = [row["src_port"] for row in rows(Path(folder))]
         assert found == sorted(set(found))
         assert len(found) + sum(gap["lost"] for gap in rows(Path(folder), "gaps")) == made
+
+
+def test_a_disk_that_does_not_keep_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync that fails is said: the kernel tells it once, and to nobody else."""
+    said: list[str] = []
+    journals = Journals(settings(tmp_path), NOW, said.append)
+
+    def broken(_fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("anetcon.capture.journals.os.fdatasync", broken)
+    journals.flush(columns(1), ["a"], NOW + 6 * SECOND)
+    wait_until(lambda: journals.syncing() is False, 10, "the sync is done")
+    journals.flush(columns(1), ["a"], NOW + 7 * SECOND)
+    assert said == ["what was written may not be on the disk: Input/output error; check it"]

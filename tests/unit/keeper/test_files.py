@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -118,3 +119,39 @@ def test_sysctls_of_an_earlier_boot_are_forgotten(tmp_path: Path) -> None:
     Sysctls(path).save("one", 7, FOUND)
     assert path.read_text().count("\n") == 1
     assert "earlier" not in path.read_text()
+
+
+def test_a_full_disk_is_told_in_the_blocks_there_are(
+    tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nothing new fits, the file is written over where it is, if it fits there; nothing is left aside."""
+    path = tmp_path / "status.json"
+    path.write_bytes(b"x" * 3000)
+
+    def full(target: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(files, "replace", full)
+    aside = Aside(Reaper(loop), path)
+    assert aside.write(b"{}")
+    loop.every(0.01, lambda: loop.stop() if path.read_bytes() == b"{}" else None)
+    loop.run()
+    assert path.read_bytes() == b"{}"
+    with pytest.raises(OSError, match="No space"):
+        files.rewrite(path, b"y" * 5000)
+    assert path.read_bytes() == b"{}"
+
+
+def test_a_replacement_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old file stays, whole, and what was written aside is removed."""
+    path = tmp_path / "status.json"
+    files.replace(path, b"old")
+    monkeypatch.setattr(files, "_write_all", _full)
+    with pytest.raises(OSError, match="No space"):
+        files.replace(path, b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["status.json"]
+    assert path.read_bytes() == b"old"
+
+
+def _full(_descriptor: int, _content: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
