@@ -15,7 +15,8 @@ import pytest
 
 from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.testbed.flood import Flood
-from anetcon.testbed.topology import Router
+from anetcon.testbed.topology import SERVER, Router
+from anetcon.testbed.traffic import Server, udp
 from tests.e2e.daemon import PROGRAM, Daemon, seconds
 from tests.e2e.faults.conftest import Weaken
 from tests.e2e.faults.disk import SmallDisk, on_disk
@@ -132,6 +133,30 @@ def test_what_is_dropped_without_a_count_is_found_out(made: Make, router: Router
         ledger, _ = full_under_load(auditor, disk, router, MANY)
         (gap,) = [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "disk-full"]
         assert ledger.each_once(auditor).connections + gap["lost"] < ledger.sent
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_connection_whose_start_was_dropped_is_found(made: Make, router: Router) -> None:
+    """One that began while records were dropped, and lasts, is on record soon after there is room: from a listing."""
+    inside = router.instances[0]
+    auditor = made(router.name, store={"memory_megabytes": 4})
+    with (
+        on_disk(auditor, 24) as disk,
+        Flood(router, MANY) as flood,
+        Server(router.world.namespace, SERVER, 8080) as server,
+    ):
+        auditor.run().wait_attached([router.name])
+        stranger = disk.fill()
+        ledger = Ledger(flood)
+        while "memory is full as well" not in auditor.errors():
+            ledger.send(10_000, rate=RATE)
+        udp(inside.namespace, inside.address, (SERVER, 8080), server)
+        ledger.send(10_000)
+        wait_until(lambda: auditor.totals()["ends"] >= ledger.sent, 20, "all are read")
+        stranger.unlink()
+        found = wait_until(lambda: auditor.search("--proto", "udp", "--src", inside.address), 25, "it is found")
+        assert [(record["origin"], record["end"]) for record in found] == [("dump", None)]
 
 
 @pytest.mark.slow
