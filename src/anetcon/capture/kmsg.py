@@ -170,7 +170,8 @@ class KernelLines:
         steps = np.diff(sequence, prepend=before) - 1
         for at in np.flatnonzero(steps > 0).tolist():
             begin = int(times[at - 1]) if at else self._time or int(times[0])
-            self._lose(begin, int(times[at]), int(steps[at]), down=self._down and at == 0)
+            end = int(times[at])  # before `begin` when the wall clock was set back in between
+            self._lose(min(begin, end), end, int(steps[at]), down=self._down and at == 0)
         self._down = False
         self._next, self._time = int(sequence[-1]) + 1, int(times[-1])
 

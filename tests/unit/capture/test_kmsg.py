@@ -124,6 +124,16 @@ def test_what_is_missing_at_the_start_counts(scene: Scene) -> None:
     assert scene.gaps() == [(None, 5000, 5000, "overrun", 3)]
 
 
+def test_a_gap_never_ends_before_it_begins(scene: Scene) -> None:
+    """Also when the wall clock was set back between the line before and the line behind."""
+    scene.print(line(100, at=5_000_000))
+    records = line(103, at=6_000_000).encode()
+    scene.reader.send(pack(Stamp(BOOT + 1_000_000, 6_000_000, len(records)), records))
+    scene.lines.read_all(NOW)
+    scene.lines.flush(NOW)
+    assert scene.gaps() == [(None, 1_000_000, 1_000_000, "overrun", 2)]
+
+
 def test_losses_close_to_each_other_are_one_gap(scene: Scene) -> None:
     """While lines come faster than they are read the journal gets a few gaps a second, not thousands."""
     scene.print(*(line(number, at=number * 100) for number in range(100, 200, 2)))

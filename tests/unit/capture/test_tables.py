@@ -57,6 +57,17 @@ def test_open_connections_are_recorded_as_dumped(tmp_path: Path) -> None:
     assert bench.space.ageless == {}
 
 
+def test_open_connections_may_only_be_counted(tmp_path: Path) -> None:
+    """Under a LOG engine the first dump tells how many there were before us, and leaves no row behind."""
+    bench = Bench(tmp_path)
+    found: list[Opened | None] = []
+    bench.tables.opened(bench.space, found.append, record=False)
+    bench.answer(message(1, start=(NOW - 99) * 1000), message(2))
+    assert found == [Opened(2, 2)]
+    assert bench.rows() == []
+    assert bench.space.ageless == {}
+
+
 def test_what_began_while_we_listened_already_is_not_older(tmp_path: Path) -> None:
     """The dump tells what was there before us from what came between our listening and the dump."""
     bench = Bench(tmp_path)
