@@ -14,6 +14,7 @@ from pathlib import Path
 from anetcon.testbed.namespaces import sweep
 from bench.compare import compare
 from bench.covered import covered
+from bench.frozen import frozen
 from bench.idle import idle
 from bench.lines import lines
 from bench.programs import PROGRAMS
@@ -30,6 +31,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "mixed": lambda report, o: compare(report, "mixed", o.connections, o.rounds, o.programs),
     "lines": lambda report, o: lines(report, o.connections, o.rounds),
     "together": lambda report, o: together(report, o.connections),
+    "frozen": lambda report, _: frozen(report),
     "covered": lambda report, o: covered(report, o.namespaces),
     "idle": lambda report, o: idle(report, o.namespaces),
     "query": lambda report, o: query(report, o.rows, o.store),

@@ -45,6 +45,7 @@ class Program:
 
     name = ""
     needs: tuple[str, ...] = ()
+    buffer = BUFFER
 
     def __init__(self, load: Load, folder: Path) -> None:
         self.load, self.folder = load, folder
@@ -212,7 +213,7 @@ class Conntrack(Program):
             with file.open("wb") as output:
                 args = (*PEER, "conntrack", "-E", "-e", "NEW,DESTROY", "-o", "timestamp")
                 child = self._in(namespace, *args, stdout=output, stderr=subprocess.DEVNULL)
-            enlarge(child.pid, namespace)
+            enlarge(child.pid, namespace, self.buffer)
 
     def found(self, made: Made) -> Found:
         return _of_text(self._files, judge.event_lines(self._files), made)
@@ -240,7 +241,7 @@ class Ulogd(Program):
                 f'[ct1]\nhash_enable=0\nevent_mask=0x00000005\n[json1]\nfile="{file}"\n'
             )
             child = self._in(namespace, *PEER, "ulogd", "-c", str(settings), stderr=subprocess.DEVNULL)
-            enlarge(child.pid, namespace)
+            enlarge(child.pid, namespace, self.buffer)
 
     def found(self, made: Made) -> Found:
         return _of_text(self._files, judge.json_lines(self._files), made)
@@ -336,15 +337,15 @@ def _of_text(files: list[Path], counted: tuple[int, int, int], made: Made) -> Fo
 PROGRAMS: tuple[type[Program], ...] = (Floor, Anetcon, Capture, Conntrack, Ulogd, Seed)
 
 
-def enlarge(pid: int, namespace: Namespace) -> None:
-    """Wait until another process listens to conntrack, and give its netlink sockets a large buffer."""
+def enlarge(pid: int, namespace: Namespace, size: int) -> None:
+    """Wait until another process listens to conntrack, and give its netlink sockets a buffer of that size."""
     wait_for(lambda: pid in kernel.queued(namespace), f"process {pid} to listen")
     process = os.pidfd_open(pid)
     for link in Path(f"/proc/{pid}/fd").iterdir():
         if str(link.readlink()).startswith("socket:"):
             with socket.socket(fileno=_libc.syscall(SYS_PIDFD_GETFD, process, int(link.name), 0)) as theirs:
                 if theirs.family == socket.AF_NETLINK:
-                    theirs.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+                    theirs.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     os.close(process)
 
 
