@@ -127,6 +127,7 @@ def test_what_is_missing_at_the_start_counts(scene: Scene) -> None:
 def test_a_gap_never_ends_before_it_begins(scene: Scene) -> None:
     """Also when the wall clock was set back between the line before and the line behind."""
     scene.print(line(100, at=5_000_000))
+    scene.lines.flush(NOW)
     records = line(103, at=6_000_000).encode()
     scene.reader.send(pack(Stamp(BOOT + 1_000_000, 6_000_000, len(records)), records))
     scene.lines.read_all(NOW)
