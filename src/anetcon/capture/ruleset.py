@@ -1,7 +1,7 @@
 """While a rule hides connections (`hiding`) a gap lasts: looked for at attach and whenever the ruleset has changed.
 
-The keeper tells of changes, since it asks every namespace for the generation of its ruleset once a second. The gap
-begins when the ruleset was last known to be another one. Refuses to change any rule: it is somebody's.
+The keeper tells of changes, at most once a second. The gap begins when the ruleset was last known to be another one.
+Refuses to change any rule: it is somebody's.
 """
 
 from __future__ import annotations

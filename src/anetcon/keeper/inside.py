@@ -1,8 +1,10 @@
-"""Sysctls of a namespace, read and written from outside it.
+"""Sysctls of a namespace, read and written from outside it; and a socket that is told when its ruleset changes.
 
 The kernel is odd here, to our good: /proc/sys/net shows the namespace of whoever looks a name up, and an open file
 stays with the namespace it was opened in, without keeping it alive (Linux 6.18: the namespace dies, the file reads on
 or fails). A read costs 0.8 us; entering the namespace for it would cost a hundred times that.
+
+The socket does keep the namespace alive, as every socket does: close it as soon as the namespace is let go.
 
 Refuses to load modules: conntrack is there when these are opened.
 """
@@ -11,19 +13,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from pathlib import Path
 
+from anetcon.keeper import syscalls as sc
 from anetcon.keeper.attach import SYSCTLS, Home
 
 COUNT = "nf_conntrack_count"
 MAX = "nf_conntrack_max"
+READS = 64
+"""Messages about a ruleset that are read at a time."""
+
 _FOLDER = "/proc/sys/net/netfilter/"
 
 
 class Inside:
-    """Open sysctls of one namespace. OSError when it cannot be entered, or is another by now."""
+    """What is open in one namespace. OSError when it cannot be entered, or is another by now."""
 
-    __slots__ = ("_count", "_max", "_switches")
+    __slots__ = ("_count", "_max", "_switches", "ruleset")
 
     def __init__(self, home: Home, path: Path | None, inode: int) -> None:
         with contextlib.ExitStack() as opened, home.entered(path) as found:
@@ -31,11 +38,12 @@ class Inside:
                 raise OSError("it is another namespace by now")
             self._switches = [_open(opened, name, os.O_RDWR) for name in SYSCTLS]
             self._count, self._max = (_open(opened, name, os.O_RDONLY) for name in (COUNT, MAX))
+            self.ruleset = opened.enter_context(_ruleset())
             opened.pop_all()
 
     def switches(self) -> list[bytes]:
-        """What the sysctls that matter are set to, in the order of SYSCTLS."""
-        return [os.pread(descriptor, 8, 0).strip() for descriptor in self._switches]
+        """What the sysctls that matter are set to, each with its newline, in the order of SYSCTLS."""
+        return [os.pread(descriptor, 8, 0) for descriptor in self._switches]
 
     def switch_on(self, number: int) -> None:
         """Set one of them to 1."""
@@ -49,8 +57,20 @@ class Inside:
         """How many it may hold; 0: any number."""
         return int(os.pread(self._max, 16, 0))
 
+    def changed(self) -> bool:
+        """Whether something was told of the ruleset since the last time; what it was is thrown away."""
+        told = False
+        for _ in range(READS):
+            try:
+                self.ruleset.recv(1, socket.MSG_DONTWAIT)
+            except OSError:
+                break
+            told = True
+        return told
+
     def close(self) -> None:
-        """Close the files."""
+        """Close everything."""
+        self.ruleset.close()
         for descriptor in (*self._switches, self._count, self._max):
             os.close(descriptor)
 
@@ -59,3 +79,10 @@ def _open(opened: contextlib.ExitStack, name: str, flags: int) -> int:
     descriptor = os.open(_FOLDER + name, flags | os.O_CLOEXEC)
     opened.callback(os.close, descriptor)
     return descriptor
+
+
+def _ruleset() -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, sc.NETLINK_NETFILTER)
+    made.setsockopt(sc.SOL_NETLINK, sc.NETLINK_NO_ENOBUFS, 1)
+    made.bind((0, 1 << (sc.NFNLGRP_NFTABLES - 1)))
+    return made

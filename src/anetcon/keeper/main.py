@@ -92,7 +92,7 @@ class Keeper:
         self.watchdog = Watchdog(self.processes.capture, self.shared.progress, report)
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
-        self.watch = Watch(self.home, self.roster.path, self.processes.send, report)
+        self.watch = Watch(self.loop, self.home, self.roster.path, self.processes.send, report)
         self.errands = Errands(self.loop, self.reaper, self.home)
         self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_rules_gap, report)
         self.rules.stood = self.roster.try_again

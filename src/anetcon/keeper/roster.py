@@ -49,6 +49,8 @@ class Audited:
         """The cause of the gap that lasts until it can be."""
         self.rules_checked = self.rules_repaired = 0
         """When its LOG rules were last found or made right, and when something was wrong with them."""
+        self.closing: Callable[[], None] = lambda: None
+        """Closes what else is open in it."""
         self.slot = -1
         self.sockets: Sockets | None = None
         self.anew = False
@@ -172,6 +174,7 @@ class Roster:
         audited.gone = now_us()
         if audited.sockets is not None:
             self._guard.remove(audited.slot)
+            audited.closing()
             self._send({"op": "detach", "slot": audited.slot, "why": "gone" if selected else "deselected"}, ())
             self._buffers -= audited.sockets.granted
             audited.sockets.close()

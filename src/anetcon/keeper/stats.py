@@ -26,12 +26,6 @@ CTA_STATS_GLOBAL_MAX_ENTRIES = 2
 CTA_STATS_DROP = 10
 CTA_STATS_CHAIN_TOOLONG = 15
 
-# nf_tables.h
-NFNL_SUBSYS_NFTABLES = 10
-NFT_MSG_GETGEN = 16
-NFTA_GEN_ID = 1
-
-GET_GENERATION = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN
 GET_STATS = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS
 GET_STATS_CPU = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS_CPU
 NLMSGHDR = struct.Struct("=IHHII")
@@ -50,23 +44,13 @@ def queue(events: socket.socket) -> tuple[int, int, int]:
 
 def table(asking: socket.socket) -> tuple[int, int]:
     """(connections, limit) of the namespace of a non-blocking ctnetlink socket. OSError when the kernel refuses."""
-    found = _ask(asking, GET_STATS)
-    return found.get(CTA_STATS_GLOBAL_ENTRIES, 0), found.get(CTA_STATS_GLOBAL_MAX_ENTRIES, 0)
-
-
-def generation(asking: socket.socket) -> int:
-    """A number that every change of the nftables ruleset of the namespace changes. OSError when there is none."""
-    return _ask(asking, GET_GENERATION).get(NFTA_GEN_ID, 0)
-
-
-def _ask(asking: socket.socket, kind: int) -> dict[int, int]:
     sequence = next(_sequence) & 0xFFFFFFFF
-    header = NLMSGHDR.pack(NLMSGHDR.size + NFGENMSG.size, kind, NLM_F_REQUEST, sequence, 0)
+    header = NLMSGHDR.pack(NLMSGHDR.size + NFGENMSG.size, GET_STATS, NLM_F_REQUEST, sequence, 0)
     asking.send(header + NFGENMSG.pack(0, 0, 0))
     while True:  # the answer is there when send returns; an answer to an older question may be before it
-        answer = parse(asking.recv(8192), sequence)
-        if answer is not None:
-            return answer
+        found = parse(asking.recv(8192), sequence)
+        if found is not None:
+            return found.get(CTA_STATS_GLOBAL_ENTRIES, 0), found.get(CTA_STATS_GLOBAL_MAX_ENTRIES, 0)
 
 
 def parse(data: bytes, sequence: int) -> dict[int, int] | None:

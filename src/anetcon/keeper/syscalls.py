@@ -41,6 +41,7 @@ NETLINK_NO_ENOBUFS = 5
 # nfnetlink_compat.h, nfnetlink.h: numbers of the groups
 NFNLGRP_CONNTRACK_NEW = 1
 NFNLGRP_CONNTRACK_DESTROY = 3
+NFNLGRP_NFTABLES = 7
 
 # rtnetlink.h: numbers of the groups
 RTNLGRP_NEIGH = 3

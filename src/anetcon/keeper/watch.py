@@ -3,14 +3,16 @@ the ruleset still the same?
 
 What somebody switched off is put back, and a gap says since when it may have been off: since it was last seen on. The
 connection table's refusals are counted by the kernel, per processor; they are asked for where the table is nearly full,
-and everywhere else in turn, so that 1,000 namespaces cost 0.4 % of a core.
+and everywhere else in turn. Changes of the ruleset are told by the kernel, and passed on at the next second.
 
-Refuses to wait, and to enter a namespace more than once: its files stay open (`inside`).
+Refuses to wait, and to enter a namespace more than once: what was opened there stays open (`inside`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,13 +21,16 @@ from anetcon.keeper.attach import SYSCTLS, Home, Sockets
 from anetcon.keeper.channel import Message
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.inside import Inside
+from anetcon.keeper.loop import Loop
 from anetcon.keeper.roster import Audited
 
 CAUSES = ("events-off", "timestamps-off", "counters-off")
 """By the order of SYSCTLS."""
 
-AUTOMATIC = b"2"
+ON, AUTOMATIC = b"1\n", b"2\n"
 """nf_conntrack_events: events for connections created while somebody listens, and we do."""
+
+ALL_ON = [ON] * len(SYSCTLS)
 
 EACH_TICK = 50
 """Namespaces entered for the first time, and tables asked about in turn, at a tick."""
@@ -40,14 +45,14 @@ Pair = tuple[Audited, Sockets]
 class _Watched:
     """One namespace: its files, when they were read last, what is off and cannot be put back, and refusals."""
 
-    __slots__ = ("asked", "generation", "inside", "near", "off", "refused", "seen", "since", "told")
+    __slots__ = ("asked", "changed", "fresh", "inside", "near", "off", "refused", "seen", "since", "told")
 
     def __init__(self, inside: Inside, seen: int) -> None:
         self.inside = inside
         self.seen = seen
         self.off: dict[int, int] = {}
-        self.generation: int | None = None
-        """Of the ruleset; -1 where there is no nftables."""
+        self.changed = self.fresh = True
+        """Whether capture is to look at the ruleset, and whether it never has."""
         self.near = False
         self.asked = 0
         self.told: int | None = None
@@ -61,11 +66,13 @@ class Watch:
 
     def __init__(
         self,
+        loop: Loop,
         home: Home,
         path: Callable[[str], Path | None],
         send: Callable[[Message], None],
         report: Callable[[str], None],
     ) -> None:
+        self._loop = loop
         self._home = home
         self._path = path
         self._send = send
@@ -78,21 +85,21 @@ class Watch:
         """Look at everything."""
         there = {audited for audited, _ in attached}
         for audited in [each for each in self._watched if each not in there]:
-            self._watched.pop(audited).inside.close()
+            self._close(audited)
         self._silent &= there
         new = (audited for audited in there if audited not in self._watched and audited not in self._silent)
         for audited in itertools.islice(new, EACH_TICK):
             self._open(audited)
-        in_turn = self._in_turn(attached)
+        in_turn, full = self._in_turn(attached), self._full()
         for audited, sockets in attached:
             watched = self._watched.get(audited)
             if watched is not None:
-                self._look(audited, watched, sockets, audited in in_turn)
+                self._look(audited, watched, sockets, full, audited in in_turn)
 
     def tell_again(self) -> None:
         """Capture is a new one: tell it what lasts, and have it look at every ruleset."""
         for audited, watched in self._watched.items():
-            watched.generation = None if watched.generation != -1 else -1
+            watched.changed = watched.fresh = True
             for number, began in watched.off.items():
                 self._gap(audited, CAUSES[number], began, None)
 
@@ -105,7 +112,22 @@ class Watch:
                 why = error.strerror or error
                 self._report(f"cannot watch the sysctls of {audited.netns}: {why}; if they change, nothing will tell")
         else:
-            self._watched[audited] = _Watched(inside, audited.attached)
+            watched = self._watched[audited] = _Watched(inside, audited.attached)
+            audited.closing = lambda: self._close(audited)
+            self._loop.watch(inside.ruleset.fileno(), lambda: setattr(watched, "changed", inside.changed()))
+
+    def _close(self, audited: Audited) -> None:
+        watched = self._watched.pop(audited, None)
+        if watched is not None:
+            self._loop.unwatch(watched.inside.ruleset.fileno())
+            watched.inside.close()
+
+    def _full(self) -> float:
+        """How many connections are nearly as many as a table may hold; it is the same for all."""
+        for watched in self._watched.values():
+            with contextlib.suppress(OSError, ValueError):
+                return (watched.inside.limit() or math.inf) * NEARLY_FULL
+        return math.inf
 
     def _in_turn(self, attached: list[Pair]) -> set[Audited]:
         """A few namespaces, others at each tick."""
@@ -113,29 +135,28 @@ class Watch:
         self._next = first + EACH_TICK
         return {audited for audited, _ in attached[first : self._next]}
 
-    def _look(self, audited: Audited, watched: _Watched, sockets: Sockets, in_turn: bool) -> None:
+    def _look(self, audited: Audited, watched: _Watched, sockets: Sockets, full: float, in_turn: bool) -> None:
         now = now_us()
         try:
             values = watched.inside.switches()
-            if any(value != b"1" for value in values) or watched.off:
+            if values != ALL_ON or watched.off:
                 self._mend(audited, watched, values, now)
             before, watched.seen = watched.seen, now
-            limit = watched.inside.limit()
-            near = bool(limit) and watched.inside.connections() >= limit * NEARLY_FULL
+            near = watched.inside.connections() >= full
             if near and not watched.near:
                 watched.asked = max(watched.asked, before)  # it was not full then
             if near or watched.near or watched.refused or watched.told is None or in_turn:
                 self._refusals(audited, watched, stats.refused(sockets.stats), now)
             watched.near = near
-            if watched.generation != -1:
-                self._ruleset(audited, watched, sockets, before)
+            if watched.changed:
+                self._ruleset(audited, watched, before)
         except (OSError, ValueError):
             return  # the namespace is going: the listing will tell
 
     def _mend(self, audited: Audited, watched: _Watched, values: Iterable[bytes], now: int) -> None:
         for number, value in enumerate(values):
             name = f"{SYSCTLS[number]} in {audited.netns}"
-            if value == b"1" and number not in watched.off:
+            if value == ON and number not in watched.off:
                 continue
             began = watched.off.get(number, watched.seen)
             try:
@@ -153,17 +174,10 @@ class Watch:
             self._gap(audited, CAUSES[number], began, now)
             self._report(f"{name} was switched off by somebody and is 1 again; see `anetcon gaps`")
 
-    def _ruleset(self, audited: Audited, watched: _Watched, sockets: Sockets, before: int) -> None:
-        """Tell capture when the ruleset is another one: a rule may hide connections now."""
-        try:
-            generation = stats.generation(sockets.stats)
-        except OSError:
-            watched.generation = -1
-            return
-        if generation != watched.generation:
-            since = audited.attached if watched.generation is None else before
-            watched.generation = generation
-            self._send({"op": "ruleset", "slot": audited.slot, "since": since})
+    def _ruleset(self, audited: Audited, watched: _Watched, before: int) -> None:
+        """Have capture look at the ruleset: a rule may hide connections now."""
+        self._send({"op": "ruleset", "slot": audited.slot, "since": audited.attached if watched.fresh else before})
+        watched.changed = watched.fresh = False
 
     def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
         """Collect what was refused, and tell it when it is over or goes on for long."""
