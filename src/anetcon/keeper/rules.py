@@ -295,7 +295,7 @@ class Rules:
         if standing.timer is None:
             standing.timer = self._loop.after(QUIET_SECONDS, lambda: self._quiet(standing))
         elif standing.last - standing.first >= LATEST_SECONDS and standing.told != netlink.UNKNOWN:
-            self._look(standing)
+            self._look(standing, crowded=True)
 
     def _quiet(self, standing: Standing) -> None:
         standing.timer = None
@@ -312,8 +312,8 @@ class Rules:
             standing.timer.cancel()
             standing.timer = None
 
-    def _look(self, standing: Standing) -> None:
-        """Check and repair, in a child."""
+    def _look(self, standing: Standing, crowded: bool = False) -> None:
+        """Check and repair, in a child; `crowded` where the ruleset is never quiet."""
         if standing.inode in self._visited:
             standing.again = True
             return
@@ -327,7 +327,7 @@ class Rules:
             Errand(
                 standing.path,
                 standing.inode,
-                lambda: work.visit(away, wanted, spelling),
+                lambda: work.visit(away, wanted, spelling, crowded),
                 lambda outcome: self._looked(standing, since, outcome),
             )
         )
@@ -386,8 +386,10 @@ class Rules:
         if standing.missing is None:
             standing.missing = since or standing.checked
             self._tell(standing.audited.netns, standing.missing, None)
+            if standing.timer is None:  # once soon, then every period
+                standing.timer = self._loop.after(LATEST_SECONDS, lambda: self._quiet(standing))
         if before != standing.error:
-            self._report(f"{standing.audited.netns}: {standing.error}; trying again in {self.settings.period:g} s")
+            self._report(f"{standing.audited.netns}: {standing.error}; trying again")
 
     # Taking away
 

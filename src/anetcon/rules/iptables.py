@@ -15,13 +15,19 @@ import time
 from pathlib import Path
 
 from anetcon.rules import netlink, programs, saved, text
+from anetcon.rules.netlink import Watch
 from anetcon.rules.outcome import Outcome, Spelling
-from anetcon.rules.programs import MissingError, RulesError
+from anetcon.rules.programs import MissingError, Moment, RulesError
 from anetcon.rules.saved import Nat
 from anetcon.rules.text import Wanted
 
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds to wait after each failure; after the last one the rules are given up until the next check."""
+
+STARTED_SECONDS = 0.003
+"""What a program needs to start and wait for its input."""
+CROWDED_SECONDS = 0.25
+"""A ruleset that stays as it is for so long is not crowded any more."""
 
 _NO_IPV6 = ("Table does not exist", "can't initialize", "not supported")
 
@@ -38,7 +44,7 @@ class _Family:
         self.writes = 0
         self.read_back: list[str] | None = None
 
-    def put_right(self, outcome: Outcome) -> bool:
+    def put_right(self, outcome: Outcome, moment: Moment | None) -> bool:
         """Look, and write if something is wrong; whether all was right."""
         variant = used(self.family)
         outcome.legacy |= variant == "legacy"
@@ -49,7 +55,8 @@ class _Family:
             why = saved.wrong(nat, self.chain, self.accepted)
         if why is None:
             return right
-        programs.restore(self.family, variant, saved.repair(nat, self.chain, self.accepted))
+        repair = saved.repair(nat, self.chain, self.accepted)
+        programs.restore(self.family, variant, repair, moment if variant == "nft" else None)
         self.writes += 1
         outcome.wrote(f"{self.name}: {why}")
         return False
@@ -74,15 +81,21 @@ class _Family:
         return False
 
 
-def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
-    """See that the rules stand. RulesError when they do not."""
+def stand(wanted: Wanted, spelling: Spelling, crowded: bool = False) -> Outcome:
+    """See that the rules stand. RulesError when they do not.
+
+    `crowded`: another program changes the ruleset all the time. Then each write waits for the next commit and follows
+    it at once: a program that has just written has to read again before it writes again, and that takes it longer. A
+    rule that is deleted between another program's look at the table and its commit would make that commit fail.
+    """
     outcome = Outcome(spelling=dict(spelling))
+    moment = _after_a_commit() if crowded else None
     families = [_Family(family, wanted, spelling) for family in text.FAMILIES if family == 4 or _has_ipv6()]
     failure = RulesError("another program changes them all the time")
     for pause in PAUSES:
         outcome.generation = netlink.generation()
         try:
-            right = [_put_right(each, families, outcome) for each in list(families)]
+            right = [_put_right(each, families, outcome, moment) for each in list(families)]
             if all(right):
                 return outcome
         except MissingError:
@@ -93,10 +106,20 @@ def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
     raise failure
 
 
-def _put_right(each: _Family, families: list[_Family], outcome: Outcome) -> bool:
+def _after_a_commit() -> Moment:
+    watch = Watch()
+
+    def moment() -> None:
+        time.sleep(STARTED_SECONDS)
+        watch.wait_commit(CROWDED_SECONDS)
+
+    return moment
+
+
+def _put_right(each: _Family, families: list[_Family], outcome: Outcome, moment: Moment | None) -> bool:
     """IPv6 that this machine has no programs or tables for is left out, and that is said."""
     try:
-        return each.put_right(outcome)
+        return each.put_right(outcome, moment)
     except RulesError as error:
         missing = isinstance(error, MissingError) or any(words in str(error) for words in _NO_IPV6)
         if each.family == 4 or not missing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 import sys
@@ -140,6 +141,13 @@ class Watch:
             else:
                 found = found if told is None else told
         return UNKNOWN if lost else found
+
+    def wait_commit(self, seconds: float) -> None:
+        """Wait for a commit that is told from now on; for children, which may wait. Returns without one in the end."""
+        self.drain()
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        waiting.poll(seconds * 1000)
 
     def generation(self) -> int:
         """What the generation is now; UNKNOWN when that cannot be had at once."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 FOLDERS = tuple(dict.fromkeys([*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin", "/sbin"]))
 LOCK_SECONDS = 5
 """How long iptables waits for the xtables lock."""
+
+Moment = Callable[[], None]
+"""Returns when it is time."""
 
 _SAID_MOST = 300
 
@@ -33,9 +37,9 @@ def find(name: str) -> str | None:
     return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
-def run(arguments: list[str], text: str = "") -> str:
+def run(arguments: list[str], text: str = "", moment: Moment | None = None) -> str:
     """Run a program to its end; what it printed. RulesError with what it said when it failed."""
-    status, printed, said = _run(arguments, text)
+    status, printed, said = _run(arguments, text, moment)
     if status:
         lines = [line for line in said.strip().splitlines() if line and not line.startswith("#")]
         why = " ".join(lines)[:_SAID_MOST] or "it said nothing"
@@ -56,9 +60,12 @@ def save(family: int, variant: str) -> str:
     return run([xtables(family, variant, "save"), "-t", "nat"])
 
 
-def restore(family: int, variant: str, text: str) -> None:
-    """One write to the nat table; legacy waits for the xtables lock."""
-    run([xtables(family, variant, "restore"), "--noflush", "-w", str(LOCK_SECONDS)], text)
+def restore(family: int, variant: str, text: str, moment: Moment | None = None) -> None:
+    """One write to the nat table; legacy waits for the xtables lock.
+
+    With a `moment` the program is started, and told what to write only when that returns: 2 ms later it is done.
+    """
+    run([xtables(family, variant, "restore"), "--noflush", "-w", str(LOCK_SECONDS)], text, moment)
 
 
 @functools.cache
@@ -74,27 +81,36 @@ def xtables(family: int, variant: str, job: str) -> str:
 
 
 def _variant(path: str) -> str:
-    _, printed, _ = _run([path, "-V"], "")
+    _, printed, _ = _run([path, "-V"])
     return "nft" if "nf_tables" in printed else "legacy"
 
 
-def _run(arguments: list[str], text: str) -> tuple[int, str, str]:
+def _run(arguments: list[str], text: str = "", moment: Moment | None = None) -> tuple[int, str, str]:
     files = [os.memfd_create(f"anetcon-{name}") for name in ("in", "out", "err")]
+    late, early = (-1, -1) if moment is None else os.pipe2(os.O_CLOEXEC)
     try:
-        os.write(files[0], text.encode(errors="surrogateescape"))
+        content = text.encode(errors="surrogateescape")
+        os.write(files[0], content)
         os.lseek(files[0], 0, os.SEEK_SET)
-        actions = [(os.POSIX_SPAWN_DUP2, descriptor, standard) for standard, descriptor in enumerate(files)]
+        standard = [files[0] if moment is None else late, *files[1:]]
+        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(standard)]
         environment = {**os.environ, "LC_ALL": "C"}
         pid = os.posix_spawn(
             arguments[0], arguments, environment, file_actions=actions, setsigdef=[signal.SIGINT, signal.SIGTERM]
         )
+        if moment is not None:
+            moment()
+            os.write(early, content)
+            os.close(early)
+            early = -1
         _, status = os.waitpid(pid, 0)
         return os.waitstatus_to_exitcode(status), _content(files[1]), _content(files[2])
     except OSError as error:
         raise RulesError(f"cannot run {arguments[0]}: {error.strerror}") from None
     finally:
-        for descriptor in files:
-            os.close(descriptor)
+        for descriptor in (*files, late, early):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _content(descriptor: int) -> str:

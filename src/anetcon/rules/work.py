@@ -16,8 +16,8 @@ Left = tuple[str, str]
 """Engine and chain of rules that may be in a namespace."""
 
 
-def visit(away: Sequence[Left], wanted: Wanted | None, spelling: Spelling) -> Outcome:
-    """Do it."""
+def visit(away: Sequence[Left], wanted: Wanted | None, spelling: Spelling, crowded: bool = False) -> Outcome:
+    """Do it. `crowded`: others change the ruleset all the time."""
     try:
         for engine, chain in away:
             if engine == IPTABLES:
@@ -27,7 +27,7 @@ def visit(away: Sequence[Left], wanted: Wanted | None, spelling: Spelling) -> Ou
         if wanted is None:
             return Outcome()
         if wanted.engine == IPTABLES:
-            return iptables.stand(wanted, spelling)
+            return iptables.stand(wanted, spelling, crowded)
         return nftables.stand(wanted, spelling)
     except RulesError as error:
         return Outcome(error=str(error))
