@@ -14,6 +14,7 @@ from pathlib import Path
 from anetcon.testbed.namespaces import sweep
 from bench.compare import compare
 from bench.covered import covered
+from bench.doctor import doctor
 from bench.frozen import frozen
 from bench.idle import idle
 from bench.lines import lines
@@ -34,6 +35,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "frozen": lambda report, _: frozen(report),
     "covered": lambda report, o: covered(report, o.namespaces),
     "idle": lambda report, o: idle(report, o.namespaces),
+    "doctor": lambda report, o: doctor(report, o.namespaces),
     "query": lambda report, o: query(report, o.rows, o.store),
 }
 

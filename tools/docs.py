@@ -44,9 +44,11 @@ TABLES = {
 
 ANSWERS = {
     0: "done; for a question: found",
-    errors.NOT_FOUND: "nothing found, and the record is complete for what was asked",
+    errors.NOT_FOUND: "nothing found, and the record is complete for what was asked; of `status`: the daemon does not "
+    "run or does not record; of `doctor`: there is a problem",
     errors.USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
-    errors.NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there",
+    errors.NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there; of `doctor`: no problem found, but not "
+    "everything could be looked at",
 }
 LAST = {errors.DEFECT: "a defect of the program, with its traceback: please report it"}
 

@@ -119,11 +119,12 @@ def _last_line(found: Sequence[Finding]) -> str:
 def _print(group: Sequence[Finding], width: int) -> None:
     first = group[0]
     where = first.netns or "host"
+    names = [str(each.netns) for each in group]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     if len(group) > 1:
-        names = [str(each.netns) for each in group]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        where = ", ".join(names[:NAMED]) + more
+        where = f"{len(group)} namespaces"
     lines = [f"{first.severity.value:8} {where}: {first.found}"]
+    lines += [f"{INDENT}in {', '.join(names[:NAMED])}{more}"] if len(group) > 1 else []
     lines += [f"{INDENT}{first.means}"] if first.means else []
     more_remedy = f" (so in each of the {len(group)})" if len(group) > 1 and str(first.netns) in first.remedy else ""
     last = [f"{INDENT}-> {first.remedy}{more_remedy}"] if first.remedy else []

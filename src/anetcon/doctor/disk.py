@@ -130,7 +130,7 @@ def writable(store: Path, machine: Machine) -> Iterator[Finding]:
 
 
 def journal(machine: Machine) -> Iterator[Finding]:
-    """Whether sealing keeps up: segments that wait for it for hours."""
+    """Whether sealing keeps up, and whoever reads the journal late: segments that are still there after hours."""
     minutes = machine.resolved["store"]["seal_minutes"]
     folder = machine.store / "journal" / "connections"
     try:
@@ -139,9 +139,7 @@ def journal(machine: Machine) -> Iterator[Finding]:
         return
     waiting = [age for age in ages if age > 6 * 60 * minutes + 3600]
     if waiting and machine.daemon.runs:
-        found = (
-            f"{len(waiting)} files of the journal are not sealed yet, the oldest for {max(waiting) / 3600:.0f} hours"
-        )
-        means = "nothing is lost, but the journal grows and questions get slow"
+        found = f"{len(waiting)} files of the journal are still there, the oldest after {max(waiting) / 3600:.0f} hours"
+        means = "sealing fails, or the text logs are far behind: nothing is lost, but the journal grows"
         remedy = "see why the follower fails, in the daemon's log: `journalctl -u anetcon | grep anetcon-follow`"
         yield Finding("sealing", Severity.WARNING, found, means, remedy)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from anetcon.store.coverage import running
 from anetcon.store.layout import journal_folder
 
 LOG_ENGINES = ("iptables-log", "nftables-log")
+OLD_SCRIPT = "anetcon.sh"
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 LOG_CAPABILITIES = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
 """Capabilities by number: every engine needs the first, a LOG engine both (linux/capability.h)."""
@@ -42,10 +44,11 @@ class Daemon:
 
     def state(self, netns: str) -> str:
         """What it last said of a namespace; empty when it does not know of it, or does not run."""
-        if not self.runs:
-            return ""
-        states = [entry["state"] for entry in self.status.get("namespaces", []) if entry["netns"] == netns]
-        return str(states[-1]) if states else ""
+        return self._states.get(netns, "") if self.runs else ""
+
+    @cached_property
+    def _states(self) -> dict[str, str]:
+        return {entry["netns"]: entry["state"] for entry in self.status.get("namespaces", [])}
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,12 @@ class Machine:
     root: Path = Path("/")
     now: float = 0.0
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         """The settings as the keeper uses them."""
         return Settings(dict(self.resolved))
 
-    @property
+    @cached_property
     def engine(self) -> str:
         """What the running daemon learns connections from; without one what it will."""
         engine = self.daemon.status.get("engine") if self.daemon.runs else None
@@ -85,6 +88,18 @@ class Machine:
     def file(self) -> str:
         """The configuration file, as a remedy names it."""
         return self.resolved.get("settings_file") or "/etc/anetcon/anetcon.toml"
+
+    @cached_property
+    def old_daemons(self) -> list[Process]:
+        """Processes that run the bash ANetCon; the subshells it starts are among them."""
+        found = (each for each in self.processes.values() if each.state != "Z")
+        return [each for each in found if any(word.rpartition("/")[2] == OLD_SCRIPT for word in each.words[:3])]
+
+    @cached_property
+    def other_keepers(self) -> list[int]:
+        """Processes of further daemons of ours, with other stores."""
+        keepers = (each.pid for each in self.processes.values() if each.name == "anetcon-keeper")
+        return [pid for pid in keepers if pid not in self.daemon.family]
 
     def text(self, path: str) -> str:
         """A file's content; empty when it is not there or may not be read."""

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from anetcon.doctor.finding import Finding, Severity
-from anetcon.doctor.machine import Machine
-from anetcon.doctor.processes import Process
+from anetcon.doctor.machine import OLD_SCRIPT, Machine
 
-SCRIPT = "anetcon.sh"
 UNIT = "anetcon.service"
 UNITS = ("etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system")
 RSYSLOG = "etc/rsyslog.d/30-anetcon.conf"
 LOGROTATE = "etc/logrotate.d/anetcon"
 
 
-def daemons(machine: Machine) -> list[Process]:
-    """Processes that run the old script; the subshells it starts are among them."""
-    found = (each for each in machine.processes.values() if each.state != "Z")
-    return [each for each in found if any(Path(word).name == SCRIPT for word in each.words[:3])]
-
-
 def script(machine: Machine) -> Iterator[Finding]:
     """The old daemon itself."""
-    found = daemons(machine)
+    found = machine.old_daemons
     pids = {each.pid for each in found}
     first = [each for each in found if each.parent not in pids]
     for each in first:
         means = "it writes its rules into the same namespaces: lines double, and either removes what the other needs"
         unit = _unit(machine)
         stop = f"systemctl disable --now {UNIT}" if unit else f"kill {each.pid}"
-        found_text = f"the old {SCRIPT} runs as process {each.pid}"
+        found_text = f"the old {OLD_SCRIPT} runs as process {each.pid}"
         yield Finding("old", Severity.PROBLEM, found_text, means, f"stop it: `{stop}`")
     if not first and (unit := _unit(machine)):
         means = "at the next boot it starts beside this one, or instead of it"
         remedy = f"disable it: `systemctl disable {UNIT}`"
-        yield Finding("old", Severity.WARNING, f"{unit} starts {SCRIPT} and is enabled", means, remedy)
+        yield Finding("old", Severity.WARNING, f"{unit} starts {OLD_SCRIPT} and is enabled", means, remedy)
     elif not first:
-        yield Finding("old", Severity.OK, f"no {SCRIPT} runs or is enabled")
+        yield Finding("old", Severity.OK, f"no {OLD_SCRIPT} runs or is enabled")
 
 
 def _unit(machine: Machine) -> str:
@@ -46,7 +37,7 @@ def _unit(machine: Machine) -> str:
     wants = machine.root / "etc/systemd/system/multi-user.target.wants" / UNIT
     if not wants.is_symlink() and not wants.exists():
         return ""
-    starts = (f"/{folder}/{UNIT}" for folder in UNITS if SCRIPT in machine.text(f"{folder}/{UNIT}"))
+    starts = (f"/{folder}/{UNIT}" for folder in UNITS if OLD_SCRIPT in machine.text(f"{folder}/{UNIT}"))
     return next(starts, "")
 
 
@@ -65,7 +56,7 @@ def files(machine: Machine) -> Iterator[Finding]:
         remedy = f"remove it once no old rule is left: `rm /{RSYSLOG} && systemctl restart rsyslog`"
         yield Finding("syslog", Severity.NOTE, f"/{RSYSLOG} is left of the old one", means, remedy)
     rotation = machine.text(LOGROTATE)
-    if SCRIPT in rotation or "restart anetcon" in rotation:
+    if OLD_SCRIPT in rotation or "restart anetcon" in rotation:
         means = "at every rotation the daemon is restarted, which makes a gap each time"
         remedy = f"let it send SIGHUP instead: in /{LOGROTATE} write `systemctl kill --kill-whom=main -s HUP {UNIT}`"
         yield Finding("syslog", Severity.WARNING, f"/{LOGROTATE} restarts the daemon", means, remedy)

@@ -6,12 +6,10 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from anetcon.doctor import old
 from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
 
-KEEPER = "anetcon-keeper"
 ACTIVATION = "anetcon_conntrack"
 
 
@@ -28,7 +26,7 @@ def stale(look: Look, machine: Machine) -> Iterator[Finding]:
         if ("inet", name) in look.rules.tables and not in_use:
             command = inside(look.path, f"nft delete table inet {name}")
             yield _left(look, machine, f"table inet {name}", command)
-    if (kept and machine.engine == "iptables-log") or old.daemons(machine):
+    if (kept and machine.engine == "iptables-log") or machine.old_daemons:
         return
     for program in _programs(look, chain):
         command = f"{program} -w -t nat -D POSTROUTING -j {chain}; {program} -w -t nat -F {chain}; "
@@ -47,9 +45,8 @@ def _programs(look: Look, chain: str) -> Iterator[str]:
 
 
 def _left(look: Look, machine: Machine, what: str, command: str) -> Finding:
-    others = [p.pid for p in machine.processes.values() if p.name == KEEPER and p.pid not in machine.daemon.family]
-    if others:
-        means = f"another ANetCon with another store runs (process {others[0]}), and may keep it"
+    if machine.other_keepers:
+        means = f"another ANetCon with another store runs (process {machine.other_keepers[0]}), and may keep it"
         remedy = f"if that one does not audit this namespace, remove it: `{command}`"
         return Finding("stale", Severity.NOTE, f"{what} is there", means, remedy, look.netns)
     why = "the daemon does not need it here" if machine.daemon.runs else "no daemon runs that keeps it"

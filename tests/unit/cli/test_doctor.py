@@ -71,7 +71,7 @@ def test_many_namespaces_with_the_same_finding_are_one(found: Found) -> None:
     found(*many)
     out = Answer("doctor").out
     assert out.count("notrack") == 1
-    assert "q-0, q-1, q-2 and 497 more: notrack" in out
+    assert "warning  500 namespaces: notrack\n         in q-0, q-1, q-2 and 497 more\n" in out
     assert "netns/q-0 x` (so in each of the 500)" in out
     assert len(Answer("doctor", "--format", "jsonl").lines) == 500
 
