@@ -47,8 +47,11 @@ def made(tmp_path: Path) -> Make:
     return make
 
 
-def full_under_load(auditor: Daemon, disk: SmallDisk, router: Router, count: int) -> tuple[Ledger, tuple[float, float]]:
-    """Connections before, while and after the disk is full; and from when to when it was."""
+def full_under_load(
+    auditor: Daemon, disk: SmallDisk, router: Router, count: int, told: bool = True
+) -> tuple[Ledger, tuple[float, float]]:
+    """Connections before, while and after the disk is full; and from when to when it was. What `status` says of it is
+    looked at if it is to be `told`: a heartbeat may still fit where no record does."""
     auditor.run().wait_attached([router.name])
     capture = auditor.capture_pid()
     with Flood(router, count + 20_000) as flood:
@@ -60,9 +63,9 @@ def full_under_load(auditor: Daemon, disk: SmallDisk, router: Router, count: int
         ledger.send(count, rate=RATE)
         wait_until(lambda: auditor.totals()["ends"] >= ledger.sent, 30, "all are read")
         status = auditor.command("status")
-        assert status.returncode == 1
-        assert "THE JOURNAL CANNOT BE WRITTEN since" in status.stdout, status.stdout
-        assert "No space left on device" in status.stdout
+        assert not told or status.returncode == 1
+        assert not told or "THE JOURNAL CANNOT BE WRITTEN since" in status.stdout, status.stdout
+        assert not told or "No space left on device" in status.stdout
         stranger.unlink()
         ended = time.time()
         wait_until(lambda: not auditor.json("status")["capture"]["unwritten"], 20, "the journal is written again")
@@ -100,7 +103,7 @@ def test_a_full_disk_without_memory_is_found_out(made: Make, router: Router, wea
     weakened("anetcon.capture.main", NO_MEMORY)
     auditor = made(router.name)
     with on_disk(auditor, 16) as disk:
-        ledger, _ = full_under_load(auditor, disk, router, SOME)
+        ledger, _ = full_under_load(auditor, disk, router, SOME, told=False)
         with pytest.raises(UnaccountedError):
             ledger.whole(auditor)
 
