@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.testbed.kernel import log_all_netns
 from anetcon.testbed.namespaces import Namespace, Testbed, command
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Start
@@ -122,3 +123,27 @@ def test_an_old_daemon_beside_ours(bare: Namespace, daemon: Start, tmp_path: Pat
     assert [e for e in grave(asked(made, name), "old") if str(old.pid) in e["found"]] == []
     assert old.stdin is not None
     old.stdin.close()
+
+
+@pytest.mark.needs("iptables")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("engine", ["iptables-log", "nftables-log"])
+def test_log_rules_that_are_in_use(bed: Testbed, daemon: Start, engine: str) -> None:
+    """Rules of a LOG engine that the daemon keeps are not called left; moved behind its back they are out of order."""
+    router = Router(World(bed))
+    name = router.name
+    with log_all_netns():
+        made = daemon(name, audit={"engine": engine})
+        made.wait_attached([name])
+        assert grave(asked(made, name)) == []
+        assert left_over(asked(made, name)) == []
+        if engine == "iptables-log":
+            os.kill(made.process.pid, signal.SIGSTOP)  # it would repair this before we have looked
+            router.namespace.run("iptables", "-w", "-t", "nat", "-D", "POSTROUTING", "-j", "anetcon")
+            router.namespace.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "anetcon")
+            (found,) = grave(asked(made, name), "order")
+            command(["sh", "-c", re.findall(r"`([^`]+)`", found["remedy"])[0]])
+            assert grave(asked(made, name), "order") == []
+            os.kill(made.process.pid, signal.SIGCONT)
+        made.stop()
+    assert left_over(asked(made, name)) == []

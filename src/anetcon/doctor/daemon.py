@@ -13,7 +13,8 @@ from anetcon.store.coverage import SECOND, STALE
 FRESH_SECONDS = 15.0
 """The keeper writes its status every five seconds, on a machine under load later."""
 STUCK = {"T": "stopped", "t": "stopped by a debugger", "Z": "ended", "D": "waiting for a disk"}
-CHILDREN = ("capture", "follow")
+CHILDREN = ("capture", "follow", "kmsg")
+"""The last one under LOG engines only."""
 
 
 def daemon(machine: Machine) -> Iterator[Finding]:
@@ -60,7 +61,9 @@ def _state(machine: Machine, pid: int | None) -> str:
 
 def _children(machine: Machine) -> Iterator[Finding]:
     for name in CHILDREN:
-        said = machine.daemon.status.get(name, {})
+        said = machine.daemon.status.get(name)
+        if said is None:
+            continue
         pid, restarts = said.get("pid"), said.get("restarts", 0)
         state = _state(machine, pid)
         if pid is None or (machine.processes and pid not in machine.processes and machine.daemon.family):
@@ -72,7 +75,9 @@ def _children(machine: Machine) -> Iterator[Finding]:
             yield Finding("daemon", Severity.PROBLEM, f"{name} is {state}", means, f"wake it: `kill -CONT {pid}`")
         if restarts:
             found = f"{name} was started again {restarts} times since the daemon started"
-            means = "each time what capture had not flushed is a gap" if name == "capture" else "nothing is lost"
+            means = (
+                "each time what capture had not flushed is a gap" if name == "capture" else "what waited is read late"
+            )
             remedy = "see why, in the daemon's log: `journalctl -u anetcon`; and `anetcon gaps`"
             yield Finding("daemon", Severity.NOTE, found, means, remedy)
 

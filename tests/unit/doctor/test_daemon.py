@@ -53,6 +53,7 @@ def test_none() -> None:
         ({"capture": {"pid": 999, "restarts": 0}}, Severity.PROBLEM, "capture does not run"),
         ({"follow": {"pid": 102, "restarts": 3}}, Severity.NOTE, "follow was started again 3 times"),
         ({"capture": STATUS["capture"] | {"unwritten": FULL}}, Severity.PROBLEM, "since noon: No space left"),  # type: ignore[operator]
+        ({"kmsg": {"pid": None, "restarts": 0}}, Severity.PROBLEM, "kmsg does not run"),
         ({"namespaces": [ENTRY | {"state": "retrying", "message": "gone"}]}, Severity.PROBLEM, "not attached: gone"),
         ({"namespaces": [ENTRY | {"undecodable": 1}]}, Severity.WARNING, "1 messages could not be read"),
         ({"namespaces": [ENTRY | {"drops": 5}]}, Severity.NOTE, "5 messages did not fit"),
