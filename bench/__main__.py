@@ -20,6 +20,7 @@ from bench.idle import idle
 from bench.lines import lines
 from bench.programs import PROGRAMS
 from bench.query import query
+from bench.repaired import repaired
 from bench.report import Report
 from bench.together import together
 
@@ -36,6 +37,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "covered": lambda report, o: covered(report, o.namespaces),
     "idle": lambda report, o: idle(report, o.namespaces),
     "doctor": lambda report, o: doctor(report, o.namespaces),
+    "repaired": lambda report, o: repaired(report, o.namespaces),
     "query": lambda report, o: query(report, o.rows, o.store),
 }
 
