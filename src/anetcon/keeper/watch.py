@@ -33,7 +33,10 @@ ON, AUTOMATIC = b"1\n", b"2\n"
 ALL_ON = [ON] * len(SYSCTLS)
 
 EACH_TICK = 50
-"""Namespaces entered for the first time, and tables asked about in turn, at a tick."""
+"""Namespaces entered for the first time at a tick."""
+
+IN_TURN = 10
+"""Tables asked about at a tick though they are not nearly full; one takes 100 us."""
 
 MANY = 500
 """With more namespaces only events are looked at each second, everything else every other second."""
@@ -145,7 +148,7 @@ class Watch:
     def _in_turn(self, attached: list[Pair]) -> set[Audited]:
         """A few namespaces, others at each tick."""
         first = self._next if self._next < len(attached) else 0
-        self._next = first + EACH_TICK
+        self._next = first + IN_TURN
         return {audited for audited, _ in attached[first : self._next]}
 
     def _look(self, audited: Audited, watched: _Watched, sockets: Sockets, full: float, in_turn: bool) -> None:
