@@ -21,7 +21,8 @@ from anetcon.testbed.traffic import Server
 from tests.e2e.daemon import Daemon, seconds
 from tests.netns.waiting import wait_until
 
-pytestmark = [pytest.mark.needs("nft"), pytest.mark.timeout(120)]
+# Others may hold the machine's switch for a while.
+pytestmark = [pytest.mark.needs("nft"), pytest.mark.timeout(300)]
 
 ENGINE = "nftables-log"
 BURST = 5000
