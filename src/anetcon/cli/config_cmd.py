@@ -1,21 +1,27 @@
-"""`anetcon config`: show every value and where it came from, or say whether the configuration can be used."""
+"""`anetcon config`: show every value and where it came from, say whether the configuration can be used, and turn the
+old format into TOML."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from anetcon.cli.filters import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import Overrides
-from anetcon.config.load import Loaded
+from anetcon.config.load import STANDARD_FILES, Loaded, load
+from anetcon.config.migrate import toml
 from anetcon.config.model import value_of
+from anetcon.errors import ConfigError
+
+OLD_FILE = STANDARD_FILES[-1]
 
 app = typer.Typer(
-    help="Show or check the configuration; starts nothing.",
+    help="Show, check or migrate the configuration; starts nothing.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -46,6 +52,30 @@ def check(overrides: Overrides) -> None:
     """Say whether the configuration can be used; exit status 5 if not."""
     loaded = overrides.load()
     typer.echo(f"{_name(loaded)} can be used")
+
+
+@app.command("migrate")
+def migrate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file in the old format.")] = OLD_FILE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead; must not exist yet.")
+    ] = None,
+) -> None:
+    """Print the configuration of the old format as TOML with comments: the same settings, and what to change next."""
+    text = toml(load(file, environment={}))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    if output.suffix != ".toml":
+        raise ConfigError(f"the name {output} must end with .toml: by that the format is known")
+    try:
+        with output.open("x") as made:
+            made.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{output} is there already: give another --output, or move it away") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}") from error
+    typer.echo(f"{output} is written; check it by `anetcon config check -c {output}`", err=True)
 
 
 def _name(loaded: Loaded) -> str:

@@ -1,7 +1,8 @@
 """Defaults < file < environment < command line -> one checked configuration, and where each value came from.
 
-The file is TOML; environment variables are named ANETCON_<TABLE>_<KEY> (ANETCON_NODE for a key without a table), their
-values TOML too, or plain text where a text is expected. Whatever is wrong is a ConfigError of one sentence that names
+The file is TOML, or the old program's where its name does not end with .toml (`config.seed`); environment variables are
+named ANETCON_<TABLE>_<KEY> (ANETCON_NODE for a key without a table), their values TOML too, or plain text where a text
+is expected. Whatever is wrong is a ConfigError of one sentence that names
 the file and line, the variable or the option. Starts nothing, writes nothing.
 """
 
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from anetcon.config import seed
 from anetcon.config.model import TABLES, Config, Setting, problems, protocol_numbers, settings
 from anetcon.errors import ConfigError
 
@@ -30,10 +32,11 @@ SETTINGS: dict[str, Setting] = {setting.key: setting for setting in settings()}
 
 
 class Given(NamedTuple):
-    """A value as somebody wrote it, and where."""
+    """A value as somebody wrote it, and where; `name`, where it is not called by its key there."""
 
     value: Any
     source: str
+    name: str = ""
 
 
 class Loaded(NamedTuple):
@@ -64,8 +67,9 @@ def load(
     file = file or next((path for path in STANDARD_FILES if path.exists()), None)
     text = _read(file) if file else ""
     given: dict[str, Given] = {}
+    old = _old(file, text) if file and file.suffix != ".toml" else None
     if file:
-        given |= _from_file(file, text)
+        given |= _from_old_file(file, old) if old else _from_file(file, text)
     given |= _from_environment(os.environ if environment is None else environment)
     for key, option in (options or {}).items():
         given[key] = option._replace(value=str(Path(option.value).absolute())) if key in PATHS else option
@@ -73,9 +77,14 @@ def load(
     for problem in problems(config):
         key = _setting_of(problem.key)
         source = given[key].source if key in given else DEFAULT
+        name = problem.key
         if file and source.startswith(f"{file}:"):
-            source = f"{file}:{line_of(text, problem.key, problem.item) or line_of(text, key)}"
-        raise ConfigError(f"{_place(source)}: {problem.key} {problem.message}")
+            if old:
+                line, name = old.line_of(key, problem.item), old.name_of(key)
+            else:
+                line = line_of(text, problem.key, problem.item) or line_of(text, key)
+            source = f"{file}:{line}"
+        raise ConfigError(f"{_place(source)}: {name} {problem.message}")
     return Loaded(config, {key: given[key].source if key in given else DEFAULT for key in SETTINGS}, file)
 
 
@@ -92,17 +101,26 @@ def _setting_of(key: str) -> str:
 
 def _read(file: Path) -> str:
     try:
-        content = file.read_bytes()
-        if file.suffix != ".toml":
-            raise ConfigError(
-                f"{file} is in the old shell-style format, which is not read yet: write the settings as TOML, in a "
-                f"file whose name ends with .toml"
-            )
-        return content.decode()
+        return file.read_bytes().decode(errors="strict" if file.suffix == ".toml" else "surrogateescape")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read the configuration {file}: it is not UTF-8 text ({error.reason})") from error
+
+
+def _old(file: Path, text: str) -> seed.Seed:
+    try:
+        return seed.read(text)
+    except seed.SeedError as error:
+        raise ConfigError(f"{file}:{error.line}: {error}") from error
+
+
+def _from_old_file(file: Path, old: seed.Seed) -> Iterator[tuple[str, Given]]:
+    """What the old file sets; and, over our defaults, what the program it was written for did without being told."""
+    for key, value in seed.IMPLIED.items():
+        yield key, Given(value, str(file))
+    for key, value, line, name in old.values.values():
+        yield key, Given(value, f"{file}:{line}", name)
 
 
 def _from_file(file: Path, text: str) -> Iterator[tuple[str, Given]]:
@@ -168,7 +186,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 def _build(given: Mapping[str, Given]) -> Config:
     tables: dict[str, dict[str, Any]] = {name: {} for name in ("", *TABLES)}
-    for key, (value, source) in given.items():
+    for key, (value, source, _) in given.items():
         table, _, name = key.rpartition(".")
         try:
             tables[table][name] = msgspec.convert(value, SETTINGS[key].annotation)

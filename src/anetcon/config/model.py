@@ -295,7 +295,8 @@ def _prefix_problems(logs: Logs) -> Iterator[Problem]:
     longest = max(logs.prefix_dnat, logs.prefix_other, key=len)
     length = len(f"{logs.prefix}{longest} ".encode()) + HASH_LENGTH * logs.namespace_hash
     if length > PREFIX_LIMIT:
-        yield Problem("logs.prefix", "", f"and what follows it are {length} bytes together; at most {PREFIX_LIMIT}")
+        key = max(("logs.prefix", "logs.prefix_dnat", "logs.prefix_other"), key=lambda k: len(getattr(logs, k[5:])))
+        yield Problem(key, "", f"and what goes with it are {length} bytes together; at most {PREFIX_LIMIT}")
     for key in ("logs.prefix", "logs.prefix_dnat", "logs.prefix_other"):
         value = getattr(logs, key.removeprefix("logs."))
         if not value.isprintable():

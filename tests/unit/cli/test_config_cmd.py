@@ -52,3 +52,32 @@ def test_check(file: Path) -> None:
         answer = Answer("config", command, "-c", file)
         assert (answer.status, answer.out) == (5, "")
         assert answer.err == f"anetcon: {file}:2: there is no setting audit.perod; did you mean audit.period?\n"
+
+
+def test_migrate(tmp_path: Path) -> None:
+    """The old format comes out as TOML that means the same, on stdout or in a new file whose name says what it is."""
+    old, new = tmp_path / "anetcon.conf", tmp_path / "anetcon.toml"
+    old.write_text('NAMESPACES=( "^qrouter-.*$" )\nCHAIN_NAME=audit\nNETS=(qrouter-1 "10.0.0.0/8")\nPERIOD=7\n')
+    printed = Answer("config", "migrate", old)
+    assert printed.status == 0
+    assert 'chain = "audit"' in printed.out
+    written = Answer("config", "migrate", old, "--output", new)
+    assert (written.status, written.out, new.read_text()) == (0, "", printed.out)
+    shown = [Answer("config", "show", "-c", file, "--format", "json").json["resolved"] for file in (old, new)]
+    assert [each.pop("settings_file") for each in shown] == [str(old), str(new)]
+    assert shown[0] == shown[1]
+
+
+def test_migrate_that_cannot(tmp_path: Path) -> None:
+    """A file that is there already stays as it is; a name that is no TOML file's and a wrong old file are refused."""
+    old, new = tmp_path / "anetcon.conf", tmp_path / "anetcon.toml"
+    old.write_text("PERIOD=7\n")
+    new.write_text("mine")
+    for output, says in ((new, "is there already"), (old, "must end with .toml"), (tmp_path / "no/a.toml", "No such")):
+        answer = Answer("config", "migrate", old, "--output", output)
+        assert (answer.status, answer.out) == (5, "")
+        assert says in answer.err
+    assert (new.read_text(), old.read_text()) == ("mine", "PERIOD=7\n")
+    old.write_text("PERIOD=7\nPERIOD=$(cat /x)\n")
+    answer = Answer("config", "migrate", old)
+    assert (answer.status, answer.err) == (5, f"anetcon: {old}:2: would run a program: write what it prints\n")

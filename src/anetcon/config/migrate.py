@@ -1,0 +1,69 @@
+"""A configuration as a commented TOML file: what `config migrate` prints of the old format.
+
+Written is what somebody set, or what the old program did without being told, each with its line of help; the file means
+the same as the one it was made from. Refuses to write files: the command does.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from anetcon.config.load import DEFAULT, SETTINGS, Loaded
+from anetcon.config.model import TABLES, value_of
+
+WIDTH = 100
+
+ADVICE = {
+    "audit.engine": 'Recommended: "conntrack". It needs no rule in any router, so that nobody can move or wipe it, and '
+    "it records the public address and port of every connection, its end and its bytes. LOG rules tell none of that. "
+    "Change this line, and the protocols, when nothing depends on the kernel's lines any more.",
+    "audit.protocols": 'The old program knew TCP alone; "all" is the default elsewhere.',
+}
+"""What is said beyond the help of a setting."""
+
+
+def toml(loaded: Loaded) -> str:
+    """The text of the file."""
+    return "\n".join(_lines(loaded)) + "\n"
+
+
+def _lines(loaded: Loaded) -> Iterator[str]:
+    yield f"# Made from {loaded.file} by `anetcon config migrate`; docs/reference/configuration.md has every setting."
+    table = ""
+    given = [key for key in SETTINGS if loaded.sources[key] != DEFAULT]
+    tables = ["", *TABLES]
+
+    def order(key: str) -> tuple[int, bool]:
+        """Tables as the model has them; in each the settings that are tables themselves come last, as TOML needs it."""
+        return tables.index(key.rpartition(".")[0]), isinstance(value_of(loaded.config, key), dict)
+
+    for key in sorted(given, key=order):
+        if not key.startswith(f"{table}.") and "." in key:
+            table = key.partition(".")[0]
+            if any(each.startswith(f"{table}.") and each != "audit.networks" for each in given):
+                yield from ("", f"[{table}]")
+        value = value_of(loaded.config, key)
+        yield ""
+        yield from textwrap.wrap(
+            f"{_sentence(SETTINGS[key].help)} {ADVICE.get(key, '')}".rstrip(),
+            WIDTH,
+            initial_indent="# ",
+            subsequent_indent="# ",
+        )
+        if isinstance(value, dict):
+            yield f"[{key}]"
+            yield from (f"{json.dumps(name, ensure_ascii=False)} = {_value(entry)}" for name, entry in value.items())
+        else:
+            yield f"{key.rpartition('.')[2]} = {_value(value)}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _value(value: Any) -> str:
+    """JSON is TOML for texts, numbers, truths and lists of them."""
+    return json.dumps(value, ensure_ascii=False)
