@@ -147,7 +147,7 @@ def default(parameter: Any) -> str:
         return "required"
     if parameter.default in (None, "", False, ()):
         return ""
-    if parameter.is_flag:
+    if getattr(parameter, "is_flag", False):
         return f"`{(parameter.opts if parameter.default else parameter.secondary_opts)[0]}`"
     return f"`{getattr(parameter.default, 'value', parameter.default)}`"
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("anetcon.cli.status:status", "How the daemon is doing, namespace by namespace."),
     "gaps": ("anetcon.cli.gaps:gaps", "When something could not be recorded, and why."),
     "doctor": ("anetcon.cli.doctor:doctor", "What on this host would silence or weaken the audit, and what to do."),
-    "config": ("anetcon.cli.config_cmd:app", "Show or check the configuration; starts nothing."),
+    "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "demo": ("anetcon.cli.demo:demo", "A router of its own, real traffic, a real answer."),
 }
 """Every command: where it is, and its line of help, which is the first of its own."""

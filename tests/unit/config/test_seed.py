@@ -124,3 +124,11 @@ def test_anything_is_read_or_refused(text: str) -> None:
     except seed.SeedError as error:
         found = [error.line]
     assert all(line in lines for line in found)
+
+
+def test_the_docs_name_every_key() -> None:
+    """The page for those who come from the old program has every old key beside its setting."""
+    page = (Path(__file__).parents[3] / "docs/how-to/come-from-the-bash-anetcon.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    for name, key in seed.names():
+        assert any(f"`{name}`" in row and f"`{key}`" in row for row in rows), (name, key)
