@@ -138,14 +138,22 @@ def _all_gone(auditor: Daemon, role: str) -> bool:
     return mine == {"gone"}
 
 
+def processes(auditor: Daemon) -> list[int]:
+    """Those that live as long as the daemon: helpers of a moment are none."""
+    said = auditor.status()
+    return [said["pid"], said["capture"]["pid"], said["follow"]["pid"]]
+
+
 def descriptors(auditor: Daemon) -> list[int]:
-    """How many each process has open; after a second look, since one may be in the middle of something."""
-    return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (auditor.process.pid, *auditor.children())]
+    """How many each process has open."""
+    return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes(auditor)]
 
 
 def same_descriptors(auditor: Daemon, before: list[int]) -> None:
     """As many as before are open, soon."""
-    wait_until(lambda: descriptors(auditor) == before, 5, f"{before} are open, as before; now {descriptors(auditor)}")
+    wait_until(
+        lambda: descriptors(auditor) == before, 5, f"{before} are open, as before; now {descriptors(auditor)}", 0.1
+    )
 
 
 @pytest.mark.slow
@@ -178,7 +186,7 @@ def test_namespaces_that_go_without_a_last_look(bed: Testbed, daemon: Start, wea
 def memory(auditor: Daemon) -> dict[str, int]:
     """Private bytes of each process by name."""
     found = {}
-    for pid in (auditor.process.pid, *auditor.children()):
+    for pid in processes(auditor):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         private = sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
         found[Path(f"/proc/{pid}/comm").read_text().strip()] = private
