@@ -162,6 +162,7 @@ def test_300_namespaces_within_a_minute(bed: Testbed, daemon: Start) -> None:
     """Each connection is on record or in a gap of its namespace; interfaces and descriptors are released at once."""
     auditor = daemon(audit={"namespaces": [ours("churn"), ours("first")]})
     churned(auditor, bed, "first", WORKERS)
+    wait_until(lambda: auditor.lines("nat"), 20, "the text logs are open", every=0.2)
     before = descriptors(auditor)
     began = time.monotonic()
     made = churned(auditor, bed, "churn", MANY)
