@@ -188,7 +188,10 @@ class Keeper:
                 f"{self.settings.netns_dir}/{name} is no network namespace as seen from here; if it is one elsewhere, "
                 "start the daemon where its mount is seen"
             )
+        for name, since in self.namespaces.missed:
+            self.roster.missed(name, since)
         self.namespaces.never_became.clear()
+        self.namespaces.missed.clear()
         pause = self.namespaces.pause()
         if pause is not None and self._look is None:
             self._look = self.loop.after(pause, self._look_again)

@@ -27,6 +27,9 @@ LONGEST_PAUSE = 0.025
 PATIENCE = 1.0
 """Seconds during which a new file may still become a namespace, and the longest pause between two looks."""
 
+UNSEEN = 2_000_000
+"""Microseconds that a notification waits at most before it is read, as a rule much less."""
+
 _EVENT = struct.Struct("=iIII")
 _IN_FOLDER = sc.IN_CREATE | sc.IN_MOVED_TO | sc.IN_DELETE | sc.IN_MOVED_FROM | sc.IN_DELETE_SELF | sc.IN_MOVE_SELF
 _IN_ANCESTOR = sc.IN_CREATE | sc.IN_MOVED_TO | sc.IN_DELETE_SELF | sc.IN_MOVE_SELF
@@ -57,9 +60,10 @@ class Found:
 class _Candidate:
     """A new file that is no namespace yet."""
 
-    __slots__ = ("deadline", "next", "pause")
+    __slots__ = ("deadline", "next", "noticed", "pause")
 
     def __init__(self, now: float) -> None:
+        self.noticed = now_us()
         self.pause = 0.001
         self.next = now + self.pause
         self.deadline = now + PATIENCE
@@ -78,6 +82,10 @@ class Namespaces:
         self.present: dict[str, Found] = {}
         self.never_became: list[str] = []
         """Files that stayed plain files, for the caller to report and clear."""
+        self.missed: list[tuple[str, int]] = []
+        """Names that came and went without having been a namespace at any look, and since when that may have been
+        (us); for the caller to tell of and clear."""
+        self._looked = now_us()
         self._folder = Path(folder)
         self._selects = selects
         self._candidates: dict[str, _Candidate] = {}
@@ -125,21 +133,28 @@ class Namespaces:
 
     def on_events(self) -> None:
         """Read what inotify has, and look at each name it speaks of."""
-        names: dict[str, None] = {}
+        names: dict[str, int] = {}
         moved = rescan = False
         for watch, mask, name in self._read():
             if mask & sc.IN_Q_OVERFLOW:
                 rescan = True
             elif watch == self._watch:
                 moved |= bool(mask & _FOLDER_LOST) or (self._watched is None and name == self._awaited)
-                names[name] = None
+                names[name] = names.get(name, 0) + bool(mask & (sc.IN_CREATE | sc.IN_MOVED_TO))
         if moved:
             self._place_watch()
         if moved or rescan:
             self.scan(newborn=True)
         elif self._watched is not None:
             for name in filter(self._selects, names):
+                waiting = self._candidates.get(name)
                 self._look_first(name)
+                there = name in self.present or name in self._candidates
+                if waiting is not None and not there:
+                    self.missed.append((name, waiting.noticed))
+                elif names[name] > there:
+                    self.missed.append((name, max(self._looked, now_us() - UNSEEN)))
+        self._looked = now_us()
 
     def pause(self) -> float | None:
         """Seconds until `look_again` is due, None when nothing waits."""
@@ -151,7 +166,11 @@ class Namespaces:
         """Look once more at the new files that were no namespace yet."""
         now = time.monotonic()
         for name, candidate in list(self._candidates.items()):
-            if candidate.next > now or self._look(name, True):
+            if candidate.next > now:
+                continue
+            if self._look(name, True):
+                if name not in self.present:
+                    self.missed.append((name, candidate.noticed))
                 continue
             if not candidate.looked(now):
                 del self._candidates[name]

@@ -117,6 +117,12 @@ class Roster:
                 self._try(audited)
         self._anew.clear()
 
+    def missed(self, name: str, since: int) -> None:
+        """Tell of a namespace that came and went without having been seen."""
+        unseen = Audited(name, Found(0, newborn=True))
+        unseen.noticed = since
+        self._tell_not_attached(unseen, now_us())
+
     def retry(self) -> None:
         """Try again to attach what could not be attached; tidy up."""
         with contextlib.suppress(OSError):
@@ -181,7 +187,7 @@ class Roster:
             audited.sockets = None
             del self._inodes[audited.inode]
             self.draining[audited.slot] = audited
-        elif audited.message is not None:
+        elif audited.message is not None or not audited.attached:  # it may also have gone before it could be entered
             self._tell_not_attached(audited, audited.gone)
         if selected:
             self.gone.append(audited)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.keeper import syscalls as sc
+from anetcon.keeper.clock import now_us
 from anetcon.keeper.namespaces import Namespaces, events_of
 from tests.netns.waiting import wait_until
 
@@ -193,3 +194,44 @@ def test_whole_events_are_read_whole(events: list[tuple[int, int, bytes]]) -> No
         struct.pack("=iIII", watch, mask, 0, len(name) + 4) + name + bytes(4) for watch, mask, name in events
     )
     assert list(events_of(data)) == [(watch, mask, os.fsdecode(name)) for watch, mask, name in events]
+
+
+def test_what_came_and_went_between_two_looks(watch: Namespaces, folder: Path) -> None:
+    """It is told once, with the time since the last look; what was seen is not."""
+    folder.mkdir(parents=True)
+    watch.on_events()
+    before = now_us()
+    watch.on_events()
+    (folder / "seen").symlink_to(NET)
+    watch.on_events()
+    for name in ("unseen", ".unselected"):
+        (folder / name).symlink_to(NET)
+        (folder / name).unlink()
+    (folder / "seen").unlink()
+    watch.on_events()
+    ((name, since),) = watch.missed
+    assert name == "unseen"
+    assert before <= since <= now_us()
+    watch.missed.clear()
+    (folder / "twice").symlink_to(NET)
+    (folder / "twice").unlink()
+    (folder / "twice").symlink_to(NET)
+    watch.on_events()
+    assert [name for name, _ in watch.missed] == ["twice"]
+    assert "twice" in watch.present
+
+
+def test_a_file_that_vanishes_before_it_is_a_namespace(watch: Namespaces, folder: Path) -> None:
+    """Between two looks it may have been one."""
+    folder.mkdir(parents=True)
+    watch.on_events()
+    (folder / "plain").touch()
+    watch.on_events()
+    assert watch.missed == []
+    (folder / "plain").unlink()
+    wait_until(lambda: look_again(watch).missed, 5, "it is missed", every=0.005)
+    (folder / "other").touch()
+    watch.on_events()
+    (folder / "other").unlink()
+    watch.on_events()
+    assert [name for name, _ in watch.missed] == ["plain", "other"]
