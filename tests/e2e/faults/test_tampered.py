@@ -76,7 +76,7 @@ def started(daemon: Start, host: Namespace) -> Daemon:
 
 def has_looked(auditor: Daemon, since: float) -> None:
     """Until its looks once a second have come by."""
-    wait_until(lambda: (auditor.flushed() or 0) > (since + 4) * 1e6, 20, "it has looked again", every=0.2)
+    wait_until(lambda: (auditor.flushed() or 0) > (since + 2.5) * 1e6, 20, "it has looked again", every=0.2)
 
 
 def switched_off(auditor: Daemon, host: Namespace) -> Made:
