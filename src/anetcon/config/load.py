@@ -77,7 +77,7 @@ def load(
     for problem in problems(config):
         key = _setting_of(problem.key)
         source = given[key].source if key in given else DEFAULT
-        name = problem.key
+        name = old.name_of(key) if old and source == str(file) else problem.key
         if file and source.startswith(f"{file}:"):
             if old:
                 line, name = old.line_of(key, problem.item), old.name_of(key)

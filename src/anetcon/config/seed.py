@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from anetcon.config import grep, shell
 
 IMPLIED: dict[str, Any] = {
+    "audit.namespaces": [],
     "audit.engine": "iptables-log",
     "audit.protocols": "tcp",
     "logs.file": "/var/log/anetcon/anetcon.log",
@@ -73,9 +74,7 @@ def read(text: str) -> Seed:
             if name not in assigned.used:
                 raise SeedError(variable.line, _unknown(name))
             continue
-        for entry in variable.values():
-            if not entry.text.isprintable():
-                raise SeedError(entry.line, f"{name} holds what is no printable UTF-8 text: {entry.text!r}")
+        _check_texts(name, variable)
         key, convert = _KEYS[name]
         value = convert(name, variable)
         if value is not None:
@@ -83,6 +82,15 @@ def read(text: str) -> Seed:
         entries |= {(name, entry.text): entry.line for entry in variable.values()}
         entries |= {(name, part): entry.line for entry in variable.values() for part in entry.text.split()}
     return Seed(values, entries)
+
+
+def _check_texts(name: str, variable: shell.Variable) -> None:
+    """What no value may be. Blanks of any kind are between networks."""
+    for entry in variable.values():
+        if not (" ".join(entry.text.split()) if name == "NETS" else entry.text).isprintable():
+            raise SeedError(entry.line, f"{name} holds what is no printable UTF-8 text: {entry.text!r}")
+    if variable.glued:
+        raise SeedError(variable.glued, f"{name}+=… adds to the text of the first entry: write {name}+=( … )")
 
 
 def _unknown(name: str) -> str:
@@ -117,15 +125,17 @@ def _seconds(name: str, variable: shell.Variable) -> float:
 
 def _patterns(name: str, variable: shell.Variable) -> list[str]:
     """Entries of NAMESPACES are patterns of grep."""
-    found = [_pattern(name, entry) for entry in variable.values()]
-    if not found:
-        raise SeedError(variable.line, f"{name} is empty: nothing would be audited")
-    return found
+    return [_pattern(name, entry) for entry in variable.values()]
 
 
 def _pattern(name: str, entry: shell.Entry) -> str:
     if entry.text == DEFAULT_NETNS:
         return entry.text
+    if not entry.text or " " in entry.text:
+        what = (
+            f"has {entry.text!r}, which is one pattern and finds no namespace" if entry.text else "has an empty pattern"
+        )
+        raise SeedError(entry.line, f'{name} {what}: write {name}=( "…" "…" )')
     try:
         pattern = grep.to_python(entry.text)
         re.compile(pattern)

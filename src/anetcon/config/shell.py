@@ -40,6 +40,8 @@ class Variable:
     line: int
     array: bool = False
     entries: dict[int, Entry] = field(default_factory=dict)
+    glued: int = 0
+    """The line of a `NAME+=text` without parentheses on an array: the text went behind that of the first entry."""
 
     def values(self) -> list[Entry]:
         """`"${NAME[@]}"`."""
@@ -80,6 +82,7 @@ _DECLARE = re.compile(r"(?:export|(?:declare|typeset)(?:[ \t]+-[axg]+)*)(?=[ \t]
 _VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})\}})")
 _ALL = re.compile(rf'"\$\{{({_NAME})\[@\]\}}"(?=[ \t\n)#]|$)')
 _SUBSCRIPT = re.compile(r"\[(0|[1-9][0-9]{0,8})\]=")
+_BRACKETS = re.compile(r"\[[A-Za-z0-9_.^-]+\]")
 _BRACES = re.compile(r"\{.*(,|\.\.).*\}", re.DOTALL)
 _ANSI = re.compile(
     r"\\(?:(?P<one>[abeEfnrtv\\'\"?])|(?P<oct>[0-7]{1,3})|x(?P<hex>[0-9a-fA-F]{1,2})"
@@ -166,6 +169,7 @@ class _Reader:
         begin = self.at
         if declaring:
             self.at = declaring.end()
+        kind = "" if not declaring else "array" if "a" in declaring[0].partition("-")[2] else "scalar"
         last = ""
         while True:
             self.skip_blanks()
@@ -176,9 +180,13 @@ class _Reader:
                 self.at += 1
                 return
             if found := _ASSIGNMENT.match(self.text, self.at):
-                self.assignment(found, bool(declaring))
+                if kind and last:
+                    raise self.fail("exports several values: give each a line of its own")
+                self.assignment(found, kind)
                 last = self.text[found.start() : self.at]
             elif declaring and (bare := _BARE.match(self.text, self.at)):
+                if kind == "array":
+                    self.variables.setdefault(bare[0], Variable(self.line)).array = True
                 self.at = bare.end()
             else:
                 raise self.fail(self.no_assignment(last))
@@ -206,13 +214,13 @@ class _Reader:
 
     # Values
 
-    def assignment(self, found: re.Match[str], declaring: bool) -> None:
-        """NAME=value, NAME+=value, NAME[1]=value, NAME=(…)."""
+    def assignment(self, found: re.Match[str], declared: str) -> None:
+        """NAME=value, NAME+=value, NAME[1]=value, NAME=(…); `declared` as an array, as a scalar or not at all."""
         name, line = found["name"], self.line
         if _SPECIAL.fullmatch(name):
             raise self.fail(f"sets {name}, which changes the shell itself")
-        if declaring and found["index"]:
-            raise self.fail("declares an entry of an array: leave the word before it out")
+        if declared and found["index"]:
+            raise self.fail("exports an entry of an array")
         self.at = found.end()
         old = self.variables.get(name)
         if self.here() == "(":
@@ -221,14 +229,15 @@ class _Reader:
             self.at += 1
             new = self.array(line, old if found["more"] else None)
         else:
-            text = self.scalar(declaring)
-            new = Variable(line, array=bool(found["index"]))
-            if old is not None and (old.array or found["index"]):
+            text = self.scalar(bool(declared))
+            new = Variable(line, array=bool(found["index"]) or declared == "array")
+            if old is not None and (old.array or new.array):
                 new.array, new.entries = True, dict(old.entries)
             index = int(found["index"] or 0)
             if found["more"] and old is not None and index in old.entries:
                 text = old.entries[index].text + text
             new.entries[index] = Entry(text, line)
+            new.glued = line if found["more"] and not found["index"] and old is not None and old.array else 0
         self.variables[name] = new
         if self.here() not in ("", " ", "\t", "\n", ";") and self.here(2) != "\\\n":
             raise self.fail(f"needs a shell for {self.here()!r}")
@@ -257,8 +266,6 @@ class _Reader:
                 return made
             else:
                 begin = self.line
-                if re.compile(r"\[[^\s\]]*(?=[\s)]|$)").match(self.text, self.at):
-                    raise self.fail("has an entry with [ and no ]: quote it")
                 subscript = _SUBSCRIPT.match(self.text, self.at)
                 if subscript:
                     self.at = subscript.end()
@@ -272,6 +279,8 @@ class _Reader:
         if not subscript and (whole := _ALL.match(self.text, self.at)):
             self.at = whole.end()
             return [entry.text for entry in self.variable(whole[1]).values()]
+        if not subscript and self.here() == "[" and not _BRACKETS.match(self.text, self.at):
+            raise self.fail("has an entry that begins with [, which may be meant as a subscript: quote it")
         begin = self.at
         word = _Word(split=not subscript)
         self.word(word, tilde_after=":=")
@@ -302,6 +311,9 @@ class _Reader:
         while (here := self.here()) not in ("", " ", "\t", "\n", ";", ")"):
             if here == "~" and (before == "" or before in tilde_after):
                 raise self.fail("begins with ~, which only a shell knows: write the whole path")
+            if self.here(2) == "\\\n":
+                self.at += 2
+                continue
             before = here
             if here == "\\":
                 self.escape(word)
@@ -356,6 +368,8 @@ class _Reader:
     def dollar(self, word: _Word, quoted: bool) -> None:
         """A variable, a plain $, or what only a shell can do."""
         found = _VARIABLE.match(self.text, self.at)
+        if self.text.startswith("\\\n", found.end() if found else self.at + 1):
+            raise self.fail("has a line that goes on behind a $: write it in one line")
         if found:
             value = self.variable(found[1] or found[2]).value()
             self.at = found.end()

@@ -71,13 +71,13 @@ def test_migrate(tmp_path: Path) -> None:
 def test_migrate_that_cannot(tmp_path: Path) -> None:
     """A file that is there already stays as it is; a name that is no TOML file's and a wrong old file are refused."""
     old, new = tmp_path / "anetcon.conf", tmp_path / "anetcon.toml"
-    old.write_text("PERIOD=7\n")
+    old.write_text("NAMESPACES=( default )\n")
     new.write_text("mine")
     for output, says in ((new, "is there already"), (old, "must end with .toml"), (tmp_path / "no/a.toml", "No such")):
         answer = Answer("config", "migrate", old, "--output", output)
         assert (answer.status, answer.out) == (5, "")
         assert says in answer.err
-    assert (new.read_text(), old.read_text()) == ("mine", "PERIOD=7\n")
+    assert (new.read_text(), old.read_text()) == ("mine", "NAMESPACES=( default )\n")
     old.write_text("PERIOD=7\nPERIOD=$(cat /x)\n")
     answer = Answer("config", "migrate", old)
     assert (answer.status, answer.err) == (5, f"anetcon: {old}:2: would run a program: write what it prints\n")

@@ -173,7 +173,7 @@ def test_the_standard_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     toml, old = tmp_path / "anetcon.toml", tmp_path / "anetcon.conf"
     monkeypatch.setattr("anetcon.config.load.STANDARD_FILES", (toml, old))
     assert load(environment={}).file is None
-    old.write_text("PERIOD=31")
+    old.write_text("NAMESPACES=( default )\nPERIOD=31")
     assert (load(environment={}).file, load(environment={}).config.audit.period) == (old, 31.0)
     toml.write_text("[audit]\nperiod = 7")
     assert load(environment={}).config.audit.period == 7.0

@@ -21,9 +21,8 @@ def old_files(draw: st.DrawFn) -> str:
     """Old files that can be used, with any of their keys."""
     lines = []
     names = draw(st.lists(TEXT, min_size=1, max_size=3))
-    if draw(st.booleans()):
-        patterns = [shlex.quote(f"^{name[0]}") for name in names if name[0] != "\\"]
-        lines.append(f"NAMESPACES=( {' '.join(patterns)} a )")
+    patterns = [shlex.quote(f"^{name[0]}") for name in names if name[0] not in "\\ "]
+    lines.append(f"NAMESPACES=( {' '.join(patterns)} a )")
     if draw(st.booleans()):
         pairs = [(name, " ".join(draw(st.lists(NETWORK, min_size=1, max_size=3)))) for name in names]
         lines.append(f"NETS=({' '.join(shlex.quote(each) for pair in pairs for each in pair)})")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.config import seed
-from anetcon.config.load import SETTINGS, load
+from anetcon.config.load import SETTINGS, Given, load
 from anetcon.errors import ConfigError
 
 README = """\
@@ -88,6 +88,9 @@ def test_every_key(tmp_path: Path) -> None:
         ('NETS=( "10.0.0.0/8" qrouter-1 )', 1, "where the name of a namespace must be"),
         ('NETS=( qrouter-1 "" )', 1, "NETS has no networks for 'qrouter-1'"),
         ("NAMESPACES=( a\n 'b\\(' )", 2, "NAMESPACES has the bad regular expression 'b\\\\('"),
+        ('NAMESPACES=( a\n "b default" )', 2, "which is one pattern and finds no namespace"),
+        ("NAMESPACES=''", 1, "an empty pattern"),
+        ("NAMESPACES=( a )\nNAMESPACES+=default", 2, "write NAMESPACES+=( … )"),
         ("NAMESPACES=()", 1, "NAMESPACES is empty"),
         (
             "\nLOG_PREFIX='[ANETCON-OF-GATEWAY-7]'",
@@ -106,13 +109,31 @@ def test_every_key(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path, text: str, line: int, reason: str) -> None:
     """A mistake is one sentence with the line, the file's own name of the setting, and what is wrong."""
     path = tmp_path / "anetcon.conf"
-    path.write_bytes(text.encode("latin-1"))
+    path.write_bytes((text if "NAMESPACES" in text else f"{text}\nNAMESPACES=( q )\n").encode("latin-1"))
     with pytest.raises(ConfigError) as error:
         load(path, environment={})
     sentence = str(error.value)
     assert sentence.startswith(f"{path}:{line}: ")
     assert reason in sentence
     assert "\n" not in sentence
+
+
+def test_networks_have_any_blanks_between_them(tmp_path: Path) -> None:
+    """Networks of a namespace may be on several lines, or in columns, inside one pair of quotes."""
+    path = tmp_path / "anetcon.conf"
+    path.write_text('NAMESPACES=(^q)\nNETS=( r1 "10.0.0.0/8\n\t172.16.0.0/12" )')
+    assert load(path, environment={}).config.audit.networks == {"r1": ("10.0.0.0/8", "172.16.0.0/12")}
+
+
+def test_a_file_that_names_no_namespace(tmp_path: Path) -> None:
+    """Nothing is audited that the file does not name; an option may."""
+    path = tmp_path / "anetcon.conf"
+    path.write_text("PERIOD=30\n")
+    with pytest.raises(ConfigError) as error:
+        load(path, environment={})
+    assert str(error.value) == f"{path}: NAMESPACES is empty: nothing would be audited"
+    loaded = load(path, {"audit.namespaces": Given(["^qrouter-"], "--namespace")}, {})
+    assert loaded.config.audit.namespaces == ("^qrouter-",)
 
 
 @given(st.text(alphabet=st.sampled_from('NAMESPCETD_=+()[]$`"\\;# \n\t10./8aé'), max_size=60))
