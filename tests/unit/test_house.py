@@ -52,7 +52,19 @@ LAYERS: dict[str, set[str]] = {
     "follow": {"memory", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "doctor": {"errors", "keeper", "decode", "capture", "journal", "store"},
     "testbed": {"errors", "protocols"},
-    "cli": {"errors", "gaps", "protocols", "record", "config", "journal", "store", "follow", "doctor", "testbed"},
+    "cli": {
+        "errors",
+        "gaps",
+        "protocols",
+        "record",
+        "config",
+        "keeper",
+        "journal",
+        "store",
+        "follow",
+        "doctor",
+        "testbed",
+    },
 }
 """Which part may import which: only from above itself. Every part may import itself and the package's version."""
 

@@ -11,12 +11,13 @@ import contextlib
 import grp
 import os
 import signal
-import sys
 import time
 
 from anetcon import counters
 from anetcon.errors import AnetconError
 from anetcon.keeper.channel import Channel
+from anetcon.keeper.report import report as log
+from anetcon.keeper.report import reporter
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
 from anetcon.memory import collect_seldom, keep_freed_memory, leave
@@ -24,12 +25,6 @@ from anetcon.memory import collect_seldom, keep_freed_memory, leave
 PRIORITY = -10
 READERS = "adm"
 """The group that may read the journal."""
-
-
-def log(message: str) -> None:
-    """One line to the daemon's log."""
-    sys.stderr.write(f"anetcon-capture: {message}\n")
-    sys.stderr.flush()
 
 
 def now() -> int:
@@ -51,6 +46,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
     set_name("anetcon-capture")
+    resolved = read(options.settings)
+    reporter.introduce("anetcon-capture", resolved["logs"]["debug"])
     create_for_readers()
     keep_freed_memory()
     from anetcon.capture.auditor import Auditor  # imports pyarrow
@@ -61,7 +58,7 @@ def main() -> int:
     except PermissionError:
         log("cannot raise its own priority; give CAP_SYS_NICE to the daemon to lose less under load")
     try:
-        auditor = Auditor(Settings.of(read(options.settings)), counters.attach(options.counters), now, log)
+        auditor = Auditor(Settings.of(resolved), counters.attach(options.counters), now, log)
         signal.signal(signal.SIGTERM, lambda *_: auditor.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -12,10 +12,12 @@ import typer
 
 from anetcon.cli.filters import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
-from anetcon.cli.overrides import Overrides
+from anetcon.cli.overrides import DaemonOverrides
 from anetcon.config.load import STANDARD_FILES, Loaded, load
+from anetcon.config.logrotate import logrotate_text
 from anetcon.config.migrate import toml
 from anetcon.config.model import value_of
+from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
 
 OLD_FILE = STANDARD_FILES[-1]
@@ -30,14 +32,14 @@ app = typer.Typer(
 
 
 @app.command("show")
-@with_options(Overrides)
-def show(overrides: Overrides, form: FormatOption = Format.TABLE) -> None:
+@with_options(DaemonOverrides)
+def show(overrides: DaemonOverrides, form: FormatOption = Format.TABLE) -> None:
     """Print every setting, its value and where that came from.
 
     As JSON also `resolved`: the settings as the daemon's processes are given them.
     """
     loaded = overrides.load()
-    values = {key: {"value": value_of(loaded.config, key), "from": source} for key, source in loaded.sources.items()}
+    values = {key: {"value": value_of(loaded.config, key), "from": loaded.source(key)} for key in loaded.sources}
     if form is Format.JSON:
         json.dump({"version": VERSION, "settings": values, "resolved": loaded.resolved()}, sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -47,8 +49,8 @@ def show(overrides: Overrides, form: FormatOption = Format.TABLE) -> None:
 
 
 @app.command("check")
-@with_options(Overrides)
-def check(overrides: Overrides) -> None:
+@with_options(DaemonOverrides)
+def check(overrides: DaemonOverrides) -> None:
     """Say whether the configuration can be used; exit status 5 if not."""
     loaded = overrides.load()
     typer.echo(f"{_name(loaded)} can be used")
@@ -76,6 +78,20 @@ def migrate(
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}") from error
     typer.echo(f"{output} is written; check it by `anetcon config check -c {output}`", err=True)
+
+
+@app.command("rsyslog")
+@with_options(DaemonOverrides)
+def rsyslog(overrides: DaemonOverrides) -> None:
+    """Print 30-anetcon.conf: rsyslog writes the text logs with it, out of the kernel's lines (LOG engines only)."""
+    sys.stdout.write(rsyslog_text(overrides.load().config.logs))
+
+
+@app.command("logrotate")
+@with_options(DaemonOverrides)
+def logrotate(overrides: DaemonOverrides) -> None:
+    """Print the file for logrotate: the text logs and the daemon's own."""
+    sys.stdout.write(logrotate_text(overrides.load().config))
 
 
 def _name(loaded: Loaded) -> str:

@@ -12,12 +12,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from anetcon import __version__
+from anetcon.cli.version import VersionOption
 from anetcon.errors import DEFECT, AnetconError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -105,17 +105,9 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"anetcon {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def anetcon(
-    version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
+    version: VersionOption = False,
 ) -> None:
     """Audit the connections of Linux routers: who was behind a public address, at any time."""
 

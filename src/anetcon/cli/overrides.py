@@ -17,6 +17,8 @@ OPTIONS = {
     "namespace": ("--namespace", "audit.namespaces"),
     "period": ("--period", "audit.period"),
     "engine": ("--engine", "audit.engine"),
+    "log_file": ("--log-file", "logs.file"),
+    "verbose": ("--verbose", "logs.debug"),
 }
 """Which option sets which key."""
 
@@ -48,12 +50,26 @@ class Overrides:
         """The options again, for another program: paths absolute."""
         words = ["--config", str(self.config.absolute())] if self.config else []
         for option, key, value in self._given():
+            if value is True:
+                words.append(option)
+                continue
             for one in value if isinstance(value, list) else [value]:
                 words += [option, str(Path(one).absolute()) if key in PATHS else str(one)]
         return words
 
     def _given(self) -> Iterator[tuple[str, str, Any]]:
         for name, (option, key) in OPTIONS.items():
-            value = getattr(self, name)
-            if value not in (None, []):
+            value = getattr(self, name, None)
+            if value is not None and value is not False and value != []:
                 yield option, key, str(value) if isinstance(value, Path) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonOverrides(Overrides):
+    """What comes over the file for the daemon, and for who asks what the daemon would be given."""
+
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", "-l", metavar="FILE", help="The daemon's own log; else standard error."),
+    ] = None
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say much more, in the daemon's own log.")] = False

@@ -9,13 +9,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from anetcon.cli.filters import with_options
-from anetcon.cli.overrides import Overrides
+from anetcon.cli.overrides import DaemonOverrides
+from anetcon.cli.version import VersionOption
 from anetcon.errors import AlreadyRunningError, PermissionMissingError, StoreError
+from anetcon.keeper.logfile import require_writable
 from anetcon.store.coverage import running
 from anetcon.store.layout import make_folder
 
@@ -24,10 +24,10 @@ NEEDED_FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
 KEEPER = "anetcon.keeper.main"
 
 
-@with_options(Overrides)
+@with_options(DaemonOverrides)
 def run(
-    overrides: Overrides,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is configured before starting.")] = False,
+    overrides: DaemonOverrides,
+    version: VersionOption = False,  # noqa: ARG001 - typer sees to it
 ) -> None:
     """The audit daemon, in the foreground.
 
@@ -43,13 +43,12 @@ def run(
         )
     for folder in [store, *([Path(loaded.config.logs.dir)] if loaded.config.logs.enabled else [])]:
         _make(folder)
-    resolved = loaded.resolved()
-    if verbose:
-        changed = [f"{key} from {source}" for key, source in loaded.sources.items() if source != "default"]
-        typer.echo(
-            f"anetcon: node {loaded.config.node}, store {store}; {', '.join(changed) or 'all by default'}", err=True
-        )
-    _become_keeper(resolved, overrides.arguments())
+    if loaded.config.logs.file:
+        os.umask(0o027)
+        if Path(loaded.config.logs.file).parent == Path(loaded.config.logs.dir):
+            _make(Path(loaded.config.logs.dir))
+        require_writable(loaded.config.logs.file)
+    _become_keeper(loaded.resolved(), overrides.arguments())
 
 
 def require_capabilities(status: str, engine: str = "conntrack") -> None:

@@ -16,12 +16,13 @@ import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from anetcon.config import seed
-from anetcon.config.model import TABLES, Config, Setting, problems, protocol_numbers, settings
+from anetcon.config.model import RSYSLOG_FILE, TABLES, Config, Setting, problems, protocol_numbers, settings
 from anetcon.errors import ConfigError
 
 STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))
@@ -45,6 +46,12 @@ class Loaded(NamedTuple):
     config: Config
     sources: dict[str, str]
     file: Path | None
+    why: Mapping[str, str] = MappingProxyType({})
+    """By key: how a value that stands for another was resolved."""
+
+    def source(self, key: str) -> str:
+        """Where a value came from, and what it was resolved by."""
+        return f"{self.sources[key]}: {self.why[key]}" if key in self.why else self.sources[key]
 
     def resolved(self) -> dict[str, Any]:
         """The settings as plain values, for processes that import nothing: protocols as "all" or a list of numbers."""
@@ -55,6 +62,7 @@ class Loaded(NamedTuple):
             for name, networks in self.config.audit.networks.items()
         }
         values["settings_file"] = str(self.file) if self.file else None
+        values["sources"] = {key: self.source(key) for key in SETTINGS}
         return values
 
 
@@ -62,6 +70,7 @@ def load(
     file: Path | None = None,
     options: Mapping[str, Given] | None = None,
     environment: Mapping[str, str] | None = None,
+    rsyslog_file: Path = Path(RSYSLOG_FILE),
 ) -> Loaded:
     """The configuration of `file` (without one: the first standard file that exists), under environment and options."""
     file = file or next((path for path in STANDARD_FILES if path.exists()), None)
@@ -73,7 +82,7 @@ def load(
     given |= _from_environment(os.environ if environment is None else environment)
     for key, option in (options or {}).items():
         given[key] = option._replace(value=str(Path(option.value).absolute())) if key in PATHS else option
-    config = _fill_in(_build(given))
+    config, why = _choose_writer(_fill_in(_build(given)), rsyslog_file)
     for problem in problems(config):
         key = _setting_of(problem.key)
         source = given[key].source if key in given else DEFAULT
@@ -85,7 +94,7 @@ def load(
                 line = line_of(text, problem.key, problem.item) or line_of(text, key)
             source = f"{file}:{line}"
         raise ConfigError(f"{_place(source)}: {name} {problem.message}")
-    return Loaded(config, {key: given[key].source if key in given else DEFAULT for key in SETTINGS}, file)
+    return Loaded(config, {key: given[key].source if key in given else DEFAULT for key in SETTINGS}, file, why)
 
 
 def _place(source: str) -> str:
@@ -202,6 +211,22 @@ def _fill_in(config: Config) -> Config:
     if logs.namespace_hash_file is None:
         logs = msgspec.structs.replace(logs, namespace_hash_file=f"{config.store.path}/namespace.hash")
     return msgspec.structs.replace(config, node=config.node or socket.gethostname(), logs=logs)
+
+
+def _choose_writer(config: Config, rsyslog_file: Path) -> tuple[Config, dict[str, str]]:
+    """Who writes the text logs where that is left to us, and why."""
+    if config.logs.writer != "auto":
+        return config, {}
+    writer: Literal["anetcon", "rsyslog"] = "anetcon"
+    if config.audit.engine == "conntrack":
+        why = "engine conntrack has no kernel lines that rsyslog could write"
+    elif rsyslog_file.exists():
+        writer, why = "rsyslog", f"{rsyslog_file} exists"
+    else:
+        why = f"there is no {rsyslog_file}"
+    return msgspec.structs.replace(config, logs=msgspec.structs.replace(config.logs, writer=writer)), {
+        "logs.writer": f"auto, {why}"
+    }
 
 
 _HEADER = re.compile(r"\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(#.*)?$")

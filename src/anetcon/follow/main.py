@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
 from anetcon.follow import privileges
-from anetcon.follow.report import log
+from anetcon.follow.report import NAME, log, reporter
 from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
@@ -101,7 +101,7 @@ class Turn:
         except (AnetconError, OSError) as error:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001 - a defect in one follower must not stop the other
-            traceback.print_exc()
+            log(traceback.format_exc().rstrip())
             self._failed(f"{type(error).__name__}: {error}; please report this")
         return None
 
@@ -121,13 +121,20 @@ class Process:
     """The followers that are configured, and their turns."""
 
     def __init__(self, settings: Settings) -> None:
-        from anetcon.follow import sealing, text  # these import pyarrow, which reads what keep_freed_memory sets
+        from anetcon.follow import (  # these import pyarrow, which reads what keep_freed_memory sets
+            hashes,
+            sealing,
+            text,
+        )
 
         self._journal = layout.journal_folder(settings.store, "connections")
         self._turns = [Turn("sealing", lambda: sealing.Sealing(settings))]
         if settings.logs:
             self._turns.insert(0, Turn("text logs", lambda: text.TextLogs(settings)))
-        else:
+        elif settings.rsyslog:
+            log("rsyslog writes anetcon.nat.log and anetcon.float.log (logs.writer): they are left alone")
+            self._turns.insert(0, Turn("hash file", lambda: hashes.Hashes(settings)))
+        if not settings.logs:
             text.forget(settings.store)
 
     def run(self) -> None:
@@ -171,13 +178,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=int, required=True)
     options = parser.parse_args()
-    set_name("anetcon-follow")
+    set_name(NAME)
+    resolved = read(options.settings)
+    reporter.introduce(NAME, resolved["logs"].get("debug", False))
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o027)
     os.nice(NICE)
     keep_freed_memory()
-    settings = Settings.of(read(options.settings))
+    settings = Settings.of(resolved)
     privileges.drop(settings.store)
     process = Process(settings)
     collect_seldom()

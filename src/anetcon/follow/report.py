@@ -1,11 +1,10 @@
-"""Lines of this process to the daemon's log."""
+"""Lines of this process to the daemon's log: they are said as the keeper says its own, so that nothing waits for it."""
 
 from __future__ import annotations
 
-import sys
+from anetcon.keeper.report import debug, reporter
+from anetcon.keeper.report import report as log
 
+NAME = "anetcon-follow"
 
-def log(message: str) -> None:
-    """One line to the daemon's log."""
-    sys.stderr.write(f"anetcon-follow: {message}\n")
-    sys.stderr.flush()
+__all__ = ["NAME", "debug", "log", "reporter"]

@@ -18,6 +18,8 @@ class Settings:
     store: Path
     node: str
     logs: bool = True
+    rsyslog: bool = False
+    """Whether the text logs are wanted, and rsyslog writes them."""
     folder: Path = Path("/var/log/anetcon")
     prefix: str = "[ANETCON]"
     prefix_dnat: str = "[D]"
@@ -30,12 +32,14 @@ class Settings:
     def of(cls, resolved: dict[str, Any]) -> Settings:
         """Out of the whole resolved configuration."""
         store, logs = Path(resolved["store"]["path"]), resolved["logs"]
+        rsyslog = logs.get("writer") == "rsyslog"
         listed = logs["namespace_hash_file"]
         hash_file = store / HASH_FILE if listed is None else Path(listed) if listed else None
         return cls(
             store=store,
             node=resolved["node"],
-            logs=logs["enabled"],
+            logs=logs["enabled"] and not rsyslog,
+            rsyslog=logs["enabled"] and rsyslog,
             folder=Path(logs["dir"]),
             prefix=logs["prefix"],
             prefix_dnat=logs["prefix_dnat"],

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.follow import position
-from anetcon.follow.lines import DEFAULT_NETNS, Lines, namespace_hash
+from anetcon.follow.hashes import HashFile
+from anetcon.follow.lines import Lines
 from anetcon.follow.lines import Settings as LineSettings
 from anetcon.follow.report import log
 from anetcon.follow.settings import Settings
@@ -70,7 +71,7 @@ class TextLogs:
         self._path = layout.follower_path(settings.store, NAME)
         self._journal = layout.journal_folder(settings.store, "connections")
         self._logs: dict[Class, int] = {}
-        self._listed: set[str] = set()
+        self._hashes = HashFile(settings.hash_file)
         self._seen = -1
         self._unsaved = False
         self._saved_at = 0.0
@@ -174,28 +175,12 @@ class TextLogs:
         for batch in rows.to_batches():
             first = self._tracker.update(batch) == Verdict.FIRST
             classes = numbers(batch["class"].indices)
-            self._list(batch)
+            self._hashes.add(batch["netns"].dictionary.to_pylist())
             for kind, descriptor in self._logs.items():
                 chosen = np.flatnonzero(first & (classes == kind))
                 if len(chosen):
                     _write_all(descriptor, self._lines.of(batch, chosen, kind))
                     self.lines_written += len(chosen)
-
-    def _list(self, batch: pa.RecordBatch) -> None:
-        """Keep the sorted list of namespaces and what stands for them in the lines."""
-        names = set(batch["netns"].dictionary.to_pylist()) - self._listed
-        path = self.settings.hash_file
-        if path is None or not names:
-            return
-        known = set(path.read_text().splitlines()) if path.exists() else set()
-        wanted = known | {f"{name} [{namespace_hash(name)}]" for name in names if name != DEFAULT_NETNS}
-        if wanted != known:
-            aside = path.with_name(path.name + ".new")
-            aside.write_text("".join(f"{line}\n" for line in sorted(wanted)))
-            aside.chmod(layout.FILE_MODE)
-            layout.give_to_group(aside)
-            aside.rename(path)
-        self._listed |= names
 
     def _open(self) -> None:
         """Open the logs, and save which files they are before anything is written to them."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.loop import Loop, Timer
+from anetcon.keeper.report import debug
 
 STOP_SECONDS = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
@@ -110,6 +111,7 @@ class Child:
             self._on_end(127)
         else:
             self._reaper.expect(self.pid, self._on_end)
+            debug("%s is process %d", self.name, self.pid)
 
     def adopt(self, pid: int) -> None:
         """Take over the process that ran before this program was re-executed, and replace it."""
@@ -160,6 +162,7 @@ class Child:
                 self._ended()
             return
         if self._replacing:
+            debug("%s ended with status %d, to be replaced", self.name, status)
             self._replacing, self._pause = False, 0.0
         else:
             if time.monotonic() - self._since >= LONG_LIFE:

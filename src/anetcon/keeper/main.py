@@ -13,11 +13,9 @@ hangs, the guard must work.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import resource
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -37,7 +35,9 @@ from anetcon.keeper.guard import Guard
 from anetcon.keeper.lines import KernelLog
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespaces import Found, Namespaces
+from anetcon.keeper.ownlog import OwnLog
 from anetcon.keeper.processes import Processes
+from anetcon.keeper.report import debug, report, reporter
 from anetcon.keeper.roster import Roster
 from anetcon.keeper.rules import Rules
 from anetcon.keeper.settings import DEFAULT, Settings
@@ -57,16 +57,6 @@ MOST_FILES = 65536
 REMOVE_SECONDS = 30.0
 """How long our rules and tables may take to be removed at the end."""
 
-_stderr = select.poll()
-_stderr.register(2, select.POLLOUT)
-
-
-def report(line: str) -> None:
-    """One line to the daemon's log; dropped when whoever reads it is stuck: the guard cannot wait."""
-    with contextlib.suppress(OSError):
-        if _stderr.poll(0):
-            os.write(2, f"anetcon-keeper: {line}\n".encode())
-
 
 class Keeper:
     """The process. `state` is what the keeper before it, if it was replaced in place, handed over."""
@@ -79,6 +69,7 @@ class Keeper:
         store = Path(chosen.store)
         self.loop = Loop()
         self.reaper = Reaper(self.loop)
+        self.log = OwnLog(self.loop, self.reaper, report, state and state.get("log"))
         self.home = attach.Home()
         self.own = Found(self.home.inode, newborn=False)
         self.shared = Shared(state["counters"] if state else counters.create(SLOTS))
@@ -130,6 +121,7 @@ class Keeper:
 
     def run(self, children: tuple[int | None, int | None]) -> None:
         """Until SIGTERM or SIGINT. `children` are those of the keeper before this one, to be replaced."""
+        self._use_log()
         self.processes.on_start = self._tell_capture
         self.processes.on_message = self._on_message
         for number, call in {
@@ -252,7 +244,14 @@ class Keeper:
 
     # Settings
 
+    def _use_log(self) -> None:
+        reporter.debugging = self.settings.debug
+        self.log.use(self.settings.log_file)
+        for line in self.settings.lines() if self.settings.debug else ():
+            debug("%s", line)
+
     def _reload(self) -> None:
+        self.log.reopen()
         self.processes.follow.signal(signal.SIGHUP)
         self._resolve(self._apply)
 
@@ -302,6 +301,7 @@ class Keeper:
             self._watch_namespaces()
         self.settings = self.roster.settings = self.rules.settings = new
         self.processes.resolved = new.resolved
+        self._use_log()
         self._adapt(old.hold, old.starts)
         self.namespaces.select(new.selects)
         self._list()
@@ -358,8 +358,9 @@ class Keeper:
             "children": [self.processes.capture.pid, self.processes.follow.pid],
             "engine": self.settings.engine,
             "kernel_log": self.kernel_log and self.kernel_log.state(),
+            "log": self.log.state(),
         }
-        keep = [self.lock, self.shared.descriptor, *self.processes.channel]
+        keep = [self.lock, self.shared.descriptor, *self.processes.channel, *self.log.descriptors()]
         keep += self.kernel_log.descriptors() if self.kernel_log is not None else []
         try:
             upgrade.execute(state, new.resolved, keep, self.options.again())
@@ -382,8 +383,13 @@ class Keeper:
 
     def _finish(self) -> None:
         self.activation.keep(set(), self.roster.path)
-        self.loop.every(0.05, lambda: None if self.activation.busy or self.errands.busy else self.loop.stop())
-        self.loop.after(REMOVE_SECONDS, self.loop.stop)
+        self.loop.every(0.05, lambda: None if self.activation.busy or self.errands.busy else self._end())
+        self.loop.after(REMOVE_SECONDS, self._end)
+
+    def _end(self) -> None:
+        """The log last: it has the lines of all others."""
+        debug("all is done")
+        self.log.stop(self.loop.stop)
 
 
 def _at_once(call: Callable[[], None]) -> None:
@@ -441,6 +447,7 @@ def raise_file_limit() -> None:
 def main(arguments: list[str]) -> int:
     """Run; the exit status."""
     sc.set_name("anetcon-keeper")
+    reporter.introduce("anetcon-keeper")
     os.umask(0o027)
     options = Options(arguments)
     state = None if options.state is None else settings.read(options.state)

@@ -20,6 +20,7 @@ from anetcon.keeper.clock import now_us
 from anetcon.keeper.files import Sysctls
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
+from anetcon.keeper.report import debug
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 
@@ -110,6 +111,7 @@ class Roster:
         for name, found in present.items():
             if name not in self.audited:
                 audited = self.audited[name] = Audited(name, found)
+                debug("%s: found, inode %d, %s", name, found.inode, "new" if found.newborn else "there before us")
                 if (name, audited.inode) in self._anew:
                     audited.anew, audited.handed = True, self._anew[name, audited.inode]
                     audited.noticed = now_us()
@@ -177,6 +179,7 @@ class Roster:
         """Close everything at once: a socket of ours would keep the namespace alive."""
         del self.audited[audited.name]
         selected = not deselected and self._selects(audited)
+        debug("%s: %s", audited.netns, "gone" if selected else "audited no more, as it is configured")
         audited.gone = now_us()
         if audited.sockets is not None:
             self._guard.remove(audited.slot)
@@ -244,6 +247,7 @@ class Roster:
         if self.settings.hold:
             self._guard.add(audited.slot, audited.netns, sockets.events, sockets.stats)
         self._hand_over(audited, sockets)
+        debug("%s: attached, slot %d, receive buffer %d bytes", audited.netns, audited.slot, sockets.granted // 2)
         if audited.message is not None:
             self._tell_not_attached(audited, audited.attached)
             self._report(f"entered {audited.netns}")

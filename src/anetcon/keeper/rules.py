@@ -22,6 +22,7 @@ from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.left import Leftovers, Place
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.nflog import Switch
+from anetcon.keeper.report import debug
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.settings import Settings
 from anetcon.rules import netlink, work
@@ -363,8 +364,8 @@ class Rules:
             late = (end - begin) / 1000
             self._report(f"{netns}: {'; '.join(outcome.found)}; put right {late:.0f} ms after the change")
             standing.audited.rules_repaired = end
-        elif self.settings.debug:
-            self._report(f"{netns}: {'; '.join(outcome.found) or 'the rules were as they have to be'}")
+        else:
+            debug("%s: %s", netns, "; ".join(outcome.found) or "the rules were as they have to be")
         for note in outcome.notes if first else ():
             self._report(f"{netns}: {note}")
         standing.error = standing.missing = None
@@ -406,8 +407,7 @@ class Rules:
             self._visited.discard(place.inode)
             if outcome.error is None:
                 self._left.only(place.inode, None)
-                if self.settings.debug:
-                    self._report(f"{place.netns}: our rules are taken away")
+                debug("%s: our rules are taken away", place.netns)
             else:
                 self._report(f"{place.netns}: cannot take our rules away: {outcome.error}")
             if place.inode in self._standing:  # it is audited again since

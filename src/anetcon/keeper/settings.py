@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 
 from anetcon.rules import text
 from anetcon.rules.text import Wanted
@@ -21,6 +22,9 @@ DEFAULT = "default"
 
 CONNTRACK = "conntrack"
 """The engine that listens to events; every other reads the lines of LOG rules."""
+
+TABLES = ("audit", "store", "logs")
+"""The tables of the settings."""
 
 _KEEPERS_OWN = (
     "namespaces",
@@ -55,6 +59,7 @@ class Settings:
         self.buffers_total_bytes: int = audit["buffers_total_bytes"]
         self.starts: bool = "start" in audit["record"] and not self.log_engine
         self.debug: bool = resolved.get("logs", {}).get("debug", False)
+        self.log_file: str = resolved.get("logs", {}).get("file", "")
         self.with_default: bool = DEFAULT in audit["namespaces"]
         self._patterns = [re.compile(pattern) for pattern in audit["namespaces"] if pattern != DEFAULT]
 
@@ -86,6 +91,15 @@ class Settings:
             None if networks is None else tuple(networks),
         )
 
+    def lines(self) -> Iterator[str]:
+        """Every setting, with where it is from."""
+        sources = self.resolved.get("sources", {})
+        for name, value in self.resolved.items():
+            if name != "sources":
+                for key, each in value.items() if name in TABLES else [("", value)]:
+                    whole = f"{name}.{key}".rstrip(".")
+                    yield f"{whole} = {json.dumps(each)}" + (f" ({sources[whole]})" if whole in sources else "")
+
     def children_differ(self, other: Settings) -> bool:
         """Whether capture and follow have to be replaced for these settings."""
         return _of_children(self.resolved) != _of_children(other.resolved)
@@ -93,7 +107,9 @@ class Settings:
 
 def _of_children(resolved: dict[str, Any]) -> dict[str, Any]:
     audit = {key: value for key, value in resolved["audit"].items() if key not in _KEEPERS_OWN}
-    return {**resolved, "audit": audit}
+    logs = resolved.get("logs", {})
+    others = {key: value for key, value in resolved.items() if key != "sources"}
+    return {**others, "audit": audit, "logs": {**logs, "file": bool(logs.get("file"))}}
 
 
 def read(descriptor: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from anetcon.keeper.report import reporter
 from anetcon.keeper.syscalls import set_name
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
@@ -148,13 +149,14 @@ def _hurry() -> None:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
         except PermissionError:
-            sys.stderr.write("anetcon-kmsg: cannot raise its own priority; give CAP_SYS_NICE to lose fewer lines\n")
+            reporter.report("cannot raise its own priority; give CAP_SYS_NICE to lose fewer lines")
 
 
 def main(arguments: list[str]) -> int:
     """Read until told to end; the exit status."""
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     set_name("anetcon-kmsg")
+    reporter.introduce("anetcon-kmsg")
     stopping = False
 
     def stop(*_: object) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.cli.overrides import OPTIONS, Overrides
+from anetcon.cli.overrides import OPTIONS, DaemonOverrides, Overrides
+from anetcon.errors import ConfigError
 
 
 def test_options_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,9 +24,25 @@ def test_options_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_option_sets_its_key() -> None:
     """Every option comes over the default of its key, and is named as its source."""
-    given = Overrides(store=Path("/s"), log_dir=Path("/l"), namespace=["a"], period=2.0, engine="conntrack")
+    given = DaemonOverrides(
+        store=Path("/s"),
+        log_dir=Path("/l"),
+        namespace=["a"],
+        period=2.0,
+        engine="conntrack",
+        log_file=Path("/l/own"),
+        verbose=True,
+    )
     loaded = given.load()
     assert {key for key, source in loaded.sources.items() if source.startswith("--")} == {
         key for _, key in OPTIONS.values()
     }
     assert (loaded.config.store.path, loaded.config.logs.dir) == ("/s", "/l")
+    assert (loaded.config.logs.file, loaded.config.logs.debug) == ("/l/own", True)
+    assert given.arguments()[-3:] == ["--log-file", "/l/own", "--verbose"]
+
+
+def test_a_period_of_zero_is_not_passed_over() -> None:
+    """A value that is nothing is refused, not ignored."""
+    with pytest.raises(ConfigError, match=r"--period: audit\.period must be seconds, above 0"):
+        Overrides(period=0.0).load()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from anetcon import __version__
 from anetcon.cli.run import require_capabilities, require_mounted
 from anetcon.errors import PermissionMissingError, StoreError
 from tests.unit.cli.asking import Answer
@@ -48,10 +49,12 @@ def test_becoming_the_keeper(file: Path, tmp_path: Path, monkeypatch: pytest.Mon
         Answer("run", "-c", file, "-p", "3", "-v")
     assert seen["path"] == sys.executable
     assert seen["words"][:4] == [sys.executable, "-m", "anetcon.keeper.main", "--settings"]
-    assert seen["words"][5:] == ["--", "--config", str(file), "--period", "3.0"]
+    assert seen["words"][5:] == ["--", "--config", str(file), "--period", "3.0", "--verbose"]
     assert seen["inherited"] is True
     assert (seen["settings"]["node"], seen["settings"]["audit"]["period"]) == ("gw1", 3.0)
     assert seen["settings"]["settings_file"] == str(file)
+    assert seen["settings"]["logs"]["debug"] is True
+    assert seen["settings"]["sources"]["audit.period"] == "--period"
     for name in ("store", "log"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o750
 
@@ -130,3 +133,22 @@ def test_missing_capabilities(status: str, missing: str) -> None:
     require_capabilities(ALL)
     with pytest.raises(PermissionMissingError, match=missing):
         require_capabilities(status)
+
+
+@pytest.mark.parametrize(
+    ("log", "why"), [("log", "Is a directory"), ("nowhere/log", "No such file or directory"), ("a.toml/x", "Not a dir")]
+)
+def test_a_log_that_cannot_be_opened(file: Path, tmp_path: Path, log: str, why: str) -> None:
+    """It is one sentence, with the status of a file that cannot be written, before anything is started."""
+    (tmp_path / "a.toml").write_text("")
+    (tmp_path / "log").mkdir(exist_ok=True)
+    answer = Answer("run", "-c", file, "-l", tmp_path / log)
+    assert (answer.status, len(answer.err.splitlines())) == (StoreError.exit_status, 1)
+    assert f"cannot write the daemon's own log {tmp_path / log}: {why}" in answer.err
+
+
+def test_version_and_help() -> None:
+    """`run -V` says what `anetcon -V` does, and `run -h` has every option of the program before."""
+    assert Answer("run", "-V").out == Answer("-V").out == f"anetcon {__version__}\n"
+    said = Answer("run", "-h").out
+    assert [option for option in ("-h", "-V", "-v", "-l", "-p", "-n", "-c", "--engine") if option not in said] == []

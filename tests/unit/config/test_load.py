@@ -201,3 +201,28 @@ def test_any_text_loads_or_is_refused(tmp_path_factory: pytest.TempPathFactory, 
 def test_looking_for_a_line_always_ends_in_one(text: str, key: str, item: str) -> None:
     """The line of anything in anything is a line."""
     assert 1 <= line_of(text, key, item) <= max(1, len(text.splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("engine", "there", "asked", "writer", "why"),
+    [
+        ("conntrack", True, "auto", "anetcon", "default: auto, engine conntrack has no kernel lines"),
+        ("nftables-log", False, "auto", "anetcon", "default: auto, there is no "),
+        ("iptables-log", True, "auto", "rsyslog", "default: auto, "),
+        ("iptables-log", True, "anetcon", "anetcon", "test"),
+        ("iptables-log", False, "rsyslog", "rsyslog", "test"),
+    ],
+)
+def test_who_writes_the_text_logs(tmp_path: Path, engine: str, there: bool, asked: str, writer: str, why: str) -> None:
+    """Left to us it is rsyslog where the kernel has lines and rsyslog is told of them; and it is said why."""
+    rsyslog = tmp_path / "30-anetcon.conf"
+    if there:
+        rsyslog.write_text("")
+    given = {"audit.engine": Given(engine, "test")}
+    if asked != "auto":
+        given["logs.writer"] = Given(asked, "test")
+    (tmp_path / "a.toml").write_text("")
+    found = load(tmp_path / "a.toml", given, {}, rsyslog)
+    assert found.config.logs.writer == found.resolved()["logs"]["writer"] == writer
+    assert found.source("logs.writer").startswith(why)
+    assert found.sources["logs.writer"] == ("default" if asked == "auto" else "test")

@@ -61,7 +61,7 @@ class Fixture:
         self.turn = Turn("text logs", lambda: Fake(told, self.done), lambda: self.time)
 
 
-def test_a_follower_that_fails_is_made_anew_after_a_pause(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_follower_that_fails_is_made_anew_after_a_pause(capfd: pytest.CaptureFixture[str]) -> None:
     """What failed is closed; the next one is made when the pause is over, at its first success it is said."""
     fixture = Fixture(True, OSError(28, "No space left on device"), True, False)
     turn = fixture.turn
@@ -73,13 +73,13 @@ def test_a_follower_that_fails_is_made_anew_after_a_pause(capsys: pytest.Capture
     assert turn.take()
     assert not turn.take()
     assert fixture.done == ["made", "closed", "made"]
-    assert capsys.readouterr().err.splitlines() == [
-        "anetcon-follow: text logs: [Errno 28] No space left on device; trying again, nothing is lost",
-        "anetcon-follow: text logs: works again",
+    assert capfd.readouterr().err.splitlines() == [
+        "anetcon: text logs: [Errno 28] No space left on device; trying again, nothing is lost",
+        "anetcon: text logs: works again",
     ]
 
 
-def test_pauses_grow_and_a_failure_is_said_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pauses_grow_and_a_failure_is_said_once_a_minute(capfd: pytest.CaptureFixture[str]) -> None:
     """A disk that is full for an hour makes sixty lines and some tries, not thousands."""
     fixture = Fixture(*[StoreError("broken")] * 1000)
     tries = 0
@@ -89,19 +89,19 @@ def test_pauses_grow_and_a_failure_is_said_once_a_minute(capsys: pytest.CaptureF
         tries += len(fixture.done) > before
         fixture.time += 0.25
     assert 3600 / LONGEST_PAUSE <= tries <= 3600 / LONGEST_PAUSE + 10
-    assert 50 <= len(capsys.readouterr().err.splitlines()) <= 3600 / SAID_EVERY + 1
+    assert 50 <= len(capfd.readouterr().err.splitlines()) <= 3600 / SAID_EVERY + 1
 
 
-def test_a_defect_is_told_and_survived(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_defect_is_told_and_survived(capfd: pytest.CaptureFixture[str]) -> None:
     """An exception nobody thought of stops this follower's turn, with its traceback, not the process."""
     fixture = Fixture(ZeroDivisionError("oops"))
     assert not fixture.turn.take()
-    err = capsys.readouterr().err
+    err = capfd.readouterr().err
     assert "Traceback" in err
     assert "text logs: ZeroDivisionError: oops; please report this; trying again, nothing is lost" in err
 
 
-def test_reopening_and_stopping_reach_the_follower(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reopening_and_stopping_reach_the_follower(capfd: pytest.CaptureFixture[str]) -> None:
     """SIGHUP also ends a pause: the operator may just have made room."""
     fixture = Fixture(True, OSError("x"), True)
     turn = fixture.turn
@@ -115,7 +115,7 @@ def test_reopening_and_stopping_reach_the_follower(capsys: pytest.CaptureFixture
     assert turn.take()
     turn.stop()
     assert fixture.done == ["made", "reopened", "closed", "made", "stopped"]
-    capsys.readouterr()
+    capfd.readouterr()
 
 
 @pytest.fixture(name="resolved")

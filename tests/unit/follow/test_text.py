@@ -70,7 +70,7 @@ def test_one_line_a_connection_at_its_start(tmp_path: Path) -> None:
     making.close()
 
 
-def test_what_was_given_up_is_missed_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_given_up_is_missed_and_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """When segments went before they could be read, the logs go on behind them; the log and the saved position say
     from when to when, also after a restart; nothing else is missing."""
     making = Making(tmp_path).alive(T0).add(start(src_port=1)).alive(T0 + 10 * SECOND)
@@ -89,7 +89,7 @@ def test_what_was_given_up_is_missed_and_said(tmp_path: Path, capsys: pytest.Cap
     saved = load(layout.follower_path(tmp_path, "text"))
     assert saved is not None
     assert saved.missed == [(T0 + 10 * SECOND, T0 + 30 * SECOND)]
-    assert capsys.readouterr().err.count("too far behind; connections from 2026-11-20T13:05:19.000000Z") == 1
+    assert capfd.readouterr().err.count("too far behind; connections from 2026-11-20T13:05:19.000000Z") == 1
     making.close()
 
 

@@ -1,0 +1,58 @@
+"""Lines of a process to the daemon's own log, which is its standard error: `report` what an operator has to know, and
+`debug` what tells how it came to that, which costs nearly nothing while nobody wants it.
+
+Refuses to wait: a line that is not taken at once is dropped, and the next that is taken says how many were.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+MOST = 4096
+"""Bytes that a pipe takes whole or not at all (PIPE_BUF)."""
+
+
+class Reporter:
+    """The one of a process, whose `name` every line begins with."""
+
+    def __init__(self, name: str, descriptor: int = 2) -> None:
+        self.name = name
+        self.debugging = False
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def introduce(self, name: str, debugging: bool = False) -> None:
+        """Say who speaks, and whether `debug` is wanted."""
+        self.name, self.debugging = name, debugging
+
+    def report(self, line: str) -> None:
+        """One line."""
+        if self.dropped:
+            line = f"{line} ({self.dropped} lines before this one were dropped: nobody took them)"
+        if self._say(f"{self.name}: {line}\n".encode(errors="replace")):
+            self.dropped = 0
+        else:
+            self.dropped += 1
+
+    def debug(self, line: str, *values: object) -> None:
+        """One line, made of `line` and `values` by `%`, if that much is wanted."""
+        if self.debugging:
+            self.report(f"debug: {line % values if values else line}")
+
+    def _say(self, content: bytes) -> bool:
+        pieces = [content[at : at + MOST] for at in range(0, len(content), MOST)]
+        try:
+            for piece in pieces:
+                if not self._poll.poll(0):
+                    return False
+                os.write(self._descriptor, piece)
+        except OSError:
+            return False
+        return True
+
+
+reporter = Reporter("anetcon")
+report, debug = reporter.report, reporter.debug
