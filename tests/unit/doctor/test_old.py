@@ -45,7 +45,7 @@ def test_what_it_left_of_syslog_s_configuration(tmp_path: Path) -> None:
     assert one(old.files(machine(tmp_path))).severity is Severity.NOTE
     log = without_daemon(tmp_path, audit__engine="iptables-log", logs__writer="anetcon")
     assert one(old.files(log)).severity is Severity.WARNING
-    assert list(old.files(without_daemon(tmp_path, audit__engine="iptables-log"))) == []
+    assert list(old.files(without_daemon(tmp_path, audit__engine="iptables-log", logs__writer="rsyslog"))) == []
 
 
 def test_a_rotation_that_restarts_the_daemon(tmp_path: Path) -> None:
