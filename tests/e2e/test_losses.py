@@ -95,12 +95,23 @@ NFT_NOTRACK = (
 )
 NFT_EVENTS = "table inet hide {\n chain early {\n  type filter hook output priority -150\n  ct event set new\n }\n}\n"
 IPTABLES = ("iptables-nft", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "-j", "CT")
+LEGACY = ("-t", "raw", "-A", "OUTPUT", "-p", "udp", "-j", "CT", "--notrack")
 
 HIDING = {
     "notrack": (("nft", "-f", "-"), NFT_NOTRACK, ("nft", "delete", "table", "inet", "hide"), "inet hide, chain early"),
     "ct event": (("nft", "-f", "-"), NFT_EVENTS, ("nft", "delete", "table", "inet", "hide"), "inet hide, chain early"),
     "CT": ((*IPTABLES, "--notrack"), "", ("iptables-nft", "-t", "raw", "-F"), "ip raw, chain PREROUTING"),
     "ctevents": ((*IPTABLES, "--ctevents", "new"), "", ("iptables-nft", "-t", "raw", "-F"), "ip raw, chain PREROUTING"),
+    "legacy": (
+        ("iptables-legacy", *LEGACY),
+        "",
+        ("iptables-legacy", "-t", "raw", "-F"),
+        "iptables-legacy in table raw",
+    ),
+    "legacy 6": (
+        *(("ip6tables-legacy", *LEGACY), "", ("ip6tables-legacy", "-t", "raw", "-F")),
+        "ip6tables-legacy in table raw",
+    ),
 }
 
 

@@ -215,7 +215,7 @@ class Auditor:
         elif message["op"] == "name" and self.lines is not None:
             self.lines.name(message["netns"], message["inode"])
         elif message["op"] == "ruleset" and message["slot"] in self.namespaces:
-            self.ruleset.changed(self.namespaces[message["slot"]], message["since"])
+            self.ruleset.changed(self.namespaces[message["slot"]], message["since"], message["legacy"])
         elif message["op"] == "gap":
             self.lasting.take(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
             self._lost(message["netns"], message["cause"], message["from"], message["to"])

@@ -2,7 +2,8 @@
 
 nftables' `notrack` and `ct event set`, and the CT and NOTRACK targets of iptables-nft (linux/netfilter/xt_CT.h). A
 `ct event set` that leaves new and destroy hides nothing. Whether a packet ever reaches such a rule is not asked: while
-one is there, the record does not claim to be whole. Refuses iptables-legacy, whose rules netlink does not show.
+one is there, the record does not claim to be whole. Netlink does not show the rules of iptables-legacy: the keeper
+reads their targets. Refuses to look at anything itself.
 """
 
 from __future__ import annotations
@@ -104,6 +105,13 @@ def _by_target(name: bytes, info: bytes) -> str | None:
     if flags & XT_CT_NOTRACK:
         return _NO_TRACKING
     return _by_events(struct.pack("=I", events)) if events else None
+
+
+def legacy(family: str, name: str, flags: int, events: int) -> str | None:
+    """What a target of iptables-legacy hides and where; None for nothing."""
+    what = _by_target(name.encode(), struct.pack("=HHI", flags & 0xFFFF, 0, events & 0xFFFFFFFF))
+    program = {"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}.get(family, family)
+    return None if what is None else f"a rule of {program} in table raw {what}"
 
 
 def rules(found: Callable[[str], None]) -> Exchange:

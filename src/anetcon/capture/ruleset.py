@@ -35,9 +35,10 @@ class Ruleset:
         self._log = log
         self._find = find
 
-    def changed(self, namespace: Namespace, since: int) -> None:
-        """The ruleset is another one than it was at `since`."""
-        hidden: list[str] = []
+    def changed(self, namespace: Namespace, since: int, legacy: list[tuple[str, str, int, int]]) -> None:
+        """The ruleset is another one than it was at `since`. `legacy`: the targets of iptables-legacy that netlink does
+        not show (`anetcon.keeper.legacy`)."""
+        hidden = [what for target in legacy for what in [hiding.legacy(*target)] if what is not None]
 
         def done(answered: bool) -> None:
             if answered:

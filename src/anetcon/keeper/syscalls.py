@@ -1,4 +1,4 @@
-"""System calls and kernel constants that Python 3.11 lacks: setns, unshare, prctl, inotify.
+"""System calls and kernel constants that Python 3.11 lacks: setns, unshare, prctl, inotify, getsockopt.
 
 Constants keep the kernel's names. Refuses to hide a failure: every call raises OSError.
 """
@@ -56,6 +56,14 @@ def _checked(result: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+def getsockopt(descriptor: int, level: int, option: int, value: bytes, size: int) -> bytes:
+    """getsockopt(2) for options that read `value` too (Python's own passes nothing in); at most `size` bytes."""
+    buffer = ctypes.create_string_buffer(value, size)
+    length = ctypes.c_uint32(size)
+    _checked(_libc.getsockopt(descriptor, level, option, buffer, ctypes.byref(length)))
+    return buffer.raw[: length.value]
 
 
 def setns(descriptor: int, kind: int) -> None:

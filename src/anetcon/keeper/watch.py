@@ -3,9 +3,10 @@ the ruleset still the same?
 
 What somebody switched off is put back, and a gap says since when it may have been off: since it was last seen on. The
 connection table's refusals are counted by the kernel, per processor; they are asked for where the table is nearly full,
-and everywhere else in turn. Changes of the ruleset are told by the kernel, and passed on at the next second.
+and everywhere else in turn. Changes of the ruleset are told by the kernel, and passed on at the next second; those of
+iptables-legacy are not, so they are looked for in turn (`legacy`).
 
-Refuses to wait, and to enter a namespace more than once: what was opened there stays open (`inside`).
+Refuses to wait, and to enter a namespace for what it can keep open there (`inside`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from anetcon.keeper import stats
+from anetcon.keeper import legacy, stats
 from anetcon.keeper.attach import SYSCTLS, Home, Sockets
 from anetcon.keeper.channel import Message
 from anetcon.keeper.clock import now_us
@@ -51,7 +52,10 @@ Pair = tuple[Audited, Sockets]
 class _Watched:
     """One namespace: its files, when they were read last, what is off and cannot be put back, and refusals."""
 
-    __slots__ = ("all_seen", "asked", "changed", "fresh", "inside", "near", "off", "refused", "seen", "since", "told")
+    __slots__ = (
+        *("all_seen", "asked", "changed", "fresh", "inside", "legacy", "legacy_seen", "near", "off", "refused", "seen"),
+        *("since", "told"),
+    )
 
     def __init__(self, inside: Inside, seen: int) -> None:
         self.inside = inside
@@ -60,6 +64,9 @@ class _Watched:
         self.off: dict[int, int] = {}
         self.changed = self.fresh = True
         """Whether capture is to look at the ruleset, and whether it never has."""
+        self.legacy: list[legacy.Target] = []
+        """What may hide connections and netlink does not show, and when that was looked at last."""
+        self.legacy_seen = seen
         self.near = False
         self.asked = 0
         self.told: int | None = None
@@ -99,6 +106,7 @@ class Watch:
         for audited in itertools.islice(new, EACH_TICK):
             self._open(audited)
         in_turn, full = self._in_turn(attached), self._full()
+        old = in_turn if legacy.there() else set()
         self._odd = not self._odd
         for number, (audited, sockets) in enumerate(attached):
             watched = self._watched.get(audited)
@@ -109,6 +117,8 @@ class Watch:
                     watched.seen = now_us()
                 else:
                     self._look(audited, watched, sockets, full, audited in in_turn)
+                if audited in old:
+                    self._look_legacy(audited, watched)
             except (OSError, ValueError):
                 continue  # the namespace is going: the listing will tell
 
@@ -189,8 +199,17 @@ class Watch:
 
     def _ruleset(self, audited: Audited, watched: _Watched, before: int) -> None:
         """Have capture look at the ruleset: a rule may hide connections now."""
-        self._send({"op": "ruleset", "slot": audited.slot, "since": audited.attached if watched.fresh else before})
+        since = audited.attached if watched.fresh else before
+        self._send({"op": "ruleset", "slot": audited.slot, "since": since, "legacy": watched.legacy})
         watched.changed = watched.fresh = False
+
+    def _look_legacy(self, audited: Audited, watched: _Watched) -> None:
+        """Have capture judge what iptables-legacy has now, if that is something else than it was."""
+        before, found = watched.legacy_seen, legacy.targets(self._home, self._path(audited.name), audited.inode)
+        watched.legacy_seen = now_us()
+        if found != watched.legacy:
+            watched.legacy = found
+            self._ruleset(audited, watched, before)
 
     def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
         """Collect what was refused, and tell it when it is over or goes on for long."""

@@ -84,3 +84,18 @@ def test_any_bytes(noise: bytes) -> None:
     hiding.hides(whole[: len(noise)])
     hiding.hides(whole[:20] + noise)
     hiding.hides(rule(attribute(active.NFTA_EXPR_NAME, b"target\0") + nested(active.NFTA_EXPR_DATA, noise)))
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (("ip", "CT", 1, 0), "a rule of iptables-legacy in table raw takes packets out of connection tracking"),
+        (("ip6", "NOTRACK", 0, 0), "a rule of ip6tables-legacy in table raw takes packets out of connection tracking"),
+        (("ip", "CT", 0, NEW_ALONE), "a rule of iptables-legacy in table raw takes events away from connections"),
+        (("ip", "CT", 0, ALL), None),
+        (("ip", "CT", 0, 0), None),
+    ],
+)
+def test_targets_of_iptables_legacy(seen: tuple[str, str, int, int], said: str | None) -> None:
+    """They are judged as those that netlink shows; a zone or a helper alone hides nothing."""
+    assert hiding.legacy(*seen) == said
