@@ -14,6 +14,7 @@ from anetcon.cli.filters import STORE, StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.times import moment
 from anetcon.errors import PermissionMissingError, StoreError
+from anetcon.gaps import WHOLE
 from anetcon.journal.read import last_flush
 from anetcon.store.coverage import STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
@@ -65,15 +66,20 @@ def read(store: Path) -> dict[str, Any]:
 
 
 def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
-    """By cause: the gaps that began since the daemon's start, and what the kernel counted as lost in them."""
+    """By cause: the gaps that began since the daemon's start, and what was counted as lost in them; also those that
+    make no answer incomplete (`whole`), such as a sink that is behind."""
     found: dict[str, dict[str, Any]] = {}
-    for gap in plain("gaps", coverage(Store(store), Question(moment(started).us)).gaps):
+    for gap in plain("gaps", coverage(Store(store), Question(moment(started).us, everything=True)).gaps):
         if (gap["from"] or "") < started:
             continue
-        cause = found.setdefault(gap["cause"], {"cause": gap["cause"], "gaps": 0, "lost": 0})
+        cause = found.setdefault(gap["cause"], {"cause": gap["cause"], "gaps": 0, "lost": 0, "whole": gap["cause"] in WHOLE})
         cause["gaps"] += 1
         cause["lost"] += gap["lost"] or 0
     return [found[cause] for cause in sorted(found)]
+
+
+def _lost(gap: dict[str, Any]) -> str:
+    return "no connection is missing" if gap["whole"] else f"{gap['lost']} counted lost"
 
 
 def _not_recording(said: dict[str, Any]) -> str:
@@ -105,7 +111,7 @@ def _table(store: Path, said: dict[str, Any]) -> None:
         _line(f"restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
         _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
     if "started" in said:
-        listed = [f"{gap['cause']} {gap['gaps']} ({gap['lost']} counted lost)" for gap in said["gaps"]]
+        listed = [f"{gap['cause']} {gap['gaps']} ({_lost(gap)})" for gap in said["gaps"]]
         _line("gaps since the start: " + (", ".join(listed) or "none") + (" (see anetcon gaps)" if listed else ""))
     if said["running"] and not names:
         _line("no namespace is audited: none has a name that audit.namespaces selects (anetcon config show)")

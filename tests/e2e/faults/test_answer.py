@@ -61,7 +61,7 @@ def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
     (gap,) = auditor.gaps(*across)
     assert gap["cause"] == "capture-down"
     assert auditor.status()["capture"]["restarts"] == 1
-    assert auditor.json("status")["gaps"] == [{"cause": "capture-down", "gaps": 1, "lost": 0}]
+    assert auditor.json("status")["gaps"] == [{"cause": "capture-down", "gaps": 1, "lost": 0, "whole": False}]
     later = auditor.command("who", f"{NOBODY}:9", "--at", f"{time.time() - 0.2:.3f}", "--within", "0s")
     assert later.returncode in (NOT_FOUND, NOT_FOUND_WITH_GAPS)
 

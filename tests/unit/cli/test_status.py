@@ -140,6 +140,16 @@ def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
     assert "capture-down 1 (0 counted lost), daemon-down 1" in Answer("status", "--store", path).out
 
 
+def test_what_left_the_record_whole_is_told_too(tmp_path: Path) -> None:
+    """Text logs that were given up for a while are in the totals, and that no connection is missing for it."""
+    making, since = Making(tmp_path / "store").add(start()), NOW - 20 * SECOND
+    behind = {"node": "gw1", "netns": None, "from": since + SECOND, "to": since + 2 * SECOND, "cause": "sink-behind"}
+    path = making.add(behind | {"lost": 6}, table="gaps").alive(NOW).close()
+    (path / "status.json").write_text(json.dumps(said(since)))
+    assert {"cause": "sink-behind", "gaps": 1, "lost": 6, "whole": True} in gaps_of(path)
+    assert "sink-behind 1 (no connection is missing)" in Answer("status", "--store", path).out
+
+
 def gaps_of(path: Path) -> list[dict[str, Any]]:
     """What `status` says of gaps."""
     found: list[dict[str, Any]] = Answer("status", "--store", path, "--format", "json").json["gaps"]
