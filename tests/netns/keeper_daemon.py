@@ -56,6 +56,9 @@ class Daemon:
         }
         self.home: Namespace | None = None
         """Where to start it, and so what `default` means."""
+        self.module = "anetcon.keeper.main"
+        self.within: list[str] = []
+        """What runs the program, such as unshare with its options."""
         self.environment = dict(os.environ)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -79,7 +82,7 @@ class Daemon:
         inside = self.home.inside() if self.home else contextlib.nullcontext()
         with self.log_file.open("ab") as log, inside:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "anetcon.keeper.main", *options],
+                [*self.within, sys.executable, "-m", self.module, *options],
                 stderr=log,
                 pass_fds=[descriptor],
                 cwd=ROOT,
