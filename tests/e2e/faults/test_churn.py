@@ -244,11 +244,7 @@ def released_while_frozen(auditor: Daemon, router: Router, seconds: float) -> No
 
 @pytest.mark.slow
 def test_a_frozen_capture_lets_go(daemon: Start, router: Router) -> None:
-<<<<<<< Updated upstream
     """A namespace deleted while capture stands still is gone within 4 s: the keeper sees to it, without killing it."""
-=======
-    """A namespace deleted while capture stands still is gone within 4 s: the keeper continues it in time."""
->>>>>>> Stashed changes
     auditor = daemon(router.name)
     released_while_frozen(auditor, router, 4)
     assert "it is continued" in auditor.errors()
