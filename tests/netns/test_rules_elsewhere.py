@@ -12,7 +12,7 @@ import pytest
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.netns.keeper_daemon import Daemon, ours
-from tests.netns.logging_rules import JUMP, anything, connect, kmsg, missing, nat, readme, table, wait_logged
+from tests.netns.logging_rules import anything, connect, kmsg, missing, nat, readme, table, wait_logged
 from tests.netns.waiting import wait_until
 
 pytestmark = pytest.mark.needs("nft", "iptables")

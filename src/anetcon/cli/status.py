@@ -72,7 +72,8 @@ def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
     for gap in plain("gaps", coverage(Store(store), Question(moment(started).us, everything=True)).gaps):
         if (gap["from"] or "") < started:
             continue
-        cause = found.setdefault(gap["cause"], {"cause": gap["cause"], "gaps": 0, "lost": 0, "whole": gap["cause"] in WHOLE})
+        known = {"cause": gap["cause"], "gaps": 0, "lost": 0, "whole": gap["cause"] in WHOLE}
+        cause = found.setdefault(gap["cause"], known)
         cause["gaps"] += 1
         cause["lost"] += gap["lost"] or 0
     return [found[cause] for cause in sorted(found)]

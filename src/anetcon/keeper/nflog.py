@@ -44,7 +44,8 @@ class Switch:
         except OSError as error:
             self.problem = (
                 f"its LOG rules would print nothing, since {SWITCH.name} cannot be set ({error.filename}: "
-                f"{error.strerror}): run the daemon in the machine's first network namespace, as root, or give it CAP_SYS_PTRACE"
+                f"{error.strerror}): run the daemon in the machine's first network namespace, as root, "
+                "or give it CAP_SYS_PTRACE"
             )
             return False
         self.problem = None
