@@ -5,7 +5,7 @@ Data flows one way; imports follow it (a test enforces this).
     errors, record, counters   what everything shares: exit statuses, the field table, the shared counters
     gaps                       the one table of causes for which something may be missing
     memory                     how the processes that move much data keep their memory
-    config/                    the configuration: model, loading
+    config/                    the configuration: model, loading, files for rsyslog and logrotate made of it
     rules/                     the LOG rules of the engines iptables-log and nftables-log: text, check, repair
     keeper/                    parent process: namespaces, sockets, guard; standard library only
     kmsg/                      child process under a LOG engine: /dev/kmsg -> capture

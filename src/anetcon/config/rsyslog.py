@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import grp
+import re
 
 from anetcon.config.model import Logs
 
@@ -56,4 +57,4 @@ def _literally(text: str) -> str:
 
 def _quoted(text: str) -> str:
     """A text in rsyslog's language."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + re.sub(r'[\\"$]', r"\\\g<0>", text) + '"'
