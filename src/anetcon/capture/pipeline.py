@@ -135,13 +135,15 @@ class Pipeline:
             self.undecodable[name] = self.undecodable.get(name, 0) + 1
         self._finish(first)
 
-    def append(self, found: Columns, now: int) -> None:
-        """Add rows that were learnt otherwise (a dump); they are classified and filtered as events are."""
+    def append(self, found: Columns, now: int, fresh: Array | None = None) -> None:
+        """Add rows that were learnt otherwise (a dump); they are classified and filtered as events are. Of the open
+        ones only those that are `fresh` count as starts (None: none does): the others were, or are still to be, told
+        by an event."""
         if self.columns.room() < found.rows:
             self.write(now)
         first = self.columns.rows
         self.columns.append(found)
-        self._finish(first)
+        self._finish(first, np.zeros(found.rows, np.bool_) if fresh is None else fresh)
 
     def take_lines(self, first: int, undecodable: list[int]) -> None:
         """Finish the rows from `first` on, which are kernel lines; and the codes of lines that could not be decoded."""
@@ -152,15 +154,15 @@ class Pipeline:
             self.undecodable[self.names[code]] = self.undecodable.get(self.names[code], 0) + 1
         self._choose(first)
 
-    def _finish(self, first: int) -> None:
+    def _finish(self, first: int, starts: Array | None = None) -> None:
         columns, of = self.columns, self.columns.of
         here = slice(first, columns.rows)
         self._restore_starts(here)
         of["class"][here] = classes(of, columns.words, here, self.own)
-        self._choose(first)
+        self._choose(first, starts)
 
-    def _choose(self, first: int) -> None:
-        """Keep the rows from `first` on that are wanted, and count them."""
+    def _choose(self, first: int, starts: Array | None = None) -> None:
+        """Keep the rows from `first` on that are wanted, and count them. `starts`: which may count as one."""
         columns, of = self.columns, self.columns.of
         here = slice(first, columns.rows)
         of["netns_inode"][here] = self._inodes[of["netns"][here]]
@@ -169,9 +171,10 @@ class Pipeline:
             self._count(of["netns"][here][~chosen], "filtered")
             columns.keep(first, chosen)
             here = slice(first, columns.rows)
+            starts = starts if starts is None else starts[chosen]
         ended = of["end"][here] != NONE
         self._count(of["netns"][here][ended], "ends")
-        self._count(of["netns"][here][~ended], "starts")
+        self._count(of["netns"][here][~ended if starts is None else ~ended & starts], "starts")
 
     def _restore_starts(self, here: slice) -> None:
         """An end for which the kernel has no start time gets the one its namespace's dump was given.

@@ -70,10 +70,11 @@ class Tables:
             nonlocal found, older
             start = columns.of["start"][: columns.rows]
             found += columns.rows
-            older += int(np.count_nonzero((start < namespace.attached) | (start == now)))
+            before = (start < namespace.attached) | (start == now)
+            older += int(np.count_nonzero(before))
             if record:
                 self._remember(namespace, columns, now)
-                self._pipeline.append(columns, now)
+                self._pipeline.append(columns, now, None if namespace.resumed else before)
 
         self._ask(namespace, take, lambda answered: done(Opened(found, older) if answered else None))
 

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from anetcon import counters
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Requests
 from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened, Tables
@@ -55,6 +56,21 @@ def test_open_connections_are_recorded_as_dumped(tmp_path: Path) -> None:
     first = next(row for row in bench.rows() if row["src_port"] == 1)
     assert (first["origin"], first["end"], micro(first, "start"), first["bytes_in"]) == ("dump", None, NOW - 99, 400)
     assert bench.space.ageless == {}
+
+
+def test_a_start_is_counted_once(tmp_path: Path) -> None:
+    """What a dump finds is counted when it is older than our listening: the rest is told by events, and what is listed
+    again was counted before."""
+    bench = Bench(tmp_path)
+    old, new = message(1, start=(NOW - 99) * 1000), message(2, start=(NOW + 5) * 1000)
+    bench.tables.opened(bench.space, lambda _: None)
+    bench.now += 10
+    bench.answer(old, new, message(3))
+    bench.pipeline.take(events(new))
+    bench.tables.listed(bench.space, [], lambda _: None)
+    bench.answer(old, new, message(3))
+    assert len(bench.rows()) == 7
+    assert bench.pipeline.shared[bench.space.slot, counters.SLOT.index("starts")] == 3
 
 
 def test_open_connections_may_only_be_counted(tmp_path: Path) -> None:
