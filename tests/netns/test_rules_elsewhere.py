@@ -124,7 +124,7 @@ def test_a_machine_without_iptables(make: Callable[..., Daemon], bed: Testbed, t
     daemon.within = without(tmp_path, "ip")
     daemon.run()
     why = wait_until(lambda: daemon.namespace(router.name).get("message"), 3, "a message")
-    assert "install the package iptables" in why
+    assert "install the package iptables" in str(why)
     assert daemon.namespace(router.name)["state"] == "retrying"
     assert daemon.stop() == 0
     assert anything(router) == []
