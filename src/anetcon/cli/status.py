@@ -21,6 +21,8 @@ from anetcon.store.layout import journal_folder
 from anetcon.store.view import Store
 
 COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
+CHECKED, REPAIRED = "rules checked", "rules repaired"
+"""Columns there are for the LOG engines alone."""
 NOT_WELL = 1
 
 
@@ -109,7 +111,10 @@ def _table(store: Path, said: dict[str, Any]) -> None:
             _line(_not_recording(said))
     if "follow" in said:
         restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
-        _line(f"restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
+        if "kmsg" in said:
+            restarts += f", {said['kmsg'].get('restarts', 0)} of kmsg"
+        engine = f"engine: {said['engine']}; " if "engine" in said else ""
+        _line(f"{engine}restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
         _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
     if "started" in said:
         listed = [f"{gap['cause']} {gap['gaps']} ({_lost(gap)})" for gap in said["gaps"]]
@@ -118,7 +123,18 @@ def _table(store: Path, said: dict[str, Any]) -> None:
         _line("no namespace is audited: none has a name that audit.namespaces selects (anetcon config show)")
     if names:
         _line("")
-        print_rows(Format.TABLE, [{name: entry.get(name) for name in COLUMNS} for entry in said["namespaces"]])
+        print_rows(Format.TABLE, _rows(said["namespaces"]))
+
+
+def _rows(namespaces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the table shows of each namespace; of its LOG rules, where one has any, when they were found right last and
+    when they had to be put right last."""
+    rows = [{name: entry.get(name) for name in COLUMNS} for entry in namespaces]
+    if any("rules" in entry for entry in namespaces):
+        for row, entry in zip(rows, namespaces, strict=True):
+            rules, message = entry.get("rules", {}), row.pop("message")
+            row |= {CHECKED: rules.get("checked"), REPAIRED: rules.get("repaired"), "message": message}
+    return rows
 
 
 def _line(text: str) -> None:

@@ -154,3 +154,22 @@ def gaps_of(path: Path) -> list[dict[str, Any]]:
     """What `status` says of gaps."""
     found: list[dict[str, Any]] = Answer("status", "--store", path, "--format", "json").json["gaps"]
     return found
+
+
+def test_a_log_engine_and_its_rules(store: Path) -> None:
+    """Engine, restarts of the reader of kernel lines, and when rules were looked at and put right are in the table."""
+    assert "rules" not in Answer("status", "--store", store).out
+    checked, repaired = "2026-11-20T13:05:39.000000Z", "2026-11-20T13:05:19.000000Z"
+    told: dict[str, Any] = {"engine": "iptables-log", "kmsg": {"pid": 3, "restarts": 2}}
+    waiting = NAMESPACE | {"netns": "qrouter-waits", "state": "retrying"}
+    namespaces = [NAMESPACE | {"rules": {"checked": checked, "repaired": repaired}}, waiting]
+    (store / "status.json").write_text(json.dumps(said(**told, namespaces=namespaces)))
+    words = Answer("status", "--store", store).out
+    assert "engine: iptables-log; " in words
+    assert ", 2 of kmsg; " in words
+    head, first, second = words.splitlines()[-3:]
+    assert "rules checked" in head
+    assert "rules repaired" in head
+    assert checked in first
+    assert repaired in first
+    assert "retrying" in second
