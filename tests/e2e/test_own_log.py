@@ -77,6 +77,7 @@ def test_options_of_the_program_before(started: Callable[..., Logged], bed: Test
     daemon.has("(default)", 5)
     for name in names:
         daemon.has(f"debug: {name}: attached, slot ")
+        daemon.has(f"anetcon-capture: debug: {name}: listening")
     daemon.has("debug: anetcon-capture is process ")
     assert daemon.own.stat().st_mode & 0o777 == 0o640
     assert daemon.stop() == 0

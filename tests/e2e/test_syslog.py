@@ -17,8 +17,9 @@ from anetcon.config.load import load
 from anetcon.config.logrotate import logrotate_text
 from anetcon.config.model import Config, Logs, Store
 from anetcon.config.rsyslog import rsyslog_text
+from anetcon.testbed import kernel, traffic
 from anetcon.testbed.flood import Flood
-from anetcon.testbed.topology import Router, World
+from anetcon.testbed.topology import SERVER, Router, World
 from tests.e2e.conftest import Start
 from tests.machine import PATH
 from tests.netns.waiting import wait_until
@@ -188,3 +189,21 @@ def test_the_commands_print_them(tmp_path: Path) -> None:
     said = Answer("config", "logrotate", "-c", tmp_path / "a.toml", "-l", "/srv/own.log").out
     assert '"/srv/log/anetcon.nat.log" "/srv/log/anetcon.float.log" "/srv/own.log" {' in said
     assert "cat /srv/store/lock" in said
+
+
+@pytest.mark.needs("nft")
+def test_the_text_logs_are_left_to_rsyslog(daemon: Start, world: World) -> None:
+    """With rsyslog as the writer the daemon records, keeps the hash file, and leaves both text logs alone; it says so
+    once."""
+    with kernel.log_all_netns():
+        router = Router(world, instances=1, plain=True)
+        auditor = daemon(router.name, audit={"engine": "nftables-log"}, logs={"writer": "rsyslog"})
+        auditor.wait_attached([router.name])
+        inside = router.instances[0]
+        with traffic.Server(world.namespace, SERVER, 8080) as server:
+            traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server, by="reset")
+            listed = auditor.store / "namespace.hash"
+            wait_until(lambda: listed.exists() and router.name in listed.read_text(), 20, "it is in the hash file")
+        assert auditor.stop() == 0, auditor.errors()
+        assert [path.name for path in auditor.logs.glob("*.log")] == []
+        assert auditor.errors().count("rsyslog writes anetcon.nat.log and anetcon.float.log") == 1

@@ -34,6 +34,7 @@ from anetcon.capture.settings import Settings
 from anetcon.capture.tables import Opened, Tables
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.keeper.channel import Channel
+from anetcon.keeper.report import debug
 
 BUILD_UP, BUSY_BUILD_UP = 0.010, 0.005
 """Seconds a round waits for more events once there are some: a buffer of 2 MiB holds 3,000, a flood's 10 ms. Half as
@@ -248,6 +249,7 @@ class Auditor:
             resumed=message["resumed"],
         )
         self.namespaces[namespace.slot] = namespace
+        debug("%s: listening, slot %d%s", name, namespace.slot, ", as before" if namespace.resumed else "")
         self.pipeline.add(namespace)
         self._by_events[namespace.events.fileno()] = namespace
         self._poll.register(namespace.events.fileno(), select.EPOLLIN)
@@ -283,6 +285,7 @@ class Auditor:
         if namespace is None:
             self.channel.send({"op": "detached", "slot": slot})
             return
+        debug("%s: let go of (%s)", namespace.netns, why)
         self._drain(namespace, now)
         self.requests.forget(namespace)
         self.listings.forget(namespace)
