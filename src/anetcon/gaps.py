@@ -88,12 +88,12 @@ _CAUSES = (
         "tracking-off",
         "a rule in the namespace takes packets out of connection tracking (`notrack`), or takes events away from "
         "connections (`ct event set`, `CT --ctevents`); how many it hides cannot be known",
-        "the daemon's log names the rule's table and chain: remove it, or accept what it hides",
+        "the daemon's log and `anetcon status` name the rule's table: remove it, or accept what it hides",
     ),
     GapCause(
         "table-full",
         "the connection table was full: the kernel refused that many new connections and dropped their packets "
-        "(refused ones never came to be), or evicted others to make room",
+        "(refused ones never came to be); what it evicted to make room is no gap: it is recorded, as `evicted`",
         "raise `nf_conntrack_max`, or lower the timeouts of connection tracking",
     ),
     GapCause(

@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ LAYERS: dict[str, set[str]] = {
 
 LARGEST_FILE = 600
 LARGEST_FUNCTION = 60
+TEST_FILE = re.compile(r"(?:`|pytest )([\w/]*test_\w+\.py)")
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -151,6 +153,19 @@ def test_unit_tests_mirror_the_source() -> None:
         if path.name.startswith("test_") and path != unit / "test_house.py":
             tested = SOURCE / path.relative_to(unit).parent / path.name.removeprefix("test_")
             assert tested.exists(), f"{path} tests {tested.relative_to(ROOT)}, which is not there"
+
+
+def test_tests_that_the_docs_name_are_there() -> None:
+    """A claim that names the test that proves it names one: by its path, or below tests/e2e."""
+    named = [
+        (page, name)
+        for page in sorted(Path(ROOT, "docs").rglob("*.md"))
+        for name in TEST_FILE.findall(page.read_text())
+    ]
+    assert len(named) > 10
+    for page, name in named:
+        places = [ROOT / name, ROOT / "tests" / name, ROOT / "tests/e2e" / name]
+        assert any(place.exists() for place in places), f"{page.name} names {name}"
 
 
 def test_test_folders_are_packages() -> None:
