@@ -54,6 +54,9 @@ LINES = (Origin.LOG, Origin.IMPORT)
 """Origins that are one line of text a connection: its start, seen from one side of the translation, and nothing more.
 What is null in their rows follows from origin and class alone (see the fields); each row is a connection by itself."""
 
+UNKNOWN_NETNS = "unknown"
+"""The namespace of a line that does not tell it: without a hash, where several are audited."""
+
 
 def label(member: IntEnum) -> str:
     """The text of an enum member in records: `NAMESPACE_GONE` is written `namespace-gone`."""

@@ -28,8 +28,9 @@ from anetcon.decode.columns import Array
 from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
+from anetcon.record import UNKNOWN_NETNS
 
-DEFAULT, UNKNOWN = "default", "unknown"
+DEFAULT = "default"
 BATCH = 256 << 10
 """Bytes of lines decoded at a time: about a thousand lines, whose texts fit into the processor's cache."""
 
@@ -186,7 +187,7 @@ class KernelLines:
         """The code of the namespace that a hash stands for."""
         if not self._hashed:
             only = self._pipeline.only()
-            return self._pipeline.code_of(UNKNOWN, 0) if only is None else only
+            return self._pipeline.code_of(UNKNOWN_NETNS, 0) if only is None else only
         known = self._names.get(text)
         if known is not None:
             return self._pipeline.code_of(*known)

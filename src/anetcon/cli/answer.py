@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +15,10 @@ from anetcon.cli.candidates import Asked, Found
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS
+from anetcon.record import UNKNOWN_NETNS
+from anetcon.store import where
 from anetcon.store.coverage import Coverage
+from anetcon.store.view import Store
 
 SHOWN_INSIDES = 5
 
@@ -21,6 +26,11 @@ _LINES_ALONE = "kernel lines tell no translated address or port"
 _MORE_WITH_TO = (
     "connections of that time are on record as kernel lines, without the public side: "
     "name the other end with --to IP[:PORT] to see which of them it may have been"
+)
+
+_UNPLACED = (
+    f"connections whose namespace is unknown fit, too (kernel lines without a hash tell none): --netns {UNKNOWN_NETNS} "
+    "shows them"
 )
 
 _MICROSECONDS = pa.schema([("start", pa.int64()), ("end", pa.int64())])
@@ -40,6 +50,20 @@ def leave(found: bool, coverage: Coverage) -> None:
     """End the program with the status of an answer."""
     if not found:
         raise typer.Exit(NOT_FOUND if coverage.complete else NOT_FOUND_WITH_GAPS)
+
+
+def say_unplaced(
+    view: Store, covered: Coverage, netns: Sequence[str], asked: tuple[str, str], since: int | None, until: int | None
+) -> None:
+    """Say on stderr, to who named namespaces, that connections of which no namespace is known fit as well. `asked` are
+    the conditions, of rows and of whole connections, without a namespace."""
+    named = any(re.search(text, UNKNOWN_NETNS) for text in netns)
+    if not netns or named or LIMITS.isdisjoint(covered.gaps["cause"].to_pylist()):
+        return
+    condition, result = asked
+    unplaced = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
+    if len(view.connections(unplaced, since, until, result, 1).read_all()):
+        typer.echo(_UNPLACED, err=True)
 
 
 def utc(us: int | None) -> str:

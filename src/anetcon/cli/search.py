@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import typer
@@ -44,6 +45,8 @@ def search(
         answer.print_lines(([""] if found.rows else ["no connection found"]) + answer.window(covered) + span.notes())
     if found.cut:
         typer.echo(f"there are more than {limit} connections: --limit 0 shows all", err=True)
+    anywhere = replace(filters, netns=None).condition(), result
+    answer.say_unplaced(view, covered, filters.netns or (), anywhere, since, until)
     answer.leave(found.rows > 0, covered)
 
 

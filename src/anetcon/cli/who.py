@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from anetcon.cli.filters import (
     pattern,
 )
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.store import where
 from anetcon.store.view import Store
 from anetcon.store.where import network
 
@@ -61,7 +63,8 @@ def who(
         netns=tuple(pattern(text) for text in netns or ()),
         node=tuple(node or ()),
     )
-    found = ask(Store(store), asked, limit)
+    view = Store(store)
+    found = ask(view, asked, limit)
     given = {"at_given": at, "tz": tz, "limit": limit}
     if form is Format.TABLE:
         answer.who_table(asked, found, given)
@@ -69,6 +72,8 @@ def who(
         _records(asked, found, form, given)
     if found.total > len(found.connections):
         typer.echo(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)", err=True)
+    anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
+    answer.say_unplaced(view, found.coverage, asked.netns, anywhere, asked.since, asked.until)
     answer.leave(found.total > 0, found.coverage)
 
 
