@@ -112,7 +112,7 @@ def test_no_descriptor_is_left_behind(daemon: Daemon) -> None:
     """Fifty namespaces attached and let go of leave the keeper with as many descriptors as before."""
     name = f"anet{os.getpid()}-{secrets.token_hex(2)}-round"
     daemon.run()
-    before = None
+    before = 1 << 20
     for rounds in range(1, 51):
         subprocess.run(["ip", "netns", "add", name], check=True)
         try:
@@ -120,8 +120,9 @@ def test_no_descriptor_is_left_behind(daemon: Daemon) -> None:
         finally:
             subprocess.run(["ip", "netns", "del", name], check=True)
         wait_until(partial(_heard_times, daemon, "detach", rounds), 5, "it is let go of", every=0.002)
-        before = before or daemon.descriptors()
-    assert daemon.descriptors() == before
+        if rounds <= 5:
+            before = min(before, daemon.descriptors())  # some are open for a moment only
+    wait_until(lambda: daemon.descriptors() <= before, 5, "as many are open as before")
     assert {told["slot"] for told in daemon.heard("attach")} <= {0, 1}, "slots are used again"
 
 

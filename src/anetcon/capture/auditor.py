@@ -182,12 +182,14 @@ class Auditor:
             self._collect(namespace)
         self.pipeline.process(now)
         self.repeats.look(self.pipeline.columns, self.pipeline.by_code, self.journals.taken, now)
-        self.lasting.save()
+        self.lasting.before_flush()
         if self.lines is not None:
             self.lines.flush(now)
         else:
             self.pipeline.flush(now)
         journals = self.journals
+        if not journals.failing:
+            self.lasting.after_flush()
         self._header[1:9] = (
             *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written(), journals.failing),
             *(journals.failing_since, journals.error, journals.waiting.rows),

@@ -68,12 +68,19 @@ class Lasting:
         for netns, cause in list(self._began):
             self.end(netns, cause, at)
 
-    def save(self) -> None:
-        """Write down what lasts, if that changed: to be called before the journal tells of it."""
-        if self._saved == self._began:
+    def before_flush(self) -> None:
+        """Write down what begins, before the journal tells of it: whatever is on record can be ended after a crash."""
+        self._save(self._saved | self._began)
+
+    def after_flush(self) -> None:
+        """Forget what ended, once the journal has told of it."""
+        self._save(self._began)
+
+    def _save(self, lasting: dict[Key, int]) -> None:
+        if self._saved == lasting:
             return
         aside = self._file.with_name(self._file.name + ".new")
         with contextlib.suppress(OSError):
-            aside.write_text(json.dumps([[*key, began] for key, began in self._began.items()]))
+            aside.write_text(json.dumps([[*key, began] for key, began in lasting.items()]))
             aside.replace(self._file)
-            self._saved = dict(self._began)
+            self._saved = dict(lasting)

@@ -171,16 +171,16 @@ def decode(message: bytes) -> Event:
         return message[at : at + 16]
 
     def ports(side: str) -> tuple[int, int]:
-        if side + "icmp_id" in where:
+        if icmp and side + "icmp_id" in where:
             kind = (number(side + "icmp_type", "B") or 0) << 8 | (number(side + "icmp_code", "B") or 0)
             return number(side + "icmp_id", "H") or 0, kind
         return number(side + "sport", "H") or 0, number(side + "dport", "H") or 0
 
     kind, _, _, port_id = struct.unpack_from("=HHII", message, 4)
     destroy = kind == k.TYPE_DESTROY
+    icmp = "orig.icmp_id" in where
     src_port, dst_port = ports("orig.")
     reply_source, reply_destination = ports("reply.")
-    icmp = "orig.icmp_id" in where
     zone = number("zone", "H")
     return Event(
         destroy=destroy,

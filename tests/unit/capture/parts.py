@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ def settings(store: Path, **other: Any) -> Settings:
 
 def shared() -> mmap.mmap:
     """Counters for eight namespaces."""
-    return counters.attach(counters.create(8))
+    descriptor = counters.create(8)
+    try:
+        return counters.attach(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def pipeline(store: Path, memory: mmap.mmap | None = None, protocols: set[int] | None = None) -> Pipeline:

@@ -54,16 +54,34 @@ def test_what_a_crash_left(tmp_path: Path) -> None:
     gaps.begin("b", "tracking-off", 300)
     gaps.begin(None, "log-engine", 300)
     gaps.end("b", "tracking-off", 350)
-    gaps.save()
+    gaps.before_flush()
     after, rows = lasting(tmp_path, since=600)
     after.end_those_before(500)
     assert rows == [("a", 200, 500, "conntrack-inactive", None), (None, 300, 500, "log-engine", None)]
     after.begin("a", "conntrack-inactive", 200)
     assert rows[-1] == ("a", 600, None, "conntrack-inactive", None)
-    after.save()
+    after.before_flush()
+    after.after_flush()
     third, rows = lasting(tmp_path, since=900)
     third.end_those_before(800)
     assert rows == [("a", 600, 800, "conntrack-inactive", None)]
+
+
+def test_an_end_that_the_journal_has_not_told_yet(tmp_path: Path) -> None:
+    """A crash between the end of a gap and the flush that tells of it leaves the gap to be ended by the next capture."""
+    gaps, _ = lasting(tmp_path)
+    gaps.begin("a", "tracking-off", 200)
+    gaps.before_flush()
+    gaps.after_flush()
+    gaps.end("a", "tracking-off", 350)
+    gaps.before_flush()
+    after, rows = lasting(tmp_path, since=600)
+    after.end_those_before(500)
+    assert rows == [("a", 200, 500, "tracking-off", None)]
+    after.after_flush()
+    last, rows = lasting(tmp_path, since=900)
+    last.end_those_before(800)
+    assert rows == []
 
 
 @given(st.binary(max_size=64))
@@ -78,7 +96,7 @@ def test_a_full_disk_does_not_stop_it(tmp_path: Path) -> None:
     """A file that cannot be written is no failure; it is tried again with the next change."""
     gaps, _ = lasting(tmp_path / "missing")
     gaps.begin("a", "tracking-off", 200)
-    gaps.save()
+    gaps.before_flush()
     (tmp_path / "missing").mkdir()
-    gaps.save()
+    gaps.before_flush()
     assert (tmp_path / "missing" / "lasting.json").exists()

@@ -65,7 +65,7 @@ def test_a_child_inherits_what_it_is_given_and_nothing_else(loop: Loop, reaper: 
     answer = os.memfd_create("answer")
     reaper.expect(spawn(["ls", "-l", "/proc/self/fd"], keep=[kept], stdout=answer), lambda _: loop.stop())
     loop.run()
-    said = os.pread(answer, 10000, 0).decode()
+    said = os.pread(answer, 1 << 20, 0).decode()
     assert "memfd:kept" in said
     assert "memfd:other" not in said
     for descriptor in (kept, other, answer):
