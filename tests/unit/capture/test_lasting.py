@@ -68,7 +68,7 @@ def test_what_a_crash_left(tmp_path: Path) -> None:
 
 
 def test_an_end_that_the_journal_has_not_told_yet(tmp_path: Path) -> None:
-    """A crash between the end of a gap and the flush that tells of it leaves the gap to be ended by the next capture."""
+    """A crash between the end of a gap and the flush that tells of it leaves it to be ended by the next capture."""
     gaps, _ = lasting(tmp_path)
     gaps.begin("a", "tracking-off", 200)
     gaps.before_flush()
