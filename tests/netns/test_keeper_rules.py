@@ -295,6 +295,11 @@ def test_a_reload_changes_engine_chain_and_prefix(make: Callable[..., Daemon], b
     wait_until(lambda: kernel.LOG_ALL_NETNS.read_text() == "0\n", 5, "the switch is put back")
     assert (bare.run("cat", "/proc/sys/net/netfilter/nf_conntrack_acct")) == "1\n"
     assert len(missing(daemon.heard("gap"), bare.name)) == 3, "the prefix alone is changed without a gap"
+    daemon.reload(engine=NFTABLES)
+    wait_until(lambda: len(missing(daemon.heard("gap"), bare.name)) == 4, 5, "a gap")
+    last = missing(daemon.heard("gap"), bare.name)[-1]
+    noticed = daemon.wait_heard("attach", netns=bare.name, noticed=last["from"])
+    assert last["from"] < last["to"] <= noticed["attached"], "from when the engine before was let go of"
 
 
 def test_a_deselected_namespace_loses_its_rules(make: Callable[..., Daemon], bed: Testbed, bare: Namespace) -> None:

@@ -91,8 +91,8 @@ class Roster:
         self._report = report
         self.draining: dict[int, Audited] = {}
         """By slot: what capture was told to let go of, and has not yet."""
-        self._anew: dict[tuple[str, int], bool] = {}
-        """What was let go of for another engine, and whether it had been handed over."""
+        self._anew: dict[tuple[str, int], tuple[bool, int]] = {}
+        """What was let go of for another engine: whether it had been handed over, and when it was let go of (us)."""
         self._inodes: dict[int, str] = {}
         self._free = list(range(SLOTS - 1, -1, -1))
         self._buffers = 0
@@ -113,8 +113,8 @@ class Roster:
                 audited = self.audited[name] = Audited(name, found)
                 debug("%s: found, inode %d, %s", name, found.inode, "new" if found.newborn else "there before us")
                 if (name, audited.inode) in self._anew:
-                    audited.anew, audited.handed = True, self._anew[name, audited.inode]
-                    audited.noticed = now_us()
+                    audited.anew = True
+                    audited.handed, audited.noticed = self._anew[name, audited.inode]
                 self._tell_name(audited)
                 self._try(audited)
         self._anew.clear()
@@ -318,7 +318,8 @@ class Roster:
 
     def let_go(self) -> None:
         """Let go of every namespace, for another engine: what is there is attached anew by `reconcile`."""
-        self._anew = {(audited.name, audited.inode): audited.handed for audited, _ in self.attached()}
+        now = now_us()
+        self._anew = {(audited.name, audited.inode): (audited.handed, now) for audited, _ in self.attached()}
         for audited in list(self.audited.values()):
             self._let_go(audited, deselected=True)
 

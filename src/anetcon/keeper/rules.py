@@ -244,7 +244,7 @@ class Rules:
         wanted = self.settings.rules(audited.netns)
         assert wanted is not None  # noqa: S101  (for the type checker)
         standing = self._standing[audited.inode] = Standing(audited, self._path(audited.name), wanted)
-        standing.since = now_us()
+        standing.since = audited.noticed if audited.anew else now_us()
         if self._listen(standing):
             self._look(standing)
         return standing
