@@ -21,7 +21,7 @@ from anetcon.keeper.clock import now_us
 from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.left import Leftovers, Place
 from anetcon.keeper.loop import Loop, Timer
-from anetcon.keeper.nflog import Switch
+from anetcon.keeper.nflog import Printing, Switch
 from anetcon.keeper.report import debug
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.settings import Settings
@@ -114,11 +114,7 @@ class Rules:
         self._path = path
         self._report = report
         self._left = Leftovers(store / "rules.jsonl", report)
-        self._switch = Switch(home, store / "nf_log_all_netns.json")
-        self._switched = 0
-        """When the switch was last seen on."""
-        self._dark: int | None = None
-        """Since when a lasting gap says that the kernel prints nothing."""
+        self._printing = Printing(Switch(home, store / "nf_log_all_netns.json"), self._tell_dark, report)
         self._standing: dict[int, Standing] = {}
         self._visited: set[int] = set()
         """Inodes of namespaces that a child is to visit or is in: one at a time."""
@@ -132,10 +128,9 @@ class Rules:
             return None
         if self._ending:
             return ""
-        if self._switched == 0:
-            self._check_switch()
-        if self._switch.problem is not None and audited.inode != self._switch.first:
-            return self._switch.problem
+        problem = self._printing.problem(audited.inode)
+        if problem is not None:
+            return problem
         standing = self._standing.get(audited.inode)
         if standing is not None and standing.audited.name != audited.name:
             return f"it is the same namespace as {standing.audited.netns}, under which it is recorded"
@@ -169,9 +164,9 @@ class Rules:
     def check(self) -> None:
         """Whether all is as it has to be; to be called every period."""
         if not self.settings.log_engine or self._ending:
-            self._put_switch_back()
+            self._printing.put_back()
             return
-        self._check_switch()
+        self._printing.look()
         for standing in list(self._standing.values()):
             if standing.running or standing.timer is not None:
                 continue
@@ -190,7 +185,8 @@ class Rules:
             if told > time.monotonic() - RECENT_SECONDS:
                 self._send(netns, begin, end)
         for standing in self._standing.values():
-            since = self._dark if self._dark is not None and self._in_the_dark(standing) else standing.missing
+            dark = self._printing.dark if self._in_the_dark(standing) else None
+            since = standing.missing if dark is None else dark
             if since is not None:
                 self._tell(standing.audited.netns, since, None)
 
@@ -199,7 +195,7 @@ class Rules:
         for standing in self._standing.values():
             if standing.missing is not None:
                 self._tell(standing.audited.netns, standing.missing, now_us())
-        self._light()
+        self._printing.over()
 
     def remove(self) -> None:
         """Take all rules away."""
@@ -210,7 +206,7 @@ class Rules:
         self._standing.clear()
         for place in list(self._left.places.values()):
             self._take_away(place)
-        self._put_switch_back()
+        self._printing.put_back()
 
     def state(self) -> list[dict[str, Any]]:
         """What the program that replaces this one needs to know."""
@@ -425,38 +421,10 @@ class Rules:
 
     # The switch
 
-    def _check_switch(self) -> None:
-        flipped = self._switch.on()
-        now = now_us()
-        if self._switch.problem is not None:
-            if self._dark is None:
-                self._dark = self._switched or now
-                self._tell_dark(None)
-                self._report(self._switch.problem)
-            return
-        if flipped:
-            if self._dark is None:
-                self._dark = self._switched or now
-            self._report("nf_log_all_netns was switched off by somebody; it is on again")
-        self._light()
-        self._switched = now
-
-    def _light(self) -> None:
-        """The kernel prints again."""
-        if self._dark is not None:
-            self._tell_dark(now_us())
-            self._dark = None
-
-    def _tell_dark(self, to: int | None) -> None:
+    def _tell_dark(self, since: int, to: int | None) -> None:
         for standing in self._standing.values():
-            if self._dark is not None and self._in_the_dark(standing):
-                self._tell(standing.audited.netns, max(self._dark, standing.audited.attached), to)
+            if self._in_the_dark(standing):
+                self._tell(standing.audited.netns, max(since, standing.audited.attached), to)
 
     def _in_the_dark(self, standing: Standing) -> bool:
-        return standing.attached and standing.inode != self._switch.first
-
-    def _put_switch_back(self) -> None:
-        why = self._switch.put_back()
-        if why is not None:
-            self._report(why)
-        self._switched = 0
+        return standing.attached and self._printing.needed(standing.inode)

@@ -9,7 +9,7 @@ import pytest
 
 from anetcon.keeper import nflog
 from anetcon.keeper.attach import Home
-from anetcon.keeper.nflog import Switch
+from anetcon.keeper.nflog import Printing, Switch
 
 
 @pytest.fixture
@@ -71,3 +71,34 @@ def test_what_cannot_be_set_is_a_problem_in_words(switch: Path, tmp_path: Path) 
     switch.write_text("0")
     ours.on()
     assert ours.problem is None
+
+
+def test_times_without_it_are_told(switch: Path, tmp_path: Path) -> None:
+    """Flipped: a time that is over. Out of reach: one that lasts, until it is on again; the first is not concerned."""
+    told: list[tuple[int, int | None]] = []
+    said: list[str] = []
+    ours = Switch(Home(), tmp_path / "kept.json")
+    printing = Printing(ours, lambda since, to: told.append((since, to)), said.append)
+    assert printing.problem(1) is None
+    assert (switch.read_text(), told) == ("1", [])
+    switch.write_text("0")
+    printing.look()
+    ((since, to),) = told
+    assert to is not None
+    assert since <= to
+    switch.unlink()
+    switch.mkdir()
+    printing.look()
+    printing.look()
+    assert [to for _, to in told[1:]] == [None]
+    assert told[1][0] >= since
+    assert printing.dark == told[1][0]
+    assert ours.first is not None
+    assert "cannot be set" in (printing.problem(ours.first + 1) or "")
+    assert printing.problem(ours.first) is None
+    switch.rmdir()
+    switch.write_text("1")
+    printing.look()
+    assert told[2][0] == told[1][0]
+    assert told[2][1] is not None
+    assert (len(told), len(said)) == (3, 2)
