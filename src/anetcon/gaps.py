@@ -56,7 +56,7 @@ _CAUSES = (
     ),
     GapCause(
         "conntrack-inactive",
-        "no rule in the namespace uses connection tracking, so the kernel does not track",
+        "no rule in the namespace uses connection tracking, or no longer, so the kernel does not track",
         "add a rule that does, or set `activate_conntrack = true`",
     ),
     GapCause(

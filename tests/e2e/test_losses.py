@@ -115,10 +115,13 @@ HIDING = {
 }
 
 
+TRACKING = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
+
+
 def tracked(bed: Testbed) -> Namespace:
     """A host in which connections are tracked."""
     host = bare(bed)
-    host.run("nft", "-f", "-", text="table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n")
+    host.run("nft", "-f", "-", text=TRACKING)
     return host
 
 
@@ -142,6 +145,25 @@ def test_a_rule_that_hides_connections(bed: Testbed, daemon: Start, kind: str) -
     gap = wait_gap(auditor, "tracking-off", host.name)
     assert abs(seconds(gap["to"]) - removed) < SLACK
     wait_until(lambda: auditor.status()["namespaces"][0]["message"] is None, 5, "status says nothing")
+
+
+def test_rules_without_which_nothing_is_tracked(bed: Testbed, daemon: Start) -> None:
+    """When the last rule that uses conntrack is flushed the kernel stops tracking: a gap, until one is back."""
+    host = tracked(bed)
+    auditor = daemon(host.name)
+    auditor.wait_attached([host.name])
+    open_udp(host, 3)
+    auditor.wait_recorded(lambda totals: totals["starts"] >= 3)
+    flushed = time.time()
+    host.run("nft", "flush", "ruleset")
+    gap = wait_gap(auditor, "conntrack-inactive", host.name, over=False)
+    assert abs(seconds(gap["from"]) - flushed) < SLACK
+    wait_until(lambda: auditor.status()["namespaces"][0]["state"] == "conntrack-inactive", 5, "status says so")
+    again = time.time()
+    host.run("nft", "-f", "-", text=TRACKING)
+    gap = wait_gap(auditor, "conntrack-inactive", host.name)
+    assert abs(seconds(gap["to"]) - again) < SLACK
+    wait_until(lambda: auditor.attached() == [host.name], 5, "status says nothing")
 
 
 def test_a_rule_that_hides_and_a_capture_that_dies(bed: Testbed, daemon: Start) -> None:

@@ -55,6 +55,7 @@ QUESTIONS = 64
 STATE = counters.SLOT.index("state")
 DROPS = counters.SLOT.index("drops")
 EVENTS = counters.SLOT.index("events")
+STARTS = counters.SLOT.index("starts")
 INACTIVE = counters.STATES.index("conntrack-inactive")
 
 SECOND = 1_000_000
@@ -96,7 +97,7 @@ class Auditor:
         self.tables = Tables(self.pipeline, self.requests, clock)
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
         self.repeats = Repeats(self.lasting, log, self._found)
-        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found)
+        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found, self._tracks)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], object]] = {}
@@ -350,12 +351,32 @@ class Auditor:
         """Find out whether connection tracking runs, and keep the gap that says that it does not."""
         if namespace.active:
             return
-        if self.pipeline.shared[namespace.slot, EVENTS]:
+        if namespace.starts is not None and now < namespace.ask_again:
+            namespace.starts = int(self.pipeline.shared[namespace.slot, STARTS])  # what was on its way, from before
+        elif self._something_started(namespace):
             self._is_active(namespace)
         elif now >= max(namespace.ask_again, namespace.attached + SETTLED) and self.requests.waiting() < QUESTIONS:
             namespace.ask_again = now + int(self.settings.period * SECOND)
             question = active.rules(lambda: self._is_active(namespace))
             self.requests.ask(Job(namespace, question, lambda _: self._is_inactive(namespace)), now)
+
+    def _something_started(self, namespace: Namespace) -> bool:
+        counted = self.pipeline.shared[namespace.slot]
+        return bool(counted[EVENTS] if namespace.starts is None else counted[STARTS] > namespace.starts)
+
+    def _tracks(self, namespace: Namespace, tracks: bool, since: int) -> None:
+        """Whether a rule needs connection tracking, now that the ruleset is another one than it was at `since`. When
+        the last one is gone the kernel stops tracking; ends of what it tracked still come."""
+        if self.lines is not None:
+            return
+        if tracks:
+            namespace.by_rules = True
+            self._is_active(namespace)
+        elif namespace.by_rules:
+            namespace.by_rules = namespace.active = False
+            namespace.starts = int(self.pipeline.shared[namespace.slot, STARTS])
+            namespace.ask_again = self.clock() + SETTLED
+            self._is_inactive(namespace, since)
 
     def _is_active(self, namespace: Namespace) -> None:
         namespace.active = True
@@ -363,11 +384,11 @@ class Auditor:
         if self.lasting.end(namespace.netns, "conntrack-inactive", self.clock()):
             self.log(f"connection tracking runs in {namespace.netns} now")
 
-    def _is_inactive(self, namespace: Namespace) -> None:
+    def _is_inactive(self, namespace: Namespace, since: int | None = None) -> None:
         if namespace.active or self.lasting.lasts(namespace.netns, "conntrack-inactive"):
             return
         self.pipeline.shared[namespace.slot, STATE] = INACTIVE
-        self.lasting.begin(namespace.netns, "conntrack-inactive", namespace.attached)
+        self.lasting.begin(namespace.netns, "conntrack-inactive", namespace.attached if since is None else since)
         self.log(
             f"connection tracking does not run in {namespace.netns}: no rule needs it, so nothing is recorded there; "
             "set activate_conntrack = true to make it run"

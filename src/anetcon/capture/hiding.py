@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from anetcon.capture import active
 from anetcon.capture.active import (
     NFTA_EXPR_DATA,
     NFTA_EXPR_NAME,
@@ -114,10 +115,13 @@ def legacy(family: str, name: str, flags: int, events: int) -> str | None:
     return None if what is None else f"a rule of {program} in table raw {what}"
 
 
-def rules(found: Callable[[str], None]) -> Exchange:
-    """Ask for every rule; calls `found` with what each one that hides something does."""
+def rules(found: Callable[[str], None], tracks: Callable[[], None]) -> Exchange:
+    """Ask for every rule; calls `found` with what each one that hides something does, and `tracks` when one needs
+    connection tracking."""
 
     def take(answers: list[bytes]) -> None:
+        if any(map(active.tracks, answers)):
+            tracks()
         for what in filter(None, map(hides, answers)):
             found(what)
 

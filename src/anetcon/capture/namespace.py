@@ -31,6 +31,10 @@ class Namespace:
     code: int = -1
     active: bool = False
     """Whether connection tracking is known to run: something was tracked, or a rule needs it."""
+    by_rules: bool = False
+    """Whether a rule was seen that needs it."""
+    starts: int | None = None
+    """How many had started when the last such rule was gone: one more, and tracking runs all the same."""
     ask_again: int = 0
     drops: int = 0
     dropped: int = 0

@@ -19,7 +19,8 @@ SHOWN = 3
 
 
 class Ruleset:
-    """`log` gets a line when something begins or ends, `find` what is to be shown of a namespace (None: nothing)."""
+    """`log` gets a line when something begins or ends, `find` what is to be shown of a namespace (None: nothing),
+    `tracks` whether any rule needs connection tracking, and since when the ruleset is another one."""
 
     def __init__(
         self,
@@ -28,23 +29,28 @@ class Ruleset:
         clock: Callable[[], int],
         log: Callable[[str], None],
         find: Callable[[Namespace, str, str | None], None],
+        tracks: Callable[[Namespace, bool, int], None],
     ) -> None:
         self._requests = requests
         self._lasting = lasting
         self._clock = clock
         self._log = log
         self._find = find
+        self._tracks = tracks
 
     def changed(self, namespace: Namespace, since: int, legacy: list[tuple[str, str, int, int]]) -> None:
         """The ruleset is another one than it was at `since`. `legacy`: the targets of iptables-legacy that netlink does
         not show (`anetcon.keeper.legacy`)."""
         hidden = [what for target in legacy for what in [hiding.legacy(*target)] if what is not None]
+        tracking: list[bool] = []
 
         def done(answered: bool) -> None:
             if answered:
                 self._judge(namespace, since, hidden)
+                self._tracks(namespace, bool(tracking), since)
 
-        self._requests.ask(Job(namespace, hiding.rules(hidden.append), done), self._clock())
+        question = hiding.rules(hidden.append, lambda: tracking.append(True))
+        self._requests.ask(Job(namespace, question, done), self._clock())
 
     def _judge(self, namespace: Namespace, since: int, hidden: list[str]) -> None:
         lasts = self._lasting.lasts(namespace.netns, CAUSE)
