@@ -13,8 +13,8 @@ demo: setup  ## build a router in namespaces, make connections, ask who it was (
 	@$(bin)/anetcon demo
 
 ##@ Work
-test: setup  ## every test this machine can run; one tier: make test T=tests/unit
-	@$(bin)/python -m pytest $(T)
+test: setup  ## every test this machine can run, two at a time; one tier: make test T=tests/unit
+	@$(bin)/python -m pytest -n 2 --dist loadfile $(T)
 
 lint: setup  ## style, format, types, generated pages
 	@$(bin)/ruff check

@@ -130,10 +130,12 @@ def test_rotation_of_what_rsyslog_writes_loses_no_line(tmp_path: Path, folder: P
     config = Config(logs=Logs(dir=str(folder)), store=Store(path=str(tmp_path / "store")))
     rsyslog = Rsyslog(tmp_path, config.logs)
     rotation = Rotation(tmp_path, config, f"kill -HUP {rsyslog.process.pid}")
+    written = folder / "anetcon.nat.log"
     try:
         for begin in range(0, LINES, 100):
             rsyslog.print(*(f"[ANETCON][X][01234567] IN= OUT=a SRC={n}" for n in range(begin, begin + 100)))
             if begin % (LINES // TURNS) == LINES // TURNS // 2:
+                wait_until(lambda: written.exists() and written.stat().st_size, 20, "there is something to rotate")
                 rotation.rotate()
         wait_until(lambda: len(texts(folder, "anetcon.nat.log")) >= LINES, 30, "all lines", every=0.2)
     finally:

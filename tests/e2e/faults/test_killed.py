@@ -93,7 +93,7 @@ def test_capture_killed_among_60000(daemon: Start, router: Router) -> None:
     (gap,) = [gap for gap in auditor.gaps("--until", "now") if gap["cause"] == "capture-down"]
     bounded(gap, moment, moment)
     recorded = ledger.explained(auditor, [gap])
-    assert recorded.connections > SOME // 2
+    assert recorded.connections > SOME // 4, "the gap is not as long as the flood"
 
 
 @pytest.mark.slow
