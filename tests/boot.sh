@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Becomes the systemd of a Debian of its own: boot.sh IMAGE [OUTSIDE:INSIDE[:OPTIONS]...]. To be started by
+#   unshare --mount --propagation slave --pid --fork --kill-child --uts --ipc --net --cgroup
+# whose namespaces hold all it does: an overlay in memory over IMAGE, devices, and a /proc/sys of which only the network's
+# part, which is the network namespace's own, can be written. Binds are read-only unless OPTIONS say otherwise (mount(8)).
+set -euo pipefail
+image=$1
+shift
+
+memory=/mnt # hidden by our own mount; nobody else sees it
+mount -t tmpfs -o mode=755 anetcon-test "$memory"
+mkdir "$memory"/{upper,work,root}
+root=$memory/root
+mount -t overlay -o "lowerdir=$image,upperdir=$memory/upper,workdir=$memory/work" overlay "$root"
+
+mount -t proc proc "$root/proc"
+mount --bind "$root/proc/sys" "$root/proc/sys"
+mount --bind "$root/proc/sys/net" "$root/proc/sys/net"
+mount -o remount,bind,ro "$root/proc/sys"
+mount -t sysfs -o ro sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for device in null zero full random urandom tty kmsg; do
+  : >"$root/dev/$device"
+  mount --bind "/dev/$device" "$root/dev/$device"
+done
+mkdir "$root"/dev/{pts,shm}
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+
+for bind in "$@"; do
+  IFS=: read -r outside inside options <<<"$bind"
+  mkdir -p "$root$inside"
+  mount --rbind "$outside" "$root$inside"
+  mount -o "remount,bind,${options:-ro}" "$root$inside"
+done
+
+cd "$root"
+mkdir .before
+pivot_root . .before
+umount -l /.before
+rmdir /.before
+exec env -i container=anetcon-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+  /lib/systemd/systemd --log-target=journal --show-status=no </dev/null
