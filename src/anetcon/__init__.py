@@ -17,6 +17,7 @@ Data flows one way; imports follow it (a test enforces this).
     store/                     Parquet, manifest, the one view of store and journal, coverage
     follow/                    child process: sealer, text logs
     doctor/                    what on this host would silence or weaken the audit
+    install/                   what is installed on a host, as data; applied, undone
     cli/                       one file a command
 """
 

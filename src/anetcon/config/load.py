@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -71,9 +71,10 @@ def load(
     options: Mapping[str, Given] | None = None,
     environment: Mapping[str, str] | None = None,
     rsyslog_file: Path = Path(RSYSLOG_FILE),
+    standard_files: Sequence[Path] = STANDARD_FILES,
 ) -> Loaded:
     """The configuration of `file` (without one: the first standard file that exists), under environment and options."""
-    file = file or next((path for path in STANDARD_FILES if path.exists()), None)
+    file = file or next((path for path in standard_files if path.exists()), None)
     text = _read(file) if file else ""
     given: dict[str, Given] = {}
     old = _old(file, text) if file and file.suffix != ".toml" else None

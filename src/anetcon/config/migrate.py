@@ -47,23 +47,25 @@ def _lines(loaded: Loaded) -> Iterator[str]:
                 yield from ("", f"[{table}]")
         value = value_of(loaded.config, key)
         yield ""
-        yield from textwrap.wrap(
-            f"{_sentence(SETTINGS[key].help)} {ADVICE.get(key, '')}".rstrip(),
-            WIDTH,
-            initial_indent="# ",
-            subsequent_indent="# ",
-        )
+        yield from described(SETTINGS[key].help, ADVICE.get(key, ""))
         if isinstance(value, dict):
             yield f"[{key}]"
-            yield from (f"{json.dumps(name, ensure_ascii=False)} = {_value(entry)}" for name, entry in value.items())
+            yield from (
+                f"{json.dumps(name, ensure_ascii=False)} = {value_text(entry)}" for name, entry in value.items()
+            )
         else:
-            yield f"{key.rpartition('.')[2]} = {_value(value)}"
+            yield f"{key.rpartition('.')[2]} = {value_text(value)}"
+
+
+def described(text: str, advice: str = "") -> list[str]:
+    """A setting's help as comment lines."""
+    return textwrap.wrap(f"{_sentence(text)} {advice}".rstrip(), WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
     """JSON is TOML for texts, numbers, truths and lists of them."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,52 @@
+"""The configuration as it is installed: every setting with its line of help and its default, commented out.
+
+So nothing in it counts until somebody takes a # away, and a default that changes with a new version changes everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anetcon.config.load import SETTINGS
+from anetcon.config.migrate import described, value_text
+from anetcon.config.model import TABLES, Setting
+
+HEAD = """\
+# Configuration of anetcon. Every setting is here with its default, commented out: take the # away and change it.
+# Then `anetcon config check`, and `systemctl reload anetcon`. `anetcon config show` prints what holds and why.
+"""
+EXAMPLES = {
+    "node": '"network-1"',
+    "store.retention_days": "365",
+    "store.max_gigabytes": "100",
+    "store.min_free_gigabytes": "1",
+    "logs.namespace_hash_file": '"/var/lib/anetcon/namespace.hash"',
+}
+"""For what has no default that could be written down."""
+NETWORKS = """\
+# [audit.networks]
+# "qrouter-68fa7669-72b1-457b-8246-22ffef772f79" = ["10.0.0.0/8"]
+"""
+
+
+def sample() -> str:
+    """The text of the file."""
+    return HEAD + "".join(_table(name) for name in ("", *TABLES))
+
+
+def _table(name: str) -> str:
+    own = [setting for setting in SETTINGS.values() if setting.key.rpartition(".")[0] == name]
+    head = f"\n[{name}]\n" if name else ""
+    plain = [line for setting in own if setting.key not in ("audit.networks", "sinks") for line in _lines(setting)]
+    text = head + "\n".join(plain) + "\n"
+    if name == "audit":
+        text += "\n".join(["", *described(SETTINGS["audit.networks"].help)]) + "\n" + NETWORKS
+    return text
+
+
+def _lines(setting: Setting) -> Iterator[str]:
+    yield ""
+    yield from described(setting.help)
+    number = f"{setting.default:g}" if isinstance(setting.default, float) else ""
+    written = EXAMPLES.get(setting.key) or number or value_text(setting.default)
+    yield f"# {setting.key.rpartition('.')[2]} = {written}"

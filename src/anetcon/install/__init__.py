@@ -1,0 +1,13 @@
+"""Putting the program on a host, or into a tree, and taking it away again.
+
+item        one thing that is installed: a file, a directory, a link
+layout      where things go: on a host, in the Debian package
+plan        everything that is installed, as data, made of the configuration that will be used
+unit        the text of the unit and of its drop-in
+tree        the file system below a root: names, owners, atomic writes
+manifest    what we installed, by digest: how an edited file is known
+apply       what differs from the plan, and bringing it there
+undo        taking away what was installed
+service     systemd: started, replaced in place, stopped
+putback     sysctls and rules of a daemon that is gone, put back
+"""

@@ -1,0 +1,67 @@
+"""Where things go: by `anetcon install` below /etc and /usr/local, in the Debian package below /usr.
+
+What an operator edits, and where records are, is the same in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TOML = "/etc/anetcon/anetcon.toml"
+OLD_CONFIGURATION = "/etc/anetcon.conf"
+LOGROTATE = "/etc/logrotate.d/anetcon"
+RSYSLOG = "/etc/rsyslog.d/30-anetcon.conf"
+UNIT = "anetcon.service"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders, absolute."""
+
+    program: str
+    """What the unit starts, and what is typed."""
+    units: str
+    sysusers: str
+    share: str
+    zsh: str
+    compress: bool
+    """Whether man pages are compressed."""
+
+    @property
+    def unit(self) -> str:
+        """The unit."""
+        return f"{self.units}/{UNIT}"
+
+    def drop_in(self, name: str) -> str:
+        """A drop-in of the unit."""
+        return f"{self.units}/{UNIT}.d/{name}.conf"
+
+    def man(self, name: str, section: int) -> str:
+        """A man page."""
+        return f"{self.share}/man/man{section}/{name}.{section}" + (".gz" if self.compress else "")
+
+    def completion(self, shell: str) -> str:
+        """What a shell reads to complete our commands."""
+        return {
+            "bash": f"{self.share}/bash-completion/completions/anetcon",
+            "zsh": f"{self.zsh}/_anetcon",
+            "fish": f"{self.share}/fish/vendor_completions.d/anetcon.fish",
+        }[shell]
+
+
+HOST = Layout(
+    program="/usr/local/bin/anetcon",
+    units="/etc/systemd/system",
+    sysusers="/etc/sysusers.d",
+    share="/usr/local/share",
+    zsh="/usr/local/share/zsh/site-functions",
+    compress=False,
+)
+DEBIAN = Layout(
+    program="/usr/bin/anetcon",
+    units="/usr/lib/systemd/system",
+    sysusers="/usr/lib/sysusers.d",
+    share="/usr/share",
+    zsh="/usr/share/zsh/vendor-completions",
+    compress=True,
+)

@@ -1,0 +1,197 @@
+"""The file system below a root: the running machine's own, or that of an image that is being made.
+
+A path is absolute, as on the machine that will run it; links on the way are followed as they will be there, so that
+nothing outside the tree is ever touched. Names of owners are those of the tree's own passwd and group. A file is
+written aside and renamed: whoever reads it sees the old or the new.
+
+Refuses to say what is to be where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from anetcon.errors import AnetconError, PermissionMissingError
+from anetcon.install.item import Item, Kind
+
+MOST_LINKS = 40
+ASIDE = ".anetcon-aside"
+NAMES = {"owner": "etc/passwd", "group": "etc/group"}
+
+
+class Tree:
+    """`root` is `/` for the running machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path("/") if root == Path("/") else root.resolve()
+        self.is_host = self.root == Path("/")
+        self.privileged = os.geteuid() == 0
+
+    def place(self, path: str) -> Path:
+        """Where a path is: every link on the way followed inside the tree, not the last part."""
+        *folders, last = [part for part in path.split("/") if part]
+        return self._walk(folders) / last
+
+    def _walk(self, parts: list[str]) -> Path:
+        at, links = self.root, 0
+        todo = list(reversed(parts))
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                at = at.parent if at != self.root else at
+                continue
+            step = at / part
+            if not step.is_symlink():
+                at = step
+                continue
+            links += 1
+            if links > MOST_LINKS:
+                raise AnetconError(f"{step} is a link that leads nowhere: remove it")
+            target = str(step.readlink())
+            at = self.root if target.startswith("/") else at
+            todo += [each for each in reversed(target.split("/")) if each not in ("", ".")]
+        return at
+
+    def read(self, path: str) -> bytes | None:
+        """A file's content, or where a link points to; None when nothing is there."""
+        place = self.place(path)
+        try:
+            return os.fsencode(place.readlink()) if place.is_symlink() else place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise _named(error, place, "read") from error
+
+    def status(self, path: str) -> os.stat_result | None:
+        """Of what is there, a link not followed."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return self.place(path).lstat()
+        return None
+
+    def is_directory(self, path: str) -> bool:
+        """Whether a directory is there, also by a link."""
+        return self._walk([part for part in path.split("/") if part]).is_dir()
+
+    def missing_above(self, path: str) -> list[str]:
+        """The folders above a path that are not there."""
+        above = [str(folder) for folder in PurePosixPath(path).parents]
+        return [folder for folder in above if not self.is_directory(folder)]
+
+    def number(self, kind: str, name: str) -> int | None:
+        """The number of an owner or group in this tree; None when it has no such name."""
+        if name == "root":
+            return 0
+        with contextlib.suppress(OSError):
+            for line in (self.root / NAMES[kind]).read_text(errors="replace").splitlines():
+                fields = line.split(":")
+                if fields[0] == name and len(fields) > 2 and fields[2].isdigit():
+                    return int(fields[2])
+        return None
+
+    def owners(self, item: Item) -> tuple[int, int]:
+        """The numbers for an item; -1: as it is. A group of readers that is not there leaves it to root alone."""
+        if not self.privileged:
+            return -1, -1
+        owner, group = self.number("owner", item.owner), self.number("group", item.group)
+        return 0 if owner is None else owner, 0 if group is None else group
+
+    def fits(self, item: Item) -> bool:
+        """Whether mode and owners of what is there are the item's."""
+        place = self.place(item.path)
+        if item.kind is Kind.DIRECTORY:
+            place = self._walk([part for part in item.path.split("/") if part])
+        found = place.lstat()
+        owner, group = self.owners(item)
+        same = owner in (-1, found.st_uid) and group in (-1, found.st_gid)
+        return same and (item.kind is Kind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
+
+    def adjust(self, item: Item) -> None:
+        """Give what is there the item's mode and owners."""
+        with self._naming(item.path, "change"):
+            place = self.place(item.path)
+            if item.kind is Kind.DIRECTORY:
+                place = self._walk([part for part in item.path.split("/") if part])
+            os.chown(place, *self.owners(item), follow_symlinks=False)
+            if item.kind is not Kind.LINK:
+                place.chmod(item.mode)
+
+    def make_directory(self, item: Item) -> None:
+        """Make it; those above it as they always are."""
+        with self._naming(item.path, "make"):
+            place = self._walk([part for part in item.path.split("/") if part])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.mkdir(exist_ok=True)
+        self.adjust(item)
+
+    def write(self, item: Item, path: str | None = None) -> None:
+        """Put a file or link in its place, or at another `path`, whole or not at all."""
+        at = path or item.path
+        with self._naming(at, "write"):
+            place = self.place(at)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            aside = place.with_name(f".{place.name}{ASIDE}")
+            try:
+                aside.unlink(missing_ok=True)
+                self._fill(aside, item)
+                aside.rename(place)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    aside.unlink()
+                raise
+
+    def _fill(self, aside: Path, item: Item) -> None:
+        if item.kind is Kind.LINK:
+            aside.symlink_to(os.fsdecode(item.content))
+            os.chown(aside, *self.owners(item), follow_symlinks=False)
+            return
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(item.content)
+            file.flush()
+            os.fchown(descriptor, *self.owners(item))
+            os.fchmod(descriptor, item.mode)
+            os.fsync(descriptor)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link, if it is there."""
+        with self._naming(path, "remove"):
+            self.place(path).unlink(missing_ok=True)
+
+    def remove_empty(self, path: str) -> bool:
+        """Remove a directory unless there is something in it; whether it is gone."""
+        try:
+            self.place(path).rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY):
+                return False
+            raise _named(error, self.place(path), "remove") from error
+        return True
+
+    @contextlib.contextmanager
+    def _naming(self, path: str, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _named(error, self.place(path), verb) from error
+
+
+def _named(error: OSError, place: Path, verb: str) -> AnetconError:
+    """One sentence for a refused access."""
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        return PermissionMissingError(f"cannot {verb} {place}: {error.strerror}; run it as root")
+    advice = {
+        errno.ENOSPC: "make room on that file system and run it again",
+        errno.EDQUOT: "make room on that file system and run it again",
+        errno.EROFS: "mount that file system writable and run it again",
+        errno.ENOTDIR: "something on the way is no directory: move it away",
+        errno.EISDIR: "something else is in its place: move it away",
+        errno.EEXIST: "something else is in its place: move it away",
+    }.get(error.errno or 0, "put that right and run it again")
+    return AnetconError(f"cannot {verb} {place}: {error.strerror}; {advice}")
