@@ -71,10 +71,11 @@ def load(
     options: Mapping[str, Given] | None = None,
     environment: Mapping[str, str] | None = None,
     rsyslog_file: Path = Path(RSYSLOG_FILE),
-    standard_files: Sequence[Path] = STANDARD_FILES,
+    standard_files: Sequence[Path] | None = None,
 ) -> Loaded:
     """The configuration of `file` (without one: the first standard file that exists), under environment and options."""
-    file = file or next((path for path in standard_files if path.exists()), None)
+    standard = STANDARD_FILES if standard_files is None else standard_files
+    file = file or next((path for path in standard if path.exists()), None)
     text = _read(file) if file else ""
     given: dict[str, Given] = {}
     old = _old(file, text) if file and file.suffix != ".toml" else None
