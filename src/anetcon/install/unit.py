@@ -1,0 +1,145 @@
+"""The text of anetcon.service and of the drop-in that a LOG engine needs besides. Pure text.
+
+The unit is for the engine conntrack, with the folders /var/lib/anetcon and /var/log/anetcon, as user `anetcon` and
+group `adm`: the user has to be there (sysusers.d). Why each line is as it is: docs/explanation/unit.md; tests measure
+what is left (`systemd-analyze security`) and run it. Refuses to know the configuration: other folders, another place of
+the program are drop-ins of their own.
+"""
+
+from __future__ import annotations
+
+from anetcon.errors import USAGE, ConfigError, PermissionMissingError, ProgramMissingError
+
+USER, GROUP = "anetcon", "adm"
+"""Not root: what capture and follow might be made to do they could do to the files of nobody else. The group reads the
+records, and owns whatever the daemon creates, so that nothing has to be given away."""
+
+STOPS_FOR_GOOD = (
+    USAGE,
+    *(error.exit_status for error in (ConfigError, PermissionMissingError, ProgramMissingError)),
+)
+"""Exit statuses that only an operator can mend: no use in starting again. A store that is not mounted yet, or still
+owned by a daemon that was killed, mends itself."""
+
+WATCHDOG_SECONDS = START_SECONDS = 180
+"""Longer than all that the keeper does by itself about a capture that stands still: 20 s until it is killed, twice 60
+for the next one to begin, 30 to end one that is being replaced."""
+
+STOP_SECONDS = 150
+"""Longer than the keeper takes at most: capture, follow, the reader of kernel lines and our rules have 30 s each."""
+
+_UNIT = """\
+# The audit daemon of ANetCon. Another version replaces this file: changes belong in drop-ins, `systemctl edit anetcon`.
+[Unit]
+Description=ANetCon: audit of connections through network namespaces
+Documentation=man:anetcon(1)
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={program} run
+# The second command fails where the configuration is refused; the daemon then goes on with the one before.
+ExecReload=/bin/kill -HUP $MAINPID
+ExecReload={program} config check
+Restart=always
+RestartSec=1
+RestartPreventExitStatus={stops_for_good}
+TimeoutStartSec={start_seconds}
+TimeoutStopSec={stop_seconds}
+WatchdogSec={watchdog_seconds}
+# The keeper ends the others in order.
+KillMode=mixed
+
+User={user}
+Group={group}
+StateDirectory=anetcon
+StateDirectoryMode=0750
+LogsDirectory=anetcon
+LogsDirectoryMode=0750
+UMask=0027
+
+# Entering namespaces; conntrack, its sysctls, receive buffers.
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_NET_ADMIN
+AmbientCapabilities=CAP_SYS_ADMIN CAP_NET_ADMIN
+LimitNOFILE=65536
+LimitNICE=-10
+OOMScoreAdjust=-500
+
+NoNewPrivileges=yes
+PrivateMounts=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateIPC=yes
+ProtectProc=invisible
+ProtectHostname=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+# The sysctls of network namespaces are the job; everything else of the kernel stays read-only.
+ProtectKernelTunables=yes
+ReadWritePaths=/proc/sys/net
+RestrictNamespaces=net
+RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET AF_INET6
+IPAddressDeny=any
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RemoveIPC=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+# follow gives up its capabilities; capture comes before others.
+SystemCallFilter=capset setpriority
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_LOG_ENGINE = """\
+# What the engine {engine} needs besides. Written by `anetcon install`, for the engine that is configured.
+[Service]
+# The rules and the kernel's log.
+CapabilityBoundingSet=CAP_NET_RAW CAP_SYSLOG{more}
+AmbientCapabilities=CAP_NET_RAW CAP_SYSLOG{more}
+ProtectKernelLogs=no
+DeviceAllow=/dev/kmsg r
+BindReadOnlyPaths=/dev/kmsg
+# Whoever reads the kernel's log late loses lines.
+RestrictRealtime=no
+LimitRTPRIO=1
+LimitNICE=-20
+SystemCallFilter=sched_setscheduler
+"""
+
+_IPTABLES = """\
+# iptables-legacy locks this file, which has to be there and belongs to root.
+ExecStartPre=+/bin/sh -c '[ -e /run/xtables.lock ] || install -m 0600 /dev/null /run/xtables.lock'
+"""
+
+
+def unit_text(program: str) -> str:
+    """The whole unit, for a program at this path."""
+    return _UNIT.format(
+        program=program,
+        stops_for_good=" ".join(map(str, STOPS_FOR_GOOD)),
+        start_seconds=START_SECONDS,
+        stop_seconds=STOP_SECONDS,
+        watchdog_seconds=WATCHDOG_SECONDS,
+        user=USER,
+        group=GROUP,
+    )
+
+
+def engine_drop_in(engine: str) -> str | None:
+    """The text of anetcon.service.d/50-engine.conf; None where the unit is enough as it is."""
+    if engine == "conntrack":
+        return None
+    iptables = engine == "iptables-log"
+    return _LOG_ENGINE.format(engine=engine, more=" CAP_DAC_READ_SEARCH" if iptables else "") + iptables * _IPTABLES
