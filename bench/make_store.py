@@ -86,7 +86,8 @@ def _rest(
     ]
     files = []
     for table, rows in (("gaps", gaps), ("addresses", own), ("neighbours", neighbours)):
-        files += sealer.put_intervals(state, table, pa.Table.from_pylist(rows, arrow_schema(table)))
+        made = pa.Table.from_pylist(rows, arrow_schema(table))
+        files += sealer.put_intervals(state, table, made, arrow_schema("gaps").empty_table())
     still_open = started(generate(rng, 1_000, first=last, seconds=60, node=NODE, of=of))
     return [*files, sealer.put_open(state.seal + 1, still_open, np.arange(1_000), *_columns(still_open))]
 

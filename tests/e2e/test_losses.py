@@ -118,9 +118,9 @@ HIDING = {
 TRACKING = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
 
 
-def tracked(bed: Testbed) -> Namespace:
+def tracked(bed: Testbed, role: str = "bare") -> Namespace:
     """A host in which connections are tracked."""
-    host = bare(bed)
+    host = bare(bed, role)
     host.run("nft", "-f", "-", text=TRACKING)
     return host
 
@@ -242,6 +242,34 @@ def test_ends_while_nobody_ran(bed: Testbed, daemon: Start) -> None:
     auditor.stop()
     rows = {row["dst_port"]: row["end_reason"] for row in auditor.search("--netns", host.name, "--proto", "udp")}
     assert rows == {port: "unknown" if port == 7 else None for port in range(1, 21)}
+
+
+def test_a_namespace_that_went_while_nobody_ran(bed: Testbed, daemon: Start) -> None:
+    """What was open in it has ended and its address is not here any more, as after a reboot; what stayed goes on."""
+    going, staying = tracked(bed, "going"), tracked(bed, "staying")
+    addresses = {going: "203.0.113.77", staying: "203.0.113.78"}
+    for host, address in addresses.items():
+        host.run("ip", "address", "add", f"{address}/32", "dev", "lo")
+    auditor = daemon(going.name, staying.name)
+    auditor.wait_attached([going.name, staying.name])
+    for host in addresses:
+        open_udp(host, 3)
+    auditor.wait_recorded(lambda totals: totals["starts"] >= 6)
+    auditor.kill()
+    going.close()
+    auditor.run()
+    auditor.wait_attached([staying.name])
+    auditor.wait_flushed()
+
+    def here(host: Namespace) -> list[str]:
+        asked = auditor.json("who", addresses[host], "--at", "now", "--within", "0s")["address"]
+        return [each["netns"] for each in asked["intervals"]]
+
+    assert (here(going), here(staying)) == ([], [staying.name])
+    auditor.stop()
+    rows = [(row["netns"], row["dst_port"], row["end_reason"]) for row in auditor.search("--proto", "udp")]
+    wanted = [(going.name, port, "unknown") for port in (1, 2, 3)] + [(staying.name, port, None) for port in (1, 2, 3)]
+    assert sorted(rows) == sorted(wanted)
 
 
 def test_connections_made_while_events_were_off(bed: Testbed, daemon: Start) -> None:

@@ -14,9 +14,9 @@ from tests.netns.waiting import wait_until
 Start = Callable[..., Daemon]
 
 
-def bare(bed: Testbed) -> Namespace:
+def bare(bed: Testbed, role: str = "bare") -> Namespace:
     """A host without any rule: connection tracking does not run in it."""
-    host = bed.namespace("bare")
+    host = bed.namespace(role)
     host.run("ip", "link", "set", "lo", "up")
     host.run("ip", "addr", "add", "192.0.2.1/24", "dev", "lo")
     return host

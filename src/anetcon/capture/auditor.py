@@ -32,6 +32,7 @@ from anetcon.capture.requests import Job, Requests
 from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
 from anetcon.capture.tables import Opened, Tables
+from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.keeper.channel import Channel
 from anetcon.keeper.report import debug
@@ -87,6 +88,9 @@ class Auditor:
         if not self._continues:
             cause = "never-recorded" if before is None else "capture-down" if restarted else "daemon-down"
             self._down(before, cause)
+        self.vanished = Vanished(settings.journals.store / "namespaces.json", settings.where)
+        for name, inode in self.vanished.find():
+            self.journals.listed(name, inode, self.started, self.started)
         self.pipeline = Pipeline(self.journals, shared, settings.protocols)
         self.pipeline.narrow(settings.networks)
         self.lines: KernelLines | None = None
@@ -184,6 +188,7 @@ class Auditor:
         self.pipeline.process(now)
         self.repeats.look(self.pipeline.columns, self.pipeline.by_code, self.journals.taken, now)
         self.lasting.before_flush()
+        self.vanished.before_flush()
         if self.lines is not None:
             self.lines.flush(now)
         else:
@@ -191,6 +196,7 @@ class Auditor:
         journals = self.journals
         if not journals.failing:
             self.lasting.after_flush()
+            self.vanished.after_flush()
         self._header[1:9] = (
             *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written(), journals.failing),
             *(journals.failing_since, journals.error, journals.waiting.rows),
@@ -252,6 +258,7 @@ class Auditor:
             resumed=message["resumed"],
         )
         self.namespaces[namespace.slot] = namespace
+        self.vanished.begin(name, inode)
         debug("%s: listening, slot %d%s", name, namespace.slot, ", as before" if namespace.resumed else "")
         self.pipeline.add(namespace)
         self._by_events[namespace.events.fileno()] = namespace
@@ -296,6 +303,7 @@ class Auditor:
         if why == "gone" and self.lines is None:
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
         elif why == "gone":
+            self.vanished.end(namespace.netns, namespace.inode)
             self._release(namespace)
         else:
             self.lasting.begin(namespace.netns, "deselected", now)
@@ -306,6 +314,8 @@ class Auditor:
         self._drain(namespace, now)
         if not answered:
             self.journals.gap(namespace.netns, self.journals.taken, now, "namespace-gone")
+            self.journals.listed(namespace.netns, namespace.inode, now, now)
+        self.vanished.end(namespace.netns, namespace.inode)
         self._release(namespace)
 
     def _release(self, namespace: Namespace) -> None:

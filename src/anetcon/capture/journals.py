@@ -90,6 +90,11 @@ class Journals:
         row = {"node": self.settings.node, "netns": netns, "from": start, "to": end, "cause": cause, "lost": lost}
         self.small["gaps"].append(row)
 
+    def listed(self, netns: str, inode: int, start: int, end: int) -> None:
+        """Record that whatever is open in a namespace at `start` has a row of origin dump before `end`."""
+        row = {"node": self.settings.node, "netns": netns, "netns_inode": inode, "from": start, "to": end}
+        self.small["listings"].append(row)
+
     def due(self, now: int, pending: bool) -> bool:
         """Whether it is time to flush, given whether anything waits to be."""
         waiting = pending or self.failing or any(self.small.values())

@@ -117,8 +117,7 @@ class Listings:
         self._current = None
         lost = wanted.drops != namespace.drops or wanted.sheds != self._journals.sheds
         if not lost and wanted.segment == self._journals.segment:
-            said = {"node": self._journals.settings.node, "netns": namespace.netns, "netns_inode": namespace.inode}
-            self._journals.small["listings"].append(said | {"from": wanted.begun, "to": self._journals.flushed})
+            self._journals.listed(namespace.netns, namespace.inode, wanted.begun, self._journals.flushed)
         elif wanted.tries < MOST:
             return
         if not wanted.again:

@@ -12,6 +12,7 @@ from anetcon.capture import journals
 from anetcon.capture.context import mapped
 from anetcon.capture.kmsg import prefix_of
 from anetcon.decode.logline import Prefix
+from anetcon.keeper.settings import DEFAULT
 
 Network = tuple[bytes, bytes]
 """Address and mask, 16 bytes each."""
@@ -26,8 +27,13 @@ class Settings:
     networks: dict[str, list[Network]]
     hold: bool
     period: float
+    netns_dir: Path
     lines: Prefix | None = None
     """What the lines of our rules begin with, under a LOG engine: then connections are learnt from them alone."""
+
+    def where(self, netns: str) -> Path:
+        """The file of a namespace."""
+        return Path("/proc/self/ns/net") if netns == DEFAULT else self.netns_dir / netns
 
     @classmethod
     def of(cls, resolved: dict[str, Any]) -> Settings:
@@ -50,6 +56,7 @@ class Settings:
             {name: [network(text) for text in texts] for name, texts in audit["networks"].items()},
             audit["on_overload"] == "hold",
             audit["period"],
+            Path(audit["netns_dir"]),
             None if audit.get("engine", "conntrack") == "conntrack" else prefix_of(resolved["logs"]),
         )
 

@@ -97,15 +97,3 @@ def _are_one(one: Array, other: Array, tuples: list[Array], start: Array, end: A
         if len(word) > 1:
             fine &= word[one] == word[other]
     return fine
-
-
-def merge_intervals(table: pa.Table) -> pa.Table:
-    """One row an interval, for gaps, addresses and neighbours: of rows equal in all but `to` the latest `to` wins."""
-    keys = [name for name in table.column_names if name != "to"]
-    plain = pa.table({name: _plain(table[name]) for name in table.column_names})
-    merged = plain.group_by(keys, use_threads=False).aggregate([("to", "max")]).rename_columns({"to_max": "to"})
-    return merged.select(table.column_names).cast(table.schema)
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

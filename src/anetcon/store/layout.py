@@ -35,6 +35,9 @@ GROUP = "adm"
 INTERVALS = ("gaps", "addresses", "neighbours", "listings")
 """The tables whose store files are one a month."""
 
+CUT_SHORT = ("addresses", "neighbours")
+"""Those of them whose rows last until an event ends them, which nobody hears while nothing is recorded."""
+
 NO_ROOM = 64 << 10
 """A file system with fewer bytes free than these is full."""
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
-from anetcon.identity import connections, merge_intervals
+from anetcon.identity import connections, cut_intervals, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
 from anetcon.journal.read import Lost, damage, flushes, is_closed, read_segment, torn
@@ -118,12 +118,13 @@ class Sealer:
         files, remembered, events = self._connections(state, through)
         taken = {table: self._take(state, table, through) for table in layout.INTERVALS}
         self._give_up(through.get("connections", 0))
+        told = self._told(state)
         if self._torn:
-            for lost in unexplained(self._torn, self._told(state)):
+            for lost in unexplained(self._torn, told):
                 self._gap(lost.start, lost.end, "journal-damaged", lost.rows)
         taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
         for table, rows in taken.items():
-            files += self.put_intervals(state, table, rows)
+            files += self.put_intervals(state, table, rows, told)
         self._sync_folders(files)
         manifest.append(self.store, state, files, through, self._clock())
         self._remembered = remembered
@@ -303,9 +304,9 @@ class Sealer:
         """Write the file of these open rows; for the rest see `put_ended`."""
         return self._put("open", layout.open_file(seal), table, parquet.by_address(rows, *words), times)
 
-    def put_intervals(self, state: manifest.State, table: str, rows: pa.Table) -> list[dict[str, Any]]:
+    def put_intervals(self, state: manifest.State, table: str, rows: pa.Table, gaps: pa.Table) -> list[dict[str, Any]]:
         """Write the month's file again with what is new. What is learnt in a month is in its file, and what lasted
-        when it began: so the older months need not be read to know what lasts now."""
+        when it began: so the older months need not be read to know what lasts now. `gaps` tell what did not."""
         if not rows.num_rows:
             return []
         month = layout.day_of(self._clock())[:7]
@@ -316,6 +317,8 @@ class Sealer:
             is_this_month = layout.month_of_file(entries[-1].file) == month
             tables.append(latest if is_this_month else latest.filter(pc.is_null(latest["to"])))
         merged = merge_intervals(pa.concat_tables(tables))
+        if table in layout.CUT_SHORT:
+            merged = cut_intervals(merged, gaps)
         groups = parquet.pieces(np.arange(merged.num_rows))
         times = numbers(merged["from"], OPEN), numbers(merged["to"], OPEN)
         return [self._put(table, layout.interval_file(table, month, state.seal + 1), merged, groups, times)]

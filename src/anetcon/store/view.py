@@ -133,7 +133,9 @@ class Store:
     def intervals(
         self, table: str, condition: str = where.EVERYTHING, since: int | None = None, until: int | None = None
     ) -> pa.Table:
-        """Rows of gaps, addresses or neighbours that touch the time from `since` to `until`, by `from`."""
+        """Rows of gaps, addresses or neighbours that touch the time from `since` to `until`, by `from`.
+
+        None goes on where recording stopped: what was found there afterwards is another row."""
 
         def ask(state: manifest.State) -> pa.Table:
             # Not pruned by `since`: a later file may have the `to` of a row that an earlier one has without.
@@ -141,7 +143,10 @@ class Store:
             rows = [self._journal(table, state, condition), self._sealed(table, entries, condition)]
             return identity.merge_intervals(pa.concat_tables(rows))
 
-        self._duckdb.register("live", self._consistent(ask))
+        found = self._consistent(ask)
+        if table in layout.CUT_SHORT and len(found):
+            found = identity.cut_intervals(found, self.intervals("gaps", where.text_in("cause", identity.SILENT)))
+        self._duckdb.register("live", found)
         bounds = []
         if until is not None:
             bounds.append(f'("from" IS NULL OR "from" <= {where.timestamp(until)})')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from anetcon.capture.settings import Settings, network
@@ -9,7 +11,14 @@ from anetcon.decode.logline import Prefix
 
 RESOLVED = {
     "node": "n",
-    "audit": {"protocols": "all", "networks": {}, "on_overload": "hold", "period": 30, "record": ["end"]},
+    "audit": {
+        "protocols": "all",
+        "networks": {},
+        "on_overload": "hold",
+        "period": 30,
+        "record": ["end"],
+        "netns_dir": "/run/netns",
+    },
     "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10, "memory_megabytes": 5},
 }
 
@@ -33,3 +42,10 @@ def test_a_log_engine_says_how_lines_begin() -> None:
     audit = {**RESOLVED["audit"], "engine": "nftables-log"}  # type: ignore[dict-item]
     assert Settings.of(RESOLVED).lines is None
     assert Settings.of({**RESOLVED, "audit": audit, "logs": logs}).lines == Prefix("[A]", "[D]", "[X]", hashed=True)
+
+
+def test_where_a_namespace_is() -> None:
+    """By its name in the configured folder; the daemon's own is what the process is in."""
+    settings = Settings.of(RESOLVED)
+    assert settings.where("qrouter-a") == Path("/run/netns/qrouter-a")
+    assert settings.where("default").stat().st_ino == Path("/proc/self/ns/net").stat().st_ino

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.identity import connections, merge, merge_intervals
+from anetcon.identity import connections, merge
 from anetcon.identity.odd import SLACK, TOLERANCE
 from anetcon.identity.tuples import columns_of
 from anetcon.record import arrow_schema
@@ -266,16 +266,3 @@ def test_nothing_merges_to_nothing() -> None:
     """An empty table is no error."""
     ended, still_open = merge(arrow_schema("connections").empty_table())
     assert (ended.num_rows, still_open.num_rows) == (0, 0)
-
-
-def test_an_interval_is_one_row_with_its_end() -> None:
-    """Rows equal in all but `to` are one interval; it ended if any of them says so."""
-    row = {"node": "n", "netns": None, "from": T, "to": None, "cause": "overrun", "lost": None}
-    rows = [row, {**row, "to": T + 5}, {**row, "from": None}, {**row, "cause": "daemon-down"}]
-    merged = merge_intervals(pa.Table.from_pylist(rows, arrow_schema("gaps")))
-    assert merged.schema == arrow_schema("gaps")
-    assert [(r["from"] is None, r["to"] is None, r["cause"]) for r in merged.to_pylist()] == [
-        (False, False, "overrun"),
-        (True, True, "overrun"),
-        (False, True, "daemon-down"),
-    ]
