@@ -18,6 +18,7 @@ processes   capture and follow; the channel's end
 children    start, restart, stop, collect
 upgrade     what survives a replacement in place
 status      status.json
+notify      what the service manager is told
 shared      the counters shared with capture, as columns
 files       lock, status.json, sysctls.jsonl: without waiting for the disk
 rules       that the LOG rules stand: when to look, when to repair, gaps; removal

@@ -35,6 +35,7 @@ from anetcon.keeper.guard import Guard
 from anetcon.keeper.lines import KernelLog
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespaces import Found, Namespaces
+from anetcon.keeper.notify import Notifier
 from anetcon.keeper.ownlog import OwnLog
 from anetcon.keeper.processes import Processes
 from anetcon.keeper.report import debug, report, reporter
@@ -67,6 +68,7 @@ class Keeper:
         self.lock = state["lock"] if state else files.lock_store(chosen.store)
         self.started: str = state["started"] if state else text(now_us())
         store = Path(chosen.store)
+        self.notifier = Notifier(os.environ, state and state.get("notify"))
         self.loop = Loop()
         self.reaper = Reaper(self.loop)
         self.log = OwnLog(self.loop, self.reaper, report, state and state.get("log"))
@@ -95,6 +97,7 @@ class Keeper:
         self._look: Timer | None = None
         self._listing: Timer | None = None
         self._resolving = self._stopping = False
+        self._line = "Starting"
         self._restore(state)
 
     def _restore(self, state: dict[str, Any] | None) -> None:
@@ -205,6 +208,7 @@ class Keeper:
             case {"op": "hello"}:
                 self.roster.capture_said_hello()
                 self.watch.tell_again()
+                self._sum_up()
             case {"op": "detached", "slot": int(slot)}:
                 self.roster.detached(slot)
             case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
@@ -217,7 +221,13 @@ class Keeper:
 
     def _each_tick(self) -> None:
         self.guard.tick()
-        self.watchdog.tick(self.roster.capture_works, bool(self.roster.draining))
+        turned = self.watchdog.tick(self.roster.capture_works, bool(self.roster.draining))
+        self.notifier.tick(self._records(), turned, self._line)
+
+    def _records(self) -> bool:
+        """Whether all is as it is configured: capture works, and every namespace is attached or cannot be."""
+        tried = all(each.sockets is not None or each.message is not None for each in self.roster.audited.values())
+        return self.roster.capture_works and tried and not self._resolving
 
     def _each_second(self) -> None:
         head: dict[str, Any] = {
@@ -230,9 +240,13 @@ class Keeper:
         if self.kernel_log is not None:
             head["kmsg"] = {"pid": self.kernel_log.reader.pid, "restarts": self.kernel_log.reader.restarts}
         self.status.update(head, self.processes.capture, self.processes.follow)
+        self._sum_up()
         if not self._stopping:
             self._activate()
             self.watch.tick([] if self.settings.log_engine else self.roster.attached())
+
+    def _sum_up(self) -> None:
+        self._line = status.line(self.roster, self.shared.header(), self.processes.capture)
 
     def _activate(self) -> None:
         """Our nftables table where conntrack does not run, and nowhere else."""
@@ -251,6 +265,7 @@ class Keeper:
             debug("%s", line)
 
     def _reload(self) -> None:
+        self.notifier.reloading()
         self.log.reopen()
         self.processes.follow.signal(signal.SIGHUP)
         self._resolve(self._apply)
@@ -359,6 +374,7 @@ class Keeper:
             "engine": self.settings.engine,
             "kernel_log": self.kernel_log and self.kernel_log.state(),
             "log": self.log.state(),
+            "notify": self.notifier.state(),
         }
         keep = [self.lock, self.shared.descriptor, *self.processes.channel, *self.log.descriptors()]
         keep += self.kernel_log.descriptors() if self.kernel_log is not None else []
@@ -371,6 +387,7 @@ class Keeper:
         """Capture first, so that nothing is left out of the journal, then follow, then our tables."""
         if not self._stopping:
             self._stopping = True
+            self.notifier.stopping()
             self.guard.tell()
             self.roster.tell_end()
             self.rules.tell_end()

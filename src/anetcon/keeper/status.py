@@ -109,6 +109,18 @@ class Status:
         return {"namespaces": len(self._roster.audited), **dict(zip(_COUNTED, sums, strict=False)), **journal}
 
 
+def line(roster: Roster, header: dict[str, int], capture: Child) -> str:
+    """All of it in a line, for the service manager."""
+    attached = len(roster.attached())
+    others = len(roster.audited) - attached
+    told = [f"{attached} network namespace{'s' * (attached != 1)} audited"]
+    told += [f"{others} cannot be"] * bool(others)
+    told += ["capture is starting"] * (not roster.capture_works)
+    told += [f"capture was started again {capture.restarts} times"] * bool(capture.restarts)
+    told += [f"the journal cannot be written: {os.strerror(header['unwritten_error'])}"] * bool(header["unwritten"])
+    return ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
+
+
 def state_of(audited: Audited, row: tuple[int, ...]) -> str:
     """The state as `anetcon status` names it."""
     if audited.gone:

@@ -4,8 +4,9 @@ In hold a capture that is stopped loses nothing for as long as the guard finds r
 it may continue it. But it keeps deleted namespaces alive, with their interfaces, so then there is less. Replacing it
 costs what it had read and not flushed; its sockets wait in the keeper.
 
-Time is counted in the keeper's own turns: when everything was stopped, or the machine slept, nothing was late. Refuses
-to touch a capture under a debugger, or one that waits for a disk: no signal would end it, and it goes on by itself.
+Time is counted in the keeper's own turns: when everything was stopped, or the machine slept, nothing was late. By the
+same look whoever watches the keeper is told whether capture turns (`notify`). Refuses to touch a capture under a
+debugger, or one that waits for a disk: no signal would end it, and it goes on by itself.
 """
 
 from __future__ import annotations
@@ -35,16 +36,21 @@ class Watchdog:
         self._still = 0
         self._continued = self._spared = False
 
-    def tick(self, works: bool, releasing: bool) -> None:
-        """Look once. `works`: it has begun to turn; `releasing`: namespaces that are gone wait for it to let go."""
+    def tick(self, works: bool, releasing: bool) -> bool:
+        """Look once. `works`: it has begun to turn; `releasing`: namespaces that are gone wait for it to let go.
+
+        Whether it turned since the last look, or is left alone because nothing done to it would help."""
         seen = self._capture.pid, self._progress()
+        turned = seen[1] != self._seen[1]
         if seen != self._seen or self._capture.pid is None or self._capture.ending:
             self._seen, self._still, self._continued, self._spared = seen, 0, False, False
-            return
+            return turned
         self._still += 1
         patience = STILL_STARTING if not works else STILL_RELEASING if releasing else STILL
-        if self._still < patience or not self._may_be_touched(self._capture.pid):
-            return
+        if self._still < patience:
+            return False
+        if not self._may_be_touched(self._capture.pid):
+            return True
         if not self._continued:
             self._continued = True
             self._say("it is continued, in case it was stopped")
@@ -53,6 +59,7 @@ class Watchdog:
             self._say("it is killed; another goes on with its sockets")
             self._capture.signal(signal.SIGKILL)
             self._still = 0
+        return False
 
     def _may_be_touched(self, pid: int) -> bool:
         state, tracer = _state(pid)

@@ -33,10 +33,9 @@ class Capture(Child):
         """Note it."""
         self.told.append(number)
 
-    def stand_still(self, ticks: int, works: bool = True, releasing: bool = False) -> None:
-        """That many ticks without progress."""
-        for _ in range(ticks):
-            self.dog.tick(works, releasing)
+    def stand_still(self, ticks: int, works: bool = True, releasing: bool = False) -> int:
+        """That many ticks without progress; at how many of them it was as good as turning."""
+        return sum(self.dog.tick(works, releasing) for _ in range(ticks))
 
 
 @pytest.fixture
@@ -53,21 +52,21 @@ def capture() -> Capture:
     [(STILL, True, False), (STILL_RELEASING, True, True), (STILL_STARTING, False, False)],
 )
 def test_continued_then_killed(capture: Capture, ticks: int, works: bool, releasing: bool) -> None:
-    """After its patience it is continued, after twice as long killed, and each is said once."""
-    capture.stand_still(ticks - 1, works, releasing)
+    """After its patience it is continued, after twice as long killed, and each is said once; it never turned."""
+    assert capture.stand_still(ticks - 1, works, releasing) == 0
     assert capture.told == []
     capture.stand_still(1, works, releasing)
     assert capture.told == [signal.SIGCONT]
-    capture.stand_still((THEN - 1) * ticks, works, releasing)
+    assert capture.stand_still((THEN - 1) * ticks, works, releasing) == 0
     assert capture.told == [signal.SIGCONT, signal.SIGKILL]
     assert [line.partition(": ")[2][:6] for line in capture.reports] == ["it is ", "it is "]
 
 
 def test_one_that_turns_is_left_alone(capture: Capture) -> None:
-    """A single turn in time begins the count anew."""
+    """A single turn in time begins the count anew, and is told at the look after it."""
     for _ in range(10):
-        capture.stand_still(STILL - 1)
         capture.progress += 1
+        assert capture.stand_still(STILL - 1) == 1
     assert capture.told == []
 
 
@@ -92,9 +91,10 @@ def test_one_that_ends_has_its_own_limit(capture: Capture) -> None:
 def test_debugged_or_waiting_for_a_disk(
     capture: Capture, monkeypatch: pytest.MonkeyPatch, state: tuple[str, str]
 ) -> None:
-    """Neither continued nor killed, and that is said once."""
+    """Neither continued nor killed, and that is said once; nor is the daemon to be killed for it."""
     monkeypatch.setattr(watchdog, "_state", lambda _: state)
-    capture.stand_still(3 * STILL)
+    assert capture.stand_still(STILL - 1) == 0
+    assert capture.stand_still(2 * STILL) == 2 * STILL
     assert capture.told == []
     assert len(capture.reports) == 1
 

@@ -1,0 +1,86 @@
+"""What the service manager is told (sd_notify(3)): that the record runs, how it is, and that capture turns.
+
+`NOTIFY_SOCKET` and `WATCHDOG_USEC` are taken out of the environment, so that no child speaks for us; the program that
+replaces this one in place gets them with the rest of its state. Without the first nobody is told anything.
+
+Refuses to wait: what is not taken at once is said again at the next tick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import MutableMapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FEEDINGS = 4
+"""As many times the watchdog is fed in the time after which it bites."""
+
+
+class Notifier:
+    """One of the keeper. `tick` is to be called often, `reloading` and `stopping` when it is so."""
+
+    def __init__(self, environment: MutableMapping[str, str], state: Any = None) -> None:
+        found = [environment.pop(name, None) for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")]
+        self._given: list[str | None] = state or found[:2]
+        path, period = self._given
+        self._address = _address(path)
+        self._every = _seconds(period) / FEEDINGS
+        self._socket: socket.socket | None = None
+        if self._address is not None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._ready = self._turned = False
+        self._fed = -self._every
+        self._status = ""
+
+    def state(self) -> list[str | None]:
+        """What the program that replaces this one needs to know."""
+        return self._given
+
+    def tick(self, ready: bool, turned: bool, status: str) -> None:
+        """Tell what is new. `ready`: the record runs; `turned`: capture went on since the last tick."""
+        if self._socket is None:
+            return
+        if ready and not self._ready:
+            self._ready = self._tell("READY=1")
+        if status != self._status and self._tell(f"STATUS={status}"):
+            self._status = status
+        self._turned = self._turned or turned
+        now = time.monotonic()
+        if self._every and self._turned and now >= self._fed + self._every and self._tell("WATCHDOG=1"):
+            self._turned, self._fed = False, now
+
+    def reloading(self) -> None:
+        """The configuration is read again; `tick` says when that is done."""
+        self._ready = not self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The end begins; nothing is told after this."""
+        self._tell("STOPPING=1\nSTATUS=Stopping")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _tell(self, words: str) -> bool:
+        """Whether it was taken."""
+        if self._socket is not None and self._address is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendto(words.encode(), self._address)
+                return True
+        return False
+
+
+def _address(path: str | None) -> str | None:
+    """A path, or a name in the abstract namespace; None for what this does not know, such as vsock."""
+    if path is None or path[:1] not in ("/", "@") or len(path) < 2:
+        return None
+    return "\0" + path[1:] if path[0] == "@" else path
+
+
+def _seconds(microseconds: str | None) -> float:
+    """0 for what is not a number."""
+    return int(microseconds) / 1e6 if microseconds and microseconds.isascii() and microseconds.isdigit() else 0.0
