@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from anetcon import errors, gaps, record
-from anetcon.cli.main import app
+from anetcon.cli.described import Command, Parameter, described
 from anetcon.config import model
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -41,16 +38,6 @@ TABLES = {
     "listings": "When a whole connection table was listed after a loss: what was open at `from` has a row of origin\n"
     "`dump` before `to`; what has none had ended.",
 }
-
-ANSWERS = {
-    0: "done; for a question: found",
-    errors.NOT_FOUND: "nothing found, and the record is complete for what was asked; of `status`: the daemon does not "
-    "run or does not record; of `doctor`: there is a problem",
-    errors.USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
-    errors.NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there; of `doctor`: no problem found, but not "
-    "everything could be looked at",
-}
-LAST = {errors.DEFECT: "a defect of the program, with its traceback: please report it"}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -118,9 +105,7 @@ def configuration() -> list[str]:
 
 def exit_statuses() -> list[str]:
     """Answers first, then errors."""
-    rows = [[str(status), meaning] for status, meaning in sorted(ANSWERS.items())]
-    rows += [[str(error.exit_status), (error.__doc__ or "").strip()] for error in errors.every_error()]
-    rows += [[str(status), meaning] for status, meaning in LAST.items()]
+    rows = [[str(status), meaning] for status, meaning in errors.statuses()]
     return [
         "# Exit statuses",
         "",
@@ -130,48 +115,33 @@ def exit_statuses() -> list[str]:
     ]
 
 
-def usage(parameter: Any) -> str:
+def usage(parameter: Parameter) -> str:
     """An option or argument as it is typed."""
-    value = parameter.metavar or parameter.name.upper()
-    if isinstance(parameter.default, Enum):
-        value = "|".join(member.value for member in type(parameter.default))
-    if parameter.param_type_name == "argument":
-        return f"`{value}`"
-    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    return names if parameter.is_flag or parameter.count else f"{names} `{value}`"
+    names = ", ".join(f"`{name}`" for name in parameter.names)
+    return " ".join(part for part in (names, parameter.value and f"`{parameter.value}`") if part)
 
 
-def default(parameter: Any) -> str:
+def default(parameter: Parameter) -> str:
     """What holds without the option, where that says something."""
-    if parameter.required:
-        return "required"
-    if parameter.default in (None, "", False, ()):
-        return ""
-    if getattr(parameter, "is_flag", False):
-        return f"`{(parameter.opts if parameter.default else parameter.secondary_opts)[0]}`"
-    return f"`{getattr(parameter.default, 'value', parameter.default)}`"
+    return "required" if parameter.required else parameter.default and f"`{parameter.default}`"
 
 
-def command_page(name: str, command: Any) -> list[str]:
+def command_page(command: Command) -> list[str]:
     """One command; of a group, each of its commands."""
-    inner = getattr(command, "commands", {})
-    lines = [] if inner and name != "anetcon" else ["", f"## {name}", "", (command.help or "").strip()]
-    shown = [p for p in command.params if not getattr(p, "hidden", False)]
-    arguments = [usage(p) for p in shown if p.param_type_name == "argument"]
+    inner = command.commands
+    lines = [] if inner and command.name != "anetcon" else ["", f"## {command.name}", "", command.help]
     if not inner:
-        lines += ["", " ".join(["Usage:", f"`{name}`", *arguments, "[options]"])]
+        lines += ["", " ".join(["Usage:", f"`{command.name}`", *map(usage, command.arguments), "[options]"])]
+    shown = [*command.arguments, *command.options]
     if lines and shown:
-        lines += ["", *table(("", "default", ""), [[usage(p), default(p), p.help or ""] for p in shown])]
-    for part, sub in inner.items():
-        if not sub.hidden:
-            lines += command_page(f"{name} {part}", sub)
-    return lines
+        lines += ["", *table(("", "default", ""), [[usage(p), default(p), p.help] for p in shown])]
+    return lines + [line for sub in inner for line in command_page(sub)]
 
 
 def commands() -> list[str]:
     """Every command, from the command line itself."""
-    lines = ["# Commands", "", "`anetcon COMMAND --help` says the same, laid out for the terminal."]
-    return lines + command_page("anetcon", typer.main.get_command(app))
+    head = ["# Commands", "", "`anetcon COMMAND --help` says the same, laid out for the terminal."]
+    return head + command_page(described())
 
 
 def gap_causes() -> list[str]:

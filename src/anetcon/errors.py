@@ -50,8 +50,27 @@ DEFECT = 70
 NOT_FOUND = 1
 NOT_FOUND_WITH_GAPS = 3
 
+ANSWERS = {
+    0: "done; for a question: found",
+    NOT_FOUND: "nothing found, and the record is complete for what was asked; of `status`: the daemon does not "
+    "run or does not record; of `doctor`: there is a problem",
+    USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
+    NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there; of `doctor`: no problem found, but not "
+    "everything could be looked at",
+}
+
 
 def every_error() -> list[type[AnetconError]]:
     """Every error class, by exit status: the source of the reference page."""
     classes: list[type[AnetconError]] = [AnetconError, *AnetconError.__subclasses__()]
     return sorted(classes, key=lambda c: c.exit_status)
+
+
+def statuses() -> list[tuple[int, str]]:
+    """Every exit status and what it means: answers first, then errors."""
+    errors = [(error.exit_status, (error.__doc__ or "").strip()) for error in every_error()]
+    return [
+        *sorted(ANSWERS.items()),
+        *errors,
+        (DEFECT, "a defect of the program, with its traceback: please report it"),
+    ]

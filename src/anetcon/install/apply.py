@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from anetcon.install import users
 from anetcon.install.item import Item, Kind, digest
 from anetcon.install.manifest import Manifest
 from anetcon.install.tree import Tree
+from anetcon.install.unit import USER
 
 
 class Verb(Enum):
@@ -23,6 +25,7 @@ class Verb(Enum):
     WRITE = "write"
     UPDATE = "update"
     LINK = "link"
+    USER = "user"
     ADJUST = "adjust"
     ASIDE = "aside"
     KEEP = "keep"
@@ -49,7 +52,12 @@ class Step:
 
 def steps(tree: Tree, items: Sequence[Item], manifest: Manifest) -> list[Step]:
     """Everything between what is there and what should be."""
-    found = [step for item in items for step in _of(tree, item, manifest)]
+    found: list[Step] = []
+    coming = users.comes(tree)
+    for item in items:
+        found += _of(tree, item, manifest, coming)
+        if coming and item.path.endswith(users.FILE):
+            found.append(Step(Verb.USER, USER, item, f"made as {item.path} has it"))
     wanted = {path for item in items for path in (item.path, item.beside)}
     for path, digests in manifest.paths.items():
         if path not in wanted:
@@ -64,6 +72,8 @@ def carry_out(tree: Tree, step: Step) -> None:
         tree.remove(step.path)
     elif item is None or step.verb is Verb.KEEP:
         pass
+    elif step.verb is Verb.USER:
+        users.make(tree, item.path)
     elif step.verb is Verb.MAKE:
         tree.make_directory(item)
     elif step.verb is Verb.ADJUST:
@@ -72,9 +82,9 @@ def carry_out(tree: Tree, step: Step) -> None:
         tree.write(item, step.path)
 
 
-def _of(tree: Tree, item: Item, manifest: Manifest) -> Iterator[Step]:
+def _of(tree: Tree, item: Item, manifest: Manifest, coming: bool) -> Iterator[Step]:
     if item.kind is Kind.DIRECTORY:
-        yield from _directory(tree, item)
+        yield from _directory(tree, item, coming)
     elif item.kind is Kind.CONFIGURATION:
         yield from _configuration(tree, item, manifest)
     elif tree.read(item.path) == item.content and _same_kind(tree, item):
@@ -89,11 +99,18 @@ def _same_kind(tree: Tree, item: Item) -> bool:
     return tree.place(item.path).is_symlink() == (item.kind is Kind.LINK)
 
 
-def _directory(tree: Tree, item: Item) -> Iterator[Step]:
+def _directory(tree: Tree, item: Item, coming: bool) -> Iterator[Step]:
     if not tree.is_directory(item.path):
         yield Step(Verb.MAKE, item.path, item, f"directory, {item.mode:04o} {item.owner}:{item.group}")
+    elif tree.fits(item, coming):
+        pass
+    elif item.path.endswith("/anetcon") or tree.is_empty(item.path):
+        yield Step(Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}, and what is in it")
     else:
-        yield from _adjusted(tree, item)
+        why = (
+            f"it must belong to {item.owner}: see what is in it, then `chown -R {item.owner}:{item.group} {item.path}`"
+        )
+        yield Step(Verb.KEEP, item.path, None, why)
 
 
 def _adjusted(tree: Tree, item: Item) -> Iterator[Step]:

@@ -20,12 +20,27 @@ class Layout:
 
     program: str
     """What the unit starts, and what is typed."""
-    units: str
-    sysusers: str
+    system: str
+    """Where the system's own configuration lies: below it units, users."""
     share: str
     zsh: str
     compress: bool
     """Whether man pages are compressed."""
+
+    @property
+    def units(self) -> str:
+        """Where units lie."""
+        return f"{self.system}/systemd/system"
+
+    @property
+    def sysusers(self) -> str:
+        """The file that says whom the daemon runs as."""
+        return f"{self.system}/sysusers.d/anetcon.conf"
+
+    @property
+    def editable(self) -> bool:
+        """Whether an operator may edit what lies there."""
+        return self.system == "/etc"
 
     @property
     def unit(self) -> str:
@@ -51,16 +66,14 @@ class Layout:
 
 HOST = Layout(
     program="/usr/local/bin/anetcon",
-    units="/etc/systemd/system",
-    sysusers="/etc/sysusers.d",
+    system="/etc",
     share="/usr/local/share",
     zsh="/usr/local/share/zsh/site-functions",
     compress=False,
 )
 DEBIAN = Layout(
     program="/usr/bin/anetcon",
-    units="/usr/lib/systemd/system",
-    sysusers="/usr/lib/sysusers.d",
+    system="/usr/lib",
     share="/usr/share",
     zsh="/usr/share/zsh/vendor-completions",
     compress=True,

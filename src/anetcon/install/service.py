@@ -60,7 +60,7 @@ def has_systemd() -> bool:
 
 def look(unit: str = UNIT) -> State:
     """Ask systemd."""
-    done = _run(("systemctl", "show", f"--property={','.join(SHOWN)}", unit))
+    done = run(("systemctl", "show", f"--property={','.join(SHOWN)}", unit))
     said = dict(line.partition("=")[::2] for line in done.splitlines())
     pid = int(said.get("MainPID", "0") or 0)
     interpreter = ""
@@ -98,10 +98,11 @@ def do(action: Action) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(action.process, signal.SIGUSR2)
         return
-    _run(action.words)
+    run(action.words)
 
 
-def _run(words: Sequence[str]) -> str:
+def run(words: Sequence[str]) -> str:
+    """What a command prints; AnetconError with its first line of complaint when it fails."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     except OSError as error:

@@ -1,6 +1,6 @@
 """The file system below a root: the running machine's own, or that of an image that is being made.
 
-A path is absolute, as on the machine that will run it; links on the way are followed as they will be there, so that
+Paths are absolute, as on the machine that will run it; links on the way are followed as they will be there, so that
 nothing outside the tree is ever touched. Names of owners are those of the tree's own passwd and group. A file is
 written aside and renamed: whoever reads it sees the old or the new.
 
@@ -34,12 +34,12 @@ class Tree:
 
     def place(self, path: str) -> Path:
         """Where a path is: every link on the way followed inside the tree, not the last part."""
-        *folders, last = [part for part in path.split("/") if part]
-        return self._walk(folders) / last
+        above, _, last = path.rpartition("/")
+        return self._walk(above) / last
 
-    def _walk(self, parts: list[str]) -> Path:
+    def _walk(self, path: str) -> Path:
         at, links = self.root, 0
-        todo = list(reversed(parts))
+        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         while todo:
             part = todo.pop()
             if part == "..":
@@ -75,7 +75,7 @@ class Tree:
 
     def is_directory(self, path: str) -> bool:
         """Whether a directory is there, also by a link."""
-        return self._walk([part for part in path.split("/") if part]).is_dir()
+        return self._walk(path).is_dir()
 
     def missing_above(self, path: str) -> list[str]:
         """The folders above a path that are not there."""
@@ -87,43 +87,54 @@ class Tree:
         if name == "root":
             return 0
         with contextlib.suppress(OSError):
-            for line in (self.root / NAMES[kind]).read_text(errors="replace").splitlines():
+            for line in self._walk(NAMES[kind]).read_text(errors="replace").splitlines():
                 fields = line.split(":")
                 if fields[0] == name and len(fields) > 2 and fields[2].isdigit():
                     return int(fields[2])
         return None
 
     def owners(self, item: Item) -> tuple[int, int]:
-        """The numbers for an item; -1: as it is. A group of readers that is not there leaves it to root alone."""
+        """The numbers for an item, -1 where it stays as it is: as is what we may not give away, and to whom the tree
+        does not know yet."""
         if not self.privileged:
             return -1, -1
         owner, group = self.number("owner", item.owner), self.number("group", item.group)
-        return 0 if owner is None else owner, 0 if group is None else group
+        return -1 if owner is None else owner, -1 if group is None else group
 
-    def fits(self, item: Item) -> bool:
-        """Whether mode and owners of what is there are the item's."""
-        place = self.place(item.path)
-        if item.kind is Kind.DIRECTORY:
-            place = self._walk([part for part in item.path.split("/") if part])
-        found = place.lstat()
+    def fits(self, item: Item, coming: bool = False) -> bool:
+        """Whether mode and owners of what is there are the item's. `coming`: a name that is not known will be."""
+        found = self._itself(item).lstat()
         owner, group = self.owners(item)
+        if coming and self.privileged and -1 in (owner, group):
+            return False
         same = owner in (-1, found.st_uid) and group in (-1, found.st_gid)
         return same and (item.kind is Kind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
 
     def adjust(self, item: Item) -> None:
-        """Give what is there the item's mode and owners."""
+        """Give what is there the item's mode and owners; of a directory also what is in it the owners. It comes last:
+        while it does not fit, not all is done."""
         with self._naming(item.path, "change"):
-            place = self.place(item.path)
-            if item.kind is Kind.DIRECTORY:
-                place = self._walk([part for part in item.path.split("/") if part])
-            os.chown(place, *self.owners(item), follow_symlinks=False)
+            place, owners = self._itself(item), self.owners(item)
+            if item.kind is Kind.DIRECTORY and owners[0] > 0:
+                for folder, folders, files in os.walk(place):
+                    for name in (*folders, *files):
+                        os.chown(Path(folder, name), *owners, follow_symlinks=False)
+            os.chown(place, *owners, follow_symlinks=False)
             if item.kind is not Kind.LINK:
                 place.chmod(item.mode)
+
+    def _itself(self, item: Item) -> Path:
+        """Where an item is; a directory may be there by a link."""
+        return self._walk(item.path) if item.kind is Kind.DIRECTORY else self.place(item.path)
+
+    def is_empty(self, path: str) -> bool:
+        """Whether a directory has nothing in it."""
+        return not any(self._walk(path).iterdir())
 
     def make_directory(self, item: Item) -> None:
         """Make it; those above it as they always are."""
         with self._naming(item.path, "make"):
-            place = self._walk([part for part in item.path.split("/") if part])
+            place = self._walk(item.path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.mkdir(exist_ok=True)
         self.adjust(item)

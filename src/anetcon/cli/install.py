@@ -1,0 +1,162 @@
+"""`anetcon install`: put the program on this host as a service, or into the tree of an image."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anetcon.cli.completion import scripts
+from anetcon.cli.described import described
+from anetcon.cli.manual import pages
+from anetcon.config.load import Loaded, load
+from anetcon.errors import ConfigError, PermissionMissingError
+from anetcon.install import apply, layout, program, service
+from anetcon.install.apply import Step
+from anetcon.install.item import Item
+from anetcon.install.layout import HOST
+from anetcon.install.manifest import Manifest
+from anetcon.install.plan import Choice, Documents, plan
+from anetcon.install.tree import Tree
+
+RootOption = Annotated[
+    Path, typer.Option("--root", metavar="DIR", help="A tree to work in, as of an image; nothing that runs is touched.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
+HERE = Path("/")
+CHECK = "see how it does: `anetcon status`, `anetcon doctor`"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is to be installed, and where."""
+
+    tree: Tree
+    loaded: Loaded
+    items: list[Item]
+    link: str | None
+    manifest: Manifest
+
+
+def install(
+    root: RootOption = HERE,
+    dry_run: DryRunOption = False,
+    rsyslog: Annotated[bool, typer.Option("--rsyslog", help="Let rsyslog write the text logs (LOG engines).")] = False,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="Neither start the service nor have it at boot.")
+    ] = False,
+) -> None:
+    """Install the service on this host, or into a tree; again, to bring it up to date.
+
+    A configuration that was edited is never overwritten: what is new is written beside it.
+    """
+    os.umask(0o022)
+    found = find(root, rsyslog=rsyslog, enable=not no_start)
+    steps = apply.steps(found.tree, found.items, found.manifest)
+    actions = _actions(found, steps, not no_start)
+    for line in [*steps, *actions]:
+        typer.echo(str(line))
+    if not dry_run:
+        carry_out(found, steps)
+        for action in actions:
+            service.do(action)
+        found.manifest.program = program.fingerprint()
+        found.manifest.save()
+    _say_last(found, steps, actions, dry_run)
+
+
+def find(root: Path, rsyslog: bool = False, enable: bool = True) -> Found:
+    """The plan for a root, from the configuration in it. Raises AnetconError before anything is written."""
+    if not root.is_dir():
+        raise ConfigError(f"{root} is no directory: make it, or give another --root")
+    tree = Tree(root)
+    if tree.is_host and not tree.privileged:
+        raise PermissionMissingError("the service of this host is installed by root: run it as root, or give --root")
+    manifest = Manifest(tree, HOST)
+    loaded = settings(tree)
+    rsyslog = rsyslog or layout.RSYSLOG in manifest.paths
+    if rsyslog and loaded.config.audit.engine == "conntrack":
+        raise ConfigError(
+            "engine conntrack has no kernel lines that rsyslog could write: leave --rsyslog away, or set "
+            "audit.engine to a LOG engine"
+        )
+    link = _link(tree)
+    choice = Choice(
+        link=link,
+        old_configuration=tree.status(layout.OLD_CONFIGURATION) is not None and tree.status(layout.TOML) is None,
+        rsyslog=rsyslog,
+        enable=enable,
+        exposed=program.in_homes(_program(tree)),
+    )
+    return Found(tree, loaded, plan(loaded, documents(), choice), link, manifest)
+
+
+def documents() -> Documents:
+    """Man pages and completion, made of the commands."""
+    program = described()
+    return Documents(man=pages(program), completion=scripts(program))
+
+
+def settings(tree: Tree) -> Loaded:
+    """The configuration that the daemon will use there."""
+    files = [tree.place(name) for name in (layout.TOML, layout.OLD_CONFIGURATION)]
+    return load(environment={}, rsyslog_file=tree.place(layout.RSYSLOG), standard_files=files)
+
+
+def carry_out(found: Found, steps: Sequence[Step]) -> None:
+    """Do it, the manifest first: whatever happens then, our files are known."""
+    found.manifest.expect(found.items)
+    for step in steps:
+        apply.carry_out(found.tree, step)
+    found.manifest.settle(found.items)
+
+
+def _program(tree: Tree) -> list[Path]:
+    """The folders of the program, as the tree's machine sees them."""
+    folders = program.folders()
+    if tree.is_host:
+        program.require_lasting(folders)
+    return [_seen(tree, folder) for folder in folders]
+
+
+def _seen(tree: Tree, path: Path) -> Path:
+    """A path as the tree's machine sees it: what lies in the tree, from its root; all else is taken to be there."""
+    return path if tree.is_host or not path.is_relative_to(tree.root) else Path("/", path.relative_to(tree.root))
+
+
+def _link(tree: Tree) -> str | None:
+    """What the program's name in the tree points to; None where that is the program itself."""
+    script = program.script()
+    place = tree.place(HOST.program)
+    return None if script == place and not script.is_symlink() else str(_seen(tree, script.resolve()))
+
+
+def _actions(found: Found, steps: Sequence[Step], start: bool) -> list[service.Action]:
+    if not (found.tree.is_host and service.has_systemd()):
+        return []
+    units = any(step.changes and step.path.startswith(f"{HOST.units}/") for step in steps)
+    changed = found.manifest.program != program.fingerprint()
+    return service.after_install(service.look(), units, changed, sys.executable, start)
+
+
+def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
+    changes = [step for step in steps if step.changes]
+    if not changes and not actions:
+        typer.echo("nothing to do: everything is installed")
+    elif dry_run:
+        typer.echo("nothing was changed: --dry-run")
+    elif not found.tree.is_host:
+        typer.echo(f"installed in {found.tree.root}")
+    else:
+        typer.echo(f"installed; {CHECK}")
+    if found.tree.is_host and not service.has_systemd():
+        typer.echo(service.NO_SYSTEMD.format(program=HOST.program))
+    elif not found.tree.is_host and found.link and found.tree.status(found.link) is None:
+        typer.echo(f"{found.tree.root} has no {found.link} yet: put the program there, or install from within it")
+    if not found.tree.privileged:
+        typer.echo("not root: all of it belongs to you; as root, or under fakeroot, owners are set, too")

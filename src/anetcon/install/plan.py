@@ -1,0 +1,145 @@
+"""Everything that is installed, as data: made of the configuration that will be used, the same for each layout.
+
+Refuses to look at the file system: what is there, `apply` compares.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from anetcon.config.load import Loaded
+from anetcon.config.logrotate import logrotate_text
+from anetcon.config.rsyslog import rsyslog_text
+from anetcon.config.sample import sample
+from anetcon.install import layout as places
+from anetcon.install.item import Item, Kind
+from anetcon.install.layout import HOST, Layout
+from anetcon.install.unit import GROUP, USER, engine_drop_in, unit_text
+
+STORE, LOGS = "/var/lib/anetcon", "/var/log/anetcon"
+SHARED = ("/", "/var", "/var/lib", "/var/log", "/srv", "/opt", "/etc", "/run", "/tmp")  # noqa: S108 - never ours
+FOLDER_MODE, SETTINGS_MODE = 0o750, 0o640
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+"""Where `systemctl enable` makes its link, as WantedBy= of the unit has it."""
+SYSUSERS = f"""\
+# Whom the daemon of anetcon runs as, and whose members read its records.
+g {GROUP} - -
+u {USER} - "ANetCon, audit of connections" {STORE}
+"""
+TABOO = ".dpkg-dist"
+"""logrotate reads every file of its folder but those whose names end like this one (tabooext in logrotate.conf(5)):
+`.new` is none of them, and would make it complain every night."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What derives from the command line: man pages by (name, section), completion by shell."""
+
+    man: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    completion: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What differs from one installation to the other."""
+
+    layout: Layout = HOST
+    link: str | None = None
+    """What the program's name is a link to; None where it is that file itself."""
+    old_configuration: bool = False
+    """Whether there is one of the bash ANetCon, which then stays the configuration."""
+    rsyslog: bool = False
+    """Whether rsyslog is to write the text logs."""
+    enable: bool = False
+    """Whether the service starts at boot. The Debian package leaves that to its scripts."""
+    exposed: tuple[str, ...] = ()
+    """Folders of the program that lie where the unit hides everything else."""
+
+
+def plan(loaded: Loaded, documents: Documents, choice: Choice) -> list[Item]:
+    """Every item, in the order in which they are made: folders before what is in them."""
+    return [
+        Item(_kind(choice.layout), choice.layout.sysusers, SYSUSERS.encode()),
+        *_folders(loaded),
+        *_settings(loaded, choice),
+        *_unit(loaded, choice),
+        *_documents(documents, choice.layout),
+        *([Item(Kind.LINK, choice.layout.program, choice.link.encode(), 0o777)] if choice.link else []),
+    ]
+
+
+def _kind(layout: Layout) -> Kind:
+    """Of what lies in /etc in one layout and in /usr in the other."""
+    return Kind.CONFIGURATION if layout.editable else Kind.PROGRAM
+
+
+def _folders(loaded: Loaded) -> Iterator[Item]:
+    yield Item(Kind.DIRECTORY, "/etc/anetcon", mode=0o755)
+    for path in folders(loaded):
+        yield Item(Kind.DIRECTORY, path, mode=FOLDER_MODE, owner=USER, group=GROUP)
+
+
+def folders(loaded: Loaded) -> list[str]:
+    """Where the daemon writes: folders of its own, which does not go for those that hold everybody's."""
+    logs, store = loaded.config.logs, loaded.config.store
+    files = [each for each in (logs.file, logs.namespace_hash_file) if each]
+    found = [store.path, *([logs.dir] if logs.enabled else []), *(str(PurePosixPath(file).parent) for file in files)]
+    return [path for path in dict.fromkeys(found) if path not in SHARED]
+
+
+def _settings(loaded: Loaded, choice: Choice) -> Iterator[Item]:
+    def text(path: str, content: str, mode: int = 0o644, group: str = "root", aside: str = ".new") -> Item:
+        return Item(Kind.CONFIGURATION, path, content.encode(), mode, group=group, aside=aside)
+
+    if not choice.old_configuration:
+        yield text(places.TOML, sample(), SETTINGS_MODE, GROUP)
+    yield text(places.LOGROTATE, logrotate_text(loaded.config), aside=TABOO)
+    if choice.rsyslog:
+        yield text(places.RSYSLOG, rsyslog_text(loaded.config.logs, GROUP))
+
+
+def _unit(loaded: Loaded, choice: Choice) -> Iterator[Item]:
+    layout = choice.layout
+    kind = Kind.CONFIGURATION if layout.editable else Kind.PROGRAM
+    yield Item(kind, layout.unit, unit_text(layout.program).encode())
+    drop_ins = {
+        "50-engine": engine_drop_in(loaded.config.audit.engine),
+        "50-folders": _folders_drop_in(loaded),
+        "50-place": _place_drop_in(choice.exposed),
+    }
+    for name, content in drop_ins.items():
+        if content is not None:
+            yield Item(kind, layout.drop_in(name), content.encode())
+    if choice.enable:
+        yield Item(Kind.LINK, f"{WANTS}/{places.UNIT}", layout.unit.encode(), 0o777)
+
+
+def _folders_drop_in(loaded: Loaded) -> str | None:
+    """Folders that the unit cannot know of, for it to leave them writable."""
+    others = [path for path in folders(loaded) if path not in (STORE, LOGS)]
+    if not others:
+        return None
+    lines = "".join(f"ReadWritePaths=-{path}\n" for path in others)
+    return f"# Folders of the configuration. Written by `anetcon install`.\n[Service]\n{lines}"
+
+
+def _place_drop_in(exposed: tuple[str, ...]) -> str | None:
+    """The program's own folders, where they lie in home directories."""
+    if not exposed:
+        return None
+    lines = "".join(f"BindReadOnlyPaths={path}\n" for path in exposed)
+    return (
+        "# The program lies in a home directory: that much of them is shown to the service, read-only, and nothing\n"
+        f"# else. Written by `anetcon install`.\n[Service]\nProtectHome=tmpfs\n{lines}"
+    )
+
+
+def _documents(documents: Documents, layout: Layout) -> Iterator[Item]:
+    for (name, section), text in documents.man.items():
+        content = gzip.compress(text.encode(), 9, mtime=0) if layout.compress else text.encode()
+        yield Item(Kind.PROGRAM, layout.man(name, section), content)
+    for shell, text in documents.completion.items():
+        yield Item(Kind.PROGRAM, layout.completion(shell), text.encode())
