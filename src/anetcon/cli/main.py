@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gaps": ("anetcon.cli.gaps:gaps", "When something could not be recorded, and why."),
     "doctor": ("anetcon.cli.doctor:doctor", "What on this host would silence or weaken the audit, and what to do."),
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
-    "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree; again, to update."),
+    "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),
     "uninstall": ("anetcon.cli.uninstall:uninstall", "End the audit of this host and remove what was installed."),
     "demo": ("anetcon.cli.demo:demo", "A router of its own, real traffic, a real answer."),
 }

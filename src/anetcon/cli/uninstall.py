@@ -16,7 +16,10 @@ def uninstall(
     purge: Annotated[bool, typer.Option("--purge", help="Edited configuration, records and logs, too.")] = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """End the audit of this host and remove what was installed; records and edited configuration stay."""
+    """End the audit of this host and remove what was installed.
+
+    Records, logs and edited configuration stay, unless --purge is given. The sysctls are what they were before.
+    """
     os.umask(0o022)
     found = find(root)
     steps = undo.steps(found.tree, found.items, found.manifest, purge)
