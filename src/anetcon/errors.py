@@ -44,6 +44,12 @@ class AlreadyRunningError(AnetconError):
     exit_status = 9
 
 
+class TakeoverError(AnetconError):
+    """The bash ANetCon could not be replaced: the message says why, and whether it runs again."""
+
+    exit_status = 10
+
+
 USAGE = 2
 DEFECT = 70
 """A defect of the program (sysexits.h, EX_SOFTWARE), with its traceback: please report it."""

@@ -52,7 +52,7 @@ LAYERS: dict[str, set[str]] = {
     "store": {"errors", "gaps", "protocols", "record", "journal", "identity"},
     "follow": {"memory", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "doctor": {"errors", "keeper", "decode", "capture", "journal", "store"},
-    "install": {"errors", "config", "rules", "keeper", "store"},
+    "install": {"errors", "config", "rules", "keeper", "store", "follow", "doctor"},
     "testbed": {"errors", "protocols"},
     "cli": {
         "errors",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from anetcon.follow import position
+from anetcon.follow import position, quiet
 from anetcon.follow.hashes import HashFile
 from anetcon.follow.lines import Lines
 from anetcon.follow.lines import Settings as LineSettings
@@ -154,10 +154,14 @@ class TextLogs:
         small: list[pa.RecordBatch] = []
         waiting = done = 0
         whole = True
+        quiet_until = quiet.until(self.settings.store)
         for flush in read_segment(self._journal, number, line, COLUMNS):
             line = flush.after.line
             self._saved.until = flush.end
             if flush.batch is None:
+                continue
+            if flush.start < quiet_until:
+                self._only_note(flush.batch)
                 continue
             small.append(flush.batch)
             waiting += flush.batch.num_rows
@@ -182,6 +186,11 @@ class TextLogs:
                     _write_all(descriptor, self._lines.of(batch, chosen, kind))
                     self.lines_written += len(chosen)
 
+    def _only_note(self, batch: pa.RecordBatch) -> None:
+        """Remember what somebody else writes the lines of."""
+        self._tracker.update(batch)
+        self._hashes.add(batch["netns"].dictionary.to_pylist())
+
     def _open(self) -> None:
         """Open the logs, and save which files they are before anything is written to them."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -204,7 +213,10 @@ class TextLogs:
             self._save()
 
     def _save(self) -> None:
-        files = {FILES[kind]: os.fstat(descriptor) for kind, descriptor in self._logs.items()}
+        if quiet.until(self.settings.store) > time.time_ns() // 1000:  # what is appended now is not ours to cut off
+            files = {}
+        else:
+            files = {FILES[kind]: os.fstat(descriptor) for kind, descriptor in self._logs.items()}
         self._saved.files = {name: (found.st_ino, found.st_size) for name, found in files.items()}
         position.save(self._path, self._saved)
         self._unsaved, self._saved_at = False, time.monotonic()

@@ -1,0 +1,101 @@
+"""Ending the bash ANetCon so that it cannot take its chain away: its rules print on until the daemon has its own, or
+needs none.
+
+A script that is killed runs no trap. It is killed while it sleeps between two looks, so that no rule is half written.
+Its process is held by a descriptor from before it is looked at: a number that means another process by then gets no
+signal. Refuses to end anything but a script that is still what it was found to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from anetcon.doctor import processes
+from anetcon.install.old import Running
+
+CALM_SECONDS = 10.0
+"""How long to wait for it to sleep. It looks for some seconds at most, even at a thousand namespaces."""
+DEAD_SECONDS = 5.0
+FAILURES = (subprocess.SubprocessError,)
+DROP_IN = "[Service]\nKillSignal=SIGKILL\nRestart=no\nExecStop=\nExecStopPost=\n"
+
+
+def end(running: Running, just_before: Callable[[], None] = lambda: None) -> None:
+    """Kill the script, and what it waits for, as soon as it sleeps."""
+    with contextlib.suppress(ProcessLookupError):
+        held = os.pidfd_open(running.pid)
+        try:
+            asleep = _wait_asleep(running)
+            if asleep is None:
+                return
+            just_before()
+            signal.pidfd_send_signal(held, signal.SIGKILL)
+            for child in asleep:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+        finally:
+            os.close(held)
+    _wait_gone(running.pid)
+
+
+def end_unit(unit: str, runtime: Path = Path("/run/systemd/system")) -> None:
+    """Stop another unit that runs the script, in the same way, and have it not start again."""
+    folder = runtime / f"{unit}.d"
+    drop_in = folder / "50-anetcon-takeover.conf"
+    folder.mkdir(parents=True, exist_ok=True)
+    drop_in.write_text(DROP_IN)
+    try:
+        systemctl("daemon-reload")
+        systemctl("stop", unit)
+        systemctl("disable", unit)
+    finally:
+        drop_in.unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        systemctl("daemon-reload")
+
+
+def begin_again(running: Running) -> None:
+    """Start a script that nobody but a person had started."""
+    nothing = subprocess.DEVNULL
+    subprocess.Popen(
+        running.words, cwd=running.folder, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+    )
+
+
+def systemctl(*words: str, seconds: float = 90.0) -> str:
+    """Run systemctl; what it printed. CalledProcessError, with what it said, and TimeoutExpired."""
+    command = ["systemctl", "--no-ask-password", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds).stdout
+
+
+def why(error: Exception) -> str:
+    """What a failed program said."""
+    said = getattr(error, "stderr", None) or ""
+    return (said.strip().splitlines() or [str(error)])[0].rstrip(".")
+
+
+def _wait_asleep(running: Running) -> list[int] | None:
+    """Its children once they are nothing but a sleep, or when that takes too long; None: it is not that any more."""
+    deadline = time.monotonic() + CALM_SECONDS
+    while True:
+        every = processes.every()
+        if running.pid not in every or every[running.pid].words != running.words:
+            return None
+        children = [each for each in every.values() if each.parent == running.pid and each.state != "Z"]
+        sleeping = [each.pid for each in children if each.name == "sleep"]
+        if len(sleeping) == len(children) == 1 or time.monotonic() > deadline:
+            return sleeping
+        time.sleep(0.02)
+
+
+def _wait_gone(pid: int) -> None:
+    deadline = time.monotonic() + DEAD_SECONDS
+    while time.monotonic() < deadline and (found := processes.every().get(pid)) and found.state != "Z":
+        time.sleep(0.02)

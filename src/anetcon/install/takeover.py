@@ -1,0 +1,277 @@
+"""From the bash ANetCon to the daemon, under the same unit, without a moment in which neither is told of a connection.
+
+1. Its files are kept aside, ours are put in their place. It runs on.
+2. Its script is killed, so that its trap does not run: chain and rules stay, and print on, into rsyslog's files.
+3. The daemon starts. A LOG engine takes the chain over as it stands, one write where it has to differ; the engine
+   conntrack listens first, then takes the chain away: rules.jsonl, which names it, is how the daemon knows of it.
+4. Where the daemon writes the text logs from then on it begins when the last line of the chain is written; until then
+   rsyslog has (anetcon.follow.quiet). What falls between is in the store.
+
+Each step can be done again, whatever was interrupted. A daemon that does not become ready is ended without taking rules
+away, the files go back, and the bash ANetCon runs again. Refuses to stop what is in another container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anetcon.config.load import Loaded, load
+from anetcon.config.model import RSYSLOG_FILE
+from anetcon.errors import AnetconError, TakeoverError
+from anetcon.follow import quiet
+from anetcon.install import aside, ending, layout, ready, service, sorting
+from anetcon.install.ending import systemctl
+from anetcon.install.old import CONFIGURATION, OUR_DROP_INS, UNIT, Old, Running
+from anetcon.install.sorting import Writer
+from anetcon.keeper.attach import Home
+from anetcon.keeper.left import Leftovers
+from anetcon.keeper.settings import DEFAULT, Settings
+from anetcon.rules.text import IPTABLES
+from anetcon.store.layout import group
+
+REPLACED = Path("/etc/anetcon") / aside.FOLDER
+"""Where only root can write: these files go back to where root executes them."""
+
+MOVE_ON = (
+    "it goes on with LOG rules, as before; engine conntrack needs none, and records ends, bytes and public ports, too: "
+    "`anetcon config migrate --output /etc/anetcon/anetcon.toml` is how to move on"
+)
+
+
+class Step(NamedTuple):
+    """What is done, in words, and doing it."""
+
+    text: str
+    do: Callable[[], None]
+
+    def __str__(self) -> str:
+        return f"{'takeover':8} {self.text}"
+
+
+class Takeover:
+    """Everything that is done. `loaded` is the configuration the daemon will use; `put` puts our files in place."""
+
+    def __init__(self, old: Old, loaded: Loaded, put: Callable[[], None], say: Callable[[str], None]) -> None:
+        self.old = old
+        self.settings = Settings(loaded.resolved())
+        self.store = Path(self.settings.store)
+        self._loaded = loaded
+        self._put = put
+        self._say = say
+        self._snippets = {path: _text(path) for path in old.snippets}
+        self._writer = sorting.choose(loaded, self._snippets)
+        self._named = load(old.configuration, environment={}) if old.configuration else loaded
+        self._by_unit = any(each.unit == UNIT for each in old.running)
+        self._begun = False
+
+    @property
+    def replaces(self) -> set[str]:
+        """Files of the old program that ours may be written over."""
+        return {str(path) for path in (*self.old.files, Path(CONFIGURATION))}
+
+    def steps(self) -> list[Step]:
+        """All of them, in order."""
+        return [*self._before(), *self._switch(), *self._after()]
+
+    def carry_out(self) -> None:
+        """Take over. Raises AnetconError, with the bash ANetCon running again if it did."""
+        if not service.has_systemd():
+            raise TakeoverError("systemd does not run here: stop the bash ANetCon, then install again")
+        try:
+            for step in self.steps():
+                self._say(str(step))
+                step.do()
+        except (AnetconError, OSError) as error:
+            if not self._begun:
+                raise
+            raise TakeoverError(f"{error}; {self.go_back()}") from error
+        for pid in self.old.elsewhere:
+            self._say(f"process {pid} is a bash ANetCon in another container: it was left alone; stop it there")
+        if self.settings.log_engine:
+            self._say(MOVE_ON)
+        self._say(f"to go back: `anetcon uninstall`, then `{go_back_by()}`")
+
+    # Steps
+
+    def _before(self) -> Iterator[Step]:
+        old = self.old
+        if old.files:
+            yield Step(f"keep a copy of {_names(old.files)} in {REPLACED}", lambda: aside.keep(old.files, REPLACED))
+        for path in self._in_the_way():
+            yield Step(f"remove {path}", path.unlink)
+        if old.configuration and old.configuration != Path(CONFIGURATION):
+            yield Step(f"make {old.configuration}, with which it runs, {CONFIGURATION}", self._move_configuration)
+        yield Step("write the daemon's files", self._put)
+        yield Step(f"name the chain in {self.store}/rules.jsonl, for the daemon to keep or to remove", self._name_chain)
+        if self._writer is Writer.RENEWED:
+            yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
+        elif self._writer is Writer.DAEMON:
+            yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
+        yield Step("give the daemon what it goes on writing", self._give_files)
+
+    def _switch(self) -> Iterator[Step]:
+        yield Step("have systemd read its units again", lambda: _told(lambda: systemctl("daemon-reload")))
+        for each in self.old.running:
+            how = "so that it leaves its rules where they are"
+            yield Step(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
+        yield Step("start the daemon, wait until it has every namespace", self._start)
+
+    def _after(self) -> Iterator[Step]:
+        if not self.settings.log_engine:
+            yield Step("wait until it has removed the chain", self._wait_removed)
+        if self._writer is Writer.DAEMON:
+            yield Step(f"remove {_names(self.old.snippets)}, restart rsyslog", self._end_sorting)
+            yield Step("have it write the text logs from now on", lambda: quiet.end(self.store))
+
+    # Before
+
+    def _in_the_way(self) -> list[Path]:
+        """What would stand beside our files, or before them."""
+        rotations = [path for path in self.old.rotations if str(path) != layout.LOGROTATE]
+        return [*self.old.drop_ins, *rotations]
+
+    def _move_configuration(self) -> None:
+        given, standard = self.old.configuration, Path(CONFIGURATION)
+        if given is not None:
+            if standard.exists() and standard.read_bytes() != given.read_bytes():
+                aside.keep([standard], REPLACED)
+            half = standard.with_name(standard.name + ".new")
+            shutil.copy2(given, half)
+            half.rename(standard)
+
+    def _name_chain(self) -> None:
+        """In every namespace that the old configuration selects; that of our own is told by itself, if it has it."""
+        settings, chain = Settings(self._named.resolved()), (IPTABLES, self._named.config.audit.chain)
+        left = Leftovers(self.store / "rules.jsonl", self._say)
+        if settings.with_default:
+            left.add(DEFAULT, None, Home().inode, chain)
+        folder = Path(self.settings.netns_dir)
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if settings.selects(path.name):
+                with contextlib.suppress(OSError):
+                    left.add(path.name, path, path.stat().st_ino, chain)
+
+    def _renew_sorting(self) -> None:
+        file = Path(RSYSLOG_FILE)
+        for path in self.old.snippets:
+            if path != file:
+                path.unlink(missing_ok=True)
+        half = file.with_name(file.name + ".new")
+        half.write_text(sorting.renewed(self._loaded.config.logs))
+        half.chmod(0o644)
+        half.rename(file)
+        _restart_rsyslog()
+
+    def _give_files(self) -> None:
+        """Who the daemon runs as owns the store: so it must own what it is to append to, and read the configuration."""
+        logs, owner = self._loaded.config.logs, self.store.stat()
+        own = [self.store / "rules.jsonl", self.store / "followers", logs.namespace_hash_file, logs.file]
+        if self._writer in (Writer.DAEMON, Writer.NOBODY):
+            own += [Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log")]
+        for path in own:
+            if path and Path(path).exists():
+                os.chown(path, owner.st_uid, owner.st_gid)
+        configuration, readers = self._loaded.file, group()
+        if configuration is not None and readers is not None and not configuration.stat().st_mode & 0o004:
+            os.chown(configuration, -1, readers)
+            configuration.chmod(configuration.stat().st_mode | 0o040)
+
+    # The moment itself
+
+    def _end(self, running: Running) -> None:
+        """Where another than our unit ran it, ours begins to start first: it does whatever becomes of us. A script of
+        our unit is replaced by systemd itself, which starts again what was killed, by the new unit."""
+        self._begun = True
+
+        def start() -> None:
+            if not self._by_unit:
+                _told(lambda: systemctl("start", "--no-block", UNIT))
+
+        if running.unit in ("", UNIT):
+            ending.end(running, start)
+        else:
+            start()
+            _told(lambda: ending.end_unit(running.unit))
+
+    def _start(self) -> None:
+        self._begun = True
+        _told(lambda: systemctl("restart" if self._by_unit else "start", UNIT))
+        for netns, why in ready.wait(self.store, UNIT):
+            self._say(f"{netns} is not audited yet: {why}")
+        _told(lambda: systemctl("enable", UNIT))
+
+    def _wait_removed(self) -> None:
+        """The daemon does that by itself; one that takes long is no reason to go back."""
+        deadline = time.monotonic() + ready.SECONDS
+        while left := Leftovers(self.store / "rules.jsonl", self._say).places:
+            if time.monotonic() > deadline:
+                self._say(f"the chain is still in {len(left)} namespaces: the daemon's log says why")
+                return
+            time.sleep(0.05)
+
+    def _end_sorting(self) -> None:
+        for path in self.old.snippets:
+            path.unlink(missing_ok=True)
+        _restart_rsyslog()
+
+    # Back
+
+    def go_back(self) -> str:
+        """Have the bash ANetCon run again; what became of it, in words."""
+        try:
+            ours = Path(layout.HOST.unit)
+            if self.old.unit is None:
+                with contextlib.suppress(*ending.FAILURES):
+                    systemctl("disable", UNIT)
+            for path in (ours, *(ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS)):
+                path.unlink(missing_ok=True)
+            aside.put_back(REPLACED)
+            quiet.end(self.store)
+            systemctl("daemon-reload")
+            with contextlib.suppress(*ending.FAILURES):  # it may have ended by itself
+                systemctl("kill", "--signal=SIGKILL", UNIT)
+            systemctl("restart" if self._by_unit else "stop", UNIT)
+            if self._writer is not Writer.SAME:
+                _restart_rsyslog()
+            for each in self.old.running:
+                if each.unit == "":
+                    ending.begin_again(each)
+                elif each.unit != UNIT:
+                    systemctl("enable", "--now", each.unit)
+        except (AnetconError, OSError, *ending.FAILURES) as error:
+            return f"the bash ANetCon could not be started again ({ending.why(error)}): `{go_back_by()}`"
+        return "the bash ANetCon runs again" if self.old.running else "the files of the bash ANetCon are back"
+
+
+def go_back_by() -> str:
+    """The command that makes the files kept aside the ones in use again."""
+    return f"cp -a {REPLACED}/. / && systemctl daemon-reload && systemctl enable --now {UNIT}"
+
+
+def _restart_rsyslog() -> None:
+    _told(lambda: systemctl("try-restart", "rsyslog.service"))
+
+
+def _told(call: Callable[[], Any]) -> None:
+    """A failure of a program is one of ours, in its words."""
+    try:
+        call()
+    except ending.FAILURES as error:
+        raise TakeoverError(ending.why(error)) from error
+
+
+def _names(paths: Any) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""
