@@ -34,7 +34,7 @@ def doctor(
     form: FormatOption = Format.TABLE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List what is well, too.")] = False,
 ) -> None:
-    """What on this host would silence or weaken the audit, and what to do.
+    """What here would silence or weaken the audit, and what to do.
 
     Changes nothing. Exit status: 0 if there is no problem (warnings and notes there may be), 1 if there is one, 3 if
     none was found but not everything could be looked at.

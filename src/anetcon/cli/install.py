@@ -53,7 +53,8 @@ def install(
 ) -> None:
     """Install the service on this host, or into a tree.
 
-    Again, it brings what is installed up to date: a running daemon goes on as the new program, without a gap. A configuration that was edited is never overwritten: what is new is written beside it.
+    Again, it brings what is installed up to date: a running daemon goes on as the new program, without a gap. A
+    configuration that was edited is never overwritten: what is new is written beside it.
     """
     os.umask(0o022)
     found = find(root, rsyslog=rsyslog, enable=not no_start)

@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "follow": ("anetcon.cli.follow:follow", "Print connections as they become known."),
     "status": ("anetcon.cli.status:status", "How the daemon is doing, namespace by namespace."),
     "gaps": ("anetcon.cli.gaps:gaps", "When something could not be recorded, and why."),
-    "doctor": ("anetcon.cli.doctor:doctor", "What on this host would silence or weaken the audit, and what to do."),
+    "doctor": ("anetcon.cli.doctor:doctor", "What here would silence or weaken the audit, and what to do."),
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),
     "uninstall": ("anetcon.cli.uninstall:uninstall", "End the audit of this host and remove what was installed."),
