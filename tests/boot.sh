@@ -41,5 +41,6 @@ mkdir .before
 pivot_root . .before
 umount -l /.before
 rmdir /.before
+mount --make-rshared / # as systemd does on a machine: the mounts of services follow later ones, such as namespaces
 exec env -i container=anetcon-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
   /lib/systemd/systemd --log-target=journal --show-status=no </dev/null

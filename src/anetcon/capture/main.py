@@ -56,7 +56,7 @@ def main() -> int:
     try:
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     except PermissionError:
-        log("cannot raise its own priority; give CAP_SYS_NICE to the daemon to lose less under load")
+        log("cannot raise its own priority; give its unit LimitNICE=-10, or CAP_SYS_NICE")
     try:
         auditor = Auditor(Settings.of(resolved), counters.attach(options.counters), now, log)
         signal.signal(signal.SIGTERM, lambda *_: auditor.stop())

@@ -149,7 +149,7 @@ def _hurry() -> None:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
         except PermissionError:
-            reporter.report("cannot raise its own priority; give CAP_SYS_NICE to lose fewer lines")
+            reporter.report("cannot raise its own priority; give its unit LimitRTPRIO=1, or CAP_SYS_NICE")
 
 
 def main(arguments: list[str]) -> int:
