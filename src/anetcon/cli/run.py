@@ -15,12 +15,11 @@ from anetcon.cli.filters import with_options
 from anetcon.cli.overrides import DaemonOverrides
 from anetcon.cli.version import VersionOption
 from anetcon.errors import AlreadyRunningError, PermissionMissingError, StoreError
+from anetcon.keeper import capabilities
 from anetcon.keeper.logfile import require_writable
 from anetcon.store.coverage import running
 from anetcon.store.layout import make_folder
 
-NEEDED = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
-NEEDED_FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
 KEEPER = "anetcon.keeper.main"
 
 
@@ -34,7 +33,7 @@ def run(
     Stops at SIGTERM and SIGINT, reads its configuration again at SIGHUP, replaces itself in place at SIGUSR2.
     """
     loaded = overrides.load()
-    require_capabilities(Path("/proc/self/status").read_text(), loaded.config.audit.engine)
+    capabilities.require(loaded.config.audit.engine)
     store = Path(loaded.config.store.path)
     require_mounted(store, Path("/etc/fstab").read_text() if Path("/etc/fstab").exists() else "")
     if (owner := running(store)) is not None and _lives(owner):
@@ -49,15 +48,6 @@ def run(
             _make(Path(loaded.config.logs.dir))
         require_writable(loaded.config.logs.file)
     _become_keeper(loaded.resolved(), overrides.arguments())
-
-
-def require_capabilities(status: str, engine: str = "conntrack") -> None:
-    """Raise PermissionMissingError naming each capability that /proc/self/status says we have not."""
-    needed = NEEDED if engine == "conntrack" else NEEDED | NEEDED_FOR_LOG
-    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
-    missing = [name for name, bit in needed.items() if not effective >> bit & 1]
-    if missing:
-        raise PermissionMissingError(f"the daemon needs {' and '.join(missing)}: run it as root")
 
 
 def require_mounted(store: Path, fstab: str) -> None:

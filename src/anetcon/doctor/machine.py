@@ -16,15 +16,13 @@ from anetcon.doctor import processes
 from anetcon.doctor.processes import Process
 from anetcon.errors import StoreError
 from anetcon.journal.read import last_flush
+from anetcon.keeper import capabilities
 from anetcon.keeper.settings import Settings
 from anetcon.store.coverage import running
 from anetcon.store.layout import journal_folder
 
 LOG_ENGINES = ("iptables-log", "nftables-log")
 OLD_SCRIPT = "anetcon.sh"
-CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
-LOG_CAPABILITIES = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
-"""Capabilities by number: every engine needs the first, a LOG engine both (linux/capability.h)."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Machine:
 
     def needed_capabilities(self) -> dict[str, int]:
         """What the engine needs, by number."""
-        return CAPABILITIES | (LOG_CAPABILITIES if self.logs_rules else {})
+        return capabilities.needed(self.engine)
 
 
 def read(resolved: Mapping[str, Any]) -> Machine:
@@ -151,4 +149,4 @@ def effective_capabilities(pid: int | str = "self") -> int | None:
 def can_enter() -> bool:
     """Whether this process may enter namespaces and ask netfilter there."""
     held = effective_capabilities() or 0
-    return os.geteuid() == 0 and all(held >> bit & 1 for bit in CAPABILITIES.values())
+    return os.geteuid() == 0 and all(held >> bit & 1 for bit in capabilities.ALWAYS.values())

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from anetcon.doctor import processes
 from anetcon.doctor.finding import Finding, Severity, unchecked
-from anetcon.doctor.machine import CAPABILITIES, Machine, can_enter, effective_capabilities
+from anetcon.doctor.machine import Machine, can_enter, effective_capabilities
+from anetcon.keeper import capabilities
 
 FILES_A_NAMESPACE = 4
 SPARE_FILES = 200
@@ -18,7 +19,7 @@ def ours(machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 - the shape of 
         yield Finding("privileges", Severity.OK, "this process may enter namespaces")
         return
     held = effective_capabilities() or 0
-    missing = [name for name, bit in CAPABILITIES.items() if not held >> bit & 1] or ["root"]
+    missing = [name for name, bit in capabilities.ALWAYS.items() if not held >> bit & 1] or ["root"]
     found = f"not looked into the namespaces: {' and '.join(missing)} missing"
     yield unchecked("privileges", found, "run it as root: `sudo anetcon doctor`")
 
@@ -36,7 +37,9 @@ def of_daemon(machine: Machine) -> Iterator[Finding]:
     missing = [name for name, bit in machine.needed_capabilities().items() if not held >> bit & 1]
     if missing:
         means = f"the engine {machine.engine} needs them: namespaces stay without audit"
-        remedy = f"add them to CapabilityBoundingSet= and AmbientCapabilities= of its unit: {' '.join(missing)}"
+        remedy = (
+            "run `anetcon install`, which writes its unit a drop-in for the engine that is configured, and restart it"
+        )
         yield Finding("privileges", Severity.PROBLEM, f"the daemon lacks {' and '.join(missing)}", means, remedy)
     else:
         yield Finding("privileges", Severity.OK, "the daemon has the capabilities that its engine needs")

@@ -1,6 +1,7 @@
 """The keeper: the parent process, tiny and privileged, standard library only.
 
 main        the process: start, signals, reload, replacement in place, end
+capabilities  what an engine needs, and whether we have it
 settings    what it uses of the configuration
 loop        descriptors, timers, signals; one thread
 namespaces  which are there: inotify and listings

@@ -22,8 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon import counters
-from anetcon.errors import AnetconError, PermissionMissingError
-from anetcon.keeper import attach, files, guard, settings, status, upgrade
+from anetcon.errors import AnetconError
+from anetcon.keeper import attach, capabilities, files, guard, settings, status, upgrade
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.channel import Message
@@ -51,9 +51,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NEEDED_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
-NEEDED_FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
-"""What the LOG engines need besides: for the rules, and for the kernel's lines."""
 MOST_FILES = 65536
 REMOVE_SECONDS = 30.0
 """How long our rules and tables may take to be removed at the end."""
@@ -306,6 +303,7 @@ class Keeper:
             report(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
             return
         if new.engine != old.engine:
+            capabilities.require(new.engine)
             self._open_kernel_log(new.log_engine)
             self._let_go()
         if new.netns_dir != old.netns_dir:
@@ -439,17 +437,6 @@ def _partition(arguments: list[str]) -> tuple[list[str], str, list[str]]:
     return arguments[:at], "--", arguments[at + 1 :]
 
 
-def check_capabilities(log_engine: bool = False) -> None:
-    """Say what is missing before anything fails for it."""
-    needed = NEEDED_CAPABILITIES | NEEDED_FOR_LOG if log_engine else NEEDED_CAPABILITIES
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            held = int(line.split()[1], 16)
-            missing = [name for name, bit in needed.items() if not held >> bit & 1]
-            if missing:
-                raise PermissionMissingError(f"{' and '.join(missing)} missing: run it as root")
-
-
 def raise_file_limit() -> None:
     """Four sockets a namespace, and as many again in capture: ask for what that takes, be content with less."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -473,7 +460,7 @@ def main(arguments: list[str]) -> int:
         if descriptor is not None:
             os.close(descriptor)
     try:
-        check_capabilities(chosen.log_engine)
+        capabilities.require(chosen.engine)
         raise_file_limit()
         keeper = Keeper(chosen, options, state)
         keeper.run(tuple(state["children"]) if state else (None, None))

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from anetcon import __version__
-from anetcon.cli.run import require_capabilities, require_mounted
-from anetcon.errors import PermissionMissingError, StoreError
+from anetcon.cli.run import require_mounted
+from anetcon.errors import StoreError
 from tests.unit.cli.asking import Answer
-
-ALL = "Name:\tpython\nCapEff:\t000001ffffffffff\n"
 
 
 class Executed(BaseException):
@@ -27,7 +25,7 @@ class Executed(BaseException):
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with everything under a folder of its own; whoever runs the test has every privilege."""
-    monkeypatch.setattr("anetcon.cli.run.require_capabilities", lambda *_: None)
+    monkeypatch.setattr("anetcon.keeper.capabilities.require", lambda _: None)
     path = tmp_path / "anetcon.toml"
     path.write_text(f'node = "gw1"\n[store]\npath = "{tmp_path}/store"\n[logs]\ndir = "{tmp_path}/log"\n')
     return path
@@ -118,21 +116,6 @@ def test_a_bad_configuration(file: Path) -> None:
     answer = Answer("run", "-c", file, "--engine", "netlink")
     assert answer.status == 5
     assert answer.err.startswith("anetcon: --engine: audit.engine")
-
-
-@pytest.mark.parametrize(
-    ("status", "missing"),
-    [
-        ("CapEff:\t0000000000000000\n", "CAP_NET_ADMIN and CAP_SYS_ADMIN"),
-        ("CapEff:\t0000000000001000\n", "needs CAP_SYS_ADMIN"),
-        ("CapEff:\t0000000000200000\n", "needs CAP_NET_ADMIN"),
-    ],
-)
-def test_missing_capabilities(status: str, missing: str) -> None:
-    """A capability that is missing is named."""
-    require_capabilities(ALL)
-    with pytest.raises(PermissionMissingError, match=missing):
-        require_capabilities(status)
 
 
 @pytest.mark.parametrize(

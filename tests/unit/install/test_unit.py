@@ -8,7 +8,7 @@ import pytest
 
 from anetcon.errors import AnetconError, every_error
 from anetcon.install import unit
-from anetcon.keeper import main, watchdog
+from anetcon.keeper import capabilities, main, watchdog
 from anetcon.keeper.children import STOP_SECONDS
 
 PROGRAM = "/usr/bin/anetcon"
@@ -68,10 +68,9 @@ def test_as_many_files_as_the_keeper_asks_for() -> None:
 def test_the_capabilities_are_those_the_daemon_asks_for(engine: str) -> None:
     """No more and no less, and each is both allowed and given."""
     found = settings(unit.unit_text(PROGRAM) + (unit.engine_drop_in(engine) or ""))
-    needed = main.NEEDED_CAPABILITIES | (main.NEEDED_FOR_LOG if engine != "conntrack" else {})
     more = {"CAP_DAC_READ_SEARCH"} if engine == "iptables-log" else set()
     for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
-        assert set(" ".join(found[key]).split()) == {*needed, *more}
+        assert set(" ".join(found[key]).split()) == {*capabilities.needed(engine), *more}
 
 
 def test_no_drop_in_for_conntrack() -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from anetcon.errors import PermissionMissingError
-from anetcon.keeper.main import Options, check_capabilities
+from anetcon.keeper.main import Options
 
 
 def test_options_of_run_come_after_two_dashes() -> None:
@@ -21,10 +16,3 @@ def test_options_of_run_come_after_two_dashes() -> None:
     assert again.state == 7
     assert again.follow == "some.module"
     assert again.rest == options.rest
-
-
-def test_missing_capabilities_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the right to enter namespaces it says so before it begins."""
-    monkeypatch.setattr(Path, "read_text", lambda _: "Name:\tx\nCapEff:\t0000000000001000\n")
-    with pytest.raises(PermissionMissingError, match="CAP_SYS_ADMIN missing: run it as root"):
-        check_capabilities()
