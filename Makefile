@@ -1,7 +1,7 @@
 # Recipes of the house. `make` alone lists them; every recipe but help and clean sets up first (seconds, once set up).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench clean
+.PHONY: help setup demo deb test lint docs bench clean
 
 bin := .venv/bin
 
@@ -11,6 +11,9 @@ setup:  ## system packages (as root, on Debian), .venv, the program itself
 
 demo: setup  ## build a router in namespaces, make connections, ask who it was (root)
 	@$(bin)/anetcon demo
+
+deb: setup  ## the Debian package, in dist/
+	@$(bin)/python tools/deb.py
 
 ##@ Work
 test: setup  ## every test this machine can run, two at a time; one tier: make test T=tests/unit

@@ -89,7 +89,8 @@ system_packages
 
 # What the environment was made from, and where: either changed means installing again.
 stamp=.venv/.made-from
-made_from="$(sha256sum <pyproject.toml) $PWD"
+constraints=packaging/constraints.txt # the versions that are tested are those that are packaged
+made_from="$(cat pyproject.toml $constraints | sha256sum) $PWD"
 if [[ -x .venv/bin/anetcon && $(cat $stamp 2>/dev/null) == "$made_from" ]] && .venv/bin/python -c '' 2>/dev/null; then
   exit 0
 fi
@@ -100,6 +101,6 @@ if ! { .venv/bin/python -c '' && grep -qF -- "$PWD/.venv" .venv/pyvenv.cfg; } 2>
   "$python" -m venv --clear .venv
 fi
 say "installing the program and what it needs"
-.venv/bin/python -m pip install --quiet --quiet --editable '.[dev]' || die "pip could not install the program: see above"
+.venv/bin/python -m pip install --quiet --quiet --constraint $constraints --editable '.[dev]' || die "pip could not install the program: see above"
 [[ -x .venv/bin/anetcon ]] || die "pip installed no anetcon: look at [project.scripts] in pyproject.toml"
 echo "$made_from" >$stamp

@@ -106,7 +106,8 @@ def _table(store: Path, said: dict[str, Any]) -> None:
         last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
         _line(f"the daemon is not running with the store {store}{last}")
     else:
-        _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, node {said.get('node')}")
+        who = f"node {said.get('node')}" + (f", version {said['program']}" if "program" in said else "")
+        _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, {who}")
         if not said["recording"]:
             _line(_not_recording(said))
     if "follow" in said:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 
-from anetcon import counters
+from anetcon import __version__, counters
 from anetcon.keeper.children import Child
 from anetcon.keeper.clock import now_us, text
 from anetcon.keeper.roster import Audited, Roster
@@ -66,6 +66,7 @@ class Status:
             self._shown = {audited: self._shown[audited] for audited in listed}
         header = self._shared.header()
         top = head | {
+            "program": __version__,
             "updated": text(now),
             "capture": {"pid": capture.pid, "restarts": capture.restarts} | _journal(header),
             "follow": {"pid": follow.pid, "restarts": follow.restarts},
@@ -110,7 +111,7 @@ class Status:
 
 
 def line(roster: Roster, header: dict[str, int], capture: Child) -> str:
-    """All of it in a line, for the service manager."""
+    """All of it in a line, for the service manager; which version this is, for who waits for it to be replaced."""
     attached = len(roster.attached())
     others = len(roster.audited) - attached
     told = [f"{attached} network namespace{'s' * (attached != 1)} audited"]
@@ -118,7 +119,7 @@ def line(roster: Roster, header: dict[str, int], capture: Child) -> str:
     told += ["capture is starting"] * (not roster.capture_works)
     told += [f"capture was started again {capture.restarts} times"] * bool(capture.restarts)
     told += [f"the journal cannot be written: {os.strerror(header['unwritten_error'])}"] * bool(header["unwritten"])
-    return ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
+    return f"{__version__}: " + ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
 
 
 def state_of(audited: Audited, row: tuple[int, ...]) -> str:
