@@ -71,7 +71,7 @@ def install(
     _say_last(found, steps, actions, dry_run)
 
 
-def find(root: Path, rsyslog: bool = False, enable: bool = True) -> Found:
+def find(root: Path, rsyslog: bool = False, enable: bool = True, uninstalling: bool = False) -> Found:
     """The plan for a root, from the configuration in it. Raises AnetconError before anything is written."""
     if not root.is_dir():
         raise ConfigError(f"{root} is no directory: make it, or give another --root")
@@ -80,19 +80,22 @@ def find(root: Path, rsyslog: bool = False, enable: bool = True) -> Found:
         raise PermissionMissingError("the service of this host is installed by root: run it as root, or give --root")
     manifest = Manifest(tree, HOST)
     loaded = settings(tree)
-    rsyslog = rsyslog or layout.RSYSLOG in manifest.paths
-    if rsyslog and loaded.config.audit.engine == "conntrack":
+    kernel_lines = loaded.config.audit.engine != "conntrack"
+    if rsyslog and not kernel_lines:
         raise ConfigError(
             "engine conntrack has no kernel lines that rsyslog could write: leave --rsyslog away, or set "
             "audit.engine to a LOG engine"
         )
+    folders = program.folders()
+    if tree.is_host and not uninstalling:
+        program.require_lasting(folders)
     link = _link(tree)
     choice = Choice(
         link=link,
         old_configuration=tree.status(layout.OLD_CONFIGURATION) is not None and tree.status(layout.TOML) is None,
-        rsyslog=rsyslog,
+        rsyslog=rsyslog or (kernel_lines and layout.RSYSLOG in manifest.paths),
         enable=enable,
-        exposed=program.in_homes(_program(tree)),
+        exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
     )
     return Found(tree, loaded, plan(loaded, documents(), choice), link, manifest)
 
@@ -115,14 +118,6 @@ def carry_out(found: Found, steps: Sequence[Step]) -> None:
     for step in steps:
         apply.carry_out(found.tree, step)
     found.manifest.settle(found.items)
-
-
-def _program(tree: Tree) -> list[Path]:
-    """The folders of the program, as the tree's machine sees them."""
-    folders = program.folders()
-    if tree.is_host:
-        program.require_lasting(folders)
-    return [_seen(tree, folder) for folder in folders]
 
 
 def _seen(tree: Tree, path: Path) -> Path:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anetcon.cli.install import HERE, DryRunOption, RootOption, find
-from anetcon.install import apply, undo
+from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
+from anetcon.errors import AlreadyRunningError, ConfigError
+from anetcon.install import apply, layout, records, service, undo, users
+from anetcon.install.apply import Step, Verb
+from anetcon.install.putback import Back, Putback
+from anetcon.install.unit import USER
+from anetcon.store.coverage import running
+
+TYPED = "purge"
 
 
 def uninstall(
     root: RootOption = HERE,
     purge: Annotated[bool, typer.Option("--purge", help="Edited configuration, records and logs, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --purge: do not ask whether the records may go.")] = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """End the audit of this host and remove what was installed.
@@ -21,17 +31,95 @@ def uninstall(
     Records, logs and edited configuration stay, unless --purge is given. The sysctls are what they were before.
     """
     os.umask(0o022)
-    found = find(root)
-    steps = undo.steps(found.tree, found.items, found.manifest, purge)
-    for step in steps:
-        typer.echo(str(step))
-    if dry_run:
-        typer.echo("nothing was changed: --dry-run" if steps else "nothing to do: nothing is installed")
+    found = find(root, uninstalling=True)
+    removal = _Removal(found, purge)
+    for line in removal.lines():
+        typer.echo(line)
+    if dry_run or removal.is_empty:
+        typer.echo("nothing to do: nothing is installed" if removal.is_empty else "nothing was changed: --dry-run")
         return
-    for step in steps:
-        apply.carry_out(found.tree, step)
-    folders = undo.folders(found.tree, found.items, found.manifest)
-    found.tree.remove(found.manifest.path)
-    for folder in folders:
-        found.tree.remove_empty(folder)
-    typer.echo("removed" if steps else "nothing to do: nothing is installed")
+    if removal.records and not yes:
+        _ask(removal.records, found)
+    failed = removal.carry_out()
+    for why in failed:
+        typer.echo(f"anetcon: not put back: {why}", err=True)
+    typer.echo("removed" if not removal.kept else "removed; what was kept is listed above")
+    if failed:
+        raise typer.Exit(1)
+
+
+class _Removal:
+    """Everything that goes, found before the first step is taken."""
+
+    def __init__(self, found: Found, purge: bool) -> None:
+        self.found, self.purge = found, purge
+        self.systemd = found.tree.is_host and service.has_systemd()
+        state = service.look() if self.systemd else None
+        self.actions = service.before_uninstall(state) if state else []
+        store = Path(found.loaded.config.store.path)
+        self.putback = Putback(store, Path(found.loaded.config.audit.netns_dir)) if found.tree.is_host else None
+        if found.tree.is_host and not self.actions and (pid := running(store)) is not None:
+            raise AlreadyRunningError(f"the daemon with process id {pid} owns the store {store}: stop it first")
+        self.backs: list[Back] = list(self.putback.steps(bool(self.actions))) if self.putback else []
+        self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
+        self.records = records.places(found.tree, found.loaded.config) if purge else []
+        self.user = purge and users.is_there(found.tree)
+        self.kept = [step for step in self.steps if not step.changes]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        changes = any(step.changes for step in self.steps)
+        return not (changes or self.actions or self.backs or self.records or self.user)
+
+    def lines(self) -> list[str]:
+        """What is done, in order."""
+        old = [Step(Verb.KEEP, layout.OLD_CONFIGURATION, None, "it was not installed by us")]
+        kept = old if self.purge and self.found.tree.status(layout.OLD_CONFIGURATION) else []
+        lines = [*self.actions, *self.backs, *self.steps, *kept]
+        gone = [Step(Verb.REMOVE, str(place), None, "records or logs") for place in self.records]
+        user = [Step(Verb.REMOVE, USER, None, "the system user")] if self.user else []
+        return [str(line) for line in [*lines, *gone, *user]]
+
+    def carry_out(self) -> list[str]:
+        """Do it; what could not be put back."""
+        tree, manifest = self.found.tree, self.found.manifest
+        for action in self.actions:
+            service.do(action)
+        failed = self._put_back()
+        folders = undo.folders(tree, self.found.items, manifest)
+        for step in self.steps:
+            apply.carry_out(tree, step)
+        for place in self.records:
+            records.remove(place)
+        manifest.forget({step.path for step in self.kept})
+        for folder in folders:
+            tree.remove_empty(folder)
+        if self.user:
+            users.remove(tree)
+        if self.systemd:
+            service.run(service.RELOAD)
+        return failed
+
+    def _put_back(self) -> list[str]:
+        """Also what a daemon that could not be stopped in order has left, which is said only now."""
+        if self.putback is None:
+            return []
+        failed = []
+        left = Putback(self.putback.store, self.putback.netns_dir)
+        for back in left.steps():
+            if back not in self.backs:
+                typer.echo(str(back))
+            if (why := left.carry_out(back)) is not None:
+                failed.append(why)
+        return failed
+
+
+def _ask(found: list[Path], where: Found) -> None:
+    """Have the word typed: a year of records may go."""
+    what = f"{records.size(found) / 1e6:,.1f} MB of records and logs in {where.loaded.config.store.path} and "
+    what += where.loaded.config.logs.dir
+    if not sys.stdin.isatty():
+        raise ConfigError(f"--purge would remove {what} for good: say --yes as well")
+    if typer.prompt(f"{what} will be gone for good. Type {TYPED} to go on", default="", show_default=False) != TYPED:
+        raise ConfigError("nothing was removed")

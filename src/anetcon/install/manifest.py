@@ -69,6 +69,15 @@ class Manifest:
         self.paths = kept
         self.save()
 
+    def forget(self, kept: Iterable[str]) -> None:
+        """Everything is taken away but these: of an edited file it is still known that it is not ours."""
+        self.paths = {path: digests for path, digests in self.paths.items() if path in kept}
+        self.program = ""
+        if self.paths:
+            self.save()
+        else:
+            self._tree.remove(self.path)
+
     def save(self) -> None:
         """Write it, if that changes it."""
         content = self.content()

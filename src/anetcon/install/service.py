@@ -38,6 +38,9 @@ class State:
     """By which the running daemon was started."""
 
 
+RELOAD = ("systemctl", "daemon-reload")
+
+
 @dataclass(frozen=True)
 class Action:
     """A command that is run, or a signal to the daemon."""
@@ -81,7 +84,7 @@ def after_install(
     """What is to be done when everything is in its place."""
     actions = []
     if units_change or state.stale:
-        actions.append(Action(("systemctl", "daemon-reload")))
+        actions.append(Action(RELOAD))
     if state.active:
         if state.interpreter != interpreter:
             actions.append(Action(("systemctl", "restart", UNIT)))
@@ -90,6 +93,11 @@ def after_install(
     elif start:
         actions.append(Action(("systemctl", "start", UNIT)))
     return actions
+
+
+def before_uninstall(state: State) -> list[Action]:
+    """What is to be done before anything goes."""
+    return [Action(("systemctl", "stop", UNIT))] if state.active else []
 
 
 def do(action: Action) -> None:

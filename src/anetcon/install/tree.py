@@ -65,13 +65,17 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise _named(error, place, "read") from error
+            raise named(error, place, "read") from error
 
     def status(self, path: str) -> os.stat_result | None:
         """Of what is there, a link not followed."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return self.place(path).lstat()
         return None
+
+    def folder(self, path: str) -> Path:
+        """Where a folder is, every link followed inside the tree."""
+        return self._walk(path)
 
     def is_directory(self, path: str) -> bool:
         """Whether a directory is there, also by a link."""
@@ -182,7 +186,7 @@ class Tree:
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY):
                 return False
-            raise _named(error, self.place(path), "remove") from error
+            raise named(error, self.place(path), "remove") from error
         return True
 
     @contextlib.contextmanager
@@ -190,10 +194,10 @@ class Tree:
         try:
             yield
         except OSError as error:
-            raise _named(error, self.place(path), verb) from error
+            raise named(error, self.place(path), verb) from error
 
 
-def _named(error: OSError, place: Path, verb: str) -> AnetconError:
+def named(error: OSError, place: Path, verb: str) -> AnetconError:
     """One sentence for a refused access."""
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         return PermissionMissingError(f"cannot {verb} {place}: {error.strerror}; run it as root")

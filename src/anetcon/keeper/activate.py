@@ -17,8 +17,8 @@ from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper, spawn
 
 TABLE = "inet anetcon_conntrack"
-_REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
-_ADD = f"{_REMOVE}table {TABLE} {{\n  chain uses_conntrack {{\n    ct state new\n  }}\n}}\n"
+REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
+_ADD = f"{REMOVE}table {TABLE} {{\n  chain uses_conntrack {{\n    ct state new\n  }}\n}}\n"
 
 ENTER_FAILED = 126
 _REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namespace cannot be entered any more"}
@@ -78,7 +78,7 @@ class Activation:
             if status not in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
                 self._report(f"cannot remove the nftables table {TABLE} from {name}: do it by `nft delete table`")
 
-        self._run(_REMOVE, inode, path, ended)
+        self._run(REMOVE, inode, path, ended)
 
     def _run(self, rules: str, inode: int, path: Path | None, ended: Callable[[int], None]) -> None:
         def enter() -> None:

@@ -18,6 +18,10 @@ from pathlib import Path
 from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.keeper.children import Reaper
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PRUNE_LINES = 1000
 DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
 READERS = "adm"
@@ -149,6 +153,17 @@ def rewrite(path: Path, content: bytes) -> None:
         os.close(descriptor)
 
 
+def saved_sysctls(path: Path, boot: str) -> list[dict[str, Any]]:
+    """What was saved since this boot: netns, inode, found (by name). FileNotFoundError when nothing ever was."""
+    known = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn line, after a power cut
+            saved = json.loads(line)
+            if saved["boot_id"] == boot and isinstance(saved["found"], dict):
+                known.append({key: saved[key] for key in ("netns", "inode", "boot_id", "found")})
+    return known
+
+
 class Sysctls:
     """sysctls.jsonl: what the sysctls were before we set them, for `uninstall`; one line a namespace of this boot."""
 
@@ -158,11 +173,8 @@ class Sysctls:
         self._known: dict[tuple[str, int], bytes] = {}
         self._lines = 0
         with contextlib.suppress(FileNotFoundError):
-            for line in path.read_bytes().splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn line, after a power cut
-                    saved = json.loads(line)
-                    if saved["boot_id"] == self._boot:
-                        self._known[saved["netns"], saved["inode"]] = line + b"\n"
+            for saved in saved_sysctls(path, self._boot):
+                self._known[saved["netns"], saved["inode"]] = json.dumps(saved).encode() + b"\n"
             with contextlib.suppress(OSError):  # a full disk: it stays as long as it is
                 self._replace()
 

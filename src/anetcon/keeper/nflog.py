@@ -39,7 +39,7 @@ class Switch:
         try:
             with self._home.entered(self._place) as self.first:
                 found = SWITCH.read_text().strip()
-                ours = self._found() is not None
+                ours = self.found() is not None
                 if not ours:
                     files.replace(self._kept, json.dumps({"boot_id": self._boot, "found": found}).encode())
                 if found == "0":
@@ -56,7 +56,7 @@ class Switch:
 
     def put_back(self) -> str | None:
         """Set it to what was found, if we had set it; why that failed."""
-        found = self._found()
+        found = self.found()
         if found is None:
             return None
         try:
@@ -67,7 +67,8 @@ class Switch:
             return f"cannot set {SWITCH.name} back to {found}: {error.strerror}"
         return None
 
-    def _found(self) -> str | None:
+    def found(self) -> str | None:
+        """What it was before we set it, where we did since this boot."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(self._kept.read_bytes())
             if kept["boot_id"] == self._boot:

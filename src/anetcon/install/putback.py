@@ -1,0 +1,132 @@
+"""What a daemon that has ended left in network namespaces, put back: the sysctls as they were found at the first
+attach, the switch nf_log_all_netns, and what is there only after a crash: LOG rules and our conntrack table.
+
+The daemon leaves the sysctls on when it stops, on purpose (a connection opened while they are off never reports its
+end); taking the program away ends the audit for good. Only what is known of this boot, and only in a namespace that is
+still the same one. A sysctl that somebody set to something else meanwhile is left to them.
+
+Refuses to work beside a running daemon, and to raise: `carry_out` gives the sentence that says why it could not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anetcon.keeper import activate, attach, files, nflog
+from anetcon.keeper.left import Leftovers
+from anetcon.rules import programs, work
+from anetcon.rules.programs import RulesError
+
+DEFAULT = "default"
+OURS = "1"
+"""What the daemon sets each of the sysctls to."""
+NETFILTER = Path("/proc/sys/net/netfilter")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Back:
+    """One thing, in one namespace: values of sysctls, or else what `what` says."""
+
+    netns: str
+    path: Path | None
+    """Where the namespace is entered; None: this process's own."""
+    inode: int
+    what: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{name} to {value}" for name, value in self.values.items())
+        return f"{'restore':8} {self.netns}: {words or self.what}"
+
+
+class Putback:
+    """All of it for one store. `steps` looks, `carry_out` does."""
+
+    def __init__(self, store: Path, netns_dir: Path) -> None:
+        self.store = store
+        self.netns_dir = netns_dir
+        self._home = attach.Home()
+        self._left = Leftovers(store / "rules.jsonl", lambda _: None)
+        self._switch = nflog.Switch(self._home, store / "nf_log_all_netns.json")
+
+    def steps(self, running: bool = False) -> Iterator[Back]:
+        """What is to be put back, rules before the sysctls. A daemon that is `running` takes its own away when it is
+        stopped, all but the sysctls."""
+        if not running:
+            yield from self._after_a_crash()
+        yield from self._sysctls()
+
+    def _after_a_crash(self) -> Iterator[Back]:
+        for place in self._left.places.values():
+            if place.is_there(self._home.inode):
+                yield Back(place.netns, place.path, place.inode, "our LOG rules, taken away")
+        yield from self._tables()
+        if (found := self._switch.found()) is not None:
+            yield Back("the machine", None, 0, f"{nflog.SWITCH.name} to {found}")
+
+    def carry_out(self, back: Back) -> str | None:
+        """Do it; why it could not be done."""
+        try:
+            if back.values:
+                with self._entered(back):
+                    for name, value in back.values.items():
+                        (NETFILTER / name).write_text(value)
+                return None
+            if not back.inode:
+                return self._switch.put_back()
+            with self._entered(back):
+                if back.inode in self._left.places:
+                    outcome = work.visit(self._left.places[back.inode].rules, None, {})
+                    if outcome.error:
+                        return f"{back.netns}: {outcome.error}"
+                    self._left.only(back.inode, None)
+                else:
+                    programs.nft("-f", "-", text=activate.REMOVE)
+        except (OSError, RulesError) as error:
+            return f"{back.netns}: {error}"
+        return None
+
+    def _sysctls(self) -> Iterator[Back]:
+        saved: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError):
+            saved = files.saved_sysctls(self.store / "sysctls.jsonl", BOOT_ID.read_text().strip())
+        for each in saved:
+            back = self._back(each["netns"], each["inode"], "sysctls")
+            before = {name: str(value) for name, value in each["found"].items() if name in attach.SYSCTLS}
+            now = self._now(back)
+            wanted = {name: value for name, value in before.items() if value != OURS == now.get(name)}
+            if wanted:
+                yield Back(back.netns, back.path, back.inode, back.what, wanted)
+
+    def _now(self, back: Back) -> dict[str, str]:
+        """The sysctls in a namespace; none where it is gone."""
+        with contextlib.suppress(OSError), self._entered(back):
+            return {name: (NETFILTER / name).read_text().strip() for name in attach.SYSCTLS}
+        return {}
+
+    def _tables(self) -> Iterator[Back]:
+        listed: list[tuple[str, int]] = []
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            content = json.loads((self.store / "activated.json").read_bytes())
+            listed = [(str(name), int(inode)) for name, inode in content]
+        for name, inode in listed:
+            back = self._back(name, inode, f"the nftables table {activate.TABLE}, taken away")
+            if self._now(back):
+                yield back
+
+    def _back(self, netns: str, inode: int, what: str) -> Back:
+        return Back(netns, None if netns == DEFAULT else self.netns_dir / netns, inode, what)
+
+    @contextlib.contextmanager
+    def _entered(self, back: Back) -> Iterator[None]:
+        """In the namespace; OSError when it is gone, or another by now."""
+        with self._home.entered(back.path) as inode:
+            if inode != back.inode:
+                raise OSError("it is another namespace by now")
+            yield
