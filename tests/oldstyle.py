@@ -42,12 +42,17 @@ def machine() -> Iterator[Booted]:
         yield made
 
 
-def install(machine: Booted, name: str, *, period: int = 30, more: str = "") -> None:
+def install(machine: Booted, name: str, *, period: int = 30, older: bool = False) -> None:
     """Its files, by hand, as its readme has it; its logs have a line each from before."""
     root = machine.root
     shutil.copytree(DATA / "etc", root / "etc", dirs_exist_ok=True)
     shutil.copytree(DATA / "usr", root / "usr", dirs_exist_ok=True)
-    (root / "etc/anetcon.conf").write_text(CONFIGURATION.format(name=name, period=period) + more)
+    if older:
+        script = root / "usr/sbin/anetcon.sh"
+        script.write_text(script.read_text().replace("OLDER=''", "OLDER=true"))
+        snippet = root / "etc/rsyslog.d/30-anetcon.conf"
+        snippet.write_text(snippet.read_text().replace("][X]", "] [NAT]").replace("][D]", "] [FLOAT]"))
+    (root / "etc/anetcon.conf").write_text(CONFIGURATION.format(name=name, period=period))
     for folder in ("var/log/anetcon", "var/lib/anetcon"):
         (root / folder).mkdir(parents=True)
     machine.run("chown", "root:adm", "/var/log/anetcon")

@@ -15,13 +15,16 @@ from anetcon.cli.completion import scripts
 from anetcon.cli.described import described
 from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
-from anetcon.errors import ConfigError, PermissionMissingError
+from anetcon.errors import ConfigError, PermissionMissingError, TakeoverError
 from anetcon.install import apply, layout, program, service
 from anetcon.install.apply import Step
 from anetcon.install.item import Item
 from anetcon.install.layout import HOST
 from anetcon.install.manifest import Manifest
+from anetcon.install.old import Old
+from anetcon.install.old import find as find_old
 from anetcon.install.plan import Choice, Documents, plan
+from anetcon.install.takeover import Takeover
 from anetcon.install.tree import Tree
 
 RootOption = Annotated[
@@ -57,13 +60,15 @@ def install(
     configuration that was edited is never overwritten: what is new is written beside it.
     """
     os.umask(0o022)
-    found = find(root, rsyslog=rsyslog, enable=not no_start)
-    steps = apply.steps(found.tree, found.items, found.manifest)
-    actions = _actions(found, steps, not no_start)
-    for line in [*steps, *actions]:
+    old = _old(root, no_start)
+    found = find(root, rsyslog=rsyslog, enable=not no_start, configuration=old.configuration if old else None)
+    taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), typer.echo) if old else None
+    steps = apply.steps(found.tree, found.items, found.manifest, taking.replaces if taking else ())
+    actions = [] if taking else _actions(found, steps, not no_start)
+    for line in [*steps, *(taking.steps() if taking else actions)]:
         typer.echo(str(line))
     if not dry_run:
-        carry_out(found, steps)
+        taking.carry_out() if taking else carry_out(found, steps)
         for action in actions:
             service.do(action)
         found.manifest.program = program.fingerprint()
@@ -71,15 +76,22 @@ def install(
     _say_last(found, steps, actions, dry_run)
 
 
-def find(root: Path, rsyslog: bool = False, enable: bool = True, uninstalling: bool = False) -> Found:
-    """The plan for a root, from the configuration in it. Raises AnetconError before anything is written."""
+def find(
+    root: Path,
+    rsyslog: bool = False,
+    enable: bool = True,
+    uninstalling: bool = False,
+    configuration: Path | None = None,
+) -> Found:
+    """The plan for a root, from the configuration in it, or that of the bash ANetCon there. Raises AnetconError before
+    anything is written."""
     if not root.is_dir():
         raise ConfigError(f"{root} is no directory: make it, or give another --root")
     tree = Tree(root)
     if tree.is_host and not tree.privileged:
         raise PermissionMissingError("the service of this host is installed by root: run it as root, or give --root")
     manifest = Manifest(tree, HOST)
-    loaded = settings(tree)
+    loaded = settings(tree, configuration)
     kernel_lines = loaded.config.audit.engine != "conntrack"
     if rsyslog and not kernel_lines:
         raise ConfigError(
@@ -92,7 +104,8 @@ def find(root: Path, rsyslog: bool = False, enable: bool = True, uninstalling: b
     link = _link(tree)
     choice = Choice(
         link=link,
-        old_configuration=tree.status(layout.OLD_CONFIGURATION) is not None and tree.status(layout.TOML) is None,
+        old_configuration=bool(configuration or tree.status(layout.OLD_CONFIGURATION))
+        and tree.status(layout.TOML) is None,
         rsyslog=rsyslog or (kernel_lines and layout.RSYSLOG in manifest.paths),
         enable=enable,
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
@@ -106,9 +119,9 @@ def documents() -> Documents:
     return Documents(man=pages(program), completion=scripts(program))
 
 
-def settings(tree: Tree) -> Loaded:
-    """The configuration that the daemon will use there."""
-    files = [tree.place(name) for name in (layout.TOML, layout.OLD_CONFIGURATION)]
+def settings(tree: Tree, configuration: Path | None = None) -> Loaded:
+    """The configuration that the daemon will use there; without a TOML, the one a bash ANetCon uses now."""
+    files = [tree.place(name) for name in (layout.TOML, str(configuration or layout.OLD_CONFIGURATION))]
     return load(environment={}, rsyslog_file=tree.place(layout.RSYSLOG), standard_files=files)
 
 
@@ -118,6 +131,22 @@ def carry_out(found: Found, steps: Sequence[Step]) -> None:
     for step in steps:
         apply.carry_out(found.tree, step)
     found.manifest.settle(found.items)
+
+
+def _old(root: Path, no_start: bool) -> Old | None:
+    """The bash ANetCon on this host, to be taken over from."""
+    if root != HERE or os.geteuid() != 0:
+        return None
+    old = find_old()
+    for pid in old.elsewhere:
+        typer.echo(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
+    if not old:
+        return None
+    if no_start:
+        raise TakeoverError("the bash ANetCon is installed here, and the daemon takes its place: leave --no-start away")
+    if not service.has_systemd():
+        raise TakeoverError("the bash ANetCon is here and systemd is not: end it by hand, then install again")
+    return old
 
 
 def _seen(tree: Tree, path: Path) -> Path:

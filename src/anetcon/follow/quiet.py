@@ -1,12 +1,13 @@
-"""A time before which the text logs get no line, since somebody else writes them until then: rsyslog, while the daemon
-takes over from the bash ANetCon. What is recorded until then is read along, so that no later line repeats it.
+"""When the text logs begin, where somebody else writes them until then: rsyslog, while the daemon takes over from the
+bash ANetCon. The journal is not read for them before that is known; what began earlier is read, and gets no line.
 
-`followers/text.quiet` holds that time (microseconds). It always lies ahead by a few minutes at most: should whoever set
-it die, the logs go on by themselves.
+`followers/text.quiet` holds that time (microseconds), or until when it may be waited for: should whoever was to say it
+die, the logs begin by themselves.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -18,32 +19,47 @@ LONGEST = 300_000_000
 
 def begin(store: Path) -> None:
     """No lines for now. Raises OSError."""
-    _write(store, time.time_ns() // 1000 + LONGEST)
+    _write(store, {"wait_until": _now() + LONGEST})
 
 
-def end(store: Path) -> None:
-    """Lines of what is recorded from now on, if there was a time without. Raises OSError."""
+def end(store: Path, since: int | None = None) -> None:
+    """Lines of what began `since` then, or begins from now on, if they wait for that. Raises OSError."""
     if _path(store).exists():
-        _write(store, time.time_ns() // 1000)
+        _write(store, {"since": _now() if since is None else since})
 
 
-def until(store: Path) -> int:
-    """The time; 0 when there is none."""
-    try:
-        return int(_path(store).read_text())
-    except (OSError, ValueError):
-        return 0
+def waits(store: Path) -> bool:
+    """Whether it is not known yet."""
+    return _read(store).get("wait_until", 0) > _now()
+
+
+def since(store: Path) -> int:
+    """The time; 0 when nobody else ever wrote them."""
+    said = _read(store)
+    return said.get("since", said.get("wait_until", 0))
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _path(store: Path) -> Path:
     return layout.follower_path(store, "text").with_suffix(".quiet")
 
 
-def _write(store: Path, microseconds: int) -> None:
+def _read(store: Path) -> dict[str, int]:
+    try:
+        said = json.loads(_path(store).read_bytes())
+        return {str(key): int(value) for key, value in said.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write(store: Path, said: dict[str, int]) -> None:
     path = _path(store)
     layout.make_folder(path.parent)
     aside = path.with_suffix(".quiet.new")
-    aside.write_text(f"{microseconds}\n")
+    aside.write_text(json.dumps(said))
     aside.chmod(layout.FILE_MODE)
     layout.give_to_group(aside)
     aside.rename(path)

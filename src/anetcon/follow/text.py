@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from anetcon.follow import position, quiet
 from anetcon.follow.hashes import HashFile
@@ -91,7 +92,7 @@ class TextLogs:
 
     def step(self) -> bool:
         """Write what is new, up to STEP_ROWS; whether there was anything."""
-        number = self._segment()
+        number = None if quiet.waits(self.settings.store) else self._segment()
         if number is None:
             return False
         closed = is_closed(self._journal, number)  # asked first: what is closed now is read whole below
@@ -154,17 +155,15 @@ class TextLogs:
         small: list[pa.RecordBatch] = []
         waiting = done = 0
         whole = True
-        quiet_until = quiet.until(self.settings.store)
+        since = quiet.since(self.settings.store)
         for flush in read_segment(self._journal, number, line, COLUMNS):
             line = flush.after.line
             self._saved.until = flush.end
             if flush.batch is None:
                 continue
-            if flush.start < quiet_until:
-                self._only_note(flush.batch)
-                continue
-            small.append(flush.batch)
-            waiting += flush.batch.num_rows
+            batch = self._not_before(since, flush.batch) if flush.start < since else flush.batch
+            small.append(batch)
+            waiting += batch.num_rows
             if waiting >= PIECE_ROWS:
                 self._write(one_piece(small, small[0].schema))
                 small, waiting, done = [], 0, done + waiting
@@ -186,10 +185,14 @@ class TextLogs:
                     _write_all(descriptor, self._lines.of(batch, chosen, kind))
                     self.lines_written += len(chosen)
 
-    def _only_note(self, batch: pa.RecordBatch) -> None:
-        """Remember what somebody else writes the lines of."""
-        self._tracker.update(batch)
-        self._hashes.add(batch["netns"].dictionary.to_pylist())
+    def _not_before(self, microseconds: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """What began since then; the rest is remembered, since somebody else writes its lines."""
+        started = batch["start"]
+        late = pc.fill_null(pc.greater_equal(started, pa.scalar(microseconds, started.type)), False)
+        early = batch.filter(pc.invert(late))
+        self._tracker.update(early)
+        self._hashes.add(early["netns"].dictionary.to_pylist())
+        return batch.filter(late)
 
     def _open(self) -> None:
         """Open the logs, and save which files they are before anything is written to them."""
@@ -213,7 +216,7 @@ class TextLogs:
             self._save()
 
     def _save(self) -> None:
-        if quiet.until(self.settings.store) > time.time_ns() // 1000:  # what is appended now is not ours to cut off
+        if quiet.waits(self.settings.store):  # what is appended now is not ours to cut off
             files = {}
         else:
             files = {FILES[kind]: os.fstat(descriptor) for kind, descriptor in self._logs.items()}

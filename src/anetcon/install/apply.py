@@ -7,7 +7,7 @@ again changes nothing; to be interrupted between two costs nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -50,12 +50,12 @@ class Step:
         return self.verb is not Verb.KEEP
 
 
-def steps(tree: Tree, items: Sequence[Item], manifest: Manifest) -> list[Step]:
-    """Everything between what is there and what should be."""
+def steps(tree: Tree, items: Sequence[Item], manifest: Manifest, replaced: Collection[str] = ()) -> list[Step]:
+    """Everything between what is there and what should be; `replaced` is what ours may be written over."""
     found: list[Step] = []
     coming = users.comes(tree)
     for item in items:
-        found += _of(tree, item, manifest, coming)
+        found += _of(tree, item, manifest, coming, item.path in replaced)
         if coming and item.path.endswith(users.FILE):
             found.append(Step(Verb.USER, USER, item, f"made as {item.path} has it"))
     wanted = {path for item in items for path in (item.path, item.beside)}
@@ -82,9 +82,11 @@ def carry_out(tree: Tree, step: Step) -> None:
         tree.write(item, step.path)
 
 
-def _of(tree: Tree, item: Item, manifest: Manifest, coming: bool) -> Iterator[Step]:
+def _of(tree: Tree, item: Item, manifest: Manifest, coming: bool, replaced: bool) -> Iterator[Step]:
     if item.kind is Kind.DIRECTORY:
         yield from _directory(tree, item, coming)
+    elif item.kind is Kind.CONFIGURATION and replaced:
+        yield Step(Verb.WRITE, item.path, item, "in place of the bash ANetCon's")
     elif item.kind is Kind.CONFIGURATION:
         yield from _configuration(tree, item, manifest)
     elif tree.read(item.path) == item.content and _same_kind(tree, item):

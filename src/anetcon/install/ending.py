@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.doctor import processes
+from anetcon.install import service
 from anetcon.install.old import Running
 
 CALM_SECONDS = 10.0
 """How long to wait for it to sleep. It looks for some seconds at most, even at a thousand namespaces."""
 DEAD_SECONDS = 5.0
-FAILURES = (subprocess.SubprocessError,)
 DROP_IN = "[Service]\nKillSignal=SIGKILL\nRestart=no\nExecStop=\nExecStopPost=\n"
 
 
@@ -69,16 +69,9 @@ def begin_again(running: Running) -> None:
     )
 
 
-def systemctl(*words: str, seconds: float = 90.0) -> str:
-    """Run systemctl; what it printed. CalledProcessError, with what it said, and TimeoutExpired."""
-    command = ["systemctl", "--no-ask-password", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds).stdout
-
-
-def why(error: Exception) -> str:
-    """What a failed program said."""
-    said = getattr(error, "stderr", None) or ""
-    return (said.strip().splitlines() or [str(error)])[0].rstrip(".")
+def systemctl(*words: str) -> None:
+    """Have systemd do it. AnetconError with what it says when it does not."""
+    service.run(("systemctl", *words))
 
 
 def _wait_asleep(running: Running) -> list[int] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.errors import TakeoverError
-from anetcon.install.ending import systemctl
+from anetcon.install import service
 
 SECONDS = 30.0
 DONE = ("attached", "conntrack-inactive", "gone")
@@ -18,7 +18,8 @@ def wait(store: Path, unit: str) -> list[tuple[str, str]]:
     """Until every namespace is attached; those that cannot be, and why. TakeoverError when none is, or it ends."""
     deadline = time.monotonic() + SECONDS
     while True:
-        shown = dict(line.split("=", 1) for line in systemctl("show", unit, "-p", "ActiveState,MainPID").splitlines())
+        said = service.run(("systemctl", "show", "--property=ActiveState,MainPID", unit))
+        shown = dict(line.split("=", 1) for line in said.splitlines())
         if shown["ActiveState"] in ("failed", "inactive", "deactivating"):
             raise TakeoverError(f"the daemon has ended again: see `journalctl -u {unit}`")
         status = _status(store, int(shown["MainPID"]))

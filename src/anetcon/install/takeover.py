@@ -2,10 +2,10 @@
 
 1. Its files are kept aside, ours are put in their place. It runs on.
 2. Its script is killed, so that its trap does not run: chain and rules stay, and print on, into rsyslog's files.
-3. The daemon starts. A LOG engine takes the chain over as it stands, one write where it has to differ; the engine
-   conntrack listens first, then takes the chain away: rules.jsonl, which names it, is how the daemon knows of it.
-4. Where the daemon writes the text logs from then on it begins when the last line of the chain is written; until then
-   rsyslog has (anetcon.follow.quiet). What falls between is in the store.
+3. The daemon starts. Engine iptables-log takes the chain over as it stands, one write where it has to differ; with
+   another engine the chain is taken away once the daemon records.
+4. Where the daemon writes the text logs from then on, it begins with what began when the chain was gone; until then
+   rsyslog has (anetcon.follow.quiet).
 
 Each step can be done again, whatever was interrupted. A daemon that does not become ready is ended without taking rules
 away, the files go back, and the bash ANetCon runs again. Refuses to stop what is in another container.
@@ -26,13 +26,11 @@ from anetcon.config.load import Loaded, load
 from anetcon.config.model import RSYSLOG_FILE
 from anetcon.errors import AnetconError, TakeoverError
 from anetcon.follow import quiet
-from anetcon.install import aside, ending, layout, ready, service, sorting
+from anetcon.install import aside, chain, ending, layout, ready, sorting
 from anetcon.install.ending import systemctl
 from anetcon.install.old import CONFIGURATION, OUR_DROP_INS, UNIT, Old, Running
 from anetcon.install.sorting import Writer
-from anetcon.keeper.attach import Home
-from anetcon.keeper.left import Leftovers
-from anetcon.keeper.settings import DEFAULT, Settings
+from anetcon.keeper.settings import Settings
 from anetcon.rules.text import IPTABLES
 from anetcon.store.layout import group
 
@@ -69,6 +67,9 @@ class Takeover:
         self._writer = sorting.choose(loaded, self._snippets)
         self._named = load(old.configuration, environment={}) if old.configuration else loaded
         self._by_unit = any(each.unit == UNIT for each in old.running)
+        self._keeps_chain = self.settings.engine == IPTABLES
+        self._removed: int | None = None
+        """When (us) the last line of the chain may have been written."""
         self._begun = False
 
     @property
@@ -82,18 +83,13 @@ class Takeover:
 
     def carry_out(self) -> None:
         """Take over. Raises AnetconError, with the bash ANetCon running again if it did."""
-        if not service.has_systemd():
-            raise TakeoverError("systemd does not run here: stop the bash ANetCon, then install again")
         try:
             for step in self.steps():
-                self._say(str(step))
                 step.do()
         except (AnetconError, OSError) as error:
             if not self._begun:
                 raise
             raise TakeoverError(f"{error}; {self.go_back()}") from error
-        for pid in self.old.elsewhere:
-            self._say(f"process {pid} is a bash ANetCon in another container: it was left alone; stop it there")
         if self.settings.log_engine:
             self._say(MOVE_ON)
         self._say(f"to go back: `anetcon uninstall`, then `{go_back_by()}`")
@@ -109,7 +105,11 @@ class Takeover:
         if old.configuration and old.configuration != Path(CONFIGURATION):
             yield Step(f"make {old.configuration}, with which it runs, {CONFIGURATION}", self._move_configuration)
         yield Step("write the daemon's files", self._put)
-        yield Step(f"name the chain in {self.store}/rules.jsonl, for the daemon to keep or to remove", self._name_chain)
+        if self._keeps_chain:
+            yield Step(
+                f"name its chain in {self.store}/rules.jsonl, as the daemon's own",
+                lambda: chain.name(self._named, self.store, self._say),
+            )
         if self._writer is Writer.RENEWED:
             yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
         elif self._writer is Writer.DAEMON:
@@ -117,18 +117,18 @@ class Takeover:
         yield Step("give the daemon what it goes on writing", self._give_files)
 
     def _switch(self) -> Iterator[Step]:
-        yield Step("have systemd read its units again", lambda: _told(lambda: systemctl("daemon-reload")))
+        yield Step("have systemd read its units again", lambda: systemctl("daemon-reload"))
         for each in self.old.running:
             how = "so that it leaves its rules where they are"
             yield Step(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
         yield Step("start the daemon, wait until it has every namespace", self._start)
 
     def _after(self) -> Iterator[Step]:
-        if not self.settings.log_engine:
-            yield Step("wait until it has removed the chain", self._wait_removed)
+        if not self._keeps_chain:
+            yield Step("take the chain away, since the daemon records", self._remove_chain)
         if self._writer is Writer.DAEMON:
             yield Step(f"remove {_names(self.old.snippets)}, restart rsyslog", self._end_sorting)
-            yield Step("have it write the text logs from now on", lambda: quiet.end(self.store))
+            yield Step("have the daemon write the text logs", lambda: quiet.end(self.store, self._removed))
 
     # Before
 
@@ -145,18 +145,6 @@ class Takeover:
             half = standard.with_name(standard.name + ".new")
             shutil.copy2(given, half)
             half.rename(standard)
-
-    def _name_chain(self) -> None:
-        """In every namespace that the old configuration selects; that of our own is told by itself, if it has it."""
-        settings, chain = Settings(self._named.resolved()), (IPTABLES, self._named.config.audit.chain)
-        left = Leftovers(self.store / "rules.jsonl", self._say)
-        if settings.with_default:
-            left.add(DEFAULT, None, Home().inode, chain)
-        folder = Path(self.settings.netns_dir)
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if settings.selects(path.name):
-                with contextlib.suppress(OSError):
-                    left.add(path.name, path, path.stat().st_ino, chain)
 
     def _renew_sorting(self) -> None:
         file = Path(RSYSLOG_FILE)
@@ -192,29 +180,24 @@ class Takeover:
 
         def start() -> None:
             if not self._by_unit:
-                _told(lambda: systemctl("start", "--no-block", UNIT))
+                systemctl("start", "--no-block", UNIT)
 
         if running.unit in ("", UNIT):
             ending.end(running, start)
         else:
             start()
-            _told(lambda: ending.end_unit(running.unit))
+            ending.end_unit(running.unit)
 
     def _start(self) -> None:
         self._begun = True
-        _told(lambda: systemctl("restart" if self._by_unit else "start", UNIT))
+        systemctl("restart" if self._by_unit else "start", UNIT)
         for netns, why in ready.wait(self.store, UNIT):
             self._say(f"{netns} is not audited yet: {why}")
-        _told(lambda: systemctl("enable", UNIT))
+        systemctl("enable", UNIT)
 
-    def _wait_removed(self) -> None:
-        """The daemon does that by itself; one that takes long is no reason to go back."""
-        deadline = time.monotonic() + ready.SECONDS
-        while left := Leftovers(self.store / "rules.jsonl", self._say).places:
-            if time.monotonic() > deadline:
-                self._say(f"the chain is still in {len(left)} namespaces: the daemon's log says why")
-                return
-            time.sleep(0.05)
+    def _remove_chain(self) -> None:
+        chain.remove(self._named, self._say)
+        self._removed = time.time_ns() // 1000
 
     def _end_sorting(self) -> None:
         for path in self.old.snippets:
@@ -228,14 +211,14 @@ class Takeover:
         try:
             ours = Path(layout.HOST.unit)
             if self.old.unit is None:
-                with contextlib.suppress(*ending.FAILURES):
+                with contextlib.suppress(AnetconError):
                     systemctl("disable", UNIT)
             for path in (ours, *(ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS)):
                 path.unlink(missing_ok=True)
             aside.put_back(REPLACED)
             quiet.end(self.store)
             systemctl("daemon-reload")
-            with contextlib.suppress(*ending.FAILURES):  # it may have ended by itself
+            with contextlib.suppress(AnetconError):  # it may have ended by itself
                 systemctl("kill", "--signal=SIGKILL", UNIT)
             systemctl("restart" if self._by_unit else "stop", UNIT)
             if self._writer is not Writer.SAME:
@@ -245,8 +228,8 @@ class Takeover:
                     ending.begin_again(each)
                 elif each.unit != UNIT:
                     systemctl("enable", "--now", each.unit)
-        except (AnetconError, OSError, *ending.FAILURES) as error:
-            return f"the bash ANetCon could not be started again ({ending.why(error)}): `{go_back_by()}`"
+        except (AnetconError, OSError) as error:
+            return f"the bash ANetCon could not be started again ({error}): `{go_back_by()}`"
         return "the bash ANetCon runs again" if self.old.running else "the files of the bash ANetCon are back"
 
 
@@ -256,15 +239,7 @@ def go_back_by() -> str:
 
 
 def _restart_rsyslog() -> None:
-    _told(lambda: systemctl("try-restart", "rsyslog.service"))
-
-
-def _told(call: Callable[[], Any]) -> None:
-    """A failure of a program is one of ours, in its words."""
-    try:
-        call()
-    except ending.FAILURES as error:
-        raise TakeoverError(ending.why(error)) from error
+    systemctl("try-restart", "rsyslog.service")
 
 
 def _names(paths: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anetcon.follow import text
+from anetcon.follow import quiet, text
 from anetcon.follow.lines import namespace_hash
 from anetcon.follow.position import load
 from anetcon.follow.settings import Settings
@@ -240,6 +240,26 @@ def test_lines_behind_the_saved_size_are_cut_off(tmp_path: Path) -> None:
     assert ports(tmp_path) == [2]
     assert log.with_suffix(".log.1").read_text().count("\n") == 1
     assert "half" not in log.with_suffix(".log.1").read_text()
+
+
+def test_lines_begin_where_somebody_else_ended(tmp_path: Path) -> None:
+    """Nothing is written before that time is known, then what began later, once; nothing of another's is cut off."""
+    quiet.begin(tmp_path)
+    making = Making(tmp_path).add(start(src_port=1), start(src_port=2, origin="dump"), start(src_port=3))
+    logs = follow(tmp_path)
+    assert ports(tmp_path) == []
+    log = tmp_path / "log" / "anetcon.nat.log"
+    logs.stop()
+    log.write_text("IN= OUT=a SPT=99 DPT=1\n")
+    logs = follow(tmp_path)
+    quiet.end(tmp_path, T0 + SECOND)
+    making.add(end(src_port=1), start(src_port=4, start=T0 + SECOND), end(src_port=5, start=T0 + SECOND))
+    catch_up(logs)
+    logs.stop()
+    making.add(end(src_port=4, start=T0 + SECOND), end(src_port=2)).close()
+    follow(tmp_path)
+    assert ports(tmp_path) == [99, 4, 5]
+    assert "[" in (tmp_path / "namespace.hash").read_text()
 
 
 def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:

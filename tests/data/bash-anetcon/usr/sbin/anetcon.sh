@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A stand-in for the bash ANetCon, written from its readme alone: the same rules, files and habits, none of its code.
-# OLDER=true in its configuration gives lines the form they had before: [ANETCON] [NAT], without a hash.
+# With OLDER=true below lines have the form they had before: [ANETCON] [NAT], without a hash.
 CONFIGURATION=/etc/anetcon.conf
 if [[ ${1-} == -c ]]; then
   CONFIGURATION=$2
