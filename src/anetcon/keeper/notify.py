@@ -45,14 +45,15 @@ class Notifier:
         """Tell what is new. `ready`: the record runs; `turned`: capture went on since the last tick."""
         if self._socket is None:
             return
-        if ready and not self._ready:
-            self._ready = self._tell("READY=1")
-        if status != self._status and self._tell(f"STATUS={status}"):
-            self._status = status
         self._turned = self._turned or turned
-        now = time.monotonic()
-        if self._every and self._turned and now >= self._fed + self._every and self._tell("WATCHDOG=1"):
-            self._turned, self._fed = False, now
+        feed = self._every and self._turned and time.monotonic() >= self._fed + self._every
+        words = ["READY=1"] * (ready and not self._ready)
+        words += [f"STATUS={status}"] * (status != self._status)
+        words += ["WATCHDOG=1"] * bool(feed)
+        if words and self._tell("\n".join(words)):
+            self._ready, self._status = self._ready or ready, status
+            if feed:
+                self._turned, self._fed = False, time.monotonic()
 
     def reloading(self) -> None:
         """The configuration is read again; `tick` says when that is done."""

@@ -1,0 +1,257 @@
+"""The daemon as its unit starts it, with every restriction, under a real systemd: it does its whole job, it is started
+again when nothing else helps, and says in a sentence what is wrong with it.
+
+Routers are made outside after the daemon was started: only by propagation of mounts can it see them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.install import unit
+from anetcon.testbed import kernel, traffic
+from anetcon.testbed.namespaces import RUN_NETNS, Testbed
+from anetcon.testbed.topology import SERVER, Router, World
+from anetcon.testbed.traffic import Made, Server
+from tests.booted import PROGRAM, Booted, booted
+from tests.netns.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(200), pytest.mark.needs("nft", "iptables", "nsenter")]
+
+SETTINGS = "/etc/anetcon/anetcon.toml"
+DROP_INS = "/etc/systemd/system/anetcon.service.d"
+OURS = f"^qrouter-.*-{os.getpid():012x}$"
+"""The pattern of routers that this test process makes (anetcon.testbed)."""
+
+PARTS = ("src_ip", "src_port", "nat_src_ip", "nat_src_port", "dst_ip", "dst_port")
+
+
+class Service:
+    """anetcon.service of a booted machine."""
+
+    def __init__(self, machine: Booted) -> None:
+        self.machine = machine
+        machine.run("useradd", "--system", "--no-create-home", unit.USER)
+        self.write("/etc/systemd/system/anetcon.service", unit.unit_text(PROGRAM))
+
+    def write(self, path: str, text: str) -> None:
+        """A file of the machine."""
+        place = Path(self.machine.root, path[1:])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+
+    def configure(self, names: str, engine: str = "conntrack", **drop_ins: str) -> None:
+        """Settings, the drop-in of the engine, and others besides; on an empty store."""
+        self.machine.run("systemctl", "stop", "anetcon")
+        self.machine.run("systemctl", "reset-failed", "anetcon", check=False)
+        self.machine.run("rm", "-rf", DROP_INS, "/var/lib/anetcon", "/var/log/anetcon")
+        self.write(SETTINGS, f'[audit]\nnamespaces = ["{names}"]\nengine = "{engine}"\n')
+        texts = {"50-engine": unit.engine_drop_in(engine) or "", **drop_ins}
+        for name, text in texts.items():
+            self.write(f"{DROP_INS}/{name}.conf", text)
+        self.machine.run("systemctl", "daemon-reload")
+
+    def systemctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Do something with it."""
+        return self.machine.run("systemctl", *words, "anetcon", check=check)
+
+    def shown(self, name: str) -> str:
+        """A property."""
+        return self.machine.unit("anetcon", name)[name]
+
+    def status(self) -> dict[str, Any]:
+        """What the daemon says of itself."""
+        content: dict[str, Any] = json.loads(Path(self.machine.root, "var/lib/anetcon/status.json").read_text())
+        return content
+
+    def capture(self) -> str:
+        """The process of capture, as it is now; status.json may be some seconds old."""
+        return self.machine.run("pgrep", "--full", "anetcon.capture.main", check=False).stdout
+
+    def wait_attached(self, name: str) -> None:
+        """Until a namespace is audited."""
+        wait_until(lambda: self._states().get(name) == "attached", 20, f"{name} is attached: {self.said()}")
+
+    def _states(self) -> dict[str, str]:
+        return {each["netns"]: each["state"] for each in self.status()["namespaces"]}
+
+    def wait_recorded(self, *made: Made) -> list[dict[str, Any]]:
+        """Until each of these is on record; the records."""
+        wanted = {tuple(getattr(each, part) for part in PARTS) for each in made}
+
+        def found() -> list[dict[str, Any]]:
+            records = self.ask("search", "--limit", "0", "--format", "jsonl")
+            there = {tuple(record[part] for part in PARTS) for record in records}
+            return records if wanted <= there else []
+
+        return wait_until(found, 20, f"{wanted} are recorded: {self.said()}", every=0.2)
+
+    def ask(self, *words: str) -> list[dict[str, Any]]:
+        """What a command prints as lines of JSON; as whoever may read the records."""
+        done = self.machine.run(
+            "setpriv", "--reuid=65534", "--regid=adm", "--clear-groups", PROGRAM, *words, check=False
+        )
+        assert done.returncode in (0, 1, 3), done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def said(self) -> str:
+        """Its journal."""
+        return self.machine.journal("anetcon")
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """The unit on a machine that sees the named namespaces of this one."""
+    with booted(netns=True) as machine:
+        yield Service(machine)
+
+
+def out(router: Router, server: Server) -> Made:
+    """A connection through it, closed."""
+    inside = router.instances[0]
+    return traffic.tcp(inside.namespace, inside.address, (SERVER, server.port), server, by="reset")
+
+
+def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -> None:
+    """Ready when it records, namespaces that come later, both sides, sysctls, reload, replacement in place, stop."""
+    world = World(bed)
+    service.configure(OURS)
+    service.systemctl("start")
+    pid = service.shown("MainPID")
+    assert service.shown("StatusText") == "0 network namespaces audited"
+    router = Router(world, instances=1)
+    bare = bed.namespace("bare")
+    service.wait_attached(router.name)
+    for name in ("events", "timestamp", "acct"):
+        assert router.namespace.run("cat", f"/proc/sys/net/netfilter/nf_conntrack_{name}") == "1\n"
+    with Server(world.namespace, SERVER, 8080) as server:
+        made = [out(router, server)]
+        service.wait_recorded(*made)
+
+        service.write(
+            SETTINGS,
+            f'[audit]\nnamespaces = ["{OURS}", "^{bare.name}$"]\nactivate_conntrack = true\n[logs]\ndebug = true\n',
+        )
+        service.systemctl("reload")
+        assert "the configuration is applied" in service.said()
+        assert service.shown("ActiveState") == "active"
+        wait_until(lambda: "anetcon_conntrack" in bare.run("nft", "list", "ruleset"), 20, "conntrack is made to run")
+        service.write(SETTINGS, "[audit]\nnamspaces = []\n")
+        assert service.systemctl("reload", check=False).returncode == 1
+        assert "going on with the one before" in wait_until(service.said, 5, "it is refused")
+        assert service.shown("ActiveState") == "active"
+        service.write(SETTINGS, f'[audit]\nnamespaces = ["{OURS}"]\n')
+        service.systemctl("reload")
+        wait_until(lambda: not bare.run("nft", "list", "ruleset"), 20, "its table is removed")
+
+        capture = service.capture()
+        service.systemctl("kill", "--kill-whom=main", "--signal=USR2")
+        made += [out(router, server) for _ in range(20)]
+        wait_until(lambda: service.capture() not in ("", capture), 20, "another capture runs")
+        made.append(out(router, server))
+        records = service.wait_recorded(*made)
+    assert len(records) == len(made)
+    assert service.shown("MainPID") == pid
+    assert [gap for gap in service.ask("gaps", "--format", "jsonl") if gap["netns"] != bare.name] == []
+    assert service.shown("StatusText") == "1 network namespace audited"
+    service.systemctl("stop")
+    assert service.shown("Result") == "success"
+    assert service.shown("NRestarts") == "0"
+
+
+def test_what_stands_still_is_started_again(service: Service, bed: Testbed) -> None:
+    """When everything is stopped nobody but systemd's watchdog is left: it starts it again; the gap is on record."""
+    router = Router(World(bed), instances=1)
+    service.configure(OURS, watchdog="[Service]\nWatchdogSec=2\n")
+    service.systemctl("start")
+    service.wait_attached(router.name)
+    service.systemctl("kill", "--signal=STOP")
+    wait_until(lambda: service.shown("NRestarts") == "1", 30, "it is started again", every=0.1)
+    wait_until(lambda: service.shown("ActiveState") == "active", 30, "it records", every=0.1)
+    service.wait_attached(router.name)
+    gaps = wait_until(lambda: service.ask("gaps", "--format", "jsonl"), 10, "a gap is on record", every=0.2)
+    assert {gap["cause"] for gap in gaps} == {"daemon-down"}
+    assert "watchdog" in service.said().lower()
+
+
+@pytest.mark.parametrize(
+    ("settings", "drop_in", "status", "sentence"),
+    [
+        ("[audit]\nnamspaces = []\n", "", 5, r"anetcon: .*namspaces.*namespaces"),
+        (
+            '[audit]\nnamespaces = ["x"]\n',
+            "CapabilityBoundingSet=~CAP_SYS_ADMIN\nAmbientCapabilities=~CAP_SYS_ADMIN\n",
+            6,
+            "anetcon: the engine conntrack needs CAP_SYS_ADMIN: .*`anetcon install`",
+        ),
+        (
+            '[audit]\nnamespaces = ["x"]\nengine = "nftables-log"\n',
+            "",
+            6,
+            "anetcon: the engine nftables-log needs CAP_NET_RAW and CAP_SYSLOG: .*`anetcon install`",
+        ),
+        (
+            '[audit]\nnamespaces = ["x"]\n[store]\npath = "/srv/store"\n',
+            "",
+            8,
+            "cannot make the folder /srv/store: Read-only",
+        ),
+    ],
+)
+def test_what_cannot_run_says_why(service: Service, settings: str, drop_in: str, status: int, sentence: str) -> None:
+    """In one line of the journal; and what only an operator can mend is not tried again and again."""
+    service.configure("x", more=f"[Service]\nRestartSec=600\n{drop_in}")
+    service.write(SETTINGS, settings)
+    assert service.systemctl("start", check=False).returncode
+    assert service.shown("ExecMainStatus") == str(status)
+    hopeless = status in unit.STOPS_FOR_GOOD
+    assert service.shown("SubState") == ("failed" if hopeless else "auto-restart")
+    lines = [line for line in service.said().splitlines() if re.search(sentence, line)]
+    assert lines, service.said()
+
+
+@pytest.mark.parametrize("engine", ["nftables-log", "iptables-log"])
+def test_log_engines(service: Service, bed: Testbed, engine: str) -> None:
+    """With the drop-in it writes and removes its rules in a router, reads the kernel's lines, and is replaced in place.
+
+    It joins the machine's first network namespace: only there is the switch that lets other ones log.
+    """
+    first = RUN_NETNS / f"anet{os.getpid()}-first-of-all"
+    subprocess.run(["ip", "netns", "attach", first.name, str(os.getpid())], check=True)
+    try:
+        service.configure(OURS, engine, first=f"[Service]\nNetworkNamespacePath={first}\n")
+        world = World(bed)
+        with kernel.log_all_netns(), Server(world.namespace, SERVER, 8080) as server:
+            service.systemctl("start")
+            router = Router(world, instances=1)
+            service.wait_attached(router.name)
+            _log_engine_records(service, router, server)
+            service.systemctl("stop")
+        assert "anetcon" not in router.namespace.run("nft", "list", "ruleset")
+    finally:
+        subprocess.run(["ip", "netns", "del", first.name], check=True)
+
+
+def _log_engine_records(service: Service, router: Router, server: Server) -> None:
+    made = [out(router, server)]
+    wait_until(lambda: len(_sources(service)) == 1, 20, f"it is recorded: {service.said()}", every=0.2)
+    capture = service.capture()
+    service.systemctl("kill", "--kill-whom=main", "--signal=USR2")
+    made += [out(router, server) for _ in range(10)]
+    wait_until(lambda: service.capture() not in ("", capture), 20, "another capture runs")
+    made.append(out(router, server))
+    wanted = {(each.src_ip, each.src_port) for each in made}
+    wait_until(lambda: wanted <= _sources(service), 20, f"all are recorded: {service.said()}", every=0.2)
+
+
+def _sources(service: Service) -> set[tuple[str, int]]:
+    records = service.ask("search", "--limit", "0", "--format", "jsonl")
+    return {(record["src_ip"], record["src_port"]) for record in records}
