@@ -164,9 +164,16 @@ def _link(tree: Tree) -> str | None:
 def _actions(found: Found, steps: Sequence[Step], start: bool) -> list[service.Action]:
     if not (found.tree.is_host and service.has_systemd()):
         return []
-    units = any(step.changes and step.path.startswith(f"{HOST.units}/") for step in steps)
-    changed = found.manifest.program != program.fingerprint()
-    return service.after_install(service.look(), units, changed, sys.executable, start)
+    return service.after_install(service.look(), _changed(found, steps), sys.executable, start)
+
+
+def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
+    paths = [step.path for step in steps if step.changes]
+    return service.Changed(
+        units=any(path.startswith(f"{HOST.units}/") for path in paths),
+        program=found.manifest.program != program.fingerprint(),
+        rsyslog=layout.RSYSLOG in paths,
+    )
 
 
 def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:

@@ -99,6 +99,8 @@ class _Removal:
             users.remove(tree)
         if self.systemd:
             service.run(service.RELOAD)
+            if layout.RSYSLOG in {step.path for step in self.steps if step.changes}:
+                service.do(service.RSYSLOG)
         return failed
 
     def _put_back(self) -> list[str]:

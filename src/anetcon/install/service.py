@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,22 +39,40 @@ class State:
     """By which the running daemon was started."""
 
 
+CAPTURE = "anetcon-capture"
+REPLACED_SECONDS = 30.0
 RELOAD = ("systemctl", "daemon-reload")
 
 
 @dataclass(frozen=True)
+class Changed:
+    """What an installation has changed."""
+
+    units: bool = False
+    program: bool = False
+    rsyslog: bool = False
+
+
+@dataclass(frozen=True)
 class Action:
-    """A command that is run, or a signal to the daemon."""
+    """A command that is run, a signal to the daemon, or only something that has to be said."""
 
     words: tuple[str, ...] = ()
     process: int = 0
+    note: str = ""
 
     def __str__(self) -> str:
         if self.process:
             return (
                 f"{'signal':8} SIGUSR2 to process {self.process}: the daemon goes on as the new program, without a gap"
             )
-        return f"{'run':8} {' '.join(self.words)}"
+        return f"{'note':8} {self.note}" if self.note else f"{'run':8} {' '.join(self.words)}"
+
+
+NEXT_START = Action(
+    note=f"what the unit allows the daemon changes at its next start: `systemctl restart {UNIT}`, a gap of a second"
+)
+RSYSLOG = Action(("systemctl", "try-restart", "rsyslog.service"))
 
 
 def has_systemd() -> bool:
@@ -78,20 +97,21 @@ def look(unit: str = UNIT) -> State:
     )
 
 
-def after_install(
-    state: State, units_change: bool, program_changes: bool, interpreter: str, start: bool
-) -> list[Action]:
-    """What is to be done when everything is in its place."""
-    actions = []
-    if units_change or state.stale:
-        actions.append(Action(RELOAD))
-    if state.active:
-        if state.interpreter != interpreter:
-            actions.append(Action(("systemctl", "restart", UNIT)))
-        elif program_changes:
-            actions.append(Action(process=state.pid))
-    elif start:
+def after_install(state: State, changed: Changed, interpreter: str, start: bool) -> list[Action]:
+    """What is to be done when everything is in its place; `interpreter` is that of the program now."""
+    actions = [Action(RELOAD)] if changed.units or state.stale else []
+    if changed.rsyslog:
+        actions.append(RSYSLOG)
+    if state.active and state.interpreter != interpreter:
+        actions.append(Action(("systemctl", "restart", UNIT)))
+    elif state.active and changed.program:
+        actions.append(Action(process=state.pid))
+    elif state.active and changed.rsyslog:
+        actions.append(Action(("systemctl", "reload", UNIT)))
+    elif start and not state.active:
         actions.append(Action(("systemctl", "start", UNIT)))
+    if state.active and changed.units and state.interpreter == interpreter:
+        actions.append(NEXT_START)
     return actions
 
 
@@ -103,10 +123,31 @@ def before_uninstall(state: State) -> list[Action]:
 def do(action: Action) -> None:
     """Do it; AnetconError with what systemd said when it fails."""
     if action.process:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(action.process, signal.SIGUSR2)
-        return
-    run(action.words)
+        _replace(action.process)
+    elif action.words:
+        run(action.words)
+
+
+def _replace(keeper: int) -> None:
+    """Have the daemon execute its program again, and wait until it does: it has another capture then."""
+    before = _captures(keeper)
+    deadline = time.monotonic() + REPLACED_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(keeper, signal.SIGUSR2)
+    while not (now := _captures(keeper)) or now & before:
+        if time.monotonic() > deadline:
+            raise AnetconError(
+                f"the daemon, process {keeper}, did not go on as the new program within {REPLACED_SECONDS:g} s: "
+                f"`journalctl -u {UNIT} -n 20` says why"
+            )
+        time.sleep(0.05)
+
+
+def _captures(keeper: int) -> set[str]:
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        return {pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == CAPTURE}
+    return set()
 
 
 def run(words: Sequence[str]) -> str:

@@ -1,0 +1,65 @@
+"""What is done with systemd."""
+
+from __future__ import annotations
+
+import pytest
+
+from anetcon.errors import AnetconError, ProgramMissingError
+from anetcon.install import service
+from anetcon.install.service import Changed, State, after_install
+
+PYTHON = "/opt/anetcon/bin/python3"
+NEW = State(loaded=False, active=False, stale=False, pid=0, interpreter="")
+RUNS = State(loaded=True, active=True, stale=False, pid=7, interpreter=PYTHON)
+
+
+def words(state: State, changed: Changed, start: bool = True, interpreter: str = PYTHON) -> list[str]:
+    """What is said of each action, without its kind."""
+    return [str(each).partition(" ")[2].strip() for each in after_install(state, changed, interpreter, start)]
+
+
+def test_the_first_time() -> None:
+    """systemd reads the unit and starts it; or only reads it."""
+    changed = Changed(units=True, program=True)
+    assert words(NEW, changed) == ["systemctl daemon-reload", "systemctl start anetcon.service"]
+    assert words(NEW, changed, start=False) == ["systemctl daemon-reload"]
+
+
+def test_a_running_daemon_is_replaced_in_place() -> None:
+    """A new program by SIGUSR2, never by a restart; nothing at all when nothing changed."""
+    assert words(RUNS, Changed()) == []
+    assert words(RUNS, Changed(program=True)) == [
+        "SIGUSR2 to process 7: the daemon goes on as the new program, without a gap"
+    ]
+    said = words(RUNS, Changed(units=True, program=True))
+    assert said[0] == "systemctl daemon-reload"
+    assert "restart" not in said[1]
+    assert "at its next start" in said[2]
+
+
+def test_a_program_that_moved_needs_a_restart() -> None:
+    """The daemon would execute the old one again."""
+    assert words(RUNS, Changed(program=True), interpreter="/srv/other/bin/python3") == [
+        "systemctl restart anetcon.service"
+    ]
+
+
+def test_rsyslog_hears_of_its_file() -> None:
+    """And the daemon, which then leaves the text logs to it."""
+    assert words(RUNS, Changed(rsyslog=True)) == [
+        "systemctl try-restart rsyslog.service",
+        "systemctl reload anetcon.service",
+    ]
+
+
+def test_units_that_systemd_has_not_read_yet() -> None:
+    """As after an installation that was interrupted."""
+    assert words(State(True, False, True, 0, ""), Changed())[0] == "systemctl daemon-reload"
+
+
+def test_a_command_that_fails_is_one_sentence() -> None:
+    """With what it said, or that it is not there."""
+    with pytest.raises(AnetconError, match="`sh -c echo no reason at all >&2; exit 1` failed: no reason at all"):
+        service.run(["sh", "-c", "echo no reason at all >&2; exit 1"])
+    with pytest.raises(ProgramMissingError, match="cannot run no-such-program"):
+        service.run(["no-such-program"])
