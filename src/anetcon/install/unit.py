@@ -53,6 +53,8 @@ KillMode=mixed
 
 User={user}
 Group={group}
+# Nobody else may read which tables of iptables-legacy a namespace has.
+SupplementaryGroups=root
 StateDirectory=anetcon
 StateDirectoryMode=0750
 LogsDirectory=anetcon
@@ -106,8 +108,8 @@ _LOG_ENGINE = """\
 # What the engine {engine} needs besides. Written by `anetcon install`, for the engine that is configured.
 [Service]
 # The rules and the kernel's log.
-CapabilityBoundingSet=CAP_NET_RAW CAP_SYSLOG{more}
-AmbientCapabilities=CAP_NET_RAW CAP_SYSLOG{more}
+CapabilityBoundingSet=CAP_NET_RAW CAP_SYSLOG
+AmbientCapabilities=CAP_NET_RAW CAP_SYSLOG
 ProtectKernelLogs=no
 DeviceAllow=/dev/kmsg r
 BindReadOnlyPaths=/dev/kmsg
@@ -119,8 +121,8 @@ SystemCallFilter=sched_setscheduler
 """
 
 _IPTABLES = """\
-# iptables-legacy locks this file, which has to be there and belongs to root.
-ExecStartPre=+/bin/sh -c '[ -e /run/xtables.lock ] || install -m 0600 /dev/null /run/xtables.lock'
+# iptables-legacy locks this file of root's: it has to be there, and its group has to be able to open it.
+ExecStartPre=+/bin/sh -c 'umask 0177; : >>/run/xtables.lock; chmod g+r /run/xtables.lock'
 """
 
 
@@ -141,5 +143,4 @@ def engine_drop_in(engine: str) -> str | None:
     """The text of anetcon.service.d/50-engine.conf; None where the unit is enough as it is."""
     if engine == "conntrack":
         return None
-    iptables = engine == "iptables-log"
-    return _LOG_ENGINE.format(engine=engine, more=" CAP_DAC_READ_SEARCH" if iptables else "") + iptables * _IPTABLES
+    return _LOG_ENGINE.format(engine=engine) + (_IPTABLES if engine == "iptables-log" else "")

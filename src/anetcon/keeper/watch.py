@@ -94,6 +94,8 @@ class Watch:
         self._watched: dict[Audited, _Watched] = {}
         self._next = 0
         self._odd = False
+        self._blind = False
+        """Whether it was told that iptables-legacy cannot be looked at."""
         self._silent: set[Audited] = set()
 
     def tick(self, attached: list[Pair]) -> None:
@@ -205,7 +207,17 @@ class Watch:
 
     def _look_legacy(self, audited: Audited, watched: _Watched) -> None:
         """Have capture judge what iptables-legacy has now, if that is something else than it was."""
-        before, found = watched.legacy_seen, legacy.targets(self._home, self._path(audited.name), audited.inode)
+        before = watched.legacy_seen
+        try:
+            found = legacy.targets(self._home, self._path(audited.name), audited.inode)
+        except PermissionError:
+            if not self._blind:
+                self._blind = True
+                self._report(
+                    "the names of iptables-legacy's tables cannot be read: its rules that hide connections will not be "
+                    "found; run the daemon as root or in group root, as its unit has it"
+                )
+            return
         watched.legacy_seen = now_us()
         if found != watched.legacy:
             watched.legacy = found

@@ -125,4 +125,4 @@ def names_nat(family: int) -> bool:
     except FileNotFoundError:
         return False
     except PermissionError:
-        raise RulesError(f"{path.name} cannot be read: CAP_NET_ADMIN is missing") from None
+        raise RulesError(f"{path.name} cannot be read: run the daemon as root or in group root") from None

@@ -68,9 +68,8 @@ def test_as_many_files_as_the_keeper_asks_for() -> None:
 def test_the_capabilities_are_those_the_daemon_asks_for(engine: str) -> None:
     """No more and no less, and each is both allowed and given."""
     found = settings(unit.unit_text(PROGRAM) + (unit.engine_drop_in(engine) or ""))
-    more = {"CAP_DAC_READ_SEARCH"} if engine == "iptables-log" else set()
     for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
-        assert set(" ".join(found[key]).split()) == {*capabilities.needed(engine), *more}
+        assert set(" ".join(found[key]).split()) == set(capabilities.needed(engine))
 
 
 def test_no_drop_in_for_conntrack() -> None:
