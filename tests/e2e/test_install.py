@@ -1,0 +1,233 @@
+"""`anetcon install` and `uninstall`: on a booted Debian from the first install to the purge, and into trees."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from anetcon.install.layout import LOGROTATE, RSYSLOG, TOML
+from anetcon.install.tree import ASIDE
+from anetcon.testbed import traffic
+from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.topology import SERVER, Router, World
+from anetcon.testbed.traffic import Made, Server
+from tests.booted import PROGRAM, Booted, booted
+from tests.e2e.daemon import PROGRAM as HERE
+from tests.netns.waiting import wait_until
+
+OURS = f"^qrouter-.*-{os.getpid():012x}$"
+"""The pattern of routers that this test process makes (anetcon.testbed)."""
+MINE = f'[audit]\nnamespaces = ["{OURS}"]\n'
+
+LISTED = (
+    r"find /etc /home /root /srv /usr/local /var -path /var/cache -prune -o -path /var/lib/logrotate -prune -o -printf"
+)
+SYSCTLS = [f"/proc/sys/net/netfilter/nf_conntrack_{name}" for name in ("events", "timestamp", "acct")]
+COMPLETE = """
+. /usr/share/bash-completion/bash_completion
+_completion_loader anetcon
+COMP_WORDS=(anetcon search --class fl) COMP_CWORD=3 COMP_LINE="anetcon search --class fl" COMP_POINT=26
+$(complete -p anetcon | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+echo "${COMPREPLY[*]}"
+"""
+
+
+def files(machine: Booted) -> set[str]:
+    """Everything where anything could be left, with owner, mode and target; but what the system itself writes."""
+    listed = set(machine.run(*LISTED.split(), r"%M|%u|%g|%p|%l\n").stdout.splitlines())
+    return {line for line in listed if not line.split("|")[3].endswith(("/passwd-", "/group-", "shadow-", ".pwd.lock"))}
+
+
+def sysctls(namespace: Namespace) -> list[str]:
+    """Those of conntrack that the daemon sets."""
+    return namespace.run("cat", *SYSCTLS).split()
+
+
+def write(machine: Booted, path: str, text: str) -> None:
+    """A file of the machine."""
+    place = machine.root / path[1:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+def recorded(machine: Booted, made: Made) -> None:
+    """Until `who`, asked as an abuse report would, names who opened the connection."""
+    question = ["anetcon", "who", f"{made.nat_src_ip}:{made.nat_src_port}", "--at", f"{made.began / 1e6:.3f}"]
+
+    def answered() -> bool:
+        said = machine.run(*question, "--format", "json", check=False).stdout
+        found = json.loads(said)["connections"] if said else []
+        return [(one["src_ip"], one["src_port"]) for one in found] == [(made.src_ip, made.src_port)]
+
+    wait_until(answered, 30, f"{made} is recorded: {machine.journal('anetcon')}", every=0.2)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.needs("nft", "iptables", "nsenter")
+def test_a_host_from_install_to_purge(bed: Testbed) -> None:
+    """The service runs, records and answers; everything around it works; at the end nothing is left."""
+    world = World(bed)
+    router = Router(world, instances=1)
+    inside = router.instances[0]
+    router.namespace.sysctl(netfilter__nf_conntrack_events=2, netfilter__nf_conntrack_timestamp=0)
+    before = sysctls(router.namespace)
+    with booted(netns=True) as machine, Server(world.namespace, SERVER, 8080) as server:
+
+        def connect() -> None:
+            recorded(machine, traffic.tcp(inside.namespace, inside.address, (SERVER, server.port), server, by="reset"))
+
+        clean = files(machine)
+        write(machine, TOML, MINE)
+        edited = files(machine)
+        said = machine.run(PROGRAM, "install", "--dry-run").stdout.splitlines()
+        assert files(machine) == edited
+        done = machine.run(PROGRAM, "install").stdout.splitlines()
+        assert done[:-1] == said[:-1], "what is done is what was said"
+        assert f"aside    {TOML}.new: {TOML} was edited and stays as it is" in done
+        assert machine.unit("anetcon", "ActiveState", "UnitFileState") == {
+            "ActiveState": "active",
+            "UnitFileState": "enabled",
+        }
+        connect()
+        assert sysctls(router.namespace) == ["1", "1", "1"]
+        assert machine.run("anetcon", "install").stdout == "nothing to do: everything is installed\n"
+
+        _others_can_use_what_is_installed(machine)
+        connect()
+        _the_next_version_takes_over(machine)
+        connect()
+
+        said = machine.run("anetcon", "uninstall", "--dry-run").stdout.splitlines()
+        assert sysctls(router.namespace) == ["1", "1", "1"]
+        done = machine.run("anetcon", "uninstall").stdout.splitlines()
+        assert done[:-1] == said[:-1]
+        assert f"keep     {TOML}: it was edited; --purge removes it" in done
+        assert sysctls(router.namespace) == before == ["2", "0", "0"]
+        assert (machine.root / TOML[1:]).read_text() == MINE
+        assert machine.unit("anetcon", "LoadState")["LoadState"] == "not-found"
+        refused = machine.run(PROGRAM, "uninstall", "--purge", check=False)
+        assert (refused.returncode, "say --yes" in refused.stderr) == (5, True)
+        machine.run(PROGRAM, "uninstall", "--purge", "--yes")
+        assert files(machine) == clean
+
+
+def _others_can_use_what_is_installed(machine: Booted) -> None:
+    """logrotate, man and bash, as they come."""
+    checked = machine.run("logrotate", "--debug", "/etc/logrotate.conf")
+    assert "error" not in checked.stderr
+    assert "/var/log/anetcon/anetcon.nat.log" in checked.stderr
+    log = machine.root / "var/log/anetcon/anetcon.nat.log"
+    wait_until(lambda: log.stat().st_size, 20, "the text log has a line")
+    machine.run("logrotate", "--force", LOGROTATE)
+    assert log.with_name("anetcon.nat.log.1").exists()
+    page = machine.run("man", "--warnings", "anetcon-who")
+    assert ("public address" in page.stdout, page.stderr) == (True, "")
+    assert machine.run("man", "-w", "anetcon.toml").stdout.endswith("/man/man5/anetcon.toml.5\n")
+    assert machine.run("bash", "-c", COMPLETE).stdout == "float\n"
+
+
+def _the_next_version_takes_over(machine: Booted) -> None:
+    """A daemon that runs executes the new program in place: the same process, another capture, no gap."""
+    manifest = machine.root / "usr/local/share/anetcon/installed.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"program": "that of another version"}))
+    pid, capture = machine.unit("anetcon", "MainPID"), machine.run("pgrep", "-f", "anetcon.capture.main").stdout
+    done = machine.run(PROGRAM, "install").stdout
+    assert f"SIGUSR2 to process {pid['MainPID']}" in done
+    assert machine.unit("anetcon", "MainPID") == pid
+    assert machine.run("pgrep", "-f", "anetcon.capture.main").stdout != capture
+    assert machine.run(PROGRAM, "gaps", "--format", "jsonl", check=False).stdout == ""
+    assert machine.run(PROGRAM, "install").stdout == "nothing to do: everything is installed\n"
+
+
+@pytest.mark.timeout(200)
+def test_what_is_refused_and_what_rsyslog_gets() -> None:
+    """Nothing is written for a configuration that is wrong, or by anybody but root; rsyslogd takes its snippet."""
+    with booted() as machine:
+        clean = files(machine)
+        user = machine.run("setpriv", "--reuid=65534", "--clear-groups", PROGRAM, "install", check=False)
+        assert (user.returncode, user.stderr.count("\n"), "run it as root" in user.stderr) == (6, 1, True)
+        write(machine, TOML, '[audit]\nengine = "conntrak"\n')
+        wrong = machine.run(PROGRAM, "install", check=False)
+        assert (wrong.returncode, wrong.stderr.count("\n"), f"{TOML}:2" in wrong.stderr) == (5, 1, True)
+        write(machine, TOML, '[audit]\nengine = "conntrack"\n')
+        assert machine.run(PROGRAM, "install", "--rsyslog", check=False).returncode == 5
+        (machine.root / TOML[1:]).unlink()
+        (machine.root / TOML[1:]).parent.rmdir()
+        assert files(machine) == clean
+
+        write(machine, TOML, '[audit]\nengine = "nftables-log"\n')
+        machine.run(PROGRAM, "install", "--rsyslog", "--no-start")
+        assert machine.unit("anetcon", "ActiveState", "UnitFileState") == {
+            "ActiveState": "inactive",
+            "UnitFileState": "disabled",
+        }
+        assert (
+            "DropInPaths=/etc/systemd/system/anetcon.service.d/50-engine.conf"
+            in machine.run("systemctl", "show", "anetcon", "--property=DropInPaths").stdout
+        )
+        assert (machine.root / RSYSLOG[1:]).exists()
+        machine.run("rsyslogd", "-N1")
+        again = machine.run(PROGRAM, "install", "--no-start").stdout
+        assert again == "nothing to do: everything is installed\n", "what was asked for once stays"
+        machine.run(PROGRAM, "uninstall", "--purge", "--yes")
+        assert files(machine) == clean
+
+
+def anetcon(*words: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """The command, here."""
+    return subprocess.run([*prefix, str(HERE), *words], capture_output=True, text=True, check=False)
+
+
+def tree(root: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    """Every file and folder below a root, with mode, owners and content."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
+
+
+def test_a_tree(tmp_path: Path) -> None:
+    """An image is prepared with its own users and nothing of this machine touched; purged, it is as it was."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nanetcon:x:4711:4711::/:/bin/false\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\nadm:x:4712:\n")
+    empty = tree(tmp_path)
+    said = anetcon("install", "--root", str(tmp_path), "--dry-run").stdout.splitlines()
+    assert tree(tmp_path) == empty
+    done = anetcon("install", "--root", str(tmp_path))
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line[8:9] == " "] == [line for line in said if line[8:9] == " "]
+    assert "systemctl" not in done.stdout
+    made = tree(tmp_path)
+    assert made["var/lib/anetcon"][:3] == (0o40750, 4711, 4712)
+    assert made["etc/anetcon/anetcon.toml"][:3] == (0o100640, 0, 4712)
+    assert (
+        made["etc/systemd/system/multi-user.target.wants/anetcon.service"][3] == b"/etc/systemd/system/anetcon.service"
+    )
+    assert anetcon("install", "--root", str(tmp_path)).stdout.startswith("nothing to do")
+    assert tree(tmp_path) == made
+    (tmp_path / LOGROTATE[1:]).write_text("mine\n")
+    assert anetcon("uninstall", "--root", str(tmp_path)).returncode == 0
+    kept = {path for path, (mode, *_) in tree(tmp_path).items() if path not in empty and mode & 0o100000}
+    assert kept == {LOGROTATE[1:], "usr/local/share/anetcon/installed.json"}
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """One sentence; every file that is there is whole; with room made, the same command goes on."""
+    script = (
+        'mount -t tmpfs -o size=24k tmpfs "$1" && "$0" install --root "$1"; echo "first: $?"\n'
+        'find "$1" -type f ; mount -o remount,size=4m "$1" && "$0" install --root "$1"; echo "then: $?"'
+    )
+    done = anetcon(str(tmp_path), prefix=("unshare", "--mount", "sh", "-c", script))
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device; make room on that file system and run it again" in done.stderr
+    said = done.stdout.splitlines()
+    first, then = said.index("first: 4"), said.index("then: 0")
+    assert not [line for line in said[first:then] if ASIDE in line], "nothing half-written is left"
+    assert said[then - 2] == f"installed in {tmp_path}"
