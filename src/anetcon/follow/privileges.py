@@ -14,15 +14,13 @@ import pwd
 import signal
 from pathlib import Path
 
-from anetcon.keeper.syscalls import set_death_signal
+from anetcon.keeper.syscalls import clear_ambient, set_death_signal
 from anetcon.store import layout
 
 USER = "anetcon"
 
 # prctl.h, capability.h
 PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -38,7 +36,9 @@ def drop(store: Path) -> None:
             set_death_signal(signal.SIGKILL)  # the kernel forgets it with the change of user
     libc = ctypes.CDLL(None, use_errno=True)
     _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    clear_ambient()
+    if not _capable():  # under the unit it was started without any, and capset is forbidden there
+        return
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     _checked(libc.capset(header, (ctypes.c_uint32 * 6)()))
 
@@ -49,6 +49,12 @@ def _owner(store: Path) -> pwd.struct_passwd | None:
         return user if store.stat().st_uid == user.pw_uid else None
     except (KeyError, OSError):
         return None
+
+
+def _capable() -> bool:
+    """Whether there is a capability that this process has, or may take."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return any(int(line.split()[1], 16) for line in status if line.startswith(("CapInh:", "CapPrm:")))
 
 
 def _checked(result: int) -> None:

@@ -97,8 +97,8 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-# follow gives up its capabilities; capture comes before others.
-SystemCallFilter=capset setpriority
+# Capture comes before others.
+SystemCallFilter=setpriority
 
 [Install]
 WantedBy=multi-user.target

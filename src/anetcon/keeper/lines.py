@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from anetcon.errors import PermissionMissingError
+from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Message
 from anetcon.keeper.children import Child, Reaper, python, spawn
 from anetcon.keeper.loop import Loop
@@ -89,7 +90,7 @@ class KernelLog:
     def _launch(self) -> int:
         kmsg, out, _ = self.descriptors()
         arguments = python(self._module, "--kmsg", str(kmsg), "--out", str(out))
-        return spawn(arguments, keep=[self._keep, kmsg, out])
+        return spawn(arguments, keep=[self._keep, kmsg, out], before=sc.clear_ambient)
 
 
 def _open() -> tuple[int, int]:

@@ -274,7 +274,8 @@ class Keeper:
         self._resolving = True
         rest = self.options.rest or (["-c", self.settings.file] if self.settings.file else [])
         answer = os.memfd_create("anetcon-resolved")
-        pid = spawn(python(self.options.resolver, "config", "show", "--format", "json", *rest), stdout=answer)
+        words = python(self.options.resolver, "config", "show", "--format", "json", *rest)
+        pid = spawn(words, stdout=answer, before=sc.clear_ambient)
         patience = self.loop.after(STOP_SECONDS, lambda: os.kill(pid, signal.SIGKILL))
 
         def ended(code: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from anetcon.keeper import channel as channels
 from anetcon.keeper import settings
+from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Channel, Message
 from anetcon.keeper.children import Child, Reaper, python, spawn
 from anetcon.keeper.loop import Loop
@@ -101,13 +102,13 @@ class Processes:
     def _launch_follow(self) -> int:
         descriptor = settings.write(self.resolved)
         try:
-            return self._launch(self._modules[1], {"settings": descriptor})
+            return self._launch(self._modules[1], {"settings": descriptor}, before=sc.clear_ambient)
         finally:
             os.close(descriptor)
 
-    def _launch(self, module: str, options: dict[str, int]) -> int:
+    def _launch(self, module: str, options: dict[str, int], before: Callable[[], object] | None = None) -> int:
         arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return spawn(python(module, *arguments), keep=[self._keep, *options.values()])
+        return spawn(python(module, *arguments), keep=[self._keep, *options.values()], before=before)
 
     def _watch_channel(self) -> None:
         assert self._channel is not None  # noqa: S101  (for the type checker)

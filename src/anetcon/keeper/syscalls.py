@@ -14,6 +14,8 @@ CLONE_NEWNET = 0x40000000
 # prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 # inotify.h
 IN_MOVED_FROM = 0x00000040
@@ -84,6 +86,11 @@ def set_name(name: str) -> None:
 def set_death_signal(number: int) -> None:
     """Have this process signalled when its parent dies."""
     _checked(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0))
+
+
+def clear_ambient() -> None:
+    """Have no program that this process executes inherit a capability, unless it is root's."""
+    _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 
 
 def inotify_init() -> int:
