@@ -149,10 +149,11 @@ class Package:
 
     def settle(self) -> None:
         """Modes of folders, and the time of everything."""
+        moment = epoch()
         for path in [self.root, *self.root.rglob("*")]:
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o755)
-            os.utime(path, (epoch(), epoch()), follow_symlinks=False)
+            os.utime(path, (moment, moment), follow_symlinks=False)
 
 
 def _made(item: Item) -> str:

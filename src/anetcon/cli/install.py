@@ -16,7 +16,7 @@ from anetcon.cli.described import described
 from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
 from anetcon.errors import ConfigError, PermissionMissingError, TakeoverError
-from anetcon.install import apply, layout, program, service
+from anetcon.install import apply, layout, packaged, program, service
 from anetcon.install.apply import Step
 from anetcon.install.item import Item
 from anetcon.install.layout import HOST
@@ -44,6 +44,8 @@ class Found:
     items: list[Item]
     link: str | None
     manifest: Manifest
+    packages: list[Item]
+    """What is not installed because the Debian package has brought it."""
 
 
 def install(
@@ -63,7 +65,8 @@ def install(
     old = _old(root, no_start)
     found = find(root, rsyslog=rsyslog, enable=not no_start, configuration=old.configuration if old else None)
     taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), typer.echo) if old else None
-    steps = apply.steps(found.tree, found.items, found.manifest, taking.replaces if taking else ())
+    replaced = taking.replaces if taking else set()
+    steps = [*_instead(found, old, replaced), *apply.steps(found.tree, found.items, found.manifest, replaced)]
     actions = [] if taking else _actions(found, steps, not no_start)
     for line in [*steps, *(taking.steps() if taking else actions)]:
         typer.echo(str(line))
@@ -110,7 +113,9 @@ def find(
         enable=enable,
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
     )
-    return Found(tree, loaded, plan(loaded, documents(), choice), link, manifest)
+    items = plan(loaded, documents(), choice)
+    own = packaged.left(items) if tree.is_host and packaged.is_packaged() else items
+    return Found(tree, loaded, own, link, manifest, [item for item in items if item not in own])
 
 
 def documents() -> Documents:
@@ -121,7 +126,10 @@ def documents() -> Documents:
 
 def settings(tree: Tree, configuration: Path | None = None) -> Loaded:
     """The configuration that the daemon will use there; without a TOML, the one a bash ANetCon uses now."""
-    files = [tree.place(name) for name in (layout.TOML, str(configuration or layout.OLD_CONFIGURATION))]
+    names = [layout.TOML, str(configuration or layout.OLD_CONFIGURATION)]
+    if packaged.is_packaged() and packaged.is_unused_sample(tree, configuration):
+        names.remove(layout.TOML)
+    files = [tree.place(name) for name in names]
     return load(environment={}, rsyslog_file=tree.place(layout.RSYSLOG), standard_files=files)
 
 
@@ -131,6 +139,12 @@ def carry_out(found: Found, steps: Sequence[Step]) -> None:
     for step in steps:
         apply.carry_out(found.tree, step)
     found.manifest.settle(found.items)
+
+
+def _instead(found: Found, old: Old | None, replaced: set[str]) -> list[Step]:
+    if not found.packages:
+        return []
+    return list(packaged.instead(found.tree, found.packages, old.configuration if old else None, replaced))
 
 
 def _old(root: Path, no_start: bool) -> Old | None:
@@ -164,7 +178,8 @@ def _link(tree: Tree) -> str | None:
 def _actions(found: Found, steps: Sequence[Step], start: bool) -> list[service.Action]:
     if not (found.tree.is_host and service.has_systemd()):
         return []
-    return service.after_install(service.look(), _changed(found, steps), sys.executable, start)
+    actions = service.after_install(service.look(), _changed(found, steps), sys.executable, start)
+    return [*actions, *(packaged.at_boot(found.tree) if found.packages and start else [])]
 
 
 def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:

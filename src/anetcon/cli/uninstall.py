@@ -11,7 +11,7 @@ import typer
 
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
 from anetcon.errors import AlreadyRunningError, ConfigError
-from anetcon.install import apply, layout, records, service, undo, users
+from anetcon.install import apply, layout, packaged, records, service, undo, users
 from anetcon.install.apply import Step, Verb
 from anetcon.install.putback import Back, Putback
 from anetcon.install.unit import USER
@@ -32,6 +32,10 @@ def uninstall(
     """
     os.umask(0o022)
     found = find(root, uninstalling=True)
+    if purge and found.packages:
+        raise ConfigError(
+            "the Debian package has brought the program: `apt purge anetcon` removes records and logs, too"
+        )
     removal = _Removal(found, purge)
     for line in removal.lines():
         typer.echo(line)
@@ -44,6 +48,8 @@ def uninstall(
     for why in failed:
         typer.echo(f"anetcon: not put back: {why}", err=True)
     typer.echo("removed" if not removal.kept else "removed; what was kept is listed above")
+    if found.packages:
+        typer.echo(packaged.STAYS)
     if failed:
         raise typer.Exit(1)
 

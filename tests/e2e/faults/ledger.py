@@ -6,11 +6,12 @@ Refuses to ask conntrack or the daemon what was made: the flood's own frames and
 from __future__ import annotations
 
 import io
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pyarrow import csv
 
 from anetcon.testbed.flood import PORTS, Flood
 from anetcon.testbed.packets import count_up
-from tests.e2e.daemon import Daemon, seconds
+from tests.e2e.daemon import seconds
 
 PIECE = 2000
 SLACK = 2.0
@@ -27,6 +28,16 @@ SLACK = 2.0
 FLOOD = ("--proto", "tcp", "--dport", "1-9000")
 _NEVER = threading.Event()
 Flags = NDArray[np.bool_]
+
+
+class Auditor(Protocol):
+    """Who is asked: a daemon with its store."""
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of the program."""
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """All that there are."""
 
 
 class UnaccountedError(AssertionError):
@@ -68,7 +79,7 @@ class Ledger:
             self.ended[self.sent : upto] = time.time()
             self.sent = upto
 
-    def recorded(self, auditor: Daemon) -> Recorded:
+    def recorded(self, auditor: Auditor) -> Recorded:
         """What `anetcon search` finds of it."""
         done = auditor.command("search", *FLOOD, "--limit", "0", "--format", "csv")
         if done.returncode not in (0, 1, 3):
@@ -87,14 +98,14 @@ class Ledger:
         ended[number[known & has_end]] = True
         return Recorded(times, ended, int(np.count_nonzero(~known)))
 
-    def each_once(self, auditor: Daemon) -> Recorded:
+    def each_once(self, auditor: Auditor) -> Recorded:
         """None twice, and none that was not made; what is on record. Raises UnaccountedError."""
         recorded = self.recorded(auditor)
         if recorded.strangers or recorded.times.max(initial=0) > 1:
             raise UnaccountedError(f"{recorded.strangers} strangers, one {recorded.times.max()} times")
         return recorded
 
-    def whole(self, auditor: Daemon) -> None:
+    def whole(self, auditor: Auditor) -> None:
         """Every connection made is on record once, with its end. Raises UnaccountedError."""
         recorded, made = self.each_once(auditor), self.flood.made()
         if not made == self.sent == recorded.connections == np.count_nonzero(recorded.ended):
@@ -102,14 +113,14 @@ class Ledger:
                 f"{self.sent} sent, {made} made, {recorded.connections} recorded, {recorded.ended.sum()} with their end"
             )
 
-    def counted(self, auditor: Daemon, slack: int = 0) -> None:
+    def counted(self, auditor: Auditor, slack: int = 0) -> None:
         """Made = recorded + counted lost; `slack` may be counted too many. Raises UnaccountedError."""
         recorded, made = self.each_once(auditor), self.flood.made()
         lost = sum(gap["lost"] or 0 for gap in auditor.gaps() if gap["cause"] == "overrun")
         if not 0 <= int(recorded.ended.sum()) + lost - made <= slack:
             raise UnaccountedError(f"{made} made, {recorded.ended.sum()} recorded with their end, {lost} counted lost")
 
-    def explained(self, auditor: Daemon, gaps: Sequence[dict[str, Any]] | None = None) -> Recorded:
+    def explained(self, auditor: Auditor, gaps: Sequence[dict[str, Any]] | None = None) -> Recorded:
         """Whatever is not on record was made inside a gap, or so near it as bounds may be. Raises UnaccountedError."""
         recorded = self.each_once(auditor)
         missing = (recorded.times == 0) & (np.arange(len(self.flood)) < self.sent)

@@ -1,0 +1,288 @@
+"""The Debian package in a Debian of its own: installed, under load while it is upgraded, removed, purged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.testbed.flood import Flood
+from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.topology import Router, World
+from tests.booted import Booted, booted
+from tests.e2e.faults.ledger import Ledger
+from tests.netns.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+OLD, NEW = "0.1.0~test1", "0.1.0~test2"
+MOST, RATE = 240_000, 12_000
+SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
+OLD_UNIT = "[Service]\nExecStart=/bin/bash /usr/sbin/anetcon.sh\n[Install]\nWantedBy=multi-user.target\n"
+UNTOUCHED = ("proc", "sys", "dev", "run", "tmp")
+OTHERS = ("/var/lib/dpkg", "/var/log/", "/var/cache/")
+"""Where dpkg, man-db and whoever writes logs note what they did."""
+BACKUPS = {f"/etc/{name}-" for name in ("passwd", "shadow", "group", "gshadow")}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two versions of the package."""
+    folder = tmp_path_factory.mktemp("packages")
+    builds = [
+        subprocess.Popen(
+            [sys.executable, ROOT / "tools/deb.py", "--quick", "--version", version, "--to", folder],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for version in (OLD, NEW)
+    ]  # fmt: skip
+    for build, name in zip(builds, ("old", "new"), strict=True):
+        made, said = build.communicate()
+        assert build.returncode == 0, said
+        Path(made.strip()).rename(folder / f"{name}.deb")
+    return folder
+
+
+class Host:
+    """A booted Debian with the packages in /packages; `Ledger` asks it as it asks a daemon."""
+
+    def __init__(self, machine: Booted) -> None:
+        self.machine = machine
+        self.run = machine.run
+        self.unit = machine.unit
+
+    def dpkg(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """With a configuration that was there before left as it is."""
+        return self.run("dpkg", "--force-confold", "--force-unsafe-io", *arguments, check=check, seconds=120)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The installed program."""
+        return self.run("anetcon", *arguments, check=False)
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """All that there are."""
+        found: list[dict[str, Any]] = json.loads(self.command("gaps", "--format", "json").stdout)["gaps"]
+        return found
+
+    def pid(self) -> int:
+        """The daemon's, as seen inside; 0 when none runs."""
+        return int(self.unit("anetcon", "MainPID")["MainPID"])
+
+    def state(self) -> tuple[str, str]:
+        """Whether it runs, and whether it starts at boot."""
+        shown = self.unit("anetcon", "ActiveState", "UnitFileState")
+        return shown["ActiveState"], shown["UnitFileState"]
+
+    def configure(self, *namespaces: str) -> None:
+        """Audit these alone: the tests beside this one make others."""
+        (self.machine.root / "etc/anetcon").mkdir(exist_ok=True)
+        names = ", ".join(f'"{name}"' for name in namespaces)
+        (self.machine.root / "etc/anetcon/anetcon.toml").write_text(f"[audit]\nnamespaces = [{names}]\n")
+
+
+@contextmanager
+def host(packages: Path, *, netns: bool = False) -> Iterator[Host]:
+    """One that vanishes."""
+    with booted(program=False, netns=netns, binds=[f"{packages}:/packages"]) as machine:
+        yield Host(machine)
+
+
+def files(root: Path) -> dict[str, str]:
+    """Everything on the disk, with mode, owner and what is in it."""
+    found = {}
+    for folder, folders, names in os.walk(root):
+        if Path(folder) == root:
+            folders[:] = [each for each in folders if each not in UNTOUCHED]
+        for name in [*folders, *names]:
+            path = Path(folder, name)
+            status = path.lstat()
+            inside = str(path.relative_to(root))
+            content = str(status.st_size) if path.is_file() else ""
+            if inside.startswith("etc/") and path.is_file() and not path.is_symlink():
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found["/" + inside] = f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {content}"
+    return {path: what for path, what in found.items() if not path.startswith(OTHERS) or "anetcon" in path}
+
+
+def sysctls(router: Router) -> list[str]:
+    """What the daemon sets in a router."""
+    return router.namespace.run("sysctl", "-n", *(f"net.netfilter.{name}" for name in SYSCTLS)).split()
+
+
+def upgraded_under_load(machine: Host, router: Router, before: int) -> Ledger:
+    """Connections all the while, some of them before and some after."""
+    with Flood(router, MOST) as flood:
+        ledger, over = Ledger(flood), threading.Event()
+
+        def send() -> None:
+            while not over.is_set() and ledger.sent < MOST:
+                ledger.send(RATE // 4, piece=500, rate=RATE)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        try:
+            wait_until(lambda: ledger.sent > RATE // 2, 20, "in full flow")
+            machine.dpkg("-i", "/packages/new.deb")
+            after = ledger.sent
+            wait_until(lambda: ledger.sent > after + RATE // 2, 20, "and goes on")
+        finally:
+            over.set()
+            sending.join()
+        assert ledger.sent < MOST, "the connections ran out before the upgrade was over"
+        assert machine.pid() == before
+        flushed(machine, ledger.sent)
+        ledger.whole(machine)
+    return ledger
+
+
+def flushed(machine: Host, ends: int) -> None:
+    """Until so many ends are on record."""
+    wait_until(lambda: totals(machine).get("ends", 0) >= ends, 60, f"{ends} ends are recorded", every=0.2)
+
+
+def totals(machine: Host) -> dict[str, int]:
+    """As the daemon counts."""
+    found: dict[str, int] = json.loads(machine.command("status", "--format", "json").stdout)["totals"]
+    return found
+
+
+def test_installed_as_a_service(packages: Path) -> None:
+    """Installed it runs at once and at boot, with the configuration that was there, and is whole."""
+    with host(packages) as machine:
+        machine.configure("default")
+        machine.dpkg("-i", "/packages/old.deb")
+        assert machine.state() == ("active", "enabled")
+        assert machine.run("systemctl", "is-system-running").stdout == "running\n"
+        assert machine.command("--version").stdout == f"anetcon {OLD}\n"
+        assert "everything removed" in machine.run("anetcon", "demo").stdout
+        assert (machine.machine.root / "etc/anetcon/anetcon.toml.dpkg-dist").exists()
+        assert machine.run("man", "-w", "anetcon", "anetcon.toml").stdout.count(".gz") == 2
+        machine.run("logrotate", "--debug", "/etc/logrotate.d/anetcon")
+
+
+def test_upgraded_under_load_removed_purged(packages: Path) -> None:
+    """An upgrade under load misses nothing; removed it keeps the records, purged it leaves nothing."""
+    with Testbed() as bed, host(packages, netns=True) as machine:
+        router = Router(World(bed), plain=True)
+        found, root = sysctls(router), machine.machine.root
+        before = files(root)
+        machine.configure(router.name)
+        machine.dpkg("-i", "/packages/old.deb")
+        upgraded_under_load(machine, router, machine.pid())
+        assert machine.gaps() == []
+        assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+        said = json.loads(machine.command("status", "--format", "json").stdout)
+        assert (said["program"], said["pid"]) == (NEW, machine.pid())
+        assert sorted(path.name for path in (root / "usr/lib/anetcon").iterdir()) == ["current", "environment"]
+
+        assert sysctls(router) == ["1"] * 3 != found
+        machine.dpkg("--remove", "anetcon")
+        assert machine.unit("anetcon", "LoadState")["LoadState"] == "not-found"
+        assert not machine.run("pgrep", "anetcon", check=False).stdout
+        assert list((root / "var/lib/anetcon/journal").iterdir())
+        assert (root / "etc/anetcon/anetcon.toml").exists()
+        assert sysctls(router) == found
+        machine.dpkg("--purge", "anetcon")
+        after = files(root)
+        assert {path for path in after if after[path] != before.get(path)} <= BACKUPS
+        assert before.keys() <= after.keys()
+        assert machine.run("systemctl", "is-system-running").stdout == "running\n"
+
+
+def test_starts_nothing_it_should_not(packages: Path) -> None:
+    """Not where systemd does not run, nor where policy-rc.d forbids it, nor again what the administrator stopped."""
+    with host(packages) as machine:
+        machine.configure("default")
+        hidden = "mount -t tmpfs none /run/systemd && dpkg --force-confold --force-unsafe-io"
+        machine.run("unshare", "--mount", "sh", "-c", f"{hidden} -i /packages/old.deb && {hidden} --purge anetcon")
+        policy = machine.machine.root / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        machine.configure("default")
+        machine.dpkg("-i", "/packages/old.deb")
+        assert machine.state() == ("inactive", "enabled")
+        policy.unlink()
+        machine.run("systemctl", "disable", "--now", "anetcon")
+        machine.dpkg("-i", "/packages/new.deb")
+        assert machine.state() == ("inactive", "disabled")
+        assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+
+
+def test_the_bash_anetcon_goes_on(packages: Path) -> None:
+    """Where it runs it is neither stopped nor enabled, whatever is done to the package; its configuration counts."""
+    with host(packages) as machine:
+        root = machine.machine.root
+        (root / "etc/systemd/system/anetcon.service").write_text(OLD_UNIT)
+        (root / "usr/sbin/anetcon.sh").write_text("while :; do sleep 1000; done\n")
+        (root / "etc/anetcon.conf").write_text('NAMESPACES="default"\n')
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", "anetcon")
+        before = machine.pid(), *machine.state()
+        for words in (["-i", "/packages/old.deb"], ["-i", "/packages/new.deb"], ["--remove", "anetcon"]):
+            done = machine.dpkg(*words)
+            assert (machine.pid(), *machine.state()) == before
+            assert ("anetcon install" in done.stderr) == (words[1] == "/packages/old.deb")
+        machine.dpkg("-i", "/packages/new.deb")
+        plan = machine.run("anetcon", "install", "--dry-run").stdout
+        assert "remove   /etc/anetcon/anetcon.toml" in plan
+        assert "remove   /etc/systemd/system/anetcon.service" in plan
+        assert not re.search(
+            r"(write|update|link) +/(etc/systemd/system/anetcon.service$|usr/local|etc/sysusers)", plan, re.M
+        )
+
+
+def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
+    """The daemon and the commands go on as they were, whole: while a new version is unpacked and not configured, when
+    unpacking fails, and when the new version refuses the configuration."""
+    with host(packages) as machine:
+        machine.configure("default")
+        machine.dpkg("-i", "/packages/old.deb")
+        pid, root = machine.pid(), machine.machine.root
+        whole = (packages / "new.deb").read_bytes()
+        (root / "half.deb").write_bytes(whole[: len(whole) // 2])
+        assert machine.dpkg("-i", "/half.deb", check=False).returncode
+        runs_on(machine, pid, "environment")
+        assert (
+            machine.run("dpkg-query", "-Wf", "${Version} ${db:Status-Status}", "anetcon").stdout == f"{OLD} installed"
+        )
+
+        machine.dpkg("--unpack", "/packages/new.deb")
+        machine.configure("default")
+        capture = capture_pid(machine)
+        machine.run("kill", "-9", capture)
+        wait_until(lambda: capture_pid(machine) not in ("", capture), 20, "capture runs again", every=0.2)
+        runs_on(machine, pid, "before")
+        (root / "etc/anetcon/anetcon.toml").write_text("[audit]\nnamespace = 3\n")
+        done = machine.dpkg("--configure", "anetcon", check=False)
+        assert done.returncode
+        assert "refuses the configuration" in done.stderr
+        runs_on(machine, pid, "before")
+        machine.configure("default")
+        machine.dpkg("--configure", "anetcon")
+        assert machine.pid() == pid
+        assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+
+
+def runs_on(machine: Host, pid: int, tree: str) -> None:
+    """The daemon is the old version, from that tree."""
+    assert machine.pid() == pid
+    assert (machine.machine.root / "usr/lib/anetcon/current").readlink() == Path(tree)
+    assert machine.command("--version").stdout == f"anetcon {OLD}\n"
+    said = machine.unit("anetcon", "StatusText")["StatusText"]
+    assert said.startswith(f"{OLD}: "), said
+
+
+def capture_pid(machine: Host) -> str:
+    """Capture's, while it runs."""
+    return machine.run("pgrep", "-x", "anetcon-capture", check=False).stdout.strip()
