@@ -263,3 +263,28 @@ def _log_engine_records(service: Service, router: Router, server: Server) -> Non
 def _sources(service: Service) -> set[tuple[str, int]]:
     records = service.ask("search", "--limit", "0", "--format", "jsonl")
     return {(record["src_ip"], record["src_port"]) for record in records}
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "unit.md"
+EXPOSED = {"conntrack": 1.9, "iptables-log": 2.3, "nftables-log": 2.3}
+"""What systemd-analyze of systemd 252 says at most."""
+
+
+@pytest.mark.parametrize("engine", EXPOSED)
+def test_what_remains_exposed_is_told(service: Service, engine: str) -> None:
+    """The figure does not rise, the page gives it, and explains exactly what the tool lists; nor is a line unknown."""
+    path = "/srv/unit/anetcon.service"
+    service.write(path, unit.unit_text(PROGRAM) + (unit.engine_drop_in(engine) or ""))
+    checked = service.machine.run("systemd-analyze", "verify", "--man=no", path)
+    assert checked.stdout + checked.stderr == ""
+    ask = ("systemd-analyze", "security", "--offline=true", "--no-pager")
+    figure = re.search(r"exposure level for \S+ ([\d.]+)", service.machine.run(*ask, path).stdout)
+    assert figure
+    assert float(figure[1]) <= EXPOSED[engine]
+    page = PAGE.read_text()
+    assert f"**{EXPOSED[engine]}**" in page
+    listed = json.loads(service.machine.run(*ask, "--json=short", path).stdout)
+    exposed = {each["name"] for each in listed if not each["set"]}
+    rows = re.findall(r"^\| `([^`]+)` \| (all|LOG) \|", page, re.MULTILINE)
+    told = {name.replace("\\|", "|") for name, which in rows if which == "all" or engine != "conntrack"}
+    assert told == exposed
