@@ -8,6 +8,7 @@ that files can be given to it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -27,13 +28,8 @@ _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 def drop(store: Path) -> None:
     """Give up what is not needed to read the journal of `store` and to write beside it. Raises OSError."""
     if os.geteuid() == 0:
-        group = layout.group()
-        os.setgroups([] if group is None else [group])
-        user = _owner(store)
-        if user is not None:
-            os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
-            set_death_signal(signal.SIGKILL)  # the kernel forgets it with the change of user
+        with contextlib.suppress(PermissionError):  # a root that may not, as in a container, stays what it is
+            _become_owner(store)
     libc = ctypes.CDLL(None, use_errno=True)
     _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     clear_ambient()
@@ -41,6 +37,16 @@ def drop(store: Path) -> None:
         return
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     _checked(libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def _become_owner(store: Path) -> None:
+    group = layout.group()
+    os.setgroups([] if group is None else [group])
+    user = _owner(store)
+    if user is not None:
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        set_death_signal(signal.SIGKILL)  # the kernel forgets it with the change of user
 
 
 def _owner(store: Path) -> pwd.struct_passwd | None:

@@ -33,11 +33,11 @@ hold it too, die in a moment."""
 
 
 def give_to_readers(descriptor: int) -> None:
-    """Let the group of readers read a file or folder of ours, where there is such a group and we are root."""
+    """Let the group of readers read a file or folder of ours, where there is such a group and we may."""
     if os.geteuid() == 0:
         import grp
 
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, PermissionError):
             os.fchown(descriptor, -1, grp.getgrnam(READERS).gr_gid)
 
 

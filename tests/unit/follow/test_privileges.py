@@ -27,11 +27,10 @@ except PermissionError:
 """
 
 
-def dropped(store: Path, user: str) -> list[str]:
+def dropped(store: Path, user: str, *within: str) -> list[str]:
     """What a process that dropped its privileges is: user, capabilities, and that it may not give files away."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(store), user], check=True, capture_output=True, text=True, cwd="/"
-    )
+    words = [*within, sys.executable, "-c", SCRIPT, str(store), user]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd="/")
     return done.stdout.split()
 
 
@@ -51,6 +50,15 @@ def test_it_becomes_the_owner_of_the_store(tmp_path: Path) -> None:
         if parent != Path("/tmp"):  # noqa: S108
             parent.chmod(parent.stat().st_mode | 0o011)
     assert dropped(tmp_path, "nobody") == [str(nobody.pw_uid), "0" * 16, "refused"]
+
+
+def test_a_root_that_may_not_become_anybody(tmp_path: Path) -> None:
+    """In a container that was given two capabilities it stays root, and drops those."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has capabilities to do without")
+    os.chown(tmp_path, pwd.getpwnam("nobody").pw_uid, -1)
+    few = ("setpriv", "--bounding-set=-all,+sys_admin,+net_admin", "--inh-caps=-all")
+    assert dropped(tmp_path, "nobody", *few) == ["0", "0" * 16, "refused"]
 
 
 def test_the_user_is_nobody_else(tmp_path: Path) -> None:

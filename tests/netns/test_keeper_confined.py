@@ -1,0 +1,51 @@
+"""The keeper as a container runs it: root with two capabilities, and mounts of its own."""
+
+from __future__ import annotations
+
+import grp
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anetcon.testbed.namespaces import Testbed
+from tests.netns.keeper_daemon import Daemon, ours
+from tests.netns.waiting import wait_until
+
+CAPABILITIES = ["--bounding-set=-all,+sys_admin,+net_admin", "--inh-caps=-all"]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A keeper that audits our own namespaces alone, not started yet."""
+    keeper = Daemon(tmp_path, [ours()])
+    yield keeper
+    keeper.close()
+
+
+def confined(propagation: str) -> list[str]:
+    """What runs a program as a container does whose group is that of the readers."""
+    mounts = ["unshare", "--mount", "--propagation", propagation]
+    return [*mounts, "setpriv", "--regid=adm", "--clear-groups", *CAPABILITIES]
+
+
+def test_two_capabilities_and_mounts_that_propagate(daemon: Daemon, bed: Testbed) -> None:
+    """That is enough: a namespace made later is audited, and the group of readers can read."""
+    daemon.within = confined("slave")
+    daemon.run()
+    later = bed.namespace("later")
+    daemon.wait_heard("attach", netns=later.name)
+    assert later.run("cat", "/proc/sys/net/netfilter/nf_conntrack_acct") == "1\n"
+    wait_until((daemon.store / "status.json").exists, 5, "status.json is written")
+    readers = grp.getgrnam("adm").gr_gid
+    assert {path.stat().st_gid for path in daemon.store.iterdir()} == {readers}
+    assert "Traceback" not in daemon.log()
+
+
+def test_mounts_that_do_not_propagate(daemon: Daemon, bed: Testbed) -> None:
+    """A name that stays a plain file for it is told, and not audited."""
+    daemon.within = confined("private")
+    daemon.run()
+    later = bed.namespace("later")
+    wait_until(lambda: f"{later.name} is no network namespace as seen from here" in daemon.log(), 5, "it is told")
+    assert not daemon.heard("attach", netns=later.name)
