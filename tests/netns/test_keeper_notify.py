@@ -1,0 +1,102 @@
+"""What the service manager hears from a keeper, and that it hears it of capture's own progress."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anetcon.testbed.namespaces import Testbed
+from tests.netns.keeper_daemon import Daemon, ours
+from tests.netns.waiting import wait_until
+
+BITES = 0.8
+"""Seconds of the watchdog: it is fed four times as often."""
+
+
+class Manager:
+    """Its socket, and every assignment that came."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heard: list[str] = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.socket.bind(str(path))
+
+    def listen(self) -> list[str]:
+        """What came until now."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.heard += self.socket.recv(4096).decode().splitlines()
+        return self.heard
+
+    def wait(self, word: str) -> None:
+        """Until it came; what came before is forgotten."""
+        wait_until(lambda: word in self.listen(), 10, f"{word} came: {self.heard}")
+        del self.heard[: self.heard.index(word) + 1]
+
+    def silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        return not select.select([self.socket], [], [], seconds)[0]
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """One that listens."""
+    made = Manager(tmp_path / "notify")
+    with made.socket:
+        yield made
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, manager: Manager) -> Iterator[Daemon]:
+    """A keeper that this manager starts, for our own namespaces; not started yet."""
+    keeper = Daemon(tmp_path, [ours()])
+    keeper.environment |= {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": str(int(BITES * 1e6))}
+    yield keeper
+    keeper.close()
+
+
+def test_its_whole_life(daemon: Daemon, bed: Testbed, manager: Manager) -> None:
+    """Ready when all is attached, reloading and ready again, ready as the next program, stopping; children are mute."""
+    bed.namespace("one")
+    daemon.run()
+    manager.wait("READY=1")
+    assert daemon.heard("attach")
+    wait_until(lambda: any(each.endswith("1 network namespace audited") for each in manager.listen()), 5, "its status")
+    for pid in (daemon.heard("started")[-1]["pid"], daemon.heard("follow started")[-1]["pid"]):
+        assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
+    daemon.reload(period=20.0)
+    manager.wait("RELOADING=1")
+    manager.wait("READY=1")
+    daemon.answer.write_text("{")
+    os.kill(daemon.pid, signal.SIGHUP)
+    manager.wait("RELOADING=1")
+    manager.wait("READY=1")
+    daemon.reload()
+    manager.wait("READY=1")
+    os.kill(daemon.pid, signal.SIGUSR2)
+    manager.wait("READY=1")
+    manager.wait("WATCHDOG=1")
+    assert daemon.stop() == 0
+    manager.wait("STOPPING=1")
+    assert manager.listen() == ["STATUS=Stopping"]
+
+
+def test_only_progress_feeds_the_watchdog(daemon: Daemon, manager: Manager) -> None:
+    """While capture is stopped the keeper goes on and says nothing; when it turns again, it is told."""
+    daemon.run()
+    manager.wait("READY=1")
+    capture = daemon.heard("started")[-1]["pid"]
+    os.kill(capture, signal.SIGSTOP)
+    wait_until(lambda: manager.listen() and manager.silent(BITES / 2), 10, "silence")
+    assert manager.silent(BITES)
+    os.kill(capture, signal.SIGCONT)
+    manager.heard.clear()
+    manager.wait("WATCHDOG=1")
