@@ -19,7 +19,7 @@ from typing import Any
 
 from anetcon.keeper import activate, attach, files, nflog
 from anetcon.keeper.left import Leftovers
-from anetcon.rules import programs, work
+from anetcon.rules import netlink, programs, work
 from anetcon.rules.programs import RulesError
 
 DEFAULT = "default"
@@ -117,8 +117,13 @@ class Putback:
             listed = [(str(name), int(inode)) for name, inode in content]
         for name, inode in listed:
             back = self._back(name, inode, f"the nftables table {activate.TABLE}, taken away")
-            if self._now(back):
+            if self._has_table(back):
                 yield back
+
+    def _has_table(self, back: Back) -> bool:
+        with contextlib.suppress(OSError), self._entered(back):
+            return netlink.has_table(netlink.INET, activate.TABLE.split()[1])
+        return False
 
     def _back(self, netns: str, inode: int, what: str) -> Back:
         return Back(netns, None if netns == DEFAULT else self.netns_dir / netns, inode, what)
