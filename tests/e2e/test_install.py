@@ -121,7 +121,7 @@ def _others_can_use_what_is_installed(machine: Booted) -> None:
     assert "error" not in checked.stderr
     assert "/var/log/anetcon/anetcon.nat.log" in checked.stderr
     log = machine.root / "var/log/anetcon/anetcon.nat.log"
-    wait_until(lambda: log.stat().st_size, 20, "the text log has a line")
+    wait_until(lambda: log.exists() and log.stat().st_size, 20, "the text log has a line")
     machine.run("logrotate", "--force", LOGROTATE)
     assert log.with_name("anetcon.nat.log.1").exists()
     page = machine.run("man", "--warnings", "anetcon-who")
