@@ -58,9 +58,10 @@ def _owner(store: Path) -> pwd.struct_passwd | None:
 
 
 def _capable() -> bool:
-    """Whether there is a capability that this process has, or may take."""
+    """Whether there is a capability that this process has or may take. What it could only inherit (the unit leaves that
+    set) is none: with no_new_privs a program that is executed gains nothing by it."""
     status = Path("/proc/self/status").read_text().splitlines()
-    return any(int(line.split()[1], 16) for line in status if line.startswith(("CapInh:", "CapPrm:")))
+    return any(int(line.split()[1], 16) for line in status if line.startswith("CapPrm:"))
 
 
 def _checked(result: int) -> None:
