@@ -16,6 +16,7 @@ Data flows one way; imports follow it (a test enforces this).
     identity.py                which start belongs to which end
     store/                     Parquet, manifest, the one view of store and journal, coverage
     follow/                    child process: sealer, text logs
+    history/                   old text logs into the store: anetcon import
     doctor/                    what on this host would silence or weaken the audit
     install/                   what is installed on a host, as data; applied, undone
     cli/                       one file a command

@@ -50,6 +50,12 @@ class TakeoverError(AnetconError):
     exit_status = 10
 
 
+class InputError(AnetconError):
+    """A file given to be read cannot be, or not to its end: the message names it; the others were read."""
+
+    exit_status = 12
+
+
 USAGE = 2
 DEFECT = 70
 """A defect of the program (sysexits.h, EX_SOFTWARE), with its traceback: please report it."""

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 class GapCause:
     """Why a gap is there. With `whole` no connection is missing for it, so it makes no answer incomplete: it tells
     that something beside the connections themselves is missing or doubtful. With `limit` it is no hole, but what the
-    record of a whole time cannot tell: as configured then, nothing that went wrong."""
+    record of a whole time cannot tell: as configured then, nothing that went wrong. With `one_sided` that is the public
+    side of its connections, so that `who` needs their other end."""
 
     name: str
     meaning: str
     todo: str
     whole: bool = False
     limit: bool = False
+    one_sided: bool = False
 
 
 _CAUSES = (
@@ -131,6 +133,22 @@ _CAUSES = (
         "recorded",
         "use the engine `conntrack`; `who` finds what may have been the connection by `--to`",
         limit=True,
+        one_sided=True,
+    ),
+    GapCause(
+        "imported-lines",
+        "imported text, no public ports: all that is known of that time are kernel lines that `anetcon import` read; "
+        "ends, counters and the public side of a translation are not in them, nor what was not logged",
+        "nothing; `who` finds what may have been the connection by `--to`",
+        limit=True,
+        one_sided=True,
+    ),
+    GapCause(
+        "imported-events",
+        "imported text with both sides of each translation (`conntrack -E`, or our own text logs): what its listener "
+        "missed is not known, and some connections have no end",
+        "nothing",
+        limit=True,
     ),
     GapCause(
         "disk-full",
@@ -163,3 +181,8 @@ WHOLE = frozenset(cause.name for cause in _CAUSES if cause.whole)
 
 LIMITS = frozenset(cause.name for cause in _CAUSES if cause.limit)
 """Causes that say what the record of a time cannot tell."""
+
+ONE_SIDED = frozenset(cause.name for cause in _CAUSES if cause.one_sided)
+"""Those of them that hide the public side."""
+
+IMPORTED_LINES, IMPORTED_EVENTS = "imported-lines", "imported-events"

@@ -51,8 +51,9 @@ class Origin(IntEnum):
 
 
 LINES = (Origin.LOG, Origin.IMPORT)
-"""Origins that are one line of text a connection: its start, seen from one side of the translation, and nothing more.
-What is null in their rows follows from origin and class alone (see the fields); each row is a connection by itself."""
+"""Origins of which each row is a connection by itself: one line of text, its start seen from one side of the
+translation and nothing more (what is null then follows from the class, see the fields); or, imported from text that has
+it, both sides and perhaps the end."""
 
 UNKNOWN_NETNS = "unknown"
 """The namespace of a line that does not tell it: without a hash, where several are audited."""
@@ -128,7 +129,7 @@ CONNECTIONS: tuple[Field, ...] = (
         "end",
         "time",
         "when it ended (the kernel's: TIME_WAIT or idle timeout is inside); null while open, and where it is not known:"
-        " origin `log` and `import`, whose `end_reason` is then `unknown`",
+        " origin `log`, and `import` of most text, whose `end_reason` is then `unknown`",
         True,
     ),
     _NODE,
@@ -145,14 +146,14 @@ CONNECTIONS: tuple[Field, ...] = (
     Field(
         "dst_ip",
         "address",
-        "what it addressed; null in class `float` of origin `log` and `import`, which saw it after translation only",
+        "what it addressed; null in class `float` of kernel lines (origin `log`, `import`), seen after translation",
         True,
     ),
     Field("dst_port", "u16", "its port; for ICMP type*256+code; null where `dst_ip` is", True),
     Field(
         "nat_src_ip",
         "address",
-        "its source as the far side saw it; null in origin `log` and `import`, which saw it before translation only",
+        "its source as the far side saw it; null in kernel lines (origin `log`, `import`), seen before translation",
         True,
     ),
     Field("nat_src_port", "u16", "that source's port or ICMP id; null where `nat_src_ip` is", True),

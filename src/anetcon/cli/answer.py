@@ -14,7 +14,7 @@ from anetcon.cli import lines, output, text, times
 from anetcon.cli.candidates import Asked, Found
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
-from anetcon.gaps import CAUSES, LIMITS
+from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.store import where
 from anetcon.store.coverage import Coverage
@@ -58,7 +58,7 @@ def say_unplaced(
     """Say on stderr, to who named namespaces, that connections of which no namespace is known fit as well. `asked` are
     the conditions, of rows and of whole connections, without a namespace."""
     named = any(re.search(text, UNKNOWN_NETNS) for text in netns)
-    if not netns or named or LIMITS.isdisjoint(covered.gaps["cause"].to_pylist()):
+    if not netns or named or ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist()):
         return
     condition, result = asked
     unplaced = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
@@ -152,7 +152,7 @@ def _how_far(asked: Asked, found: Found) -> str:
     nearest = first.select(["start", "end"]).cast(_MICROSECONDS).to_pylist()[0]
     later = nearest["start"] - asked.at.us
     before = 0 if nearest["end"] is None else asked.at.us - nearest["end"]
-    if lines.among(first).all() and nearest["end"] is None and -later >= times.SECOND:
+    if lines.endless(first).all() and -later >= times.SECOND:
         return f"; the nearest connection began {-later // times.SECOND} s before, its end is not known"
     if later >= times.SECOND:
         return f"; the nearest connection began {later // times.SECOND} s later"

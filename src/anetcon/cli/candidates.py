@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from anetcon.cli import lines, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
-from anetcon.gaps import LIMITS
+from anetcon.gaps import ONE_SIDED
 from anetcon.record import Class, label
 from anetcon.store import where
 from anetcon.store.coverage import Coverage, Question, coverage
@@ -122,7 +122,7 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     insides = rows.group_by(["node", "netns", "inner_ip"]).aggregate([])
     order = _order(rows, asked, lines.places(addresses))
     nearest = rows.take(order[: limit or None])
-    more = asked.to is None and not settled and not LIMITS.isdisjoint(covered.gaps["cause"].to_pylist())
+    more = asked.to is None and not settled and not ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist())
     on_node = True if len(addresses) else False if covered.complete else None
     return Found(
         connections=nearest,
@@ -174,10 +174,10 @@ def _array(column: pa.ChunkedArray) -> Array:
 
 
 def _distance(rows: pa.Table, at: int) -> Array:
-    """How far each row was from being open at a time; a line of text was open at its start, for all that is known."""
+    """How far each row was from being open at a time; where nobody recorded the end, from its start."""
     start = rows["start"].cast(pa.int64()).to_numpy()
     end = rows["end"].cast(pa.int64()).fill_null(_FAR).to_numpy()
-    end = np.where(lines.among(rows) & (end == _FAR), start, end)
+    end = np.where(lines.endless(rows), start, end)
     distance: Array = np.maximum(np.maximum(start - at, at - end), 0)
     return distance
 

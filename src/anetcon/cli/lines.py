@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _ORIGINS = [label(origin) for origin in LINES]
-ARE = where.text_in("origin", _ORIGINS)
-"""The condition that a row is a line."""
+ARE = f"({where.every([where.text_in('origin', _ORIGINS), 'nat_src_ip IS NULL'])})"
+"""The condition that a row is a line of the kernel's: imported text may know both sides."""
 
 _NAT, _FLOAT = label(Class.NAT), label(Class.FLOAT)
 
@@ -44,7 +44,14 @@ def condition(address: Endpoint, to: Endpoint | None) -> str:
 
 def among(rows: pa.Table) -> Array:
     """Which rows are lines."""
-    found: Array = pc.is_in(rows["origin"].cast(pa.string()), pa.array(_ORIGINS)).to_numpy()
+    line = pc.is_in(rows["origin"].cast(pa.string()), pa.array(_ORIGINS))
+    found: Array = pc.and_(line, pc.is_null(rows["nat_src_ip"])).to_numpy()
+    return found
+
+
+def endless(rows: pa.Table) -> Array:
+    """Which rows have an end that nobody recorded: for all that is known they were open at their start."""
+    found: Array = pc.and_(pc.is_null(rows["end"]), pc.is_valid(rows["end_reason"])).to_numpy()
     return found
 
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),
     "uninstall": ("anetcon.cli.uninstall:uninstall", "End the audit of this host and remove what was installed."),
+    "import": ("anetcon.cli.import_cmd:import_", "Add old text logs to the store."),
     "demo": ("anetcon.cli.demo:demo", "A router of its own, real traffic, a real answer."),
 }
 """Every command: where it is, and its line of help, which is the first of its own."""

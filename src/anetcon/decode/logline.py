@@ -41,18 +41,21 @@ ECHOES = {1: (0, 8), 58: (128, 129)}
 
 Texts = tuple[bytes, ...]
 
-_BAD = -2
+BAD = -2
+"""What `Known` has for a text that cannot be read."""
 _HAS_ID = 1 << 32
 _MOST = 1 << 17
 _MAPPED = bytes(10) + b"\xff\xff"
 
-_PACKET = (
+PACKET = (
     rb"IN=[^ \n]* OUT=[^ \n]* (?:(?!SRC=)[A-Z]+=[^ \n]* )*SRC=([0-9a-f.:]+) DST=([0-9a-f.:]+) LEN=\d+ "
     rb"(?:TOS=0x[0-9A-F]{2} PREC=0x[0-9A-F]{2} TTL=\d+ ID=\d+ |TC=\d+ HOPLIMIT=\d+ FLOWLBL=\d+ )"
     rb"(?:(?!PROTO=)[^ \n]+ )*PROTO=([A-Za-z0-9]+) "
     rb"(?:SPT=(\d+) DPT=(\d+) |(TYPE=\d+ CODE=\d+ (?:ID=\d+ |(?!ID=))))?"
     rb"(?:(?!MARK=)[^ \n]+ )*(?:MARK=0x([0-9a-f]{1,8}) )?\n"
 )
+"""What the kernel prints of a packet, to the end of the line. Groups: source, destination, protocol, both ports, type
+with code and id, mark."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ class Prefix:
     hashed: bool
 
     def pattern(self) -> re.Pattern[bytes]:
-        """Groups: facility 0, sequence, time, class, hash, _PACKET's seven, and the rest of a line that is not so."""
+        """Groups: facility 0, sequence, time, class, hash, PACKET's seven, and the rest of a line that is not so."""
         common, dnat, other = (re.escape(escaped(part)) for part in (self.common, self.dnat, self.other))
         hashed = rb"(?:\[([0-9a-f]{8})\])?" if self.hashed else rb"()"
-        ours = rb"(?:%s(%s|%s)%s (?:%s|([^\n]*\n)))?" % (common, dnat, other, hashed, _PACKET)
+        ours = rb"(?:%s(%s|%s)%s (?:%s|([^\n]*\n)))?" % (common, dnat, other, hashed, PACKET)
         return re.compile(rb"^(?:([0-7]),|\d+,)(\d{1,18}),(\d{1,18}),[^;\n]*;(?(1)" + ours + rb"|)", re.MULTILINE)
 
 
@@ -87,8 +90,8 @@ class Lines:
     undecodable: list[bytes]
 
 
-class _Known(dict[bytes, int]):
-    """Numbers by text, each parsed once; what `parse` refuses (ValueError, OSError) is _BAD."""
+class Known(dict[bytes, int]):
+    """Numbers by text, each parsed once; what `parse` refuses (ValueError, OSError) is BAD."""
 
     def __init__(self, parse: Callable[[bytes], int]) -> None:
         super().__init__()
@@ -98,7 +101,7 @@ class _Known(dict[bytes, int]):
         try:
             value = self[text] = self._parse(text)
         except (ValueError, OSError):
-            return _BAD
+            return BAD
         return value
 
     def column(self, texts: Texts) -> Array:
@@ -106,52 +109,31 @@ class _Known(dict[bytes, int]):
         return _column(self.__getitem__, texts, np.int64)
 
 
-class LineDecoder:
-    """Keeps what was read before. One for each process."""
+class Packets:
+    """The texts of PACKET's groups, with what stands before them, into columns. Keeps what was read before."""
 
-    def __init__(self, prefix: Prefix) -> None:
-        self._pattern = prefix.pattern()
-        self._classes = {escaped(prefix.other): int(Class.NAT), escaped(prefix.dnat): int(Class.FLOAT)}
+    def __init__(self, classes: Mapping[bytes, int]) -> None:
+        self._classes = classes
         self._words = np.zeros((256, 2), np.uint64)
-        self._addresses = _Known(self._address)
-        self._ports, self._types = _Known(_port), _Known(_type)
-        self._protocols, self._marks = _Known(_protocol), _Known(_mark)
+        self._addresses = Known(self._address)
+        self._ports, self._types = Known(_port), Known(_type)
+        self._protocols, self._marks = Known(_protocol), Known(_mark)
 
-    def decode(self, data: bytes, codes: Mapping[bytes, int], out: Columns) -> Lines:
-        """Append a row for each line with our prefix to `out`, which must have room for every line of `data`.
-
-        `start` is the kernel's own time, to be made wall clock by the caller; `codes` gives the namespace's code for
-        each hash (`b""` for none), NOT_OURS to leave its lines out.
-        """
+    def forget(self) -> None:
+        """Make room, where very much was read."""
         for known in (self._addresses, self._ports, self._types, self._protocols, self._marks):
             if len(known) > _MOST:
                 known.clear()
-        found = self._pattern.findall(data)
-        if not found:
-            return Lines(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
-        _, sequence, time, *ours, rest = zip(*found, strict=True)
-        lines = Lines(_integers(sequence), _integers(time), [])
-        times = lines.time
-        if any(rest):
-            lines.undecodable.extend(h for h, r in zip(ours[1], rest, strict=True) if r and codes[h] != NOT_OURS)
-        if any(rest) or not all(ours[2]):  # SRC
-            rows = [row for row, (there, left) in enumerate(zip(ours[2], rest, strict=True)) if there and not left]
-            ours = [tuple(map(column.__getitem__, rows)) for column in ours]
-            times = times[rows]
-        if len(times):
-            self._append(times, ours, codes, out, lines)
-        return lines
 
-    def _append(self, times: Array, texts: list[Texts], codes: Mapping[bytes, int], out: Columns, lines: Lines) -> None:
+    def append(self, times: Array, texts: list[Texts], codes: Mapping[bytes, int], out: Columns) -> Array:
+        """Append a row for each of these texts: class, hash of the namespace, PACKET's seven groups. Returns which are
+        as the kernel prints them; the others are for the caller to take out again."""
         kind, hashes, *packet = texts
-        source, destination = self._addresses.column(packet[0]), self._addresses.column(packet[1])
+        (sources, one), (destinations, other) = self.addresses(packet[0]), self.addresses(packet[1])
         protocol, mark = self._protocols.column(packet[2]), self._marks.column(packet[6])
         from_port, to_port, good = self._numbers(protocol, packet)
-        good &= (source >= 0) & (destination >= 0) & (protocol >= 0) & (mark >= 0)
-        sources, destinations = self._words[source], self._words[destination]
+        good &= one & other & (protocol >= 0) & (mark >= 0)
         code = _column(codes.__getitem__, hashes, np.int32)
-        if not good.all():
-            lines.undecodable.extend(hashes[row] for row in np.flatnonzero(~good & (code != NOT_OURS)))
         here = slice(out.rows, out.rows + len(kind))
         of = out.of
         of["class"][here] = kinds = _column(self._classes.__getitem__, kind, np.int8)
@@ -166,18 +148,23 @@ class LineDecoder:
         of["end"][here], of["end_reason"][here], of["origin"][here] = NONE, EndReason.UNKNOWN, Origin.LOG
         out.counted[here] = False
         out.rows = here.stop
-        out.keep(here.start, good & (code != NOT_OURS))
+        return good
+
+    def addresses(self, texts: Texts) -> tuple[Array, Array]:
+        """Addresses as (n, 2) words, and which could be read."""
+        found = self._addresses.column(texts)
+        return self._words[found], found >= 0
 
     def _numbers(self, protocol: Array, packet: list[tuple[bytes, ...]]) -> tuple[Array, Array, Array]:
         """Both ports as records have them, and which rows have what their protocol should."""
         source, destination = self._ports.column(packet[3]), self._ports.column(packet[4])
         ported = source != NONE
-        good = (ported == np.isin(protocol, WITH_PORTS)) & (source != _BAD) & (destination != _BAD)
+        good = (ported == np.isin(protocol, WITH_PORTS)) & (source != BAD) & (destination != BAD)
         typed = np.isin(protocol, WITH_TYPES)
         if ported.all() and not typed.any():
             return source, destination, good
         types = self._types.column(packet[5])
-        good &= ((types != NONE) == typed) & (types != _BAD)
+        good &= ((types != NONE) == typed) & (types != BAD)
         kinds = types >> 8 & 0xFF
         for number, echoes in ECHOES.items():
             good &= ~((protocol == number) & np.isin(kinds, echoes)) | (types & _HAS_ID != 0)
@@ -193,6 +180,41 @@ class LineDecoder:
             self._words = np.concatenate([self._words, np.zeros_like(self._words)])
         self._words[number] = np.frombuffer(packed, np.uint64)
         return number
+
+
+class LineDecoder(Packets):
+    """Records of /dev/kmsg. One for each process."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__({escaped(prefix.other): int(Class.NAT), escaped(prefix.dnat): int(Class.FLOAT)})
+        self._pattern = prefix.pattern()
+
+    def decode(self, data: bytes, codes: Mapping[bytes, int], out: Columns) -> Lines:
+        """Append a row for each line with our prefix to `out`, which must have room for every line of `data`.
+
+        `start` is the kernel's own time, to be made wall clock by the caller; `codes` gives the namespace's code for
+        each hash (`b""` for none), NOT_OURS to leave its lines out.
+        """
+        self.forget()
+        found = self._pattern.findall(data)
+        if not found:
+            return Lines(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+        _, sequence, time, *ours, rest = zip(*found, strict=True)
+        lines = Lines(_integers(sequence), _integers(time), [])
+        times = lines.time
+        if any(rest):
+            lines.undecodable.extend(h for h, r in zip(ours[1], rest, strict=True) if r and codes[h] != NOT_OURS)
+        if any(rest) or not all(ours[2]):  # SRC
+            rows = [row for row, (there, left) in enumerate(zip(ours[2], rest, strict=True)) if there and not left]
+            ours = [tuple(map(column.__getitem__, rows)) for column in ours]
+            times = times[rows]
+        if len(times):
+            first = out.rows
+            good = self.append(times, ours, codes, out)
+            known = out.of["netns"][first : out.rows] != NOT_OURS
+            lines.undecodable.extend(ours[1][row] for row in np.flatnonzero(~good & known))
+            out.keep(first, good & known)
+        return lines
 
 
 def _column(number: Callable[[bytes], int], texts: Texts, dtype: type[np.signedinteger[Any]]) -> Array:

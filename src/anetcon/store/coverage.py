@@ -2,7 +2,8 @@
 
 The window ends at the last flush, since what is not yet written is no gap while the daemon runs; when it does not, or
 has not written for long, everything since its last flush is one. A namespace named that this store knows nothing of
-was never recorded. Refuses to say "complete" of a store without a journal.
+was never recorded. What text was imported of a time takes the place of the gap it was. Refuses to say "complete" of a
+store without a journal.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 from anetcon.errors import StoreError
 from anetcon.gaps import WHOLE
 from anetcon.journal.read import last_flush
-from anetcon.store import layout, where
+from anetcon.store import imported, layout, where
 from anetcon.store.damage import unexplained
 from anetcon.store.view import Store
 
@@ -78,7 +79,10 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     now = time.time_ns() // 1000 if now is None else now
     flushed = last_flush(layout.journal_folder(store.path, "connections"))
     if flushed is None:
-        return Coverage(question.since, question.until, _gaps([_gap(None, None, "never-recorded")]))
+        until = now if question.until is None else min(question.until, now)
+        text = store.intervals("gaps", question.condition(), question.since, until)
+        never = pa.concat_tables([text, _gaps([_gap(None, None, "never-recorded")])])
+        return again(store, _told(Coverage(question.since, until, never), question))
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
     gaps = [store.intervals("gaps", question.condition(), since, until)]
@@ -98,7 +102,25 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     ]
     if question.netns and not _known(store, question):
         extra.append(_gap(None, None, "not-attached") | {"netns": " or ".join(question.netns)})
-    return again(store, Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)])))
+    return again(store, _told(Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)])), question))
+
+
+def _told(covered: Coverage, question: Question) -> Coverage:
+    """The same, with what text was imported of that time."""
+    if not pc.any(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES))).as_py():
+        return covered
+    times = [covered.gaps[name].cast(pa.int64()).to_pylist() for name in ("from", "to")]
+    rows = [row | {"from": begin, "to": end} for row, begin, end in zip(covered.gaps.to_pylist(), *times, strict=True)]
+    told = imported.told(rows, named=bool(question.netns))
+    since, until = covered.since or 0, covered.until
+    inside = [
+        row
+        for row in told
+        if (question.since is not None or row["from"] is not None)
+        and (row["to"] is None or row["to"] >= since)
+        and (until is None or (row["from"] or 0) <= until)
+    ]
+    return Coverage(covered.since, covered.until, _gaps(inside))
 
 
 def again(store: Store, covered: Coverage) -> Coverage:

@@ -5,6 +5,8 @@ in the first). A seal is one append: a line a file, then a line of kind `seal`, 
 behind the last good seal line are what a crash left: they count for nothing and the next append cuts them off. A line
 that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped.
 
+A line of kind `import` commits as `seal` does, rows that come from no journal: what was open stays what is open.
+
 A line of kind `retention` is a commit by itself: of the files named before it, those of connections that had all ended
 before the time `before` count no more, nor the months of other tables than gaps that nothing kept needs. Their lines
 stay, so that the history can still be checked.
@@ -43,8 +45,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line. Of kind `seal` it has `through` and `time`; of kind `retention` `before`, the number of `files` that it
-    takes away, of their `rows` and `bytes`, and `time`; of any other kind what is known of its `file`.
+    """One line. Of kind `seal` or `import` it has `through` and `time`; of kind `retention` `before`, the number of
+    `files` that it takes away, of their `rows` and `bytes`, and `time`; of any other kind what is known of its `file`.
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
@@ -86,7 +88,8 @@ class State:
 
     `connections` has the files of closed connections, oldest seal first; `snapshots` the others that count, by what
     replaces them: `open`, or table and month (`gaps/2026-11`). `through` is the last sealed segment of each journal
-    table. `size` and `head` are where the chain ends: bytes, and the digest the next line must have as `prev`.
+    table; `imports` are the seals of kind `import`. `size` and `head` are where the chain ends: bytes, and the digest
+    the next line must have as `prev`.
     """
 
     seal: int = 0
@@ -96,6 +99,7 @@ class State:
     size: int = 0
     head: str = FIRST
     removed: Removed | None = None
+    imports: set[int] = field(default_factory=set)
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind that count, oldest first."""
@@ -105,13 +109,20 @@ class State:
 
     def commit(self, files: list[Entry], last: Entry, size: int, head: str) -> None:
         """Take a seal in: its files and its last line, and where the chain ends then."""
-        self.snapshots.pop("open", None)
+        if last.kind == "import":
+            self.imports.add(last.seal)
+        else:
+            self.snapshots.pop("open", None)
         for entry in files:
             if entry.kind == "connections":
                 self.connections.append(entry)
             else:
                 self.snapshots["open" if entry.kind == "open" else entry.file.partition(".")[0]] = entry
         self.seal, self.through, self.size, self.head = last.seal, last.through, size, head
+
+    def last_seal(self) -> int | None:
+        """The last seal of the journal that has connections."""
+        return max((entry.seal for entry in self.connections if entry.seal not in self.imports), default=None)
 
     def doomed(self, before: int) -> list[Entry]:
         """The files that a retention at this time takes away. The latest month of a table stays: it has all that
@@ -159,12 +170,20 @@ def replay(store: Path) -> State:
         if entry.kind == "retention":
             state.retire(entry, at, head)
             pending = []
-        elif entry.kind == "seal":
+        elif entry.kind in ("seal", "import"):
             state.commit(pending, entry, at, head)
             pending = []
         else:
             pending.append(entry)
     return state
+
+
+def size(store: Path) -> int:
+    """Bytes of the manifest as it is."""
+    try:
+        return layout.manifest_path(store).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _decode(decoder: msgspec.json.Decoder[Entry], line: bytes) -> Entry | None:
@@ -174,12 +193,14 @@ def _decode(decoder: msgspec.json.Decoder[Entry], line: bytes) -> Entry | None:
         return None
 
 
-def append(store: Path, state: State, files: Iterable[dict[str, Any]], through: dict[str, int], time: int) -> None:
+def append(
+    store: Path, state: State, files: Iterable[dict[str, Any]], through: dict[str, int], time: int, kind: str = "seal"
+) -> None:
     """Commit a seal: its files and how far it went, in one write, synced; `state` is brought up to date.
 
     `files` are an Entry's fields but for prev, seal and format. Raises OSError, with the seal then not committed.
     """
-    last = {"kind": "seal", "through": through, "time": rfc3339(time)}
+    last = {"kind": kind, "through": through, "time": rfc3339(time)}
     entries, size, head = _extend(store, state, state.seal + 1, [*files, last])
     state.commit(entries[:-1], entries[-1], size, head)
 

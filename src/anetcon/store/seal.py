@@ -6,7 +6,8 @@ needs. A crash before the commit leaves files that count for nothing, which the 
 crash behind it leaves only things to remove. Nothing is ever dropped that is not committed.
 
 ENDs can come again after their connection was sealed (copies, while another listener on the host is stuck), so the
-latest sealed ends take part in the next merge, without being written again. One process seals, under the daemon's lock.
+latest sealed ends take part in the next merge, without being written again. One process seals, under the daemon's lock;
+while an import writes (`store.lock`), it waits for its next turn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, n
 from anetcon.journal.read import Lost, damage, flushes, is_closed, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import absent, behind, layout, manifest, parquet, retain
+from anetcon.store import absent, behind, layout, lock, manifest, parquet, retain
 from anetcon.store.damage import unexplained
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
@@ -79,27 +81,50 @@ class Sealer:
         self._gaps: list[dict[str, Any]] = []
         self._torn: list[Lost] = []
         self._given_up = 0
+        self._alone = False
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Whether it is our turn: nobody else changes what counts meanwhile, and what is known of it is so."""
+        if self._alone or not self.store.is_dir():
+            yield True
+            return
+        with lock.turn(self.store, wait=False) as turn:
+            if turn is None:
+                yield False
+                return
+            if self._known is not None and (turn.left_behind or manifest.size(self.store) != self._known.size):
+                self._known = None
+            if turn.left_behind:
+                self._state()
+                turn.end()
+            self._alone = True
+            try:
+                yield True
+            finally:
+                self._alone = False
 
     def pending(self) -> bool:
         """Whether a closed segment waits to be sealed. Cheap. Raises StoreError when the manifest is damaged."""
-        state = self._state()
-        return any(True for table in TABLES for _ in self._closed(state, table))
+        with self._turn() as ours:
+            return ours and any(True for table in TABLES for _ in self._closed(self._state(), table))
 
     def seal(self) -> bool:
         """Seal what is closed, as much as one seal takes; returns whether there was anything.
 
         Raises StoreError or OSError: nothing is lost then, and the next call does it again.
         """
-        state = self._state()
-        if not self.pending():
-            return False
+        with self._turn() as ours:
+            return ours and self.pending() and self._seal(self._state())
+
+    def _seal(self, state: manifest.State) -> bool:
         self._known = None  # until all went well: after a failure everything is read again
         replaced = {entry.file for entry in state.snapshots.values()}
         try:
             files, events = self._write(state)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                _sweep(self.store, state)  # what was written for nothing is room for the journal
+                sweep(self.store, state)  # what was written for nothing is room for the journal
             raise
         self._known = state
         for file in replaced - {entry.file for entry in state.snapshots.values()}:
@@ -125,7 +150,7 @@ class Sealer:
         taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
         for table, rows in taken.items():
             files += self.put_intervals(state, table, rows, told)
-        self._sync_folders(files)
+        self.sync_folders(files)
         manifest.append(self.store, state, files, through, self._clock())
         self._remembered = remembered
         return files, events
@@ -133,7 +158,10 @@ class Sealer:
     def retain(self) -> Cut | None:
         """Remove what is too old or too much, if anything is: committed first, then unlinked. What was removed, None
         when nothing was. Raises StoreError or OSError: then nothing is lost that was not to go."""
-        state = self._state()
+        with self._turn() as ours:
+            return self._retain(self._state()) if ours else None
+
+    def _retain(self, state: manifest.State) -> Cut | None:
         cut = retain.cut(state, self.limits, self._disk(state), self._clock())
         if cut is None:
             return None
@@ -176,7 +204,11 @@ class Sealer:
     def drop(self) -> None:
         """Remove the journal segments that are sealed, that every follower has passed or that are kept for it no
         longer, and that are not the last."""
-        through = self._state().through
+        with self._turn() as ours:
+            if ours:
+                self._drop(self._state().through)
+
+    def _drop(self, through: dict[str, int]) -> None:
         for table in TABLES:
             folder = layout.journal_folder(self.store, table)
             passed = through.get(table, 0)
@@ -190,9 +222,10 @@ class Sealer:
                     segment_path(folder, number).unlink(missing_ok=True)
 
     def _state(self) -> manifest.State:
+        """What counts now. Only in our turn, or where nobody else has one."""
         if self._known is None:
             state = manifest.replay(self.store)
-            _sweep(self.store, state)
+            sweep(self.store, state)
             self._remembered = _remember_again(self.store, state)
             for table, number in state.through.items():
                 # The last segment is never dropped: where it is older than what is sealed, somebody removed the
@@ -340,7 +373,8 @@ class Sealer:
             "end": None if (ends == OPEN).any() else manifest.rfc3339(int(ends.max())),
         }
 
-    def _sync_folders(self, files: list[dict[str, Any]]) -> None:
+    def sync_folders(self, files: list[dict[str, Any]]) -> None:
+        """Make the names of these files survive a power cut."""
         folders = {self.store / Path(file["file"]).parent for file in files}
         for folder in folders | {parent for f in folders for parent in f.parents if parent.is_relative_to(self.store)}:
             manifest.sync_folder(folder)
@@ -386,17 +420,16 @@ def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Arr
 
 def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
     """What the last seal with connections would have remembered, read from its files."""
-    entries = list(state.of("connections"))
-    if not entries:
+    last = state.last_seal()
+    if last is None:
         return {}
-    last = max(entry.seal for entry in entries)
-    files = [entry.file for entry in entries if entry.seal == last]
+    files = [entry.file for entry in state.of("connections") if entry.seal == last]
     columns = columns_of(pa.concat_tables([parquet.read(store, file, IDENTITY) for file in files]))
     by_end = np.argsort(columns["end"], kind="stable")
     return _remember(columns, by_end, int(columns["end"].max()))
 
 
-def _sweep(store: Path, state: manifest.State) -> None:
+def sweep(store: Path, state: manifest.State) -> None:
     """Remove what a crashed seal left. Raises StoreError when the store has more than its manifest can explain."""
     counted = {entry.file for entry in (*state.snapshots.values(), *state.connections)}
     folders = [store / "open", *(store / table for table in layout.INTERVALS), *store.glob("node=*/date=*")]

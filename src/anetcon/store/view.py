@@ -15,7 +15,7 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,6 +130,23 @@ class Store:
 
         return self._consistent(ask)
 
+    def begun(
+        self, columns: Sequence[str], condition: str, since: int, until: int, without: Collection[int] = ()
+    ) -> pa.Table:
+        """Some columns of every connection that began from `since` to `until`, but for what these seals brought."""
+        bounds = [condition, f'"start" BETWEEN {where.timestamp(since)} AND {where.timestamp(until)}']
+        chosen = ", ".join(f'"{name}"' for name in columns)
+
+        def ask(state: manifest.State) -> pa.Table:
+            closed = [e for e in state.of("connections") if e.covers(since, until) and e.seal not in without]
+            sources = [self._files("connections", closed)] if closed else []
+            self._duckdb.register("live", self._live(state, condition))
+            sources.append("SELECT * FROM live")
+            query = f"SELECT {chosen} FROM ({' UNION ALL '.join(sources)}) WHERE {where.every(bounds)}"  # noqa: S608
+            return self._duckdb.sql(query).to_arrow_table()
+
+        return self._consistent(ask)
+
     def intervals(
         self, table: str, condition: str = where.EVERYTHING, since: int | None = None, until: int | None = None
     ) -> pa.Table:
@@ -229,8 +246,8 @@ class Store:
 
     def _latest(self, state: manifest.State, condition: str) -> pa.Table:
         """What ended in the last minutes before the last seal; as much as the sealer remembers, or more."""
-        entries = state.of("connections")
-        ends = [manifest.microseconds(entry.end) for entry in entries if entry.seal == entries[-1].seal and entry.end]
+        entries, last = state.of("connections"), state.last_seal()
+        ends = [manifest.microseconds(entry.end) for entry in entries if entry.seal == last and entry.end]
         since = max(ends, default=0) - REMEMBERED
         entries = [entry for entry in entries if entry.covers(since, None)]
         return self._sealed("connections", entries, where.every([condition, f'"end" >= {where.timestamp(since)}']))

@@ -1,0 +1,258 @@
+"""`anetcon import`: old text logs into the store. The work is `anetcon.history`; here are its options and report."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, tzinfo
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from anetcon.cli import times
+from anetcon.cli.answer import utc
+from anetcon.cli.filters import bad
+from anetcon.cli.output import VERSION, Format
+from anetcon.config.load import Given, Loaded, load
+from anetcon.errors import InputError, PermissionMissingError
+from anetcon.follow.lines import DEFAULT_NETNS
+from anetcon.history.names import Namespaces, Nodes, listed
+from anetcon.history.report import Counts, Report
+from anetcon.history.run import Import, Settings
+from anetcon.history.source import Source
+from anetcon.record import UNKNOWN_NETNS
+from anetcon.store.limits import Limits
+
+LOCAL = "local"
+SAID_EVERY = 30.0
+"""Seconds between two lines on how far it is, off a terminal."""
+
+INTERRUPTED = 128 + 2
+
+FORMATS = (Format.TABLE, Format.JSON)
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text logs, compressed or not; - is stdin.")],
+    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of journal and store.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="Configuration; else /etc/anetcon/anetcon.toml."),
+    ] = None,
+    tz: Annotated[
+        str, typer.Option("--tz", metavar="ZONE", help="Zone of stamps that name none; local is this machine's.")
+    ] = LOCAL,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="DAY", help="No line is later than this day: where dates of files are wrong."),
+    ] = None,
+    netns: Annotated[
+        str | None, typer.Option("--netns", metavar="NAME", help="Namespace of lines and events that tell none.")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="NAME", help="Machine that all of it is from; else as lines say.")
+    ] = None,
+    hash_file: Annotated[
+        Path | None, typer.Option("--hash-file", metavar="FILE", help="Namespaces by hash; else the configuration's.")
+    ] = None,
+    rejects: Annotated[
+        Path | None, typer.Option("--rejects", metavar="FILE", help="Where lines go that cannot be read.")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="How the report is printed: table or json.", show_default=True)
+    ] = Format.TABLE,
+) -> None:
+    """Add old text logs to the store.
+
+    Reads lines of LOG rules as rsyslog wrote them, our own text logs, and text of `conntrack -E -o timestamp`; plain or
+    compressed by gzip, zstd, xz or bzip2. Lines that the store has already add nothing, however often and in whatever
+    files they are given. Works beside a running daemon.
+    """
+    if form not in FORMATS:
+        raise bad("format", "the report is a table or json")
+    loaded = load(config, {"store.path": Given(str(store), "--store")} if store else {})
+    zone, zone_name = _zone(tz)
+    settings = _settings(loaded, zone, until, netns, node, hash_file, rejects)
+    sources = [_source(path) for path in files]
+    _require_writable(settings.store)
+    _say_retention(settings, loaded)
+    try:
+        with _progress(sources) as progress:
+            report = Import(settings, progress).run(sources)
+    except KeyboardInterrupt:
+        typer.echo("anetcon: interrupted; what was imported so far is whole: run it again for the rest", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if form is Format.JSON:
+        _print_json(report, settings, zone_name)
+    else:
+        _print(report, settings, zone_name)
+    damaged = [counts for counts in report.files if counts.damage]
+    if damaged:
+        named = "; ".join(f"{counts.name} is {counts.damage}" for counts in damaged)
+        raise InputError(f"{named}: what was before that is imported; if there is a whole copy, import it too")
+
+
+def _settings(
+    loaded: Loaded,
+    zone: tzinfo,
+    until: str | None,
+    netns: str | None,
+    node: str | None,
+    hash_file: Path | None,
+    rejects: Path | None,
+) -> Settings:
+    from anetcon.decode.logline import Prefix
+
+    resolved = loaded.resolved()
+    logs = resolved["logs"]
+    file = hash_file or (Path(logs["namespace_hash_file"]) if logs["namespace_hash_file"] else None)
+    unhashed = netns or (DEFAULT_NETNS if logs["namespace_hash"] else UNKNOWN_NETNS)
+    return Settings(
+        store=Path(resolved["store"]["path"]),
+        nodes=Nodes(resolved["node"], node),
+        namespaces=Namespaces(listed(file, asked=hash_file is not None), unhashed, given=netns is not None),
+        zone=zone,
+        prefix=Prefix(logs["prefix"], logs["prefix_dnat"], logs["prefix_other"], hashed=True),
+        limits=Limits.of(resolved["store"]),
+        events_netns=netns or DEFAULT_NETNS,
+        until=_day(until),
+        rejects=rejects,
+    )
+
+
+def _zone(name: str) -> tuple[tzinfo, str]:
+    """The zone of --tz and how it is called. This machine's is what its syslog daemon wrote stamps in."""
+    try:
+        if name != LOCAL:
+            return times.zone_named(name), name
+        set_here = os.environ.get("TZ", "").removeprefix(":")
+        if set_here:
+            return times.zone_named(set_here), f"{set_here} (this machine's)"
+        from zoneinfo import ZoneInfo
+
+        here = Path("/etc/localtime")
+        if not here.exists():
+            return UTC, "UTC (this machine's)"
+        known = str(here.resolve()).rpartition("/zoneinfo/")[2]
+        with here.open("rb") as file:
+            return ZoneInfo.from_file(file, known), f"{known} (this machine's)"
+    except ValueError as error:
+        raise bad("tz", str(error)) from None
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise bad("until", f"{text!r} is not a day: write it like 2024-12-31") from None
+
+
+def _source(path: Path) -> Source:
+    try:
+        return Source(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; nothing was imported") from error
+
+
+def _require_writable(store: Path) -> None:
+    there = next(folder for folder in (store, *store.parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionMissingError(f"cannot write in the store {store}: run the import as its owner, or as root")
+
+
+def _say_retention(settings: Settings, loaded: Loaded) -> None:
+    days = loaded.config.store.retention_days
+    if days is not None:
+        typer.echo(
+            f"connections that ended before {utc(settings.oldest)} UTC are left out: store.retention_days = {days:g} "
+            f"({loaded.source('store.retention_days')}) would delete them at once",
+            err=True,
+        )
+
+
+@contextmanager
+def _progress(sources: list[Source]) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; else a line now and then."""
+    sizes = [source.size for source in sources]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    if not sys.stderr.isatty():
+        yield _Lines(total, sys.stderr)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("importing", total=total)
+        yield lambda more: bar.advance(task, more)
+
+
+class _Lines:
+    """Says how far it is, seldom."""
+
+    def __init__(self, total: int | None, to: TextIO) -> None:
+        self._total, self._to = total, to
+        self._done, self._said = 0, time.monotonic()
+
+    def __call__(self, more: int) -> None:
+        self._done += more
+        if time.monotonic() - self._said >= SAID_EVERY:
+            self._said = time.monotonic()
+            share = f", {100 * self._done / self._total:.0f} %" if self._total else ""
+            self._to.write(f"read {self._done / 1e6:.0f} MB{share}\n")
+            self._to.flush()
+
+
+def _print_json(report: Report, settings: Settings, zone: str) -> None:
+    total = report.total()
+    said: dict[str, Any] = {
+        "version": VERSION,
+        "store": str(settings.store),
+        "tz": zone,
+        "total": {key: value for key, value in total.plain().items() if key not in ("file", "year", "damage")},
+        "unknown_namespaces": report.strangers,
+        "unreadable_in": report.rejects and str(report.rejects),
+        "seconds": round(report.seconds, 3),
+        "files": [counts.plain() for counts in report.files],
+    }
+    sys.stdout.write(json.dumps(said, indent=1) + "\n")
+
+
+def _print(report: Report, settings: Settings, zone: str) -> None:
+    lines = [_sentence(counts) for counts in report.files]
+    total = report.total()
+    if len(lines) > 1:
+        lines.append(_sentence(replace(total, name=f"{len(lines)} files")))
+    if total.zoneless:
+        lines.append(f"stamps without a zone were read as {zone}: another one by --tz")
+    if total.folded:
+        lines.append(f"{total.folded} stamps are of an hour that was twice there: told apart by the order of lines")
+    if report.strangers:
+        named = ", ".join(f"{name} ({count} lines)" for name, count in report.strangers.items())
+        lines.append(f"namespaces that no file of hashes names, kept by their hash: {named}; --hash-file names one")
+    if report.rejects:
+        lines.append(f"{total.unreadable} unreadable lines are in {report.rejects}, each with its file and number")
+    rate = total.lines / report.seconds if report.seconds else 0
+    lines.append(f"{total.added} connections are new in {settings.store}; {report.seconds:.1f} s, {rate:,.0f} lines/s")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _sentence(counts: Counts) -> str:
+    words = {
+        "connections added": counts.added,
+        "already there": counts.already,
+        "unreadable": counts.unreadable,
+        "of others": counts.others,
+        "too old to be kept": counts.too_old,
+    }
+    shown = [f"{count} {what}" for what, count in words.items() if count or what == "connections added"]
+    span = f", {utc(counts.first)} to {utc(counts.last)} UTC" if counts.first is not None else ""
+    year = f"; year {counts.years}" if counts.years else ""
+    damage = f"; {counts.damage}" if counts.damage else ""
+    return f"{counts.name}: {counts.lines} lines: {', '.join(shown)}{span}{year}{damage}"

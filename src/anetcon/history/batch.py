@@ -1,0 +1,65 @@
+"""Rows of imported text: capture's columns with a node, and whether both sides of the translation are known; and the
+table that the store takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
+from anetcon.record import CONNECTIONS, Class, EndReason, Origin, arrow_schema
+
+_ENUMS = {field.name: pa.array(field.values) for field in CONNECTIONS if field.kind == "enum"}
+
+
+class Batch(Columns):
+    """Rows in the making. `both` tells which know both sides; `node` and `netns` are codes."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.of["node"] = np.zeros(capacity, np.int32)
+        self.of["both"] = np.zeros(capacity, np.bool_)
+
+    def plain(self, here: slice) -> None:
+        """Rows that know what every text tells, and nothing else."""
+        for name in ("zone", "mark", "ct_id", "netns_inode"):
+            self.of[name][here] = 0
+        self.of["end"][here], self.of["end_reason"][here], self.of["origin"][here] = (
+            NONE,
+            EndReason.UNKNOWN,
+            Origin.IMPORT,
+        )
+        self.counted[here] = False
+
+
+def table(batch: Batch, rows: Array, nodes: list[str], namespaces: list[str]) -> pa.Table:
+    """These rows as the store has them, by their start."""
+    start = batch.of["start"]
+    rows = rows[np.argsort(start[rows], kind="stable")]
+    both = batch.of["both"][rows]
+    seen = {
+        **dict.fromkeys(("nat_src_ip", "nat_src_port"), both),
+        **dict.fromkeys(("dst_ip", "dst_port"), both | (batch.of["class"][rows] == Class.NAT)),
+        **dict.fromkeys(COUNTERS, batch.counted[rows]),
+        "end": batch.of["end"][rows] != NONE,
+    }
+    names = {"node": nodes, "netns": namespaces}
+    arrays = []
+    for field in CONNECTIONS:
+        values = batch.of[field.name][rows]
+        mask = ~seen[field.name] if field.name in seen else None
+        if field.kind == "address":
+            plain = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(rows), _buffers(mask, values))
+        elif field.kind in ("text", "enum"):
+            listed = _ENUMS.get(field.name)
+            of = pa.array(names[field.name], pa.string()) if listed is None else listed
+            plain = pa.DictionaryArray.from_arrays(pa.array(values), of)
+        else:
+            plain = pa.array(values, mask=mask).cast(field.arrow_type())
+        arrays.append(plain)
+    return pa.Table.from_arrays(arrays, schema=arrow_schema("connections"))
+
+
+def _buffers(mask: Array | None, values: Array) -> list[pa.Buffer | None]:
+    bitmap = None if mask is None or not mask.any() else pa.py_buffer(np.packbits(~mask, bitorder="little"))
+    return [bitmap, pa.py_buffer(np.ascontiguousarray(values))]

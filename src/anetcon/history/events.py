@@ -1,0 +1,232 @@
+"""Text of `conntrack -E`, with `-o timestamp` (also `id`, `extended`, `ktimestamp`, `labels`), into columns.
+
+    [1795438789.966552]	    [NEW] tcp      6 120 SYN_SENT src=... dst=... sport=... dport=... [UNREPLIED] src=...
+    [1795438793.981620]	[DESTROY] tcp      6 TIME_WAIT src=... packets=6 bytes=339 src=... [ASSURED] delta-time=1
+
+Both tuples are in each event, so both sides of the translation are known. NEW and the next DESTROY of the same tuple
+and zone are one connection; a NEW that has none has no end. The time of a DESTROY is when it was printed, which may be
+a minute after the end: where `delta-time` says how long the connection lasted, that is believed. A DESTROY without its
+NEW began `delta-time` before. Without `-o timestamp` only a DESTROY with `[start=…] [stop=…]` has a time.
+
+What an UPDATE tells is in the other two. The namespace is not in the text: the reader is told it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from functools import lru_cache
+
+import numpy as np
+
+from anetcon.decode.columns import COUNTERS, NONE, Array
+from anetcon.decode.logline import BAD, Known, Packets
+from anetcon.history.batch import Batch
+from anetcon.history.stamps import SECOND
+from anetcon.history.syslog import Found, port
+from anetcon.record import Class, EndReason
+
+MARKERS = (b"[NEW] ", b"[DESTROY] ", b"[UPDATE] ")
+
+MOST_OPEN = 1_000_000
+"""Beyond so many connections without an end the oldest are given up: their text has no DESTROY events."""
+
+_BEHIND = rb"(?: |(?=\n))"
+_TUPLE = (
+    rb"src=([0-9a-f.:]+) dst=([0-9a-f.:]+)%(b)s(?:sport=(\d+) dport=(\d+)%(b)s|type=(\d+) code=(\d+) id=(\d+)%(b)s"
+    rb"|srckey=\S+ dstkey=\S+%(b)s)?(?:zone(?:-orig|-reply)?=(\d+)%(b)s)?(?:packets=(\d+) bytes=(\d+)%(b)s)?"
+    rb"(?:\[UNREPLIED\]%(b)s)?"
+) % {b"b": _BEHIND}
+_EVENT = re.compile(
+    rb"^(?:\[(\d{1,11})\.(\d{6})\]\s)?[ \t]*\[(NEW|DESTROY|UPDATE)\] (?:ipv[46] +\d+ )?\S+ +(\d{1,3}) "
+    rb"(?:\d+ )?(?:([A-Z_0-9]+) )?" + _TUPLE + _TUPLE + rb"([^\n]*)\n",
+    re.MULTILINE,
+)
+_TAIL = re.compile(
+    rb"(?:(mark|zone|id|delta-time)=(\d{1,10})(?!\S))|\[(start|stop)=([^\]]{1,40})\]",
+)
+_WIDTH = 10  # groups of a tuple
+
+_CLOSED = {b"TIME_WAIT", b"LAST_ACK", b"CLOSE_WAIT", b"FIN_WAIT"}
+
+Texts = tuple[bytes, ...]
+Row = tuple[int, int, Texts, dict[bytes, bytes]]
+"""Start, end, the event's groups, the words behind its tuples."""
+
+
+class Events:
+    """Reads blocks; one for all files. `latest`: no event is from a later time (microseconds)."""
+
+    def __init__(self, zone: tzinfo, latest: int) -> None:
+        self._zone, self._latest = zone, latest
+        self._open: dict[Texts, tuple[int, Texts]] = {}
+        self._rows: list[Row] = []
+        self._packets = Packets({})
+        self._ports, self._counts = Known(port), Known(_count)
+        self._times: list[int] = []
+        self.times = np.zeros(0, np.int64)
+        """When the events of the last block were."""
+
+    @property
+    def waiting(self) -> int:
+        """Rows that `take` would append."""
+        return len(self._rows)
+
+    def read(self, block: bytes) -> Found:
+        """Take in the events of a block. `rows` says how many lines were events."""
+        matched = _EVENT.findall(block)
+        found = Found(lines=block.count(b"\n"), rows=len(matched))
+        good = self._good(matched)
+        if len(matched) != sum(block.count(marker) for marker in MARKERS) or not good.all():
+            found.unreadable = list(self._unreadable(block))
+            matched = [groups for groups, fine in zip(matched, good, strict=True) if fine]
+            found.rows = len(matched)
+        self._times = []
+        for groups in matched:
+            at = _printed(groups)
+            if at is not None:
+                self._times.append(at)
+            if groups[2] != b"UPDATE":
+                self._take(at, groups)
+        self.times = np.array(self._times, np.int64)
+        return found
+
+    def _good(self, matched: list[Texts]) -> Array:
+        """Which events have addresses and numbers that are some, and no time to come."""
+        good: Array = np.ones(len(matched), np.bool_)
+        if not matched:
+            return good
+        columns = list(zip(*matched, strict=True))
+        for at in (5, 6, 5 + _WIDTH, 6 + _WIDTH):
+            good &= self._packets.addresses(columns[at])[1]
+        for at in (3, *(first + n for first in (5, 5 + _WIDTH) for n in (2, 3, 4, 5, 6))):
+            good &= self._ports.column(columns[at]) != BAD
+        for at in (3, 9, 10, 9 + _WIDTH, 10 + _WIDTH):
+            good &= self._ports.column(columns[at]) < 256
+        good &= np.array([(_printed(groups) or 0) <= self._latest for groups in matched])
+        return good
+
+    def _unreadable(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """Lines that look like events and cannot be read as one."""
+        for number, line in enumerate(re.findall(rb"[^\n]*\n", block)):
+            if any(marker in line for marker in MARKERS) and b"src=" in line:
+                matched = _EVENT.findall(line)
+                if not matched or not self._good(matched).all():
+                    yield number, line
+
+    def _take(self, at: int | None, groups: Texts) -> None:
+        key = (groups[3], *groups[5:13])
+        if b"zone=" in groups[-1]:
+            key += (_words(groups[-1]).get(b"zone", b""),)
+        if groups[2] == b"NEW":
+            if at is not None:
+                before = self._open.pop(key, None)
+                if before is not None:
+                    self._rows.append((before[0], NONE, before[1], {}))
+                self._open[key] = at, groups
+                if len(self._open) > MOST_OPEN:
+                    oldest = next(iter(self._open))
+                    given_up = self._open.pop(oldest)
+                    self._rows.append((given_up[0], NONE, given_up[1], {}))
+            return
+        tail = _words(groups[-1])
+        opened = self._open.pop(key, None)
+        start, end = self._bounds(at, opened[0] if opened else None, tail)
+        if start is not None and end is not None:
+            self._rows.append((start, max(start, end), groups, tail))
+            if at is None:
+                self._times += [start, max(start, end)]
+        elif opened:
+            self._rows.append((opened[0], NONE, opened[1], {}))
+
+    def _bounds(self, at: int | None, opened: int | None, tail: dict[bytes, bytes]) -> tuple[int | None, int | None]:
+        """When a connection that was destroyed began and ended."""
+        lasted = int(tail[b"delta-time"]) * SECOND if b"delta-time" in tail else None
+        if at is None:
+            began, stop = (_moment(tail.get(name, b""), self._zone) for name in (b"start", b"stop"))
+            return (opened if opened is not None else began), stop
+        if opened is None:
+            return (at if lasted is None else max(at - lasted, 0)), at
+        return opened, at if lasted is None else max(min(opened + lasted, at), opened)
+
+    def finish(self) -> None:
+        """There is no more text: what is open has no end."""
+        self._rows += [(start, NONE, event, {}) for start, event in self._open.values()]
+        self._open.clear()
+
+    def take(self, out: Batch, node: int, netns: int) -> None:
+        """Append the rows that are whole, as many as there is room for."""
+        rows, self._rows = self._rows[: out.room()], self._rows[out.room() :]
+        self._packets.forget()
+        starts, ends, groups, tails = zip(*rows, strict=True)
+        here = slice(out.rows, out.rows + len(rows))
+        out.plain(here)
+        out.rows = here.stop
+        of = out.of
+        of["start"][here], of["end"][here], of["both"][here] = starts, ends, True
+        of["node"][here], of["netns"][here] = node, netns
+        _, _, _, proto, state, *sides = (tuple(column) for column in list(zip(*groups, strict=True))[:-1])
+        self._sides(proto, sides, out, here)
+        self._rest(state, sides, tails, out, here)
+
+    def _sides(self, proto: Texts, sides: list[Texts], out: Batch, here: slice) -> None:
+        """Addresses and ports: the reply's destination is the source as the far side saw it."""
+        of, words = out.of, out.words
+        of["proto"][here] = self._ports.column(proto)
+        typed = np.array([text != b"" for text in sides[4]])
+        source, target = (self._packets.addresses(sides[n])[0] for n in (0, 1))
+        reply_source, reply_target = (self._packets.addresses(sides[_WIDTH + n])[0] for n in (0, 1))
+        ports, reply = ([self._ports.column(sides[at + n]) for n in (2, 3, 4, 5, 6)] for at in (0, _WIDTH))
+        kinds = ports[2] << 8 | ports[3]
+        moved = (target != reply_source).any(axis=1) | (~typed & (ports[1] != reply[0]))
+        of["class"][here] = np.where(moved, Class.FLOAT, Class.NAT)
+        for name, address_of, numbered in (
+            ("src", source, np.where(typed, ports[4], ports[0])),
+            ("dst", target, np.where(typed, kinds, ports[1])),
+            ("nat_src", reply_target, np.where(typed, reply[4], reply[1])),
+            ("nat_dst", reply_source, np.where(typed, kinds, reply[0])),
+        ):
+            words[f"{name}_ip"][here], of[f"{name}_port"][here] = address_of, numbered
+
+    def _rest(
+        self, state: Texts, sides: list[Texts], tails: tuple[dict[bytes, bytes], ...], out: Batch, here: slice
+    ) -> None:
+        """Counters, the reason of the end, zone, mark and id."""
+        of = out.of
+        out.counted[here] = np.array([text != b"" for text in sides[8]]) & (of["end"][here] != NONE)
+        places = (8, 9, _WIDTH + 8, _WIDTH + 9)
+        for name, at in zip(COUNTERS, places, strict=True):
+            of[name][here] = self._counts.column(sides[at])
+        reasons = [
+            EndReason.CLOSED if text in _CLOSED else EndReason.RESET if text == b"CLOSE" else EndReason.UNKNOWN
+            for text in state
+        ]
+        of["end_reason"][here] = np.where(of["end"][here] != NONE, reasons, EndReason.UNKNOWN)
+        zones = [tail.get(b"zone") or zone or b"0" for tail, zone in zip(tails, sides[7], strict=True)]
+        of["zone"][here] = [int(text) & 0xFFFF for text in zones]
+        for name, word in (("mark", b"mark"), ("ct_id", b"id")):
+            of[name][here] = np.array([int(tail.get(word, b"0")) & 0xFFFFFFFF for tail in tails], np.uint32)
+
+
+def _printed(groups: Texts) -> int | None:
+    """When an event was printed."""
+    return int(groups[0]) * SECOND + int(groups[1]) if groups[0] else None
+
+
+def _words(tail: bytes) -> dict[bytes, bytes]:
+    return {a or c: b or d for a, b, c, d in _TAIL.findall(tail)}
+
+
+@lru_cache(4096)
+def _moment(text: bytes, zone: tzinfo) -> int | None:
+    """`Mon Nov 23 12:59:49 2026`, as conntrack prints the kernel's own times."""
+    try:
+        at = datetime.strptime(" ".join(text.decode().split()), "%a %b %d %H:%M:%S %Y").replace(tzinfo=zone)
+        return int(at.timestamp()) * SECOND
+    except (ValueError, OverflowError):
+        return None
+
+
+def _count(text: bytes) -> int:
+    return min(int(text[:19] or b"0"), (1 << 63) - 1)

@@ -1,0 +1,93 @@
+"""The namespace behind the hash of a line, and the node behind its host: as codes, and the names by code."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from anetcon.errors import InputError
+from anetcon.follow.lines import DEFAULT_NETNS, namespace_hash
+from anetcon.record import UNKNOWN_NETNS
+
+LISTED = re.compile(r"^(.+) \[([0-9a-f]{8})\]$")
+
+
+class Codes(dict[bytes, int]):
+    """A code for each text; `names` by code."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def code(self, name: str) -> int:
+        """The code of a name."""
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)
+
+
+class Namespaces(Codes):
+    """Codes by hash; of lines without one it is `unhashed`. A hash that nobody knows stands for itself."""
+
+    def __init__(self, listed: dict[bytes, str], unhashed: str, *, given: bool = False) -> None:
+        super().__init__([])
+        self._listed = listed
+        self.unhashed, self.unhashed_given = unhashed, given
+        self.unknown: set[str] = set()
+
+    def __missing__(self, text: bytes) -> int:
+        name = self.unhashed if not text else self._listed.get(text)
+        if name is None:
+            name = f"[{text.decode()}]"
+            self.unknown.add(name)
+        self[text] = code = self.code(name)
+        return code
+
+    def strangers(self, counted: Counter[int]) -> dict[str, int]:
+        """How many lines each namespace that nobody knows had."""
+        return {name: counted[self.names.index(name)] for name in sorted(self.unknown)}
+
+
+class Nodes(Codes):
+    """Codes by host. This node is called by its own name, however much of that a syslog daemon writes."""
+
+    def __init__(self, own: str, given: str | None) -> None:
+        super().__init__([])
+        self._own, self._given = own, given
+
+    def __missing__(self, host: bytes) -> int:
+        name = self._given or host.decode("utf-8", "backslashreplace")
+        if name.partition(".")[0].lower() == self._own.partition(".")[0].lower():
+            name = self._own
+        self[host] = code = self.code(self._given or name)
+        return code
+
+    @property
+    def here(self) -> int:
+        """The code of text that names no host."""
+        return self.code(self._given or self._own)
+
+
+def listed(file: Path | None, *, asked: bool) -> dict[bytes, str]:
+    """Names by hash, from the file of hashes; empty when there is none, unless it was asked for. Raises InputError."""
+    found = {namespace_hash(DEFAULT_NETNS).encode(): DEFAULT_NETNS}
+    if file is None or not (asked or file.exists()):
+        return found
+    try:
+        lines: Iterable[str] = file.read_text(errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the file of hashes {file}: {error.strerror}") from error
+    for line in lines:
+        if match := LISTED.match(line.strip()):
+            found[match[2].encode()] = match[1]
+    return found
+
+
+def number(name: str) -> int | None:
+    """What tells a namespace from others, be it known by its name or by its hash alone; None when it is unknown."""
+    if name == UNKNOWN_NETNS:
+        return None
+    match = re.fullmatch(r"\[([0-9a-f]{8})\]", name)
+    return int(match[1] if match else namespace_hash(name), 16)

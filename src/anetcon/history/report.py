@@ -1,0 +1,100 @@
+"""What an import found, of each file and in all; and where it writes what it could not read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from anetcon.store import layout
+from anetcon.store.manifest import rfc3339
+
+COUNTED = ("lines", "added", "already", "unreadable", "others", "too_old")
+
+
+@dataclass
+class Counts:
+    """Lines of a file, or of all: `added` connections, `already` in the store, `unreadable` lines, those of `others`,
+    connections `too_old` to be kept."""
+
+    name: str
+    lines: int = 0
+    added: int = 0
+    already: int = 0
+    unreadable: int = 0
+    others: int = 0
+    too_old: int = 0
+    first: int | None = None
+    last: int | None = None
+    zoneless: int = 0
+    folded: int = 0
+    years: str = ""
+    damage: str = ""
+
+    def between(self, first: int, last: int) -> None:
+        """It has rows of these times."""
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
+
+    def plain(self) -> dict[str, Any]:
+        """As it is in JSON."""
+        return {
+            "file": self.name,
+            **{name: getattr(self, name) for name in COUNTED},
+            "from": None if self.first is None else rfc3339(self.first),
+            "to": None if self.last is None else rfc3339(self.last),
+            "year": self.years or None,
+            "without_zone": self.zoneless,
+            "twice_an_hour": self.folded,
+            "damage": self.damage or None,
+        }
+
+
+@dataclass
+class Report:
+    """What an import found."""
+
+    files: list[Counts] = field(default_factory=list)
+    strangers: dict[str, int] = field(default_factory=dict)
+    """Lines by namespace that no file of hashes names."""
+    unhashed: int = 0
+    rejects: Path | None = None
+    seconds: float = 0.0
+
+    def total(self) -> Counts:
+        """All files together."""
+        total = Counts("total")
+        for counts in self.files:
+            for name in (*COUNTED, "zoneless", "folded"):
+                setattr(total, name, getattr(total, name) + getattr(counts, name))
+            if counts.first is not None and counts.last is not None:
+                total.between(counts.first, counts.last)
+        return total
+
+
+class Rejects:
+    """The file of unreadable lines, each behind its file and number; made when there is one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def write(self, name: str, number: int, line: bytes) -> None:
+        """Put a line aside. Raises OSError."""
+        if self._file is None:
+            layout.make_folder(self.path.parent)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, layout.FILE_MODE)
+            self._file = os.fdopen(descriptor, "ab")
+            layout.give_to_group(self.path)
+        self._file.write(f"{name}:{number}: ".encode("utf-8", "surrogateescape") + line.rstrip(b"\n") + b"\n")
+
+    @property
+    def used(self) -> bool:
+        """Whether there is one."""
+        return self._file is not None
+
+    def close(self) -> None:
+        """All is written."""
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,236 @@
+"""An import: file after file, the oldest first, block after block; what the store does not have yet is added to it.
+
+Rows are committed half a million at a time, and at the end of each file. Whatever ends it in between, all that was
+committed is whole, and the next run adds the rest. What retention would take away at once is not added at all. Files
+are written as the store's owner, whoever runs this, so that the daemon can remove them again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
+from pathlib import Path
+
+import numpy as np
+
+from anetcon.decode.columns import NONE, Array
+from anetcon.decode.logline import Prefix
+from anetcon.errors import StoreError
+from anetcon.gaps import IMPORTED_EVENTS
+from anetcon.history import events, years
+from anetcon.history.batch import Batch, table
+from anetcon.history.events import Events
+from anetcon.history.known import known
+from anetcon.history.names import Namespaces, Nodes
+from anetcon.history.report import Counts, Rejects, Report
+from anetcon.history.source import Source
+from anetcon.history.stamps import Stamps
+from anetcon.history.stretches import Stretches
+from anetcon.history.syslog import Reader
+from anetcon.history.years import Years
+from anetcon.store import layout
+from anetcon.store.add import add
+from anetcon.store.layout import DAY
+from anetcon.store.limits import Limits
+from anetcon.store.view import Store
+
+ROWS = 500_000
+"""Rows of a commit."""
+
+SPARE = 100_000
+"""Room for more rows than one block can have."""
+
+Progress = Callable[[int], None]
+"""Told how many bytes more were read."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an import is told. Times in microseconds; `events_netns` is the namespace of conntrack's text."""
+
+    store: Path
+    nodes: Nodes
+    namespaces: Namespaces
+    zone: tzinfo
+    prefix: Prefix
+    limits: Limits
+    events_netns: str
+    until: date | None = None
+    rejects: Path | None = None
+    now: int = field(default_factory=lambda: time.time_ns() // 1000)
+
+    @property
+    def oldest(self) -> int:
+        """What ended before that is not kept."""
+        return 0 if self.limits.age is None else (self.now - self.limits.age) // DAY * DAY
+
+
+class Import:
+    """One run."""
+
+    def __init__(self, settings: Settings, progress: Progress = lambda _: None) -> None:
+        self.settings = settings
+        self.report = Report()
+        self._progress = progress
+        self._nodes, self._namespaces = settings.nodes, settings.namespaces
+        self._reader = Reader(settings.prefix, self._namespaces, self._nodes, settings.now + DAY)
+        self._events = Events(settings.zone, settings.now + DAY)
+        self._batch = Batch(ROWS + SPARE)
+        self._view: Store | None = None
+        self._mine: set[int] = set()
+        self._stretches = Stretches()
+        self._by_namespace: Counter[int] = Counter()
+        said = datetime.now(settings.zone).strftime("%Y%m%dT%H%M%S")
+        self._rejects = Rejects(settings.rejects or settings.store / "import" / f"unreadable-{said}.log")
+
+    def run(self, sources: Sequence[Source]) -> Report:
+        """Import these files. Raises StoreError, OSError."""
+        began = time.monotonic()
+        settings = self.settings
+        today = datetime.fromtimestamp(settings.now / 1e6, settings.zone).date()
+        with _owner(settings.store):
+            layout.make_folder(settings.store)
+        known_years = years.settle(sources, settings.until, today, settings.zone)
+        latest = {source.path: years.bounds(source, settings.until, today, settings.zone) for source in sources}
+        try:
+            for source in sorted(
+                sources, key=lambda s: (latest[s.path][0], s.modified or 0, -years.rotated(s.path)[1])
+            ):
+                self._file(source, known_years[source.path], *latest[source.path])
+            self._rest()
+        finally:
+            self._rejects.close()
+        self.report.strangers = self._namespaces.strangers(self._by_namespace)
+        self.report.rejects = self._rejects.path if self._rejects.used else None
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    def _file(self, source: Source, of_file: Years | None, latest: date, why: str) -> None:
+        counts = Counts(source.name)
+        self.report.files.append(counts)
+        self._mine = set()
+        self._stretches = Stretches()
+        times = Stamps(self.settings.zone, of_file.first if of_file else None, latest)
+        before = 0
+        for block in source.blocks():
+            self._block(block, times, counts)
+            self._progress(source.consumed - before)
+            before = source.consumed
+        self._commit(counts)
+        counts.damage, counts.zoneless, counts.folded = source.damage, times.zoneless, times.folded
+        if of_file is not None:
+            span = f"{of_file.first}" if of_file.first == of_file.last else f"{of_file.first} to {of_file.last}"
+            counts.years = f"{span} (not after {of_file.why})"
+        elif times.year is not None:
+            counts.years = f"{times.year} for the last line (its first not after {latest}, {why})"
+
+    def _block(self, block: bytes, times: Stamps, counts: Counts) -> None:
+        batch = self._batch
+        if batch.room() < SPARE:
+            self._commit(counts)
+        first = batch.rows
+        begin = counts.lines
+        read = self._reader.read(block, times, batch)
+        counts.lines, counts.others = begin + read.lines, counts.others + read.others
+        unreadable = read.unreadable
+        if batch.rows > first:
+            self._stretches.add_rows(batch, first)
+            self._count(counts, first)
+        if any(marker in block for marker in events.MARKERS):
+            found = self._events.read(block)
+            counts.others -= found.rows + len(found.unreadable)
+            unreadable = sorted([*unreadable, *found.unreadable])
+            here = (self._nodes.here, self.settings.events_netns, IMPORTED_EVENTS)
+            self._stretches.add(here, self._events.times)
+            self._take_events(counts)
+        counts.unreadable += len(unreadable)
+        with _owner(self.settings.store):
+            for number, line in unreadable:
+                self._rejects.write(counts.name, begin + number + 1, line)
+
+    def _take_events(self, counts: Counts) -> None:
+        """The connections that are whole now."""
+        while self._events.waiting:
+            if self._batch.room() < SPARE:
+                self._commit(counts)
+            first = self._batch.rows
+            self._events.take(self._batch, self._nodes.here, self._namespaces.code(self.settings.events_netns))
+            self._count(counts, first)
+
+    def _count(self, counts: Counts, first: int) -> None:
+        rows = slice(first, self._batch.rows)
+        start = self._batch.of["start"][rows]
+        if len(start):
+            counts.between(int(start.min()), int(start.max()))
+            codes, numbers = np.unique(self._batch.of["netns"][rows], return_counts=True)
+            self._by_namespace.update(dict(zip(codes.tolist(), numbers.tolist(), strict=True)))
+
+    def _rest(self) -> None:
+        """What no end was found for in any file."""
+        if self.report.files:
+            self._stretches = Stretches()
+            self._events.finish()
+            self._take_events(self.report.files[-1])
+            self._commit(self.report.files[-1])
+
+    def _commit(self, counts: Counts) -> None:
+        """Add what the store does not have."""
+        batch, settings = self._batch, self.settings
+        view = self._store()
+        old = _old(batch, settings.oldest)
+        have: Array = np.zeros(batch.rows, np.bool_)
+        if view is not None:
+            have = known(view, batch, self._nodes.names, self._namespaces.names, self._mine)
+        fresh = np.flatnonzero(~have & ~old)
+        gaps = self._stretches.gaps(self._nodes.names, view, settings.oldest)
+        if len(fresh) or gaps:
+            rows = table(batch, fresh, self._nodes.names, self._namespaces.names)
+            with _owner(settings.store):
+                self._mine.add(add(settings.store, rows, gaps, settings.limits))
+        counts.added += len(fresh)
+        counts.too_old += int(np.count_nonzero(old & ~have))
+        counts.already += int(np.count_nonzero(have))
+        batch.rows = 0
+
+    def _store(self) -> Store | None:
+        """What is asked for what is there already; None while there is nothing."""
+        if self._view is None:
+            try:
+                self._view = Store(self.settings.store)
+            except StoreError:
+                return None
+        return self._view
+
+
+def _old(batch: Batch, oldest: int) -> Array:
+    start, end = batch.of["start"][: batch.rows], batch.of["end"][: batch.rows]
+    found: Array = np.where(end == NONE, start, end) < oldest
+    return found
+
+
+@contextmanager
+def _owner(store: Path) -> Iterator[None]:
+    """Be who owns the store, if root runs this for somebody else: the daemon's followers give root up."""
+    try:
+        owner = store.stat()
+    except FileNotFoundError:
+        owner = None
+    if os.geteuid() != 0 or owner is None or owner.st_uid == 0:
+        yield
+        return
+    group = layout.group()
+    groups = os.getgroups()
+    os.setgroups([] if group is None else [group])
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

@@ -1,0 +1,181 @@
+"""A file as blocks of whole lines: plain, gzip, zstd, xz or bzip2, told by its content; `-` is standard input.
+
+What is compressed is read up to where it is damaged or torn off, and `damage` then says so. Whatever the bytes are, a
+block ends with a newline; of a line longer than a block the middle is left out, since no line of ours is. Memory is
+bounded by the size of a block.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+BLOCK = 1 << 20
+"""Bytes of a block, about four thousand lines."""
+
+LONGEST = 64 << 10
+PIECE = 64 << 10
+CAREFUL = 64
+"""Bytes that are decompressed at a time: usually, and near damage, so that nothing before it is lost."""
+
+STDIN = Path("-")
+
+_GZIP, _ZSTD, _XZ, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh"
+
+
+class _TornError(Exception):
+    """What is compressed ends or breaks here."""
+
+
+class Source:
+    """One file, read from its beginning each time `blocks` is called; standard input once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damage = ""
+        self.consumed = 0
+        """Bytes of the file read so far, compressed ones where it is."""
+        self.size: int | None = None
+        self.modified: float | None = None
+        if path != STDIN:
+            found = path.stat()
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(21, os.strerror(21), str(path))
+            if stat.S_ISREG(found.st_mode):
+                self.size, self.modified = found.st_size, found.st_mtime
+            with path.open("rb"):
+                pass
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        return "standard input" if self.path == STDIN else str(self.path)
+
+    @property
+    def again(self) -> bool:
+        """Whether it can be read more than once."""
+        return self.size is not None
+
+    def packed_at(self) -> float | None:
+        """When what a gzip file holds was written last, as its header says."""
+        if not self.again:
+            return None
+        with self.path.open("rb") as file:
+            head = file.read(8)
+        return float(int.from_bytes(head[4:8], "little")) or None if head[:3] == _GZIP + b"\x08" else None
+
+    def blocks(self) -> Iterator[bytes]:
+        """Its lines, each with its newline, many at a time. Raises OSError."""
+        self.damage, self.consumed = "", 0
+        with self._open() as file:
+            left = b""
+            try:
+                for piece in self._pieces(file):
+                    left += piece
+                    while len(left) >= BLOCK:
+                        end = left.rfind(b"\n", 0, BLOCK) + 1
+                        if not end:
+                            left = left[:LONGEST] + left[BLOCK:]
+                        else:
+                            yield left[:end]
+                            left = left[end:]
+            except _TornError as error:
+                self.damage = str(error)
+            if left:
+                yield left if left.endswith(b"\n") else left + b"\n"
+
+    def _open(self) -> BinaryIO:
+        return open(sys.stdin.fileno(), "rb", closefd=False) if self.path == STDIN else self.path.open("rb")
+
+    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+        head = file.read(PIECE)
+        self.consumed = len(head)
+        if head.startswith(_ZSTD):
+            yield from self._zstd(head, file)
+            return
+        unpack = {_GZIP: lambda: zlib.decompressobj(31), _XZ: lzma.LZMADecompressor, _BZIP2: bz2.BZ2Decompressor}
+        for magic, make in unpack.items():
+            if head.startswith(magic):
+                yield from self._unpacked(head, file, make)
+                return
+        while head:
+            yield head
+            head = self._more(file)
+
+    def _more(self, file: BinaryIO) -> bytes:
+        piece = file.read(PIECE)
+        self.consumed += len(piece)
+        return piece
+
+    def _unpacked(self, data: bytes, file: BinaryIO, make: Any) -> Iterator[bytes]:
+        """Members, one behind the other; zeros behind the last are padding."""
+        unpacker, begun = make(), False
+        while data:
+            begun = True
+            kept = unpacker.copy() if hasattr(unpacker, "copy") else None
+            try:
+                piece = unpacker.decompress(data)
+            except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
+                if kept is not None:
+                    yield _careful(kept, data)
+                raise _TornError(f"damaged: {error}") from None
+            if piece:
+                yield piece
+            data = b""
+            if unpacker.eof:
+                data, unpacker, begun = unpacker.unused_data.lstrip(b"\0"), make(), False
+            data = data or (self._more(file) if begun else self._more(file).lstrip(b"\0"))
+        if begun:
+            raise _TornError("torn off: it ends in the middle")
+
+    def _zstd(self, head: bytes, file: BinaryIO) -> Iterator[bytes]:
+        import pyarrow as pa
+
+        stream = pa.CompressedInputStream(pa.PythonFile(_Counted(self, head, file), "r"), "zstd")
+        while True:
+            try:
+                piece = stream.read(PIECE)
+            except (OSError, pa.ArrowException) as error:
+                raise _TornError(f"damaged or torn off: {str(error).partition(chr(10))[0]}") from None
+            if not piece:
+                return
+            yield piece
+
+
+class _Counted(io.RawIOBase):
+    """What Arrow reads a file through: its beginning, which was looked at, and the rest."""
+
+    def __init__(self, source: Source, head: bytes, file: BinaryIO) -> None:
+        self._source, self._head, self._file = source, head, file
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        if self._head:
+            found, self._head = self._head[:size], self._head[size:]
+            return found
+        found = self._file.read(size)
+        self._source.consumed += len(found)
+        return found
+
+    def readable(self) -> bool:
+        """It is for reading."""
+        return True
+
+
+def _careful(unpacker: Any, data: bytes) -> bytes:
+    """What is there before the damage."""
+    found = b""
+    try:
+        for at in range(0, len(data), CAREFUL):
+            found += unpacker.decompress(data[at : at + CAREFUL])
+    except zlib.error:
+        pass
+    return found

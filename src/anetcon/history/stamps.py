@@ -1,0 +1,171 @@
+"""The times of syslog's stamps in columns: `Nov 20 13:05:09`, which has neither year nor zone, and RFC 3339.
+
+Stamps repeat, so each second is parsed once. The year of a traditional stamp is that of the line before, and the next
+when the months go back by more than half a year: a file is in the order of its lines. An hour that clocks went through
+twice is told apart by that order, too.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
+
+import numpy as np
+
+from anetcon.decode.columns import Array
+from anetcon.decode.logline import Known, Texts
+
+SECOND = 1_000_000
+HALF = 6
+"""Months: a step back by more is a new year, a step forward by more the old one again."""
+
+MONTHS = {
+    name: number
+    for number, name in enumerate(
+        (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1
+    )
+}
+
+TRADITIONAL = rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
+PATTERN = rb"(%s|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)([.,]\d{1,9})?(Z|[+-]\d\d:?\d\d)?" % TRADITIONAL
+"""Groups: to the second, fraction, zone."""
+
+BAD_TIME = -(1 << 60)
+
+_MOST = 1 << 17
+_TURNED_BACK = 1_200
+"""Seconds that a stamp must be before the one before it to be of the second time through the hour."""
+
+
+class Stamps:
+    """The times of one file's stamps, in the order of its lines. `year` is that of its first line; None: the latest in
+    which that is not later than `latest`."""
+
+    def __init__(self, zone: tzinfo, year: int | None, latest: date) -> None:
+        self.zone = zone
+        self.year = year
+        self.zoneless = 0
+        """How many stamps had no zone."""
+        self._latest = latest
+        self.folded = 0
+        """How many stamps were of an hour that was twice."""
+        self._month = 0
+        self._zones = Known(_offset)
+        self._fractions = Known(_fraction)
+        self._months = Known(lambda text: MONTHS.get(text[:3], 0))
+        self._whole = Known(lambda text: self._read(text, None))
+        self._utc = Known(_plain)
+        self._of_year: dict[int, Known] = {}
+        self._twice: dict[int, int] = {}
+        self._fold = (0, False)
+
+    def mark(self) -> tuple[Any, ...]:
+        """Where in the file this is, for `back`."""
+        return self.year, self._month, self._fold, self.folded, self.zoneless
+
+    def back(self, mark: tuple[Any, ...]) -> None:
+        """Go back there: lines are going to be read again."""
+        self.year, self._month, self._fold, self.folded, self.zoneless = mark
+
+    def column(self, seconds: Texts, fractions: Texts, zones: Texts) -> tuple[Array, Array]:
+        """Microseconds, and which stamps are times."""
+        for known in (self._fractions, self._whole, self._utc, *self._of_year.values()):
+            if len(known) > _MOST:
+                known.clear()
+        if all(zones):
+            found = self._utc.column(seconds) - self._zones.column(zones)
+        elif not any(zones):
+            found = self._local(seconds)
+        else:
+            found = np.empty(len(seconds), np.int64)
+            for zoned in (True, False):
+                rows = [row for row, zone in enumerate(zones) if (zone != b"") == zoned]
+                texts = tuple(seconds[row] for row in rows)
+                offsets = self._zones.column(tuple(zones[row] for row in rows))
+                found[rows] = self._utc.column(texts) - offsets if zoned else self._local(texts)
+        good = found > BAD_TIME // 2
+        if any(fractions):
+            found = found + self._fractions.column(fractions)
+        return found, good
+
+    def _local(self, seconds: Texts) -> Array:
+        """Stamps without a zone."""
+        self.zoneless += len(seconds)
+        months = self._months.column(seconds)
+        found = self._with_years(seconds, months) if months.any() else self._whole.column(seconds)
+        return self._unfold(found) if self._twice else found
+
+    def _with_years(self, seconds: Texts, months: Array) -> Array:
+        """Each row's time, by the year that the order of months gives it; stamps with a year take no part in that."""
+        rows = np.flatnonzero(months)
+        if self.year is None:
+            text = seconds[rows[0]]
+            late = (months[rows[0]], int(text[4:6])) > (self._latest.month, self._latest.day)
+            self.year = self._latest.year - int(late)
+        found = np.empty(len(seconds), np.int64)
+        for row in np.flatnonzero(months == 0):
+            found[row] = self._whole[seconds[row]]
+        steps = np.diff(months[rows], prepend=self._month or months[rows[0]])
+        years = self.year + np.cumsum((steps < -HALF).astype(np.int64) - (steps > HALF))
+        self.year, self._month = int(years[-1]), int(months[rows[-1]])
+        for year in np.unique(years).tolist():
+            known = self._of_year.setdefault(year, Known(lambda text, year=year: self._read(text, year)))  # type: ignore[misc]
+            these = rows[years == year]
+            found[these] = known.column(seconds if len(these) == len(seconds) else tuple(seconds[n] for n in these))
+        return found
+
+    def _read(self, text: bytes, year: int | None) -> int:
+        """Microseconds of a stamp to the second, in `zone`; BAD_TIME when it is none, as 29 February in most years."""
+        try:
+            if year is None:
+                at = datetime.fromisoformat(text[:10].decode() + "T" + text[11:].decode())
+            else:
+                hour, minute, second = map(int, text[7:].split(b":"))
+                at = datetime(year, MONTHS[text[:3]], int(text[4:6]), hour, minute, second)
+            first, later = (_instant(at.replace(tzinfo=self.zone, fold=fold)) for fold in (0, 1))
+        except (ValueError, OverflowError, KeyError):
+            return BAD_TIME
+        if later > first:
+            self._twice[first] = later
+        return first
+
+    def _unfold(self, found: Array) -> Array:
+        """Times of an hour that was twice: the second time when the order of lines says so."""
+        rows = np.flatnonzero(np.isin(found, np.fromiter(self._twice, np.int64, len(self._twice))))
+        if len(rows):
+            found = found.copy()
+            latest, second = self._fold
+            for row in rows.tolist():
+                at = int(found[row])
+                near = abs(at - latest) < 2 * 3600 * SECOND
+                second = near and (second or at < latest - _TURNED_BACK * SECOND)
+                latest = at if not near or second else max(latest, at)
+                if second:
+                    found[row] = self._twice[at]
+            self._fold = latest, second
+            self.folded += len(rows)
+        return found
+
+
+def _instant(at: datetime) -> int:
+    return int(at.timestamp()) * SECOND
+
+
+def _plain(text: bytes) -> int:
+    try:
+        return _instant(datetime.fromisoformat(text[:10].decode() + "T" + text[11:].decode()).replace(tzinfo=UTC))
+    except ValueError:
+        return BAD_TIME
+
+
+def _fraction(text: bytes) -> int:
+    """`.123456789` in microseconds."""
+    return int(text[1:7].ljust(6, b"0")) if text else 0
+
+
+def _offset(text: bytes) -> int:
+    """`Z`, `+01:00` or `+0100` in microseconds."""
+    if len(text) < 5:
+        return 0
+    length = timedelta(hours=int(text[1:3]), minutes=int(text[-2:])) // timedelta(microseconds=1)
+    return -length if text[:1] == b"-" else length

@@ -1,0 +1,134 @@
+"""The year of files whose stamps have none.
+
+No line is later than the file: than the day in its name (logrotate's dateext), than what a gzip header says, than its
+modification, than `--until`. The earliest of these is believed; the last line is of the latest year that is not beyond,
+and the first of as many years before as the months of the lines go back in between. Of files that were rotated
+(`x.log`, `x.log.1`, `x.log.2.gz`) one with a higher number is not later than the first line of the one before. 29
+February moves a file back to a leap year. Refuses nothing: the report says which year was taken, and why.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
+
+from anetcon.history.source import STDIN, Source
+from anetcon.history.stamps import HALF, MONTHS
+
+DAY_IN_NAME = re.compile(r"[-._](\d{4})-?(\d\d)-?(\d\d)(?:-?\d\d(?:\d{4})?)?(?=$|\.)")
+NUMBER = re.compile(r"\.(\d{1,5})(?=$|\.(?:gz|zst|xz|bz2|lzma)$)")
+FIRST_WORDS = re.compile(rb"^(?:<\d{1,3}>)?([A-Z][a-z]{2}) ([ \d]\d) \d\d:\d\d:\d\d", re.MULTILINE)
+"""Month and day of a traditional stamp at the beginning of a line."""
+
+FEW_BLOCKS = 2
+
+
+@dataclass
+class Seen:
+    """What the stamps of a file are, without their years: the first and the last (month, day), how many new years are
+    in between, and before how many of them, counted from the end, there is a 29 February."""
+
+    first: tuple[int, int] | None = None
+    last: tuple[int, int] | None = None
+    turns: int = 0
+    leap: int | None = None
+
+
+@dataclass(frozen=True)
+class Years:
+    """The years of the first and the last line, and why."""
+
+    first: int
+    last: int
+    why: str
+    begins: date
+
+
+def look(source: Source) -> Seen:
+    """Read a file for its stamps. One that cannot be read twice tells nothing; where the first blocks have no such
+    stamps, no other is looked at."""
+    seen, month = Seen(), 0
+    leaps: list[int] = []
+    if not source.again:
+        return seen
+    for number, block in enumerate(source.blocks()):
+        found = FIRST_WORDS.findall(block)
+        if not found and number >= FEW_BLOCKS and seen.first is None:
+            break
+        previous = None
+        for stamp in found:
+            if stamp == previous:
+                continue
+            previous = stamp
+            now = MONTHS.get(stamp[0], 0)
+            if not now:
+                continue
+            if month:
+                seen.turns += (now - month < -HALF) - (now - month > HALF)
+            month, seen.last = now, (now, int(stamp[1]))
+            seen.first = seen.first or seen.last
+            if seen.last == (2, 29):
+                leaps.append(seen.turns)
+    if leaps:
+        seen.leap = seen.turns - leaps[-1]
+    return seen
+
+
+def bounds(source: Source, until: date | None, today: date, zone: tzinfo) -> tuple[date, str]:
+    """The day that no line of a file is later than, and why."""
+    found = [(today, "today")]
+    if source.path != STDIN:
+        for year, month, day in DAY_IN_NAME.findall(source.path.name):
+            try:
+                found.append((date(int(year), int(month), int(day)), "the date in its name"))
+            except ValueError:
+                continue
+    for at, why in ((source.packed_at(), "the date in its gzip header"), (source.modified, "its modification")):
+        if at is not None:
+            found.append((datetime.fromtimestamp(at, UTC).astimezone(zone).date(), why))
+    if until is not None:
+        found.append((until, "--until"))
+    return min(found, key=lambda bound: bound[0])
+
+
+def of_file(seen: Seen, latest: date, why: str) -> Years | None:
+    """The years of a file, where its stamps have none."""
+    if seen.first is None or seen.last is None:
+        return None
+    given, latest = latest, latest + timedelta(days=1)  # another zone, a clock that was wrong
+    last = latest.year if seen.last <= (latest.month, latest.day) else latest.year - 1
+    if seen.leap is not None:
+        moved = next(back for back in range(9) if calendar.isleap(last - seen.leap - back))
+        last -= moved
+        why += ", moved to a leap year by 29 February" if moved else ""
+    first = last - seen.turns
+    month, day = seen.first
+    begins = date(first, month, min(day, calendar.monthrange(first, month)[1]))
+    return Years(first, last, f"{given}, {why}", begins)
+
+
+def rotated(path: Path) -> tuple[str, int]:
+    """The log a file was rotated from, and how often."""
+    found = NUMBER.search(path.name)
+    if found is None:
+        return str(path), 0
+    return str(path.with_name(path.name[: found.start()])), int(found[1])
+
+
+def settle(sources: Iterable[Source], until: date | None, today: date, zone: tzinfo) -> dict[Path, Years | None]:
+    """The years of each file, None where its stamps have them or it cannot be read twice."""
+    settled: dict[Path, Years | None] = {}
+    after: dict[str, date] = {}
+    for source in sorted(sources, key=lambda source: rotated(source.path)[1]):
+        log, _ = rotated(source.path)
+        latest, why = bounds(source, until, today, zone)
+        if log in after and after[log] < latest:
+            latest, why = after[log], "the first line of the file rotated after it"
+        years = settled[source.path] = of_file(look(source), latest, why)
+        if years is not None:
+            after[log] = min(years.begins, after.get(log, years.begins))
+    return settled

@@ -1,0 +1,90 @@
+"""Rows that come from no journal into the store: an import's connections, and the stretches of time it knows of.
+
+The same files, digests and chain as a seal's (`store.seal`), committed in one append of kind `import`. The lock is held
+for that alone; a daemon goes on meanwhile. A crash, a full disk or Ctrl-C anywhere leaves files that count for nothing,
+which whoever has the next turn removes. Refuses to fill a disk: the daemon needs room too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from anetcon.errors import StoreError
+from anetcon.identity.tuples import addresses, columns_of, numbers
+from anetcon.record import arrow_schema
+from anetcon.store import lock, manifest
+from anetcon.store.limits import Limits
+from anetcon.store.seal import Sealer, sweep
+
+ROW_BYTES = 64
+"""More than a row takes at rest: what must be free before rows are written."""
+
+
+def add(
+    store: Path,
+    connections: pa.Table,
+    gaps: list[dict[str, Any]],
+    limits: Limits,
+    clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+) -> int:
+    """Commit these closed connections and gaps; the number of the seal. Raises StoreError: nothing of it is stored."""
+    _require_room(store, connections.num_rows, limits)
+    try:
+        with lock.turn(store, wait=True) as turn:
+            if turn is None:  # nobody waits in vain
+                raise StoreError(f"somebody else writes the store {store}: try again")
+            state = manifest.replay(store)
+            if turn.left_behind:
+                sweep(store, state)
+            turn.begin()
+            before = {entry.file for entry in state.snapshots.values()}
+            try:
+                _commit(Sealer(store, clock), state, connections, gaps, clock())
+            except BaseException:
+                sweep(store, state)
+                turn.end()
+                raise
+            for file in before - {entry.file for entry in state.snapshots.values()}:
+                (store / file).unlink(missing_ok=True)
+            turn.end()
+            return state.seal
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the store {store}: {error.strerror or error}; what was imported before is whole: put that "
+            "right and run the import again"
+        ) from error
+
+
+def _commit(sealer: Sealer, state: manifest.State, rows: pa.Table, gaps: list[dict[str, Any]], now: int) -> None:
+    files: list[dict[str, Any]] = []
+    if rows.num_rows:
+        rows = rows.unify_dictionaries().combine_chunks()
+        words = [addresses(rows[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
+        times = numbers(rows["start"]), columns_of(rows)["end"]
+        files += sealer.put_ended(state.seal + 1, rows, np.arange(rows.num_rows), words, times)
+    if gaps:
+        schema = arrow_schema("gaps")
+        table = pa.table([pa.array([gap.get(f.name) for gap in gaps], f.type) for f in schema], schema=schema)
+        files += sealer.put_intervals(state, "gaps", table, table)
+    if files:
+        sealer.sync_folders(files)
+        manifest.append(sealer.store, state, files, state.through, now, "import")
+
+
+def _require_room(store: Path, rows: int, limits: Limits) -> None:
+    found = shutil.disk_usage(store)
+    if found.free - rows * ROW_BYTES < limits.floor(found.total):
+        reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)).strerror
+        raise StoreError(
+            f"the disk of {store} has {found.free / 1e9:.2f} GB free, which the daemon needs "
+            f"(store.min_free_gigabytes): {reason}; what was imported so far is whole: make room, and run it again"
+        )

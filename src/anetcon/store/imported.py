@@ -1,0 +1,83 @@
+"""Stretches of time that are on record as imported text: gaps of the causes `imported-…`, which an import writes.
+
+Where there is one, the time was recorded, if not by this daemon: the gaps that say nothing ran then (`REPLACED`) are
+cut by it. Stretches of one node that are no further apart than `QUIET` are one: rotated files adjoin. A longer time
+without a line proves nothing, and stays the gap it was. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
+
+CAUSES = (IMPORTED_LINES, IMPORTED_EVENTS)
+
+REPLACED = ("never-recorded", "daemon-down")
+"""Gaps that were one only for what this daemon itself recorded."""
+
+QUIET = 6 * 3_600_000_000
+"""Microseconds without a line that a recorded time may have: nights are quiet, and somebody may have stopped it."""
+
+_FAR = 1 << 62
+
+Gap = dict[str, Any]
+Stretch = tuple[int, int]
+
+
+def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """Sorted, those that are near enough to each other in one."""
+    found: list[Stretch] = []
+    for begin, end in sorted(stretches):
+        if found and begin - found[-1][1] <= QUIET:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
+def told(gaps: list[Gap], *, named: bool) -> list[Gap]:
+    """These gaps with the stretches joined, and the others cut by them. Stretches of one namespace alone replace what
+    is said of all only where it was asked for by name."""
+    stretches: dict[tuple[str | None, str | None, str], list[Stretch]] = {}
+    for gap in gaps:
+        if gap["cause"] in CAUSES:
+            stretches.setdefault((gap["node"], gap["netns"], gap["cause"]), []).append((gap["from"], gap["to"]))
+    if not stretches:
+        return gaps
+    whole = {key: joined(found) for key, found in stretches.items()}
+    kept = [
+        {"node": node, "netns": netns, "from": begin, "to": end, "cause": cause, "lost": None}
+        for (node, netns, cause), found in whole.items()
+        for begin, end in found
+    ]
+    for gap in gaps:
+        if gap["cause"] in REPLACED:
+            covering = [
+                stretch
+                for (node, netns, _), found in whole.items()
+                if gap["node"] in (None, node) and (netns is None or netns == gap["netns"] or named)
+                for stretch in found
+            ]
+            kept += _cut(gap, joined(covering))
+        elif gap["cause"] not in CAUSES:
+            kept.append(gap)
+    return sorted(kept, key=lambda gap: -_FAR if gap["from"] is None else gap["from"])
+
+
+def _cut(gap: Gap, stretches: list[Stretch]) -> list[Gap]:
+    """What is left of a gap without these stretches."""
+    at, last = -_FAR if gap["from"] is None else gap["from"], _FAR if gap["to"] is None else gap["to"]
+    left = []
+    for begin, end in stretches:
+        if end < at or begin > last:
+            continue
+        if begin > at:
+            left.append((at, begin))
+        at = max(at, end)
+    if at < last:
+        left.append((at, last))
+    return [
+        gap | {"from": None if begin == -_FAR else begin, "to": None if end == _FAR else end} for begin, end in left
+    ]
