@@ -103,6 +103,11 @@ class Service:
         assert done.returncode in (0, 1, 3), done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def lines(self) -> int:
+        """How many connections the text log has: follow's work."""
+        log = Path(self.machine.root, "var/log/anetcon/anetcon.nat.log")
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
     def gaps(self) -> set[tuple[str, str]]:
         """Causes on record, each with its namespace."""
         return {(gap["cause"], gap["netns"]) for gap in self.ask("gaps", "--format", "jsonl")}
@@ -166,7 +171,9 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         wait_until(lambda: service.capture() not in ("", capture), 20, "another capture runs")
         made.append(out(router, server))
         records = service.wait_recorded(*made)
+        wait_until(lambda: service.lines() == len(made), 20, f"all are in the text log: {service.said()}")
     assert len(records) == len(made)
+    assert "starting it again" not in service.said()
     assert service.shown("MainPID") == pid
     assert router.name not in {netns for _, netns in service.gaps()}
     assert service.shown("StatusText").endswith("1 network namespace audited")
@@ -258,6 +265,7 @@ def _log_engine_records(service: Service, router: Router, server: Server) -> Non
     made.append(out(router, server))
     wanted = {(each.src_ip, each.src_port) for each in made}
     wait_until(lambda: wanted <= _sources(service), 20, f"all are recorded: {service.said()}", every=0.2)
+    assert "starting it again" not in service.said()
 
 
 def _sources(service: Service) -> set[tuple[str, int]]:

@@ -243,7 +243,8 @@ class Keeper:
             self.watch.tick([] if self.settings.log_engine else self.roster.attached())
 
     def _sum_up(self) -> None:
-        self._line = status.line(self.roster, self.shared.header(), self.processes.capture)
+        children = self.processes.capture, self.processes.follow
+        self._line = status.line(self.roster, self.shared.header(), children)
 
     def _activate(self) -> None:
         """Our nftables table where conntrack does not run, and nowhere else."""

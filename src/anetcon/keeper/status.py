@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from anetcon import __version__, counters
 from anetcon.keeper.children import Child
@@ -110,14 +110,14 @@ class Status:
         return {"namespaces": len(self._roster.audited), **dict(zip(_COUNTED, sums, strict=False)), **journal}
 
 
-def line(roster: Roster, header: dict[str, int], capture: Child) -> str:
+def line(roster: Roster, header: dict[str, int], children: Sequence[Child]) -> str:
     """All of it in a line, for the service manager; which version this is, for who waits for it to be replaced."""
     attached = len(roster.attached())
     others = len(roster.audited) - attached
     told = [f"{attached} network namespace{'s' * (attached != 1)} audited"]
     told += [f"{others} cannot be"] * bool(others)
     told += ["capture is starting"] * (not roster.capture_works)
-    told += [f"capture was started again {capture.restarts} times"] * bool(capture.restarts)
+    told += [f"{child.name} was started again {child.restarts} times" for child in children if child.restarts]
     told += [f"the journal cannot be written: {os.strerror(header['unwritten_error'])}"] * bool(header["unwritten"])
     return f"{__version__}: " + ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
 
