@@ -104,6 +104,7 @@ def find(
     folders = program.folders()
     if tree.is_host and not uninstalling:
         program.require_lasting(folders)
+        packaged.refuse_another(tree)
     link = _link(tree)
     choice = Choice(
         link=link,

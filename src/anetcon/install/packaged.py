@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from anetcon.config.sample import sample
+from anetcon.errors import AnetconError
 from anetcon.install.apply import Step, Verb
 from anetcon.install.item import Item, Kind
-from anetcon.install.layout import HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML, UNIT
+from anetcon.install.layout import DEBIAN, HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML, UNIT
 from anetcon.install.plan import WANTS
 from anetcon.install.service import Action
 from anetcon.install.tree import Tree
@@ -26,6 +27,15 @@ STAYS = "the program itself is the Debian package's: `apt remove anetcon`"
 def is_packaged() -> bool:
     """Whether the program that runs now is the package's."""
     return sys.prefix.startswith(HOME)
+
+
+def refuse_another(tree: Tree) -> None:
+    """Raise AnetconError when a program that is not the package's wants to take the service of the package."""
+    if not is_packaged() and tree.status(DEBIAN.unit) is not None:
+        raise AnetconError(
+            "the Debian package anetcon is installed: run its own `/usr/bin/anetcon install`, or remove it first "
+            f"(`apt remove anetcon`) to have that of {sys.prefix} instead"
+        )
 
 
 def left(items: Iterable[Item]) -> list[Item]:

@@ -118,12 +118,13 @@ def _unit(loaded: Loaded, choice: Choice) -> Iterator[Item]:
 
 
 def _folders_drop_in(loaded: Loaded) -> str | None:
-    """Folders that the unit cannot know of, for it to leave them writable."""
+    """Folders that the unit cannot know of, for it to leave them writable, and to wait for their file systems."""
     others = [path for path in folders(loaded) if path not in (STORE, LOGS)]
     if not others:
         return None
+    mounts = "".join(f"RequiresMountsFor={path}\n" for path in others)
     lines = "".join(f"ReadWritePaths=-{path}\n" for path in others)
-    return f"# Folders of the configuration. Written by `anetcon install`.\n[Service]\n{lines}"
+    return f"# Folders of the configuration. Written by `anetcon install`.\n[Unit]\n{mounts}[Service]\n{lines}"
 
 
 def _place_drop_in(exposed: tuple[str, ...]) -> str | None:
