@@ -237,19 +237,21 @@ def test_what_cannot_run_says_why(service: Service, settings: str, drop_in: str,
 def test_log_engines(service: Service, bed: Testbed, engine: str) -> None:
     """With the drop-in it writes and removes its rules in a router, reads the kernel's lines, and is replaced in place.
 
-    It joins the machine's first network namespace: only there is the switch that lets other ones log.
+    It joins the machine's first network namespace: only there is the switch that lets other ones log. SIGUSR2 goes to
+    all processes here, as `systemctl kill` does when it is not told which: those it is not for ignore it.
     """
     first = RUN_NETNS / f"anet{os.getpid()}-first-of-all"
     subprocess.run(["ip", "netns", "attach", first.name, str(os.getpid())], check=True)
     try:
         service.configure(OURS, engine, first=f"[Service]\nNetworkNamespacePath={first}\n")
         world = World(bed)
-        with kernel.log_all_netns(), Server(world.namespace, SERVER, 8080) as server:
+        with kernel.log_all_netns(0), Server(world.namespace, SERVER, 8080) as server:
             service.systemctl("start")
             router = Router(world, instances=1)
             service.wait_attached(router.name)
             _log_engine_records(service, router, server)
             service.systemctl("stop")
+            assert kernel.LOG_ALL_NETNS.read_text() == "0\n"
         assert "anetcon" not in router.namespace.run("nft", "list", "ruleset")
     finally:
         subprocess.run(["ip", "netns", "del", first.name], check=True)
@@ -259,7 +261,7 @@ def _log_engine_records(service: Service, router: Router, server: Server) -> Non
     made = [out(router, server)]
     wait_until(lambda: len(_sources(service)) == 1, 20, f"it is recorded: {service.said()}", every=0.2)
     capture = service.capture()
-    service.systemctl("kill", "--kill-whom=main", "--signal=USR2")
+    service.systemctl("kill", "--signal=USR2")
     made += [out(router, server) for _ in range(10)]
     wait_until(lambda: service.capture() not in ("", capture), 20, "another capture runs")
     made.append(out(router, server))

@@ -43,6 +43,7 @@ def spawn(
         if os.getppid() != ours:
             os._exit(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # at a terminal Ctrl-C is for the keeper, which stops all in order
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # as is this, which `systemctl kill` sends to all
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
         for wanted, standard in ((stdin, 0), (stdout, 1)):
