@@ -60,3 +60,9 @@ def install(machine: Booted, name: str, *, period: int = 30, older: bool = False
         (root / f"var/log/anetcon/anetcon.{log}.log").write_text(LINE.format(part=part))
     (root / "var/lib/anetcon/namespace.hash").write_text("qrouter-that-is-gone [0123abcd]\n")
     machine.run("systemctl", "restart", "rsyslog")
+
+
+def files(machine: Booted) -> list[Path]:
+    """What of them a takeover may touch, as seen from outside."""
+    names = ("systemd/system/anetcon.service", "rsyslog.d/30-anetcon.conf", "logrotate.d/anetcon", "anetcon.conf")
+    return [machine.root / "etc" / name for name in names]

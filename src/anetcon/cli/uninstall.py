@@ -11,7 +11,7 @@ import typer
 
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
 from anetcon.errors import AlreadyRunningError, ConfigError
-from anetcon.install import apply, layout, packaged, records, service, undo, users
+from anetcon.install import apply, layout, packaged, records, service, takeover, undo, users
 from anetcon.install.apply import Step, Verb
 from anetcon.install.putback import Back, Putback
 from anetcon.install.unit import USER
@@ -50,6 +50,8 @@ def uninstall(
     typer.echo("removed" if not removal.kept else "removed; what was kept is listed above")
     if found.packages:
         typer.echo(packaged.STAYS)
+    if found.tree.is_host and takeover.REPLACED.exists():
+        typer.echo(f"the bash ANetCon runs again by `{takeover.go_back_by()}`")
     if failed:
         raise typer.Exit(1)
 
@@ -69,6 +71,8 @@ class _Removal:
         self.backs: list[Back] = list(self.putback.steps(bool(self.actions))) if self.putback else []
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
         self.records = records.places(found.tree, found.loaded.config) if purge else []
+        if purge and found.tree.is_host and takeover.REPLACED.exists():
+            self.records.append(takeover.REPLACED)
         self.user = purge and users.is_there(found.tree)
         self.kept = [step for step in self.steps if not step.changes]
 

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anetcon.doctor import processes
@@ -23,7 +23,7 @@ from anetcon.install.old import Running
 CALM_SECONDS = 10.0
 """How long to wait for it to sleep. It looks for some seconds at most, even at a thousand namespaces."""
 DEAD_SECONDS = 5.0
-DROP_IN = "[Service]\nKillSignal=SIGKILL\nRestart=no\nExecStop=\nExecStopPost=\n"
+RUNTIME = Path("/run/systemd/system")
 
 
 def end(running: Running, just_before: Callable[[], None] = lambda: None) -> None:
@@ -44,16 +44,23 @@ def end(running: Running, just_before: Callable[[], None] = lambda: None) -> Non
     _wait_gone(running.pid)
 
 
-def end_unit(unit: str, runtime: Path = Path("/run/systemd/system")) -> None:
+def end_unit(unit: str) -> None:
     """Stop another unit that runs the script, in the same way, and have it not start again."""
-    folder = runtime / f"{unit}.d"
-    drop_in = folder / "50-anetcon-takeover.conf"
-    folder.mkdir(parents=True, exist_ok=True)
-    drop_in.write_text(DROP_IN)
-    try:
-        systemctl("daemon-reload")
+    with killed_when_stopped(unit):
         systemctl("stop", unit)
         systemctl("disable", unit)
+
+
+@contextlib.contextmanager
+def killed_when_stopped(unit: str) -> Iterator[None]:
+    """Inside the block systemd stops a unit by SIGKILL, and runs nothing of it for that."""
+    folder = RUNTIME / f"{unit}.d"
+    drop_in = folder / "90-anetcon-takeover.conf"
+    folder.mkdir(parents=True, exist_ok=True)
+    drop_in.write_text("[Service]\nKillSignal=SIGKILL\nExecStop=\nExecStopPost=\n")
+    try:
+        systemctl("daemon-reload")
+        yield
     finally:
         drop_in.unlink()
         with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@
    another engine the chain is taken away once the daemon records.
 4. Where the daemon writes the text logs from then on, it begins with what began when the chain was gone; until then
    rsyslog has (anetcon.follow.quiet).
+5. Where rsyslog needs another file it is restarted when the daemon records: it may lose a line then.
 
 Each step can be done again, whatever was interrupted. A daemon that does not become ready is ended without taking rules
 away, the files go back, and the bash ANetCon runs again. Refuses to stop what is in another container.
@@ -110,9 +111,7 @@ class Takeover:
                 f"name its chain in {self.store}/rules.jsonl, as the daemon's own",
                 lambda: chain.name(self._named, self.store, self._say),
             )
-        if self._writer is Writer.RENEWED:
-            yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
-        elif self._writer is Writer.DAEMON:
+        if self._writer is Writer.DAEMON:
             yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
         yield Step("give the daemon what it goes on writing", self._give_files)
 
@@ -121,7 +120,10 @@ class Takeover:
         for each in self.old.running:
             how = "so that it leaves its rules where they are"
             yield Step(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
-        yield Step("start the daemon, wait until it has every namespace", self._start)
+        yield Step("start the daemon", self._start)
+        if self._writer is Writer.RENEWED:
+            yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
+        yield Step("wait until it audits every namespace", self._wait)
 
     def _after(self) -> Iterator[Step]:
         if not self._keeps_chain:
@@ -191,6 +193,8 @@ class Takeover:
     def _start(self) -> None:
         self._begun = True
         systemctl("restart" if self._by_unit else "start", UNIT)
+
+    def _wait(self) -> None:
         for netns, why in ready.wait(self.store, UNIT):
             self._say(f"{netns} is not audited yet: {why}")
         systemctl("enable", UNIT)
@@ -217,10 +221,8 @@ class Takeover:
                 path.unlink(missing_ok=True)
             aside.put_back(REPLACED)
             quiet.end(self.store)
-            systemctl("daemon-reload")
-            with contextlib.suppress(AnetconError):  # it may have ended by itself
-                systemctl("kill", "--signal=SIGKILL", UNIT)
-            systemctl("restart" if self._by_unit else "stop", UNIT)
+            with ending.killed_when_stopped(UNIT):  # ours, which would take the chain away
+                systemctl("restart" if self._by_unit else "stop", UNIT)
             if self._writer is not Writer.SAME:
                 _restart_rsyslog()
             for each in self.old.running:
@@ -235,7 +237,10 @@ class Takeover:
 
 def go_back_by() -> str:
     """The command that makes the files kept aside the ones in use again."""
-    return f"cp -a {REPLACED}/. / && systemctl daemon-reload && systemctl enable --now {UNIT}"
+    return (
+        f"cp -a {REPLACED}/. / && systemctl daemon-reload && systemctl try-restart rsyslog && "
+        f"systemctl enable --now {UNIT}"
+    )
 
 
 def _restart_rsyslog() -> None:

@@ -1,0 +1,324 @@
+"""`anetcon install` over an old-style installation with traffic flowing, counted by the sockets at both ends: every
+connection is in a log, in the store, or in a gap record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from anetcon.install import old
+from anetcon.testbed import traffic
+from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.topology import SERVER, Router, World
+from anetcon.testbed.traffic import Made, Server
+from tests import oldstyle
+from tests.booted import PROGRAM, Booted
+from tests.e2e.daemon import seconds
+from tests.netns.waiting import wait_until
+
+pytestmark = [pytest.mark.needs("iptables", "nft"), pytest.mark.timeout(300)]  # others may hold the machine's switch
+
+PAUSE = 0.004
+"""Seconds between two connections of each kind: far apart for the kernel's log, close for a takeover of seconds."""
+FIRST_PORT = 20_000
+LOGS = "/var/log/anetcon"
+LINE = re.compile(r" SRC=(\S+) .* SPT=(\d+) ")
+
+
+class Traffic:
+    """Connections of an instance to the world, and of the world to a floating IP, each from a port of its own."""
+
+    def __init__(self, world: World, router: Router) -> None:
+        self.made: list[Made] = []
+        self._world, self._router = world, router
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """No more of it."""
+        self._stop.set()
+        self._thread.join()
+
+    def go_on(self, count: int = 50) -> None:
+        """Wait for so many more."""
+        until = len(self.made) + count
+        wait_until(lambda: len(self.made) >= until or not self._thread.is_alive(), 20, "traffic flows")
+        assert self._thread.is_alive()
+
+    def _run(self) -> None:
+        plain, floating = self._router.instances
+        public, world = self._router.floating_ips[floating.address], self._world.namespace
+        with Server(world, SERVER, 8080) as server, Server(floating.namespace, floating.address, 2222) as service:
+            for port in range(FIRST_PORT, 60_000):
+                target = (SERVER, 8080)
+                self.made.append(traffic.tcp(plain.namespace, plain.address, target, server, "reset", port))
+                self.made.append(traffic.tcp(world, SERVER, (public, 2222), service, "reset", port))
+                if self._stop.wait(PAUSE):
+                    return
+
+
+@dataclass
+class Counted:
+    """Where each connection that was made is. A connection is its opener's address and port."""
+
+    made: list[Made]
+    lines: Counter[tuple[str, int]]
+    store: Counter[tuple[str, int]]
+    gaps: list[dict[str, Any]]
+
+    @property
+    def attached(self) -> list[Made]:
+        """Those made since the record began."""
+        begun = microseconds(next(gap["to"] for gap in self.gaps if gap["cause"] == "never-recorded")) or 0
+        return [each for each in self.made if each.began > begun]
+
+    @property
+    def unlogged(self) -> list[Made]:
+        """Those without a line."""
+        return [each for each in self.made if not self.lines[key(each)]]
+
+    @property
+    def doubled(self) -> list[Made]:
+        """Those with two lines, or two records."""
+        return [each for each in self.made if self.lines[key(each)] > 1 or self.store[key(each)] > 1]
+
+    @property
+    def unseen(self) -> list[Made]:
+        """Those with neither a line nor a record."""
+        return [each for each in self.unlogged if not self.store[key(each)]]
+
+    def untold(self, made: list[Made]) -> list[Made]:
+        """Those of these that no gap speaks of."""
+        return [each for each in made if not any(_within(each, gap) for gap in self.gaps)]
+
+
+def key(made: Made) -> tuple[str, int]:
+    """What tells a connection from the others."""
+    return made.src_ip, made.src_port
+
+
+def _within(made: Made, gap: dict[str, Any]) -> bool:
+    begin, end = microseconds(gap["from"]), microseconds(gap["to"])
+    return gap["cause"] != "log-engine" and (begin or 0) <= made.began <= (end or made.began)
+
+
+def microseconds(text: str | None) -> int | None:
+    """A time of a record, in microseconds."""
+    return None if text is None else round(seconds(text) * 1e6)
+
+
+@dataclass
+class Site:
+    """A machine with the old program and a router it audits."""
+
+    machine: Booted
+    world: World
+    router: Router
+    rules: str
+
+    def anetcon(self, *words: str, check: bool = True) -> str:
+        """Run our program."""
+        return self.machine.run(PROGRAM, *words, check=check).stdout
+
+    def chain(self) -> list[str]:
+        """The rules of the chain, and the jump to it."""
+        listed = self.router.namespace.run("iptables", "-t", "nat", "-S").splitlines()
+        return [rule for rule in listed if "anetcon" in rule]
+
+    def count(self, made: list[Made]) -> Counted:
+        """Where they are, once all is written."""
+        last = f"SPT={made[-1].src_port} "
+        wait_until(
+            lambda: last in self.log("float") and self._stored(made[-1:]), 20, "the last is on record", every=0.1
+        )
+        gaps = json.loads(
+            self.anetcon("gaps", "--netns", self.router.name, "--since=1 hour ago", "--format=json", check=False)
+        )
+        return Counted(made, self.lines(), self._stored(made), gaps["gaps"])
+
+    def lines(self) -> Counter[tuple[str, int]]:
+        """Lines of the router, by opener."""
+        hashed = hashlib.md5(self.router.name.encode(), usedforsecurity=False).hexdigest()[:8]
+        lines = [line for name in ("nat", "float") for line in self.log(name).splitlines()]
+        # A line without a hash is one in the older form; every line of this machine's routers has addresses of its own.
+        found = (
+            LINE.search(line) for line in lines if f"[{hashed}]" in line or re.search(r"\] \[(NAT|FLOAT)\] ", line)
+        )
+        return Counter((match[1], int(match[2])) for match in found if match)
+
+    def inodes(self) -> list[int]:
+        """Which files the text logs are."""
+        return [(self.machine.root / f"{LOGS[1:]}/anetcon.{name}.log").stat().st_ino for name in ("nat", "float")]
+
+    def _stored(self, made: list[Made]) -> Counter[tuple[str, int]]:
+        since = f"--since={min(each.began for each in made) // 1_000_000}"
+        rows = self.anetcon("search", since, "--limit=0", "--format=jsonl", check=False).splitlines()
+        return Counter((row["src_ip"], row["src_port"]) for row in map(json.loads, rows))
+
+    def log(self, name: str) -> str:
+        """A text log."""
+        return (self.machine.root / f"{LOGS[1:]}/anetcon.{name}.log").read_text()
+
+
+INTERRUPTED = """
+import os, sys
+from anetcon.cli.main import main
+from anetcon.install.takeover import Takeover
+steps = Takeover.steps
+def until(taking):
+    for step in steps(taking):
+        yield step
+        if step.text.startswith(last):
+            yield step._replace(do=lambda: os.kill(os.getpid(), 9))
+Takeover.steps = lambda taking: list(until(taking))
+last, sys.argv = sys.argv[1], ["/opt/anetcon/bin/anetcon", "install"]
+main()
+"""
+"""The command, killed behind a step."""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """The machine has booted; nothing is installed."""
+    with Testbed() as bed, oldstyle.machine() as machine:
+        world = World(bed)
+        router = Router(world, instances=2, floating=[1])
+        yield Site(machine, world, router, router.namespace.run("iptables", "-t", "nat", "-S"))
+
+
+def start(site: Site) -> None:
+    """The old program runs, as a service, and its chain stands."""
+    site.machine.run("systemctl", "enable", "--now", "anetcon")
+    wait_until(lambda: len(site.chain()) == 4, 20, "its chain stands")
+
+
+def taken_over(site: Site, *before: str) -> tuple[list[Made], Counted]:
+    """Install while traffic flows, after another command if there is one; what was made, and where it is."""
+    with Traffic(site.world, site.router) as flowing:
+        flowing.go_on()
+        if before:
+            site.machine.run(*before)
+        site.anetcon("install")
+        flowing.go_on()
+    return flowing.made, site.count(flowing.made)
+
+
+def test_no_connection_is_missed(site: Site) -> None:
+    """By the old configuration: each connection before, during and after has one line, in the files it always had;
+    from when the daemon listens each is in the store; hash file and logs go on, and nothing is left in the end."""
+    oldstyle.install(site.machine, site.router.name)
+    start(site)
+    inodes = site.inodes()
+    made, found = taken_over(site)
+    assert (found.unlogged, found.doubled) == ([], [])
+    assert 50 <= len(found.attached) < len(made)
+    assert [each for each in found.attached if not found.store[key(each)]] == []
+    assert site.inodes() == inodes
+    assert site.machine.unit("anetcon", "ActiveState", "Type") == {"ActiveState": "active", "Type": "notify"}
+    assert [site.log(name).splitlines()[0][:6] for name in ("nat", "float")] == ["Nov 20", "Nov 20"]
+    hashes = (site.machine.root / "var/lib/anetcon/namespace.hash").read_text()
+    assert "qrouter-that-is-gone [0123abcd]\n" in hashes
+    assert f"{site.router.name} [" in hashes
+    assert "nothing to do" in site.anetcon("install")
+    said = site.anetcon("uninstall")
+    assert "enable --now anetcon.service" in said
+    assert site.router.namespace.run("iptables", "-t", "nat", "-S") == site.rules
+
+
+def test_the_older_form_started_by_hand(site: Site) -> None:
+    """Also where nothing but a shell started it, with a configuration elsewhere and lines without a hash: those of the
+    old rules and those of the new are in the same files, none twice, and what fell between is in the store."""
+    oldstyle.install(site.machine, site.router.name, older=True)
+    root = site.machine.root
+    (root / "etc/anetcon.conf").rename(root / "srv/audit.conf")
+    (root / "etc/systemd/system/anetcon.service").unlink()
+    site.machine.run("sh", "-c", "cd /srv && setsid /usr/sbin/anetcon.sh -c audit.conf >/dev/null 2>&1 &")
+    wait_until(lambda: len(site.chain()) == 4, 20, "its chain stands")
+    _, found = taken_over(site)
+    assert (found.unseen, found.doubled) == ([], [])
+    assert [each for each in found.attached if not found.store[key(each)]] == []
+    assert "[ANETCON] [NAT] " in site.log("nat")
+    assert "[ANETCON][X][" in site.log("nat")
+    assert old.find(root).running == ()
+    assert "NAMESPACES" in (root / "etc/anetcon.conf").read_text()
+
+
+def test_to_an_engine_without_rules(site: Site) -> None:
+    """With a TOML prepared that says conntrack: each connection is in a log or in the store, most in both, none twice;
+    the chain is gone, rsyslog's file too, and the daemon writes the same logs."""
+    oldstyle.install(site.machine, site.router.name)
+    start(site)
+    toml = site.machine.root / "etc/anetcon/anetcon.toml"
+    toml.parent.mkdir()
+    toml.write_text(site.anetcon("config", "migrate").replace('"iptables-log"', '"conntrack"'))
+    _, found = taken_over(site)
+    assert (found.unseen, found.doubled) == ([], [])
+    assert [each for each in found.attached if not found.store[key(each)]] == []
+    assert len(found.unlogged) < 30
+    assert site.router.namespace.run("iptables", "-t", "nat", "-S") == site.rules
+    assert list((site.machine.root / "etc/rsyslog.d").iterdir()) == []
+    assert site.log("nat").count("NAT_SRC=") >= 20
+
+
+def test_a_plain_stop_would_miss_some(site: Site) -> None:
+    """Where the old program's trap runs, connections are in no log and no store, and the record says so: without that
+    this counting could not fail."""
+    oldstyle.install(site.machine, site.router.name)
+    start(site)
+    _, found = taken_over(site, "systemctl", "stop", "anetcon")
+    assert len(found.unseen) > 10
+    assert found.untold(found.unseen) == []
+
+
+def test_a_daemon_that_does_not_start(site: Site) -> None:
+    """Then the bash ANetCon runs again, with its files, and that is said; it has missed nothing."""
+    oldstyle.install(site.machine, site.router.name)
+    start(site)
+    before = {path: path.read_bytes() for path in oldstyle.files(site.machine)}
+    drop_in = site.machine.root / "run/systemd/system/anetcon.service.d/20-fails.conf"
+    drop_in.write_text("[Service]\nExecStartPre=/bin/grep anetcon.sh /etc/systemd/system/anetcon.service\n")
+    with Traffic(site.world, site.router) as flowing:
+        flowing.go_on()
+        done = site.machine.run(PROGRAM, "install", check=False)
+        flowing.go_on()
+    assert (done.returncode, "the bash ANetCon runs again" in done.stderr) == (10, True), done.stderr
+    assert old.find(site.machine.root).unit is not None
+    assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
+    last = flowing.made[-1].src_port
+    wait_until(lambda: f"SPT={last} " in site.log("float"), 20, "the last has its line")
+    lines = site.lines()
+    assert [each for each in flowing.made if lines[key(each)] != 1] == []
+
+
+@pytest.mark.parametrize("step", ["keep a copy", "write the daemon's files", "kill process", "start the daemon"])
+def test_interrupted_and_done_again(site: Site, step: str) -> None:
+    """Killed behind any step one of the two runs, or begins to by itself; the next installation goes on."""
+    oldstyle.install(site.machine, site.router.name)
+    start(site)
+    site.machine.run("/opt/anetcon/bin/python3", "-c", INTERRUPTED, step, check=False)
+
+    def runs() -> bool:
+        state = site.machine.unit("anetcon", "ActiveState", "MainPID")
+        return state["ActiveState"] == "active" and state["MainPID"] != "0"
+
+    wait_until(runs, 20, "one of them runs")
+    assert len(site.chain()) == 4
+    site.anetcon("install")
+    assert old.find(site.machine.root).unit is None
+    assert site.machine.unit("anetcon", "Type", "ActiveState") == {"Type": "notify", "ActiveState": "active"}
+    assert "attached" in site.anetcon("status")
