@@ -77,6 +77,12 @@ class Service:
         """The process of capture, as it is now; status.json may be some seconds old."""
         return self.machine.run("pgrep", "--full", "anetcon.capture.main", check=False).stdout
 
+    def held(self, name: str) -> int:
+        """The capabilities of one of its processes (keeper: CAP_SYS_ADMIN is bit 21, CAP_NET_ADMIN bit 12)."""
+        pid = self.machine.run("pgrep", "--full", f"anetcon.{name}.main").stdout.strip()
+        status = self.machine.run("grep", "CapPrm", f"/proc/{pid}/status").stdout
+        return int(status.split()[1], 16)
+
     def wait_attached(self, name: str) -> None:
         """Until a namespace is audited."""
         wait_until(lambda: self._states().get(name) == "attached", 20, f"{name} is attached: {self.said()}")
@@ -157,6 +163,7 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         bare.run("iptables-legacy", *HIDES)
         wait_until(lambda: ("tracking-off", bare.name) in service.gaps(), 20, "a rule that hides is found", every=0.2)
         bare.run("iptables-legacy", "-t", "raw", "-F")
+        assert [service.held(name) for name in ("keeper", "capture", "follow")] == [1 << 21 | 1 << 12, 1 << 12, 0]
         service.write(SETTINGS, "[audit]\nnamspaces = []\n")
         assert service.systemctl("reload", check=False).returncode == 1
         assert "going on with the one before" in wait_until(service.said, 5, "it is refused")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+from anetcon.keeper import capabilities, settings
 from anetcon.keeper import channel as channels
-from anetcon.keeper import settings
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Channel, Message
 from anetcon.keeper.children import Child, Reaper, python, spawn
@@ -87,7 +87,7 @@ class Processes:
         descriptor = settings.write(self.resolved)
         options = {"channel": theirs.fileno(), "counters": self._counters, "settings": descriptor}
         try:
-            pid = self._launch(self._modules[0], options)
+            pid = self._launch(self._modules[0], options, before=_without_entering)
         except OSError:
             ours.close()
             raise
@@ -106,7 +106,7 @@ class Processes:
         finally:
             os.close(descriptor)
 
-    def _launch(self, module: str, options: dict[str, int], before: Callable[[], object] | None = None) -> int:
+    def _launch(self, module: str, options: dict[str, int], before: Callable[[], object]) -> int:
         arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return spawn(python(module, *arguments), keep=[self._keep, *options.values()], before=before)
 
@@ -139,3 +139,8 @@ class Processes:
             self._loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
+
+
+def _without_entering() -> None:
+    """Capture asks in namespaces, through sockets that were opened there; only the keeper enters them."""
+    sc.lower_ambient(capabilities.ALWAYS["CAP_SYS_ADMIN"])

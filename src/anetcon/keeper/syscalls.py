@@ -15,6 +15,7 @@ CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_LOWER = 3
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 # inotify.h
@@ -91,6 +92,11 @@ def set_death_signal(number: int) -> None:
 def clear_ambient() -> None:
     """Have no program that this process executes inherit a capability, unless it is root's."""
     _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+
+
+def lower_ambient(capability: int) -> None:
+    """The same of one capability."""
+    _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, capability, 0, 0))
 
 
 def inotify_init() -> int:
