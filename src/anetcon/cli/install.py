@@ -15,7 +15,7 @@ from anetcon.cli.completion import scripts
 from anetcon.cli.described import described
 from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
-from anetcon.errors import ConfigError, PermissionMissingError, TakeoverError
+from anetcon.errors import AlreadyRunningError, ConfigError, PermissionMissingError, TakeoverError
 from anetcon.install import apply, layout, packaged, program, service
 from anetcon.install.apply import Step
 from anetcon.install.item import Item
@@ -26,6 +26,7 @@ from anetcon.install.old import find as find_old
 from anetcon.install.plan import Choice, Documents, plan
 from anetcon.install.takeover import Takeover
 from anetcon.install.tree import Tree
+from anetcon.store.coverage import running
 
 RootOption = Annotated[
     Path, typer.Option("--root", metavar="DIR", help="A tree to work in, as of an image; nothing that runs is touched.")
@@ -179,7 +180,13 @@ def _link(tree: Tree) -> str | None:
 def _actions(found: Found, steps: Sequence[Step], start: bool) -> list[service.Action]:
     if not (found.tree.is_host and service.has_systemd()):
         return []
-    actions = service.after_install(service.look(), _changed(found, steps), sys.executable, start)
+    state, store = service.look(), Path(found.loaded.config.store.path)
+    if start and not state.active and (pid := running(store)) is not None:
+        raise AlreadyRunningError(
+            f"the daemon with process id {pid} owns the store {store}, and was not started as the service: stop it, "
+            "then install again"
+        )
+    actions = service.after_install(state, _changed(found, steps), sys.executable, start)
     return [*actions, *(packaged.at_boot(found.tree) if found.packages and start else [])]
 
 

@@ -14,6 +14,7 @@ from anetcon.errors import AlreadyRunningError, ConfigError
 from anetcon.install import apply, layout, packaged, records, service, takeover, undo, users
 from anetcon.install.apply import Step, Verb
 from anetcon.install.putback import Back, Putback
+from anetcon.install.takeover import REPLACED
 from anetcon.install.unit import USER
 from anetcon.store.coverage import running
 
@@ -84,8 +85,8 @@ class _Removal:
 
     def lines(self) -> list[str]:
         """What is done, in order."""
-        old = [Step(Verb.KEEP, layout.OLD_CONFIGURATION, None, "it was not installed by us")]
-        kept = old if self.purge and self.found.tree.status(layout.OLD_CONFIGURATION) else []
+        theirs = [path for path in (layout.OLD_CONFIGURATION, str(REPLACED)) if self.found.tree.status(path)]
+        kept = [Step(Verb.KEEP, path, None, "it is the bash ANetCon's") for path in theirs if self.purge]
         lines = [*self.actions, *self.backs, *self.steps, *kept]
         gone = [Step(Verb.REMOVE, str(place), None, "records or logs") for place in self.records]
         user = [Step(Verb.REMOVE, USER, None, "the system user")] if self.user else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -157,7 +158,17 @@ def run(words: Sequence[str]) -> str:
     except OSError as error:
         raise ProgramMissingError(f"cannot run {words[0]}: {error.strerror}") from error
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[0].rstrip(".")
-        where = f"; `journalctl -u {UNIT} -n 20` says why" if words[-1] == UNIT else ""
+        said = _last_words() if words[-1] == UNIT else ""
+        said = said or (done.stderr.strip().splitlines() or ["no reason given"])[0].rstrip(".")
+        where = f"; `journalctl -u {UNIT}` has more" if words[-1] == UNIT else ""
         raise AnetconError(f"`{' '.join(words)}` failed: {said}{where}")
     return done.stdout
+
+
+def _last_words() -> str:
+    """Why the daemon did not start, in its own words."""
+    words = ["journalctl", f"--unit={UNIT}", "--lines=20", "--output=cat", "--no-pager"]
+    with contextlib.suppress(OSError):
+        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
+        return next((line for line in reversed(said) if re.match(r"anetcon(-\w+)?: ", line)), "")
+    return ""
