@@ -121,7 +121,7 @@ def _started(outer: subprocess.Popen[bytes], log: Path, program: bool) -> Booted
         return next((each for each in _children(outer) if Path(f"/proc/{each}/comm").read_text() == "systemd\n"), None)
 
     machine = Booted(wait_until(first, 20, "systemd is process 1") or 0)
-    state = wait_until(lambda: _state(machine), 30, "it has booted")
+    state = wait_until(lambda: _state(machine), 60, "it has booted", every=0.05)
     assert state == "running", machine.run("systemctl", "--failed", check=False).stdout
     if program:
         machine.install_program()
@@ -137,7 +137,7 @@ def _children(outer: subprocess.Popen[bytes]) -> list[int]:
 
 
 def _state(machine: Booted) -> str:
-    said = machine.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
+    said = machine.run("systemctl", "is-system-running", check=False).stdout.strip()  # --wait was seen to wait for ever
     return said if said in ("running", "degraded") else ""
 
 
