@@ -16,8 +16,8 @@ from anetcon.config.model import DEFAULT_NETNS, Audit, Engine
 from anetcon.record import CLASSES
 
 FILE, FOLDER, NETNS = "file", "folder", "netns"
-KINDS = {"FILE": FILE, "DIR": FOLDER, "[NETNS]...": NETNS}
-"""What a value is, by the word that stands for it."""
+KINDS = {"FILE": FILE, "DIR": FOLDER, "NETNS": NETNS}
+"""What a value is, by the word that stands for it, without the brackets and dots around it."""
 WORDS: dict[str, tuple[str, ...]] = {
     "--class": tuple(CLASSES),
     "--proto": ("tcp", "udp", "icmp", "icmpv6", "sctp", "dccp", "gre", "udplite"),
@@ -93,7 +93,7 @@ def values(parameter: Parameter) -> tuple[str, tuple[str, ...]]:
             return NETNS, ()
         if name in WORDS:
             return "", WORDS[name]
-    return KINDS.get(parameter.value, ""), parameter.choices
+    return KINDS.get(parameter.value.strip("[]."), ""), parameter.choices
 
 
 def short(command: Command) -> str:
@@ -158,7 +158,9 @@ def _zsh_function(command: Command) -> str:
     specs = [_zsh_option(option, each) for option in command.options for each in option.names]
     specs.append("'(- *)'--help'[show what there is]'")
     if not command.commands:
-        specs += [f"'*:{each.value.strip('[].')}:{_zsh_values(*values(each))}'" for each in command.arguments]
+        specs += [
+            f"'*:{_zsh_text(each.value.strip('[].'))}:{_zsh_values(*values(each))}'" for each in command.arguments
+        ]
         return f"{name}() {{\n    _arguments -s {_zsh_lines(specs)}\n}}"
     described = "\n".join(
         f"        {shlex.quote(each.name.rpartition(' ')[2] + ':' + each.first_line)}" for each in command.commands
@@ -188,10 +190,15 @@ def _zsh_lines(specs: list[str]) -> str:
 
 
 def _zsh_option(option: Parameter, name: str) -> str:
-    about = option.help.replace("'", "").replace("[", "(").replace("]", ")").replace(":", "\\:")
+    about = _zsh_text(option.help)
     equals = "=" if option.value and name.startswith("--") else ""
     value = f":{option.value.replace('|', ' ').lower()}:{_zsh_values(*values(option))}" if option.value else ""
     return f"'*{name}{equals}[{about}]{value}'"
+
+
+def _zsh_text(text: str) -> str:
+    """Text that means nothing to _arguments."""
+    return text.replace("'", "").replace("[", "(").replace("]", ")").replace(":", "\\:")
 
 
 def _zsh_values(kind: str, words: tuple[str, ...]) -> str:

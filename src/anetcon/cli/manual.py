@@ -16,7 +16,7 @@ from anetcon.config.migrate import value_text
 from anetcon.config.model import TABLES
 from anetcon.errors import statuses
 
-FOR_ROOT = ("run", "doctor", "install", "uninstall", "demo")
+FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo")
 """Commands of an administrator: section 8."""
 FILES = {
     "/etc/anetcon/anetcon.toml": "the configuration, see anetcon.toml(5)",

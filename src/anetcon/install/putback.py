@@ -130,7 +130,9 @@ class Putback:
 
     @contextlib.contextmanager
     def _entered(self, back: Back) -> Iterator[None]:
-        """In the namespace; OSError when it is gone, or another by now."""
+        """In the namespace; OSError when it is gone, or another by now, or no name of one."""
+        if back.path is not None and back.path.name != back.netns:
+            raise OSError("it has a name that none can have")
         with self._home.entered(back.path) as inode:
             if inode != back.inode:
                 raise OSError("it is another namespace by now")

@@ -115,14 +115,14 @@ class Tree:
         return same and (item.kind is Kind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
 
     def adjust(self, item: Item) -> None:
-        """Give what is there the item's mode and owners; of a directory also what is in it the owners. It comes last:
-        while it does not fit, not all is done."""
+        """Give what is there the item's mode and owners; where a directory changes its owner what is in it does, too. It
+        comes last: while it does not fit, not all is done."""
         with self._naming(item.path, "change"):
             place, owners = self._itself(item), self.owners(item)
-            if item.kind is Kind.DIRECTORY and owners[0] > 0:
-                for folder, folders, files in os.walk(place):
+            if item.kind is Kind.DIRECTORY and owners[0] not in (-1, 0, place.lstat().st_uid):
+                for _, folders, files, within in os.fwalk(place):  # which no link that is put in between leads away
                     for name in (*folders, *files):
-                        os.chown(Path(folder, name), *owners, follow_symlinks=False)
+                        os.chown(name, *owners, dir_fd=within, follow_symlinks=False)
             os.chown(place, *owners, follow_symlinks=False)
             if item.kind is not Kind.LINK:
                 place.chmod(item.mode)

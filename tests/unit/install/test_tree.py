@@ -77,3 +77,28 @@ def test_a_folder_is_removed_only_when_it_is_empty(tmp_path: Path) -> None:
     assert not tree.remove_empty("/a")
     assert tree.remove_empty("/a/b")
     assert tree.remove_empty("/a")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="owners are changed by root")
+def test_a_folder_that_gets_another_owner_takes_its_content_along(tmp_path: Path) -> None:
+    """Files, folders and links themselves, never what a link points to; an own folder with another mode is not walked."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/passwd").write_text("anetcon:x:4711:4711::/:\n")
+    (root / "etc/group").write_text("adm:x:4712:\n")
+    (root / "store/journal").mkdir(parents=True)
+    outside.write_bytes(b"")
+    for file in ("store/lock", "store/journal/x"):
+        (root / file).write_bytes(b"")
+    (root / "store/link").symlink_to(outside)
+    tree = Tree(root)
+    item = Item(Kind.DIRECTORY, "/store", mode=0o750, owner="anetcon", group="adm")
+    assert not tree.fits(item)
+    tree.adjust(item)
+    assert tree.fits(item)
+    assert {(each.lstat().st_uid, each.lstat().st_gid) for each in (root / "store").rglob("*")} == {(4711, 4712)}
+    assert outside.stat().st_uid == 0
+    os.chown(root / "store/lock", 0, 0)
+    (root / "store").chmod(0o755)
+    tree.adjust(item)
+    assert (root / "store/lock").stat().st_uid == 0
