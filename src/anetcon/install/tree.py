@@ -115,8 +115,8 @@ class Tree:
         return same and (item.kind is Kind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
 
     def adjust(self, item: Item) -> None:
-        """Give what is there the item's mode and owners; where a directory changes its owner what is in it does, too. It
-        comes last: while it does not fit, not all is done."""
+        """Give what is there the item's mode and owners; where a directory changes its owner, what is in it does, too.
+        It comes last: while it does not fit, not all is done."""
         with self._naming(item.path, "change"):
             place, owners = self._itself(item), self.owners(item)
             if item.kind is Kind.DIRECTORY and owners[0] not in (-1, 0, place.lstat().st_uid):

@@ -81,7 +81,7 @@ def test_a_folder_is_removed_only_when_it_is_empty(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="owners are changed by root")
 def test_a_folder_that_gets_another_owner_takes_its_content_along(tmp_path: Path) -> None:
-    """Files, folders and links themselves, never what a link points to; an own folder with another mode is not walked."""
+    """Files, folders and links themselves, never what a link points to; a folder of its own already is not walked."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "etc").mkdir(parents=True)
     (root / "etc/passwd").write_text("anetcon:x:4711:4711::/:\n")
