@@ -243,8 +243,8 @@ def test_the_bash_anetcon_goes_on(packages: Path) -> None:
 
 
 def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
-    """The daemon and the commands go on as they were, whole: while a new version is unpacked and not configured, when
-    unpacking fails, and when the new version refuses the configuration."""
+    """Daemon and commands stay the old version, whole: when unpacking fails, while the new one is not configured, when
+    that refuses the configuration, and, after a moment, when it ends at once."""
     with host(packages) as machine:
         machine.configure("default")
         machine.dpkg("-i", "/packages/old.deb")
@@ -253,25 +253,39 @@ def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
         (root / "half.deb").write_bytes(whole[: len(whole) // 2])
         assert machine.dpkg("-i", "/half.deb", check=False).returncode
         runs_on(machine, pid, "environment")
-        assert (
-            machine.run("dpkg-query", "-Wf", "${Version} ${db:Status-Status}", "anetcon").stdout == f"{OLD} installed"
-        )
+        state = machine.run("dpkg-query", "-Wf", "${Version} ${db:Status-Status}", "anetcon").stdout
+        assert state == f"{OLD} installed"
 
         machine.dpkg("--unpack", "/packages/new.deb")
-        machine.configure("default")
         capture = capture_pid(machine)
         machine.run("kill", "-9", capture)
         wait_until(lambda: capture_pid(machine) not in ("", capture), 20, "capture runs again", every=0.2)
         runs_on(machine, pid, "before")
         (root / "etc/anetcon/anetcon.toml").write_text("[audit]\nnamespace = 3\n")
-        done = machine.dpkg("--configure", "anetcon", check=False)
-        assert done.returncode
-        assert "refuses the configuration" in done.stderr
+        said = configure_fails(machine)
+        assert f"before {NEW} stays in use, since this one refuses the configuration" in said
         runs_on(machine, pid, "before")
+
         machine.configure("default")
+        (keeper,) = root.glob("usr/lib/anetcon/environment/lib/python3*/site-packages/anetcon/keeper/main.py")
+        good = keeper.read_text()
+        keeper.write_text("raise SystemExit(1)\n")
+        (bytecode,) = keeper.parent.glob("__pycache__/main.*.pyc")
+        bytecode.unlink()
+        said = configure_fails(machine)
+        assert f"before {NEW} stays in use, since the daemon did not become this one" in said
+        wait_until(lambda: machine.state()[0] == "active", 20, "it was started again", every=0.2)
+        runs_on(machine, machine.pid(), "before")
+        keeper.write_text(good)
         machine.dpkg("--configure", "anetcon")
-        assert machine.pid() == pid
         assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+
+
+def configure_fails(machine: Host) -> str:
+    """What is said then."""
+    done = machine.dpkg("--configure", "anetcon", check=False)
+    assert done.returncode
+    return done.stderr
 
 
 def runs_on(machine: Host, pid: int, tree: str) -> None:
