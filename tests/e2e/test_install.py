@@ -82,12 +82,14 @@ def test_a_host_from_install_to_purge(bed: Testbed) -> None:
 
         clean = files(machine)
         write(machine, TOML, MINE)
+        (machine.root / TOML[1:]).chmod(0o600)
         edited = files(machine)
         said = machine.run(PROGRAM, "install", "--dry-run").stdout.splitlines()
         assert files(machine) == edited
         done = machine.run(PROGRAM, "install").stdout.splitlines()
         assert done[:-1] == said[:-1], "what is done is what was said"
         assert f"aside    {TOML}.new: {TOML} was edited and stays as it is" in done
+        assert f"adjust   {TOML}: 0640 root:adm, for the daemon to read it" in done
         assert machine.unit("anetcon", "ActiveState", "UnitFileState") == {
             "ActiveState": "active",
             "UnitFileState": "enabled",

@@ -121,9 +121,13 @@ def _adjusted(tree: Tree, item: Item) -> Iterator[Step]:
 
 
 def _configuration(tree: Tree, item: Item, manifest: Manifest) -> Iterator[Step]:
-    """Whose content counts: mode and owner of what is there are the operator's as well."""
+    """Whose content counts: mode and owner of what is there are the operator's as well, as long as it can be read."""
     found = tree.read(item.path)
     beside = tree.read(item.beside)
+    if found is not None and not tree.is_readable(item):
+        yield Step(
+            Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}, for the daemon to read it"
+        )
     if found is None:
         yield Step(Verb.WRITE, item.path, item)
     elif found == item.content:

@@ -114,6 +114,13 @@ class Tree:
         same = owner in (-1, found.st_uid) and group in (-1, found.st_gid)
         return same and (item.kind is Kind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
 
+    def is_readable(self, item: Item) -> bool:
+        """Whether the item's group may read what is there, where it has one that is to."""
+        found, group = self.place(item.path).lstat(), self.owners(item)[1]
+        if stat.S_ISLNK(found.st_mode) or group in (-1, 0) or found.st_mode & stat.S_IROTH:
+            return True
+        return found.st_gid == group and bool(found.st_mode & stat.S_IRGRP)
+
     def adjust(self, item: Item) -> None:
         """Give what is there the item's mode and owners; where a directory changes its owner, what is in it does, too.
         It comes last: while it does not fit, not all is done."""
