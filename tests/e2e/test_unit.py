@@ -290,7 +290,7 @@ EXPOSED = {"conntrack": 1.9, "iptables-log": 2.3, "nftables-log": 2.3}
 @pytest.mark.parametrize("engine", EXPOSED)
 def test_what_remains_exposed_is_told(service: Service, engine: str) -> None:
     """The figure does not rise, the page gives it, and explains exactly what the tool lists; nor is a line unknown."""
-    path = "/srv/unit/anetcon.service"
+    path = "/srv/unit/exposed.service"  # of a name that no drop-in is for
     service.write(path, unit.unit_text(PROGRAM) + (unit.engine_drop_in(engine) or ""))
     checked = service.machine.run("systemd-analyze", "verify", "--man=no", path)
     assert checked.stdout + checked.stderr == ""
