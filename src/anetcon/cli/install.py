@@ -33,6 +33,7 @@ RootOption = Annotated[
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 HERE = Path("/")
+START = "nothing was started"
 CHECK = "see how it does: `anetcon status`, `anetcon doctor`"
 
 
@@ -208,7 +209,7 @@ def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Act
     elif not found.tree.is_host:
         typer.echo(f"installed in {found.tree.root}")
     else:
-        typer.echo(f"installed; {CHECK}")
+        typer.echo(f"installed; {CHECK if running(Path(found.loaded.config.store.path)) is not None else START}")
     if found.tree.is_host and not service.has_systemd():
         typer.echo(service.NO_SYSTEMD.format(program=HOST.program))
     elif not found.tree.is_host and found.link and found.tree.status(found.link) is None:

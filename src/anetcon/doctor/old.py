@@ -58,5 +58,5 @@ def files(machine: Machine) -> Iterator[Finding]:
     rotation = machine.text(LOGROTATE)
     if OLD_SCRIPT in rotation or "restart anetcon" in rotation:
         means = "at every rotation the daemon is restarted, which makes a gap each time"
-        remedy = f"let it send SIGHUP instead: in /{LOGROTATE} write `systemctl kill --kill-whom=main -s HUP {UNIT}`"
+        remedy = f"let it send a signal instead: `anetcon config logrotate >/{LOGROTATE}`"
         yield Finding("syslog", Severity.WARNING, f"/{LOGROTATE} restarts the daemon", means, remedy)
