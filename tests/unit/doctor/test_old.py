@@ -51,6 +51,6 @@ def test_what_it_left_of_syslog_s_configuration(tmp_path: Path) -> None:
 def test_a_rotation_that_restarts_the_daemon(tmp_path: Path) -> None:
     """Each rotation would be a gap."""
     root_with(tmp_path, {old.LOGROTATE: "postrotate\n systemctl restart anetcon\nendscript\n"})
-    assert "SIGHUP" in one(old.files(machine(tmp_path))).remedy
+    assert "`anetcon config logrotate >/etc/logrotate.d/anetcon`" in one(old.files(machine(tmp_path))).remedy
     root_with(tmp_path, {old.LOGROTATE: "postrotate\n systemctl kill -s HUP anetcon\nendscript\n"})
     assert list(old.files(machine(tmp_path))) == []
