@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,9 +37,13 @@ def test_one_that_is_well() -> None:
     assert (found.severity, found.found) == (Severity.OK, "the daemon runs as process 100, and records")
 
 
-def test_none() -> None:
-    """None yet is a warning; one that ran is missed."""
-    assert one(daemon(without_daemon())).severity is Severity.WARNING
+def test_none(tmp_path: Path) -> None:
+    """None yet is a warning, with how to come by one; one that ran is missed."""
+    found = one(daemon(without_daemon(tmp_path)))
+    assert (found.severity, "`anetcon install`" in found.remedy) == (Severity.WARNING, True)
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/system/anetcon.service").touch()
+    assert "`systemctl start anetcon`" in one(daemon(without_daemon(tmp_path))).remedy
     gone = Daemon(status=STATUS)
     found = one(daemon(dataclasses.replace(machine(), daemon=gone)))
     assert (found.severity, "2026-11-18T11:06:39" in found.found) == (Severity.PROBLEM, True)
