@@ -17,7 +17,10 @@ from anetcon.decode.logline import Known, Texts
 
 SECOND = 1_000_000
 HALF = 6
-"""Months: a step back by more is a new year, a step forward by more the old one again."""
+"""Months: a step back by more is a new year."""
+
+_FIRST, _LAST = (33, 34), (12 * 32 + 30, 12 * 32 + 31)
+"""The first and the last days of a year, as `day_code` has them."""
 
 MONTHS = {
     name: number
@@ -49,10 +52,10 @@ class Stamps:
         self._latest = latest
         self.folded = 0
         """How many stamps were of an hour that was twice."""
-        self._month = 0
+        self._day = 0
         self._zones = Known(_offset)
         self._fractions = Known(_fraction)
-        self._months = Known(lambda text: MONTHS.get(text[:3], 0))
+        self._days = Known(day_code)
         self._whole = Known(lambda text: self._read(text, None))
         self._utc = Known(_plain)
         self._of_year: dict[int, Known] = {}
@@ -61,11 +64,11 @@ class Stamps:
 
     def mark(self) -> tuple[Any, ...]:
         """Where in the file this is, for `back`."""
-        return self.year, self._month, self._fold, self.folded, self.zoneless
+        return self.year, self._day, self._fold, self.folded, self.zoneless
 
     def back(self, mark: tuple[Any, ...]) -> None:
         """Go back there: lines are going to be read again."""
-        self.year, self._month, self._fold, self.folded, self.zoneless = mark
+        self.year, self._day, self._fold, self.folded, self.zoneless = mark
 
     def column(self, seconds: Texts, fractions: Texts, zones: Texts) -> tuple[Array, Array]:
         """Microseconds, and which stamps are times."""
@@ -91,23 +94,21 @@ class Stamps:
     def _local(self, seconds: Texts) -> Array:
         """Stamps without a zone."""
         self.zoneless += len(seconds)
-        months = self._months.column(seconds)
-        found = self._with_years(seconds, months) if months.any() else self._whole.column(seconds)
+        days = self._days.column(seconds)
+        found = self._with_years(seconds, days) if days.any() else self._whole.column(seconds)
         return self._unfold(found) if self._twice else found
 
-    def _with_years(self, seconds: Texts, months: Array) -> Array:
-        """Each row's time, by the year that the order of months gives it; stamps with a year take no part in that."""
-        rows = np.flatnonzero(months)
+    def _with_years(self, seconds: Texts, days: Array) -> Array:
+        """Each row's time, by the year that the order of days gives it; stamps with a year take no part in that."""
+        rows = np.flatnonzero(days)
         if self.year is None:
-            text = seconds[rows[0]]
-            late = (months[rows[0]], int(text[4:6])) > (self._latest.month, self._latest.day)
+            late = days[rows[0]] > self._latest.month * 32 + self._latest.day
             self.year = self._latest.year - int(late)
         found = np.empty(len(seconds), np.int64)
-        for row in np.flatnonzero(months == 0):
+        for row in np.flatnonzero(days == 0):
             found[row] = self._whole[seconds[row]]
-        steps = np.diff(months[rows], prepend=self._month or months[rows[0]])
-        years = self.year + np.cumsum((steps < -HALF).astype(np.int64) - (steps > HALF))
-        self.year, self._month = int(years[-1]), int(months[rows[-1]])
+        years = self.year + np.cumsum(turns(days[rows], self._day))
+        self.year, self._day = int(years[-1]), int(days[rows[-1]])
         for year in np.unique(years).tolist():
             known = self._of_year.setdefault(year, Known(lambda text, year=year: self._read(text, year)))  # type: ignore[misc]
             these = rows[years == year]
@@ -145,6 +146,21 @@ class Stamps:
             self._fold = latest, second
             self.folded += len(rows)
         return found
+
+
+def day_code(text: bytes) -> int:
+    """A number that orders the days of a year, of a stamp that has no year; 0 for one that has."""
+    return MONTHS[text[:3]] * 32 + int(text[4:6]) if text[:3] in MONTHS else 0
+
+
+def turns(days: Array, before: int) -> Array:
+    """Before which of these days, each behind the one before it, a new year begins (1), or the old one is once more
+    (-1): a line can be late. `before` is the day before the first, 0 where there is none."""
+    previous = np.append(before or days[:1], days[:-1])
+    new = previous // 32 - days // 32 > HALF
+    late = np.isin(previous, _FIRST) & np.isin(days, _LAST)
+    found: Array = new.astype(np.int64) - late
+    return found
 
 
 def _instant(at: datetime) -> int:

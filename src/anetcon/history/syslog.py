@@ -11,7 +11,6 @@ line that is not wholly as it is printed is unreadable, never a row; every other
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,7 +98,10 @@ class Reader:
         numbers: tuple[list[int], list[int]] = [], []
         lines = block.splitlines(keepends=True) if b"\r" not in block else re.findall(rb"[^\n]*\n", block)
         for number, line in enumerate(lines):
-            for text in self._said(line):
+            said = self._said(line)
+            if said is None:
+                found.unreadable.append((number, line))
+            for text in said or ():
                 which = 0 if self._kernel.match(text) else 1 if self._own.match(text) else None
                 if which is not None:
                     texts[which].append(text)
@@ -119,17 +121,18 @@ class Reader:
         found.unreadable.sort()
         return found
 
-    def _said(self, line: bytes) -> Iterable[bytes]:
-        """What a line stands for: itself, mended; or another, so many times."""
+    def _said(self, line: bytes) -> list[bytes] | None:
+        """What a line stands for: itself, mended; or another, so many times; None when that is not to be believed."""
         if b"message repeated " in line and (match := _REPEATED.search(line)):
             begin = _ANYBODY.match(line)
             times = int(match[1][:9])
             self._repeated += times
-            if begin is None or self._repeated > MOST_REPEATED or len(match[1]) > 9:
+            repeated = self._last if match[2] is None else (begin[0] if begin else b"") + match[2]
+            if begin is None or not self._has_marker(repeated):
                 return [line]
-            if match[2] is not None:
-                return [_mended(begin[0] + match[2])] * times
-            return [_mended(self._last)] * times if self._has_marker(self._last) else [line]
+            if self._repeated > MOST_REPEATED or len(match[1]) > 9:
+                return None
+            return [_mended(repeated)] * times
         return [_mended(line)] if self._has_marker(line) else [line]
 
     def _has_marker(self, line: bytes) -> bool:

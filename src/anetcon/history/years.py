@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 
+import numpy as np
+
 from anetcon.history.source import STDIN, Source
-from anetcon.history.stamps import HALF, MONTHS
+from anetcon.history.stamps import day_code, turns
 
 DAY_IN_NAME = re.compile(r"[-._](\d{4})-?(\d\d)-?(\d\d)(?:-?\d\d(?:\d{4})?)?(?=$|\.)")
 NUMBER = re.compile(r"\.(\d{1,5})(?=$|\.(?:gz|zst|xz|bz2|lzma)$)")
-FIRST_WORDS = re.compile(rb"^(?:<\d{1,3}>)?([A-Z][a-z]{2}) ([ \d]\d) \d\d:\d\d:\d\d", re.MULTILINE)
-"""Month and day of a traditional stamp at the beginning of a line."""
+DAYS = re.compile(rb"^(?:<\d{1,3}>)?([A-Z][a-z]{2} [ \d]\d) \d\d:\d\d:\d\d", re.MULTILINE)
+"""The day of a traditional stamp at the beginning of a line."""
+
+LEAP_DAY = day_code(b"Feb 29")
 
 FEW_BLOCKS = 2
 
@@ -51,28 +55,22 @@ class Years:
 def look(source: Source) -> Seen:
     """Read a file for its stamps. One that cannot be read twice tells nothing; where the first blocks have no such
     stamps, no other is looked at."""
-    seen, month = Seen(), 0
+    seen, day = Seen(), 0
     leaps: list[int] = []
     if not source.again:
         return seen
     for number, block in enumerate(source.blocks()):
-        found = FIRST_WORDS.findall(block)
+        found = DAYS.findall(block)
         if not found and number >= FEW_BLOCKS and seen.first is None:
             break
-        previous = None
-        for stamp in found:
-            if stamp == previous:
-                continue
-            previous = stamp
-            now = MONTHS.get(stamp[0], 0)
-            if not now:
-                continue
-            if month:
-                seen.turns += (now - month < -HALF) - (now - month > HALF)
-            month, seen.last = now, (now, int(stamp[1]))
-            seen.first = seen.first or seen.last
-            if seen.last == (2, 29):
-                leaps.append(seen.turns)
+        changed = [text for text, before in zip(found, [b"", *found], strict=False) if text != before]
+        days = np.array([code for code in map(day_code, changed) if code], np.int64)
+        if len(days):
+            turned = seen.turns + np.cumsum(turns(days, day))
+            leaps += turned[days == LEAP_DAY].tolist()
+            seen.turns, day = int(turned[-1]), int(days[-1])
+            seen.first = seen.first or divmod(int(days[0]), 32)
+            seen.last = divmod(day, 32)
     if leaps:
         seen.leap = seen.turns - leaps[-1]
     return seen

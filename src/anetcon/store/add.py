@@ -49,8 +49,8 @@ def add(
             before = {entry.file for entry in state.snapshots.values()}
             try:
                 _commit(Sealer(store, clock), state, connections, gaps, clock())
-            except BaseException:
-                sweep(store, state)
+            except (OSError, StoreError):
+                sweep(store, manifest.replay(store))  # room for the journal; whatever came to count stays
                 turn.end()
                 raise
             for file in before - {entry.file for entry in state.snapshots.values()}:

@@ -82,7 +82,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
         until = now if question.until is None else min(question.until, now)
         text = store.intervals("gaps", question.condition(), question.since, until)
         never = pa.concat_tables([text, _gaps([_gap(None, None, "never-recorded")])])
-        return again(store, _told(Coverage(question.since, until, never), question))
+        return again(store, _told(store, Coverage(question.since, until, never), question))
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
     gaps = [store.intervals("gaps", question.condition(), since, until)]
@@ -102,16 +102,18 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     ]
     if question.netns and not _known(store, question):
         extra.append(_gap(None, None, "not-attached") | {"netns": " or ".join(question.netns)})
-    return again(store, _told(Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)])), question))
+    return again(store, _told(store, Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)])), question))
 
 
-def _told(covered: Coverage, question: Question) -> Coverage:
+def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
     """The same, with what text was imported of that time."""
-    if not pc.any(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES))).as_py():
+    concerned = pa.array([*imported.CAUSES, *imported.REPLACED])
+    if not pc.any(pc.is_in(covered.gaps["cause"], concerned)).as_py():
         return covered
-    times = [covered.gaps[name].cast(pa.int64()).to_pylist() for name in ("from", "to")]
-    rows = [row | {"from": begin, "to": end} for row, begin, end in zip(covered.gaps.to_pylist(), *times, strict=True)]
-    told = imported.told(rows, named=bool(question.netns))
+    text = where.text_in("cause", imported.CAUSES)
+    stretches = store.intervals("gaps", where.every([text, question.condition()]))
+    others = covered.gaps.filter(pc.invert(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES))))
+    told = imported.told([*_plain(stretches), *_plain(others)], named=bool(question.netns))
     since, until = covered.since or 0, covered.until
     inside = [
         row
@@ -182,6 +184,13 @@ def _known(store: Store, question: Question) -> bool:
     if any(len(store.intervals(table, condition)) for table in ("gaps", "addresses")):
         return True
     return len(store.connections(condition, limit=1).read_all()) > 0
+
+
+def _plain(gaps: pa.Table) -> list[dict[str, Any]]:
+    """Rows with their times as microseconds."""
+    times = [gaps[name].cast(pa.int64()).to_pylist() for name in ("from", "to")]
+    rows = zip(gaps.to_pylist(), *times, strict=True)
+    return [row | {"from": begin, "to": end} for row, begin, end in rows]
 
 
 def _gap(start: int | None, end: int | None, cause: str) -> dict[str, Any]:

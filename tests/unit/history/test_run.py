@@ -1,0 +1,215 @@
+"""A whole import in one process: what is added, what is not, and what is said of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anetcon.decode.logline import Prefix
+from anetcon.errors import StoreError
+from anetcon.follow.lines import namespace_hash
+from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
+from anetcon.history import run
+from anetcon.history.names import Namespaces, Nodes
+from anetcon.history.report import Counts, Report
+from anetcon.history.run import Import, Settings
+from anetcon.history.source import Source
+from anetcon.store.coverage import Question, coverage
+from anetcon.store.limits import Limits
+from anetcon.store.seal import Sealer
+from anetcon.store.view import Store
+from tests.unit.history.test_events import DESTROY, NEW
+from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, logged, start, whole
+
+PACKET = (
+    "IN=a OUT=b SRC=10.0.0.5 DST=198.51.100.9 LEN=60 TOS=0x00 PREC=0x00 TTL=63 ID=1 DF PROTO=TCP SPT={} DPT=443 "
+    "WINDOW=1 RES=0x00 SYN URGP=0 \n"
+)
+MARK = f"[{namespace_hash(ROUTER)}]"
+
+
+def line(port: int, at: int = T0, *, host: str = "gw1", mark: str = MARK, fine: bool = True) -> str:
+    """A connection of 10.0.0.5 from this port."""
+    stamp = datetime.fromtimestamp(at / 1e6, UTC)
+    shown = stamp.isoformat(timespec="microseconds") if fine else f"{stamp:%b %d %H:%M:%S}"
+    return f"{shown} {host} kernel: [ANETCON][X]{mark} {PACKET.format(port)}"
+
+
+class Old:
+    """A folder with logs and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, folder / "store"
+
+    def take(self, *texts: str, limits: Limits | None = None, now: int = T0 + DAY, **options: Any) -> Counts:
+        """Import these files; all of them together."""
+        return self.report(*texts, limits=limits, now=now, **options).total()
+
+    def report(self, *texts: str, limits: Limits | None = None, now: int = T0 + DAY, **options: Any) -> Report:
+        """Import these files."""
+        paths = [self.folder / f"{number}.log" for number in range(len(texts))]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_text(text)
+        settings = Settings(
+            store=self.store,
+            nodes=Nodes("gw1", options.get("node")),
+            namespaces=Namespaces({namespace_hash(ROUTER).encode(): ROUTER}, "default"),
+            zone=UTC,
+            prefix=Prefix("[ANETCON]", "[D]", "[X]", hashed=True),
+            limits=limits or Limits(free=0),
+            events_netns=ROUTER,
+            now=now,
+        )
+        return Import(settings).run([Source(path) for path in paths])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every connection, by start."""
+        return list(Store(self.store).connections().read_all().to_pylist())
+
+    def ports(self) -> list[int]:
+        """Their ports."""
+        return sorted(row["src_port"] for row in self.rows())
+
+    def causes(self, since: int, until: int, **named: Any) -> list[tuple[str, int | None, int | None]]:
+        """Gaps with their bounds, in seconds from T0."""
+        gaps = coverage(Store(self.store), Question(since, until, **named), now=T0 + 2 * DAY).gaps
+        times = [gaps[name].cast("int64").to_pylist() for name in ("from", "to")]
+        bounds = ([t if t is None else (t - T0) // SECOND for t in column] for column in times)
+        return list(zip(gaps["cause"].to_pylist(), *bounds, strict=True))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Old:
+    """An empty one."""
+    return Old(tmp_path)
+
+
+def test_what_a_line_becomes(old: Old) -> None:
+    """A connection of origin import without end and public side, where a sealed row of a line of the daemon's is."""
+    old.take(line(1))
+    (row,) = old.rows()
+    assert (row["origin"], row["end_reason"], row["netns"], row["node"]) == ("import", "unknown", ROUTER, "gw1")
+    assert [row[name] for name in ("end", "nat_src_ip", "nat_src_port", "packets_out")] == [None] * 4
+    assert (old.store / "node=gw1/date=2026-11-20/00000001.parquet").exists()
+
+
+def test_twice(old: Old) -> None:
+    """The same lines, in whatever files, are the same connections; equal lines of one file are each their own."""
+    text = line(1) + line(2) + line(2) + line(3, T0 + SECOND)
+    assert old.take(text).added == 4
+    for again in ([text], [text, text], [text[: len(text) // 2], text], ["".join(text.splitlines(keepends=True)[1:])]):
+        assert (old.take(*again).added, old.ports()) == (0, [1, 2, 2, 3])
+    assert old.take(text + line(4)).added == 1
+    coarse = line(1, fine=False) + line(2, fine=False) + line(2, fine=False) + line(9, fine=False)
+    assert (old.take(coarse).added, old.ports()) == (1, [1, 2, 2, 3, 4, 9])
+
+
+def test_in_many_commits(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that takes several is not mistaken for lines that were there before."""
+    monkeypatch.setattr(run, "ROWS", 1000)
+    monkeypatch.setattr("anetcon.history.source.BLOCK", 50_000)
+    text = line(7) * 1500 + "".join(line(port) for port in range(1500))
+    assert old.take(text).added == 3000
+    assert old.take(text).already == 3000
+    assert len(old.rows()) == 3000
+
+
+def test_what_this_daemon_recorded(old: Old) -> None:
+    """Lines of connections that the store has from events or lines of its own add nothing, sealed or not; a line of
+    another connection does."""
+    making = Making(old.store)
+    making.add(*whole(5), logged(src_port=1, start=T0 + 300_000)).rotate()
+    assert Sealer(old.store, lambda: T0 + 60 * SECOND).seal()
+    making.add(start(src_port=2, start=T0 + 90))
+    counts = old.take("".join(line(port, T0 + SECOND) for port in (40000, 1, 2, 3)))
+    assert (counts.already, counts.added, old.ports()) == (3, 1, [1, 2, 3, 40000])
+    making.close()
+
+
+def test_namespaces_that_nobody_knows(old: Old) -> None:
+    """They are kept by their hash and told; once they are known the same lines still add nothing."""
+    report = old.report(line(1, mark="[11111111]") + line(2, mark="[11111111]") + line(3))
+    assert report.strangers == {"[11111111]": 2}
+    assert {row["netns"] for row in old.rows()} == {"[11111111]", ROUTER}
+    old.store = old.folder / "other"
+    old.take(line(1, mark="[11111111]") + line(2, mark=f"[{namespace_hash(ROUTER)}]"))
+    assert old.take(line(2)).added == 0
+
+
+def test_nodes(old: Old) -> None:
+    """Hosts of a central log are nodes; --node is all of them."""
+    old.take(line(1) + line(2, host="gw2.example") + line(3, host="GW1.example"))
+    assert [row["node"] for row in old.rows()] == ["gw1", "gw2.example", "gw1"]
+    assert (old.store / "node=gw2.example").is_dir()
+    old.store = old.folder / "other"
+    old.take(line(1, host="gw2"), node="gw9")
+    assert [row["node"] for row in old.rows()] == ["gw9"]
+
+
+def test_what_retention_would_remove(old: Old) -> None:
+    """It is not added, nor claimed to be on record."""
+    counts = old.take(line(1, T0 - 3 * DAY) + line(2), limits=Limits(age=2 * DAY, free=0), now=T0 + DAY)
+    assert (counts.added, counts.too_old, old.ports()) == (1, 1, [2])
+    assert old.causes(T0 - 3 * DAY, T0 - 2 * DAY) == [("never-recorded", None, 0)]
+
+
+def test_coverage(old: Old) -> None:
+    """Before the first line and behind the last is a gap, in between lines are all there is; a time of silence longer
+    than some hours is a gap again, files that adjoin are one stretch."""
+    hour = 3600 * SECOND
+    old.take(line(1) + line(2, T0 + hour), line(3, T0 + 6 * hour), line(4, T0 + 13 * hour))
+    assert old.causes(T0 + 1, T0 + 6 * hour - 1) == [(IMPORTED_LINES, 0, 6 * 3600)]
+    assert old.causes(T0 - DAY, T0 - 1) == [("never-recorded", None, 0)]
+    assert old.causes(T0 + 7 * hour, T0 + 12 * hour) == [("never-recorded", 6 * 3600, 13 * 3600)]
+    assert [cause for cause, *_ in old.causes(T0 + 1, T0 + DAY)] == [
+        *(IMPORTED_LINES, "never-recorded", IMPORTED_LINES, "never-recorded"),
+    ]
+
+
+def test_coverage_beside_a_daemon(old: Old) -> None:
+    """What was before a daemon's first record is replaced by imported text of its node, and of no other."""
+    making = Making(old.store)
+    making.add({"node": "gw1", "from": None, "to": T0 + DAY, "cause": "never-recorded"}, table="gaps")
+    making.alive(T0 + 2 * DAY)
+    old.take(line(1) + line(2, T0 + 60 * SECOND))
+    assert old.causes(T0 + SECOND, T0 + 2 * SECOND) == [(IMPORTED_LINES, 0, 60)]
+    assert old.causes(T0 + 90 * SECOND, T0 + 100 * SECOND) == [("never-recorded", 60, 86400)]
+    old.take(line(1, T0 + 3600 * SECOND, host="gw2") + line(2, T0 + 3660 * SECOND, host="gw2"))
+    during = old.causes(T0 + 3601 * SECOND, T0 + 3602 * SECOND)
+    assert sorted(cause for cause, *_ in during) == [IMPORTED_LINES, "never-recorded"]
+    making.close()
+
+
+def test_events(old: Old) -> None:
+    """Text of conntrack is whole connections of the namespace named; of that alone it is on record."""
+    assert old.take(NEW + DESTROY).added == 1
+    (row,) = old.rows()
+    assert (row["netns"], row["nat_src_port"], row["end_reason"], row["bytes_in"]) == (ROUTER, 40213, "closed", 235)
+    assert old.take(NEW, DESTROY).added == 0
+    named = old.causes(T0 + SECOND, T0 + 2 * SECOND, netns=(ROUTER,))
+    assert named == [(IMPORTED_EVENTS, 0, 9)]
+    anybody = old.causes(T0 + SECOND, T0 + 2 * SECOND)
+    assert sorted(cause for cause, *_ in anybody) == [IMPORTED_EVENTS, "never-recorded"]
+
+
+def test_unreadable_lines_are_put_aside(old: Old) -> None:
+    """Each behind its file and number, as it was."""
+    broken = line(1)[:90] + "\n"
+    report = old.report(line(1) + "somebody else's\n" + broken + line(2), "x\n" * 9 + broken)
+    assert (report.total().unreadable, report.total().others) == (2, 10)
+    assert report.rejects is not None
+    names = [str(old.folder / f"{number}.log") for number in (0, 1)]
+    assert sorted(report.rejects.read_text().splitlines(keepends=True)) == [
+        *(f"{names[0]}:3: {broken}", f"{names[1]}:10: {broken}"),
+    ]
+    assert report.rejects.parent == old.store / "import"
+
+
+def test_a_disk_without_room(old: Old) -> None:
+    """Nothing is added that the daemon's floor of free space forbids, and it says what to do."""
+    with pytest.raises(StoreError, match="make room, and run it again"):
+        old.take(line(1), limits=Limits(free=1 << 60))
+    assert old.take(line(1)).added == 1

@@ -1,0 +1,99 @@
+"""Files of every kind come as whole lines, up to where they are damaged."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anetcon.history.source import BLOCK, Source
+
+TEXT = b"".join(b"line %d of some text\n" % number for number in range(100_000))
+
+
+def zstd(text: bytes) -> bytes:
+    """As the program zstd packs it."""
+    packed: bytes = pa.Codec("zstd").compress(text, asbytes=True)
+    return packed
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda text: text,
+    "gzip": gzip.compress,
+    "two gzips": lambda text: gzip.compress(text[:1000]) + gzip.compress(text[1000:]) + bytes(512),
+    "zstd": zstd,
+    "two zstds": lambda text: zstd(text[:1000]) + zstd(text[1000:]),
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+}
+
+
+def read(path: Path, data: bytes) -> tuple[bytes, str]:
+    """All lines of a file with this content, whatever it is called, and its damage."""
+    path.write_bytes(data)
+    source = Source(path)
+    blocks = list(source.blocks())
+    assert all(block.endswith(b"\n") and len(block) <= BLOCK + 1 for block in blocks)
+    assert source.damage or source.consumed == len(data)
+    return b"".join(blocks), source.damage
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_whole_files(tmp_path: Path, kind: str) -> None:
+    """They are told by their content; each block ends with a line, the last one too."""
+    assert read(tmp_path / "a.txt", PACKERS[kind](TEXT)) == (TEXT, "")
+    assert read(tmp_path / "a.txt", PACKERS[kind](TEXT[:-1])) == (TEXT, "")
+    assert read(tmp_path / "a.txt", PACKERS[kind](b"")) == (b"", "")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PACKERS if kind != "plain" and "two" not in kind])
+def test_torn_files(tmp_path: Path, kind: str) -> None:
+    """What is before the end is read, and said to be torn."""
+    packed = PACKERS[kind](TEXT)
+    for share in (0.3, 0.99):
+        text, damage = read(tmp_path / "a", packed[: int(len(packed) * share)])
+        assert "torn off" in damage
+        whole = text.rpartition(b"\n")[0].rpartition(b"\n")[0]
+        assert TEXT.startswith(whole)
+        least = 0 if kind == "bzip2" else share - 0.35
+        assert len(whole) >= len(TEXT) * least
+
+
+def test_damage_in_the_middle(tmp_path: Path) -> None:
+    """All that is before it is read, to a few lines."""
+    packed = bytearray(gzip.compress(TEXT))
+    at = len(packed) * 3 // 4
+    packed[at : at + 64] = b"\xff" * 64
+    unpacker = zlib.decompressobj(31)
+    before = len(unpacker.decompress(bytes(packed[: at - 64])))
+    text, damage = read(tmp_path / "a", bytes(packed))
+    assert damage.startswith("damaged")
+    assert len(text) >= before > len(TEXT) // 2
+    assert TEXT.startswith(text[:before])
+
+
+def test_a_line_without_end(tmp_path: Path) -> None:
+    """It is one line, cut in the middle, and what comes behind it is not lost."""
+    text, _ = read(tmp_path / "a", b"x" * (5 * BLOCK) + b"\nnext\n")
+    first, second = text.splitlines()
+    assert (len(first) < 2 * BLOCK, second) == (True, b"next")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([b"", b"\x1f\x8b", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh9"]),
+    st.binary(max_size=300),
+)
+def test_any_bytes(tmp_path: Path, magic: bytes, data: bytes) -> None:
+    """Whatever is in a file, it is read or damaged."""
+    text, damage = read(tmp_path / "a", magic + data)
+    assert not text or text.endswith(b"\n")
+    assert damage or magic == b"" or not data or text

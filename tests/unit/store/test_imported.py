@@ -1,0 +1,77 @@
+"""Stretches of imported text take the place of the gaps that they fill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.store.imported import QUIET, joined, told
+
+Q = QUIET
+
+
+def gap(
+    begin: int | None, end: int | None, cause: str = "never-recorded", node: str | None = "gw1", **more: Any
+) -> dict[str, Any]:
+    """A gap; also a stretch."""
+    return {"node": node, "netns": None, "from": begin, "to": end, "cause": cause, "lost": None} | more
+
+
+def lines(begin: int, end: int, **more: Any) -> dict[str, Any]:
+    """A stretch."""
+    return gap(begin, end, "imported-lines", **more)
+
+
+def bounds(gaps: list[dict[str, Any]], named: bool = False) -> list[tuple[str, int | None, int | None]]:
+    """What is told."""
+    return [(row["cause"], row["from"], row["to"]) for row in told(gaps, named=named)]
+
+
+def test_files_that_adjoin_are_one() -> None:
+    """Up to some hours between them; no longer."""
+    assert joined([(5, 9), (0, 2), (9 + Q, 10 + Q), (11 + 2 * Q, 12 + 2 * Q)]) == [
+        (0, 10 + Q),
+        (11 + 2 * Q, 12 + 2 * Q),
+    ]
+
+
+def test_a_gap_is_cut() -> None:
+    """By the stretches inside it, at its ends, and wholly."""
+    far = 3 * Q
+    stretches = [lines(0, 10), lines(far, far + 10)]
+    assert bounds([gap(None, far + 5), *stretches]) == [
+        ("never-recorded", None, 0),
+        ("imported-lines", 0, 10),
+        ("never-recorded", 10, far),
+        ("imported-lines", far, far + 10),
+    ]
+    assert bounds([gap(2, 8, "daemon-down"), lines(0, 10)]) == [("imported-lines", 0, 10)]
+
+
+def test_what_is_not_replaced() -> None:
+    """Other causes, other nodes, and what is said of all namespaces by text of one, unless that one was asked for."""
+    stretch = lines(0, 10)
+    assert ("overrun", 2, 8) in bounds([gap(2, 8, "overrun"), stretch])
+    assert ("never-recorded", 2, 8) in bounds([gap(2, 8, node="gw2"), stretch])
+    assert ("never-recorded", 2, 8) not in bounds([gap(2, 8, node=None), stretch])
+    one = gap(0, 10, "imported-events", netns="a")
+    assert ("never-recorded", 2, 8) in bounds([gap(2, 8), one])
+    assert ("never-recorded", 2, 8) not in bounds([gap(2, 8), one], named=True)
+    assert told([gap(2, 8)], named=False) == [gap(2, 8)]
+
+
+TIMES = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(pair) * Q // 4, max(pair) * Q // 4))
+
+
+@given(TIMES, st.lists(TIMES, max_size=6))
+def test_no_time_is_both(whole: tuple[int, int], stretches: list[tuple[int, int]]) -> None:
+    """What is left of a gap lies outside every stretch, and nothing else is missing."""
+    found = told([gap(*whole), *(lines(*stretch) for stretch in stretches)], named=False)
+    left = [(row["from"], row["to"]) for row in found if row["cause"] == "never-recorded"]
+    covered = [(row["from"], row["to"]) for row in found if row["cause"] == "imported-lines"]
+    for begin, end in left:
+        assert all(end <= first or last <= begin for first, last in covered)
+    lost = sum(max(0, min(last, whole[1]) - max(first, whole[0])) for first, last in covered)
+    assert sum(end - begin for begin, end in left) == whole[1] - whole[0] - lost
