@@ -18,6 +18,7 @@ from bench.doctor import doctor
 from bench.frozen import frozen
 from bench.idle import idle
 from bench.lines import lines
+from bench.old_text import old_text
 from bench.programs import PROGRAMS
 from bench.query import query
 from bench.repaired import repaired
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "doctor": lambda report, o: doctor(report, o.namespaces),
     "repaired": lambda report, o: repaired(report, o.namespaces),
     "query": lambda report, o: query(report, o.rows, o.store),
+    "import": lambda report, o: old_text(report, o.connections, o.rounds),
 }
 
 
