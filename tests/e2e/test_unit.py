@@ -192,11 +192,11 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
 def test_what_stands_still_is_started_again(service: Service, bed: Testbed) -> None:
     """When everything is stopped nobody but systemd's watchdog is left: it starts it again; the gap is on record."""
     router = Router(World(bed), instances=1)
-    service.configure(OURS, watchdog="[Service]\nWatchdogSec=2\n")
+    service.configure(OURS, watchdog="[Service]\nWatchdogSec=3\nRestartSec=0.1\n")
     service.systemctl("start")
     service.wait_attached(router.name)
     service.systemctl("kill", "--signal=STOP")
-    wait_until(lambda: service.shown("NRestarts") == "1", 30, "it is started again", every=0.1)
+    wait_until(lambda: service.shown("NRestarts") != "0", 30, "it is started again", every=0.1)
     wait_until(lambda: service.shown("ActiveState") == "active", 30, "it records", every=0.1)
     service.wait_attached(router.name)
     gaps = wait_until(service.gaps, 10, "a gap is on record", every=0.2)
