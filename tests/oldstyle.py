@@ -42,8 +42,8 @@ def machine() -> Iterator[Booted]:
         yield made
 
 
-def install(machine: Booted, name: str, *, period: int = 30, older: bool = False) -> None:
-    """Its files, by hand, as its readme has it; its logs have a line each from before."""
+def install(machine: Booted, name: str, *, period: int = 30, older: bool = False, user: str = "") -> None:
+    """Its files, by hand, as its readme has it; its logs have a line each from before. `user`: whom rsyslog becomes."""
     root = machine.root
     shutil.copytree(DATA / "etc", root / "etc", dirs_exist_ok=True)
     shutil.copytree(DATA / "usr", root / "usr", dirs_exist_ok=True)
@@ -55,9 +55,16 @@ def install(machine: Booted, name: str, *, period: int = 30, older: bool = False
     (root / "etc/anetcon.conf").write_text(CONFIGURATION.format(name=name, period=period))
     for folder in ("var/log/anetcon", "var/lib/anetcon"):
         (root / folder).mkdir(parents=True)
-    machine.run("chown", "root:adm", "/var/log/anetcon")
     for log, part in (("nat", "[X]"), ("float", "[D]")):
         (root / f"var/log/anetcon/anetcon.{log}.log").write_text(LINE.format(part=part))
+    if user:
+        machine.run("useradd", "--system", "--groups=adm", user)
+        with (root / "etc/rsyslog.conf").open("a") as settings:
+            settings.write(f"$PrivDropToUser {user}\n")
+        for log in ("kern.log", "syslog"):
+            (root / "var/log" / log).touch()
+            machine.run("chown", f"{user}:adm", f"/var/log/{log}")
+    machine.run("chown", "-R", f"{user or 'root'}:adm", "/var/log/anetcon")
     (root / "var/lib/anetcon/namespace.hash").write_text("qrouter-that-is-gone [0123abcd]\n")
     machine.run("systemctl", "restart", "rsyslog")
 

@@ -11,7 +11,7 @@ import typer
 
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
 from anetcon.errors import AlreadyRunningError, ConfigError
-from anetcon.install import apply, layout, packaged, records, service, takeover, undo, users
+from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
 from anetcon.install.apply import Step, Verb
 from anetcon.install.putback import Back, Putback
 from anetcon.install.takeover import REPLACED
@@ -71,6 +71,8 @@ class _Removal:
             raise AlreadyRunningError(f"the daemon with process id {pid} owns the store {store}: stop it first")
         self.backs: list[Back] = list(self.putback.steps(bool(self.actions))) if self.putback else []
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
+        if found.tree.status(str(sorting.DISCARD)):
+            self.steps.append(Step(Verb.REMOVE, str(sorting.DISCARD)))
         self.records = records.places(found.tree, found.loaded.config) if purge else []
         if purge and found.tree.is_host and takeover.REPLACED.exists():
             self.records.append(takeover.REPLACED)

@@ -28,13 +28,13 @@ def rsyslog_text(logs: Logs, group: str | None = None) -> str:
     """The whole file. `group` may read the logs; None: the group of readers, where this machine has one."""
     readers = _readers() if group is None else group
     hashed = "([[][0-9a-f]{8}[]])?" if logs.namespace_hash else ""
-    lines = [HEAD, f"if $syslogfacility == 0 and $msg contains {_quoted(logs.prefix)} then {{"]
+    lines = [HEAD, f"if $syslogfacility == 0 and $msg contains {quoted(logs.prefix)} then {{"]
     for part, name in ((logs.prefix_other, "anetcon.nat.log"), (logs.prefix_dnat, "anetcon.float.log")):
         begins = f"{STAMP}{_literally(logs.prefix + part)}{hashed} IN="
         given = f' fileGroup="{readers}" dirGroup="{readers}"' if readers else ""
         lines += [
-            f"    if re_match($msg, {_quoted(begins)}) then {{",
-            f'        action(type="omfile" file={_quoted(f"{logs.dir}/{name}")}',
+            f"    if re_match($msg, {quoted(begins)}) then {{",
+            f'        action(type="omfile" file={quoted(f"{logs.dir}/{name}")}',
             f'               fileCreateMode="0640" dirCreateMode="0750"{given})',
             "        stop",
             "    }",
@@ -55,6 +55,6 @@ def _literally(text: str) -> str:
     return "".join(char if char.isalnum() or char == " " else special.get(char, f"[{char}]") for char in text)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text in rsyslog's language."""
     return '"' + re.sub(r'[\\"$]', r"\\\g<0>", text) + '"'

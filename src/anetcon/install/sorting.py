@@ -2,7 +2,9 @@
 
 With a LOG engine rsyslog goes on: what it needs has stood all the time, so no line is lost and none is there twice. A
 file of the site's that sorts our prefixes stays as it is. One that does not (the older form of lines, another name) is
-replaced by ours, which sorts both forms. With engine conntrack the daemon writes, and the file goes.
+replaced by ours, which sorts both forms. With engine conntrack the daemon writes, and the file goes; so it does where
+rsyslog gives up root (Ubuntu): the folder of the logs is the daemon's by then. What the kernel prints is then kept out
+of the other logs by a file of one line, as the one before did.
 
 Refuses to touch files.
 """
@@ -18,10 +20,13 @@ import msgspec
 
 from anetcon.config.load import Loaded
 from anetcon.config.model import RSYSLOG_FILE, Logs
-from anetcon.config.rsyslog import READERS, rsyslog_text
+from anetcon.config.rsyslog import READERS, quoted, rsyslog_text
 
 OLDER = {"prefix": "[ANETCON] ", "prefix_other": "[NAT]", "prefix_dnat": "[FLOAT]", "namespace_hash": False}
 """What lines began with before they had a hash."""
+
+DISCARD = Path("/etc/rsyslog.d/31-anetcon-discard.conf")
+"""Read after the site's own file, should that come back."""
 
 _DROPS = re.compile(r"^\s*\$PrivDropToUser\s+(?P<old>\S+)|privdrop\.user\.name\s*=\s*\"(?P<new>[^\"]+)\"", re.MULTILINE)
 
@@ -35,13 +40,13 @@ class Writer(Enum):
     NOBODY = "rsyslog has no part in it"
 
 
-def choose(loaded: Loaded, snippets: dict[Path, str]) -> Writer:
-    """By the configuration that will be used, and the files rsyslog sorts by now."""
+def choose(loaded: Loaded, snippets: dict[Path, str], user: str = "") -> Writer:
+    """By the configuration that will be used, the files rsyslog sorts by now, and the user that it becomes."""
     logs, log_engine = loaded.config.logs, loaded.config.audit.engine != "conntrack"
     if not snippets:
         return Writer.NOBODY
     automatic = "logs.writer" in loaded.why
-    if not log_engine or not (automatic or logs.writer == "rsyslog"):
+    if not log_engine or user not in ("", "root") or not (automatic or logs.writer == "rsyslog"):
         return Writer.DAEMON
     fits = list(snippets) == [Path(RSYSLOG_FILE)] and sorts(snippets[Path(RSYSLOG_FILE)], logs)
     return Writer.SAME if fits else Writer.RENEWED
@@ -58,6 +63,15 @@ def sorts(snippet: str, logs: Logs) -> bool:
 def renewed(logs: Logs) -> str:
     """A file that sorts today's lines and the older form of them."""
     return rsyslog_text(logs, READERS) + rsyslog_text(msgspec.structs.replace(logs, **OLDER), READERS)
+
+
+def discarding(logs: Logs) -> str:
+    """A file that keeps the lines out of the logs of others."""
+    return (
+        "# The daemon writes anetcon.nat.log and anetcon.float.log itself: what the kernel prints for it goes nowhere\n"
+        "# else. Made by `anetcon install`.\n"
+        f"if $syslogfacility == 0 and $msg contains {quoted(logs.prefix)} then stop\n"
+    )
 
 
 def unprivileged(configuration: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ class Takeover:
         self._put = put
         self._say = say
         self._snippets = {path: _text(path) for path in old.snippets}
-        self._writer = sorting.choose(loaded, self._snippets)
+        self._writer = sorting.choose(loaded, self._snippets, _rsyslog_user())
         self._named = load(old.configuration, environment={}) if old.configuration else loaded
         self._by_unit = any(each.unit == UNIT for each in old.running)
         self._keeps_chain = self.settings.engine == IPTABLES
@@ -113,6 +113,7 @@ class Takeover:
             )
         if self._writer is Writer.DAEMON:
             yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
+            yield Step(f"remove {_names(self.old.snippets)}, which rsyslog goes on with", self._remove_sorting)
         yield Step("give the daemon what it goes on writing", self._give_files)
 
     def _switch(self) -> Iterator[Step]:
@@ -129,7 +130,7 @@ class Takeover:
         if not self._keeps_chain:
             yield Step("take the chain away, since the daemon records", self._remove_chain)
         if self._writer is Writer.DAEMON:
-            yield Step(f"remove {_names(self.old.snippets)}, restart rsyslog", self._end_sorting)
+            yield Step("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
             yield Step("have the daemon write the text logs", lambda: quiet.end(self.store, self._removed))
 
     # Before
@@ -153,11 +154,15 @@ class Takeover:
         for path in self.old.snippets:
             if path != file:
                 path.unlink(missing_ok=True)
-        half = file.with_name(file.name + ".new")
-        half.write_text(sorting.renewed(self._loaded.config.logs))
-        half.chmod(0o644)
-        half.rename(file)
+        _write(file, sorting.renewed(self._loaded.config.logs))
         _restart_rsyslog()
+
+    def _remove_sorting(self) -> None:
+        """Before the daemon starts: where the file is there it leaves the logs to rsyslog."""
+        for path in self.old.snippets:
+            path.unlink(missing_ok=True)
+        if self.settings.log_engine:
+            _write(sorting.DISCARD, sorting.discarding(self._loaded.config.logs))
 
     def _give_files(self) -> None:
         """Who the daemon runs as owns the store: so it must own what it is to append to, and read the configuration."""
@@ -203,11 +208,6 @@ class Takeover:
         chain.remove(self._named, self._say)
         self._removed = time.time_ns() // 1000
 
-    def _end_sorting(self) -> None:
-        for path in self.old.snippets:
-            path.unlink(missing_ok=True)
-        _restart_rsyslog()
-
     # Back
 
     def go_back(self) -> str:
@@ -217,7 +217,7 @@ class Takeover:
             if self.old.unit is None:
                 with contextlib.suppress(AnetconError):
                     systemctl("disable", UNIT)
-            for path in (ours, *(ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS)):
+            for path in (sorting.DISCARD, ours, *(ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS)):
                 path.unlink(missing_ok=True)
             aside.put_back(REPLACED)
             quiet.end(self.store)
@@ -241,6 +241,18 @@ def go_back_by() -> str:
         f"cp -a {REPLACED}/. / && systemctl daemon-reload && systemctl try-restart rsyslog && "
         f"systemctl enable --now {UNIT}"
     )
+
+
+def _write(file: Path, content: str) -> None:
+    half = file.with_name(file.name + ".new")
+    half.write_text(content)
+    half.chmod(0o644)
+    half.rename(file)
+
+
+def _rsyslog_user() -> str:
+    files = [Path("/etc/rsyslog.conf"), *sorted(Path("/etc/rsyslog.d").glob("*.conf"))]
+    return sorting.unprivileged([_text(file) for file in files])
 
 
 def _restart_rsyslog() -> None:
