@@ -302,10 +302,18 @@ def test_a_plain_stop_would_miss_some(site: Site) -> None:
 
 
 def test_a_daemon_that_does_not_start(site: Site) -> None:
-    """Then the bash ANetCon runs again, with its files, and that is said; it has missed nothing."""
+    """Then the bash ANetCon runs again, with its files, and that is said; it has missed nothing. A dry run, and a
+    configuration that is refused, change nothing."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
     before = {path: path.read_bytes() for path in oldstyle.files(site.machine)}
+    assert "kill process" in site.anetcon("install", "--dry-run")
+    configuration = site.machine.root / "etc/anetcon.conf"
+    configuration.write_bytes(before[configuration] + b"NAMESPACES=$(ip netns)\n")
+    assert site.machine.run(PROGRAM, "install", check=False).returncode == 5
+    configuration.write_bytes(before[configuration])
+    assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
+    assert not (site.machine.root / "etc/anetcon").exists()
     drop_in = site.machine.root / "run/systemd/system/anetcon.service.d/20-fails.conf"
     drop_in.write_text("[Service]\nExecStartPre=/bin/grep anetcon.sh /etc/systemd/system/anetcon.service\n")
     with Traffic(site.world, site.router) as flowing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from anetcon.follow import quiet
 from anetcon.follow.lines import DEFAULT_NETNS, namespace_hash
 from anetcon.follow.settings import Settings
 from anetcon.journal.read import BEGINNING, read_segment
@@ -44,6 +45,7 @@ class Hashes:
     """Follows the journal for the names in it. Raises OSError: make a new one then."""
 
     def __init__(self, settings: Settings) -> None:
+        quiet.leave_to_others(settings.store)
         self._file = HashFile(settings.hash_file)
         self._journal = layout.journal_folder(settings.store, "connections")
         self._position = BEGINNING

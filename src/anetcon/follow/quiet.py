@@ -1,8 +1,8 @@
-"""When the text logs begin, where somebody else writes them until then: rsyslog, while the daemon takes over from the
-bash ANetCon. The journal is not read for them before that is known; what began earlier is read, and gets no line.
+"""When the text logs begin, where somebody else wrote them until then: rsyslog, by the configuration or while the
+daemon takes over from the bash ANetCon. What began earlier is read, and gets no line.
 
-`followers/text.quiet` holds that time (microseconds), or until when it may be waited for: should whoever was to say it
-die, the logs begin by themselves.
+`followers/text.quiet` holds that time (microseconds), or until when it may be waited for, and the journal is not read
+for them before: should whoever was to say it die, the logs begin by themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +15,20 @@ from anetcon.store import layout
 
 LONGEST = 300_000_000
 """Microseconds."""
+
+NOT_YET = 1 << 62
+
+
+def leave_to_others(store: Path) -> None:
+    """Whatever is recorded from now on has its lines from somebody else. Raises OSError."""
+    if since(store) != NOT_YET:
+        _write(store, {"since": NOT_YET})
+
+
+def take_back(store: Path) -> None:
+    """From now on it has not. Raises OSError."""
+    if since(store) == NOT_YET:
+        end(store)
 
 
 def begin(store: Path) -> None:

@@ -80,6 +80,7 @@ class TextLogs:
             settings.node, settings.prefix, settings.prefix_dnat, settings.prefix_other, settings.namespace_hash
         )
         self._lines = Lines(lines)
+        quiet.take_back(settings.store)
         saved = position.load(self._path)
         self._saved = saved or position.Saved()
         if saved is None:

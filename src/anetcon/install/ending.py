@@ -71,9 +71,8 @@ def killed_when_stopped(unit: str) -> Iterator[None]:
 def begin_again(running: Running) -> None:
     """Start a script that nobody but a person had started."""
     nothing = subprocess.DEVNULL
-    subprocess.Popen(
-        running.words, cwd=running.folder, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
-    )
+    words = ["setsid", "--fork", *running.words]
+    subprocess.run(words, cwd=running.folder, stdin=nothing, stdout=nothing, stderr=nothing, check=True)
 
 
 def systemctl(*words: str) -> None:

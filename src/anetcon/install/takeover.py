@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -230,7 +231,7 @@ class Takeover:
                     ending.begin_again(each)
                 elif each.unit != UNIT:
                     systemctl("enable", "--now", each.unit)
-        except (AnetconError, OSError) as error:
+        except (AnetconError, OSError, subprocess.SubprocessError) as error:
             return f"the bash ANetCon could not be started again ({error}): `{go_back_by()}`"
         return "the bash ANetCon runs again" if self.old.running else "the files of the bash ANetCon are back"
 

@@ -262,6 +262,17 @@ def test_lines_begin_where_somebody_else_ended(tmp_path: Path) -> None:
     assert "[" in (tmp_path / "namespace.hash").read_text()
 
 
+def test_what_rsyslog_wrote_is_not_written_again(tmp_path: Path) -> None:
+    """Turned over to the daemon, the logs begin then, though the journal has what was recorded before."""
+    quiet.leave_to_others(tmp_path)
+    making = Making(tmp_path).add(start(src_port=1), logged(src_port=2))
+    logs = follow(tmp_path)
+    assert T0 < quiet.since(tmp_path) < quiet.NOT_YET
+    making.add(start(src_port=3, start=quiet.since(tmp_path) + SECOND), end(src_port=1)).close()
+    catch_up(logs)
+    assert ports(tmp_path) == [3]
+
+
 def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:
     """Somebody emptied the log: lines follow at its new end."""
     making = Making(tmp_path).add(start(src_port=1))
