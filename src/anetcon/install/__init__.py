@@ -8,6 +8,13 @@ tree        the file system below a root: names, owners, atomic writes
 manifest    what we installed, by digest: how an edited file is known
 apply       what differs from the plan, and bringing it there
 undo        taking away what was installed
+users       the system user that the daemon runs as
+program     where the program is, and whether it can stay there
+packaged    what the Debian package leaves to be done
 service     systemd: started, replaced in place, stopped
 putback     sysctls and rules of a daemon that is gone, put back
+records     records and logs, for a purge
+
+takeover    from the bash ANetCon to the daemon without a blind moment; its parts:
+old         finding it; aside: keeping its files; ending: ending it; chain: its rules; sorting: its rsyslog; ready: ours
 """
