@@ -58,7 +58,6 @@ class Report:
     files: list[Counts] = field(default_factory=list)
     strangers: dict[str, int] = field(default_factory=dict)
     """Lines by namespace that no file of hashes names."""
-    unhashed: int = 0
     rejects: Path | None = None
     seconds: float = 0.0
 

@@ -112,6 +112,8 @@ def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
         return covered
     text = where.text_in("cause", imported.CAUSES)
     stretches = store.intervals("gaps", where.every([text, question.condition()]))
+    if not len(stretches):
+        return covered
     others = covered.gaps.filter(pc.invert(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES))))
     told = imported.told([*_plain(stretches), *_plain(others)], named=bool(question.netns))
     since, until = covered.since or 0, covered.until
