@@ -117,7 +117,10 @@ def find(
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
     )
     items = plan(loaded, documents(), choice)
-    own = packaged.left(items) if tree.is_host and packaged.is_packaged() else items
+    if not (tree.is_host and packaged.is_packaged()):
+        return Found(tree, loaded, items, link, manifest, [])
+    own = packaged.left(items)
+    packaged.give_up(manifest)
     return Found(tree, loaded, own, link, manifest, [item for item in items if item not in own])
 
 

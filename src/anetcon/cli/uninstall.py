@@ -83,7 +83,8 @@ class _Removal:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         changes = any(step.changes for step in self.steps)
-        return not (changes or self.actions or self.backs or self.records or self.user)
+        known = bool(self.found.manifest.program)
+        return not (changes or known or self.actions or self.backs or self.records or self.user)
 
     def lines(self) -> list[str]:
         """What is done, in order."""

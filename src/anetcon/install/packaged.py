@@ -16,6 +16,7 @@ from anetcon.errors import AnetconError
 from anetcon.install.apply import Step, Verb
 from anetcon.install.item import Item, Kind
 from anetcon.install.layout import DEBIAN, HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML, UNIT
+from anetcon.install.manifest import Manifest
 from anetcon.install.plan import WANTS
 from anetcon.install.service import Action
 from anetcon.install.tree import Tree
@@ -68,4 +69,12 @@ def instead(tree: Tree, items: Sequence[Item], configuration: Path | None, repla
 
 def at_boot(tree: Tree) -> list[Action]:
     """What makes the package's service start at boot, where it does not."""
-    return [] if tree.status(f"{WANTS}/{UNIT}") is not None else [Action(("systemctl", "enable", UNIT))]
+    unit = DEBIAN.unit.encode()
+    enabled = tree.read(f"{WANTS}/{UNIT}") in (unit, unit.removeprefix(b"/usr"))
+    return [] if enabled else [Action(("systemctl", "enable", UNIT))]
+
+
+def give_up(manifest: Manifest) -> None:
+    """What an installation before the package had in the places of its files is the package's from now on."""
+    for path in (TOML, LOGROTATE):
+        manifest.paths.pop(path, None)

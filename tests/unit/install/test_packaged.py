@@ -12,6 +12,7 @@ from anetcon.install import packaged
 from anetcon.install.apply import Verb
 from anetcon.install.item import Item
 from anetcon.install.layout import HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML
+from anetcon.install.manifest import Manifest
 from anetcon.install.plan import Choice, Documents, plan
 from anetcon.install.tree import Tree
 
@@ -59,15 +60,24 @@ def test_files_of_the_bash_anetcon_make_way(tmp_path: Path) -> None:
     assert steps == [(Verb.REMOVE, HOST.unit), (Verb.UPDATE, LOGROTATE)]
 
 
-def test_it_starts_at_boot_unless_it_does(tmp_path: Path) -> None:
-    """The service is enabled once."""
+@pytest.mark.parametrize(("unit", "enabled"), [("/lib", True), ("/usr/lib", True), ("/etc", False)])
+def test_it_starts_at_boot_unless_it_does(tmp_path: Path, unit: str, enabled: bool) -> None:
+    """The package's service is enabled once; that another of its name was does not count."""
     tree = Tree(tmp_path)
     (action,) = packaged.at_boot(tree)
     assert action.words == ("systemctl", "enable", "anetcon.service")
     link = tree.place("/etc/systemd/system/multi-user.target.wants/anetcon.service")
     link.parent.mkdir(parents=True)
-    link.symlink_to("/usr/lib/systemd/system/anetcon.service")
-    assert packaged.at_boot(tree) == []
+    link.symlink_to(f"{unit}/systemd/system/anetcon.service")
+    assert (packaged.at_boot(tree) == []) is enabled
+
+
+def test_shared_files_become_the_packages(tmp_path: Path) -> None:
+    """What was installed before the package, in the same place, is not removed as ours."""
+    manifest = Manifest(Tree(tmp_path), HOST)
+    manifest.paths = {TOML: ["x"], LOGROTATE: ["x"], HOST.unit: ["x"]}
+    packaged.give_up(manifest)
+    assert set(manifest.paths) == {HOST.unit}
 
 
 def test_this_program_is_none_of_the_packages() -> None:
