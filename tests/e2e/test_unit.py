@@ -253,11 +253,13 @@ def test_log_engines(service: Service, bed: Testbed, engine: str) -> None:
         service.configure(OURS, engine, first=f"[Service]\nNetworkNamespacePath={first}\n")
         world = World(bed)
         with kernel.log_all_netns(0), Server(world.namespace, SERVER, 8080) as server:
-            service.systemctl("start")
             router = Router(world, instances=1)
-            service.wait_attached(router.name)
-            _log_engine_records(service, router, server)
-            service.systemctl("stop")
+            try:
+                service.systemctl("start")
+                service.wait_attached(router.name)
+                _log_engine_records(service, router, server)
+            finally:  # whatever happened: it must not switch the machine's switch on behind this test
+                service.systemctl("stop")
             assert kernel.LOG_ALL_NETNS.read_text() == "0\n"
         assert "anetcon" not in router.namespace.run("nft", "list", "ruleset")
     finally:
