@@ -9,6 +9,8 @@ from anetcon.doctor.machine import OLD_SCRIPT, Machine
 
 UNIT = "anetcon.service"
 UNITS = ("etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system")
+TAKEOVER = "`anetcon install` (with --dry-run it says how)"
+"""Without a moment in which nobody records, which is for where our daemon does not run."""
 RSYSLOG = "etc/rsyslog.d/30-anetcon.conf"
 LOGROTATE = "etc/logrotate.d/anetcon"
 
@@ -23,7 +25,8 @@ def script(machine: Machine) -> Iterator[Finding]:
         unit = _unit(machine)
         stop = f"systemctl disable --now {UNIT}" if unit else f"kill {each.pid}"
         found_text = f"the old {OLD_SCRIPT} runs as process {each.pid}"
-        yield Finding("old", Severity.PROBLEM, found_text, means, f"stop it: `{stop}`")
+        remedy = f"stop it: `{stop}`" if machine.daemon.runs else f"take over from it: {TAKEOVER}"
+        yield Finding("old", Severity.PROBLEM, found_text, means, remedy)
     if not first and (unit := _unit(machine)):
         means = "at the next boot it starts beside this one, or instead of it"
         remedy = f"disable it: `systemctl disable {UNIT}`"

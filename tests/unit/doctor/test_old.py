@@ -21,12 +21,15 @@ RUNNING = {
 
 
 def test_the_script_runs(tmp_path: Path) -> None:
-    """It is found once, its subshells aside; the remedy ends it, or its unit where that would start it again."""
+    """It is found once, its subshells aside; the remedy ends it, or its unit where that would start it again. Where no
+    daemon records it is to be taken over from."""
     seen = dataclasses.replace(machine(tmp_path), processes=RUNNING)
     found = one(old.script(seen))
     assert (found.severity, "`kill 10`" in found.remedy) == (Severity.PROBLEM, True)
     root_with(tmp_path, {UNIT: "ExecStart=/usr/sbin/anetcon.sh\n", WANTS: ""})
     assert "`systemctl disable --now anetcon.service`" in one(old.script(seen)).remedy
+    alone = dataclasses.replace(without_daemon(tmp_path), processes=RUNNING)
+    assert "`anetcon install`" in one(old.script(alone)).remedy
 
 
 def test_the_unit_is_enabled(tmp_path: Path) -> None:
