@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.follow import quiet
 from anetcon.install import old
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
@@ -207,6 +208,13 @@ def start(site: Site) -> None:
     wait_until(lambda: len(site.chain()) == 4, 20, "its chain stands")
 
 
+def prepare(site: Site, engine: str) -> None:
+    """A TOML of the same meaning but for the engine."""
+    toml = site.machine.root / "etc/anetcon/anetcon.toml"
+    toml.parent.mkdir()
+    toml.write_text(site.anetcon("config", "migrate").replace('"iptables-log"', f'"{engine}"'))
+
+
 def taken_over(site: Site, *before: str) -> tuple[list[Made], Counted]:
     """Install while traffic flows, after another command if there is one; what was made, and where it is."""
     with Traffic(site.world, site.router) as flowing:
@@ -279,9 +287,7 @@ def test_to_an_engine_without_rules(site: Site) -> None:
     the chain is gone, rsyslog's file too, and the daemon writes the same logs."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
-    toml = site.machine.root / "etc/anetcon/anetcon.toml"
-    toml.parent.mkdir()
-    toml.write_text(site.anetcon("config", "migrate").replace('"iptables-log"', '"conntrack"'))
+    prepare(site, "conntrack")
     _, found = taken_over(site)
     assert (found.unseen, found.doubled) == ([], [])
     assert [each for each in found.attached if not found.store[key(each)]] == []
@@ -329,11 +335,12 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
     assert [each for each in flowing.made if lines[key(each)] != 1] == []
 
 
-@pytest.mark.parametrize("step", ["write the daemon's files", "kill process"])
-def test_interrupted_and_done_again(site: Site, step: str) -> None:
+@pytest.mark.parametrize(("step", "engine"), [("kill process", "iptables-log"), ("start the daemon", "conntrack")])
+def test_interrupted_and_done_again(site: Site, step: str, engine: str) -> None:
     """Killed behind any step one of the two runs, or begins to by itself; the next installation goes on."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
+    prepare(site, engine)
     site.machine.run("/opt/anetcon/bin/python3", "-c", INTERRUPTED, step, check=False)
 
     def runs() -> bool:
@@ -343,6 +350,9 @@ def test_interrupted_and_done_again(site: Site, step: str) -> None:
     wait_until(runs, 20, "one of them runs")
     assert len(site.chain()) == 4
     site.anetcon("install")
-    assert old.find(site.machine.root).unit is None
+    assert not old.find(site.machine.root)
     assert site.machine.unit("anetcon", "Type", "ActiveState") == {"Type": "notify", "ActiveState": "active"}
+    rsyslog = list((site.machine.root / "etc/rsyslog.d").iterdir())
+    assert (len(site.chain()), len(rsyslog)) == ((4, 1) if engine == "iptables-log" else (0, 0))
+    assert not quiet.waits(site.machine.root / "var/lib/anetcon")
     assert "attached" in site.anetcon("status")

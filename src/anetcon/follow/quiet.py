@@ -28,7 +28,7 @@ def leave_to_others(store: Path) -> None:
 def take_back(store: Path) -> None:
     """From now on it has not. Raises OSError."""
     if since(store) == NOT_YET:
-        end(store)
+        _write(store, {"since": _now()})
 
 
 def begin(store: Path) -> None:
@@ -38,7 +38,7 @@ def begin(store: Path) -> None:
 
 def end(store: Path, since: int | None = None) -> None:
     """Lines of what began `since` then, or begins from now on, if they wait for that. Raises OSError."""
-    if _path(store).exists():
+    if "wait_until" in _read(store):
         _write(store, {"since": _now() if since is None else since})
 
 

@@ -25,6 +25,8 @@ SHELLS = {"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"}
 UNITS = ("etc/systemd/system", "run/systemd/transient", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
 OURS = "Made by `anetcon "
 """In the head of our own files for rsyslog and logrotate."""
+UNFINISHED = "/etc/anetcon/takeover-unfinished"
+"""There from the first step of a takeover to its last."""
 OUR_DROP_INS = {"50-engine.conf", "50-folders.conf", "50-place.conf"}
 
 _SORTS = re.compile(r"^[^#\n]*anetcon\.(nat|float)\.log", re.MULTILINE)
@@ -60,9 +62,11 @@ class Old:
     snippets: tuple[Path, ...] = ()
     rotations: tuple[Path, ...] = ()
     configuration: Path | None = None
+    unfinished: bool = False
+    """Whether a takeover from it was interrupted."""
 
     def __bool__(self) -> bool:
-        return bool(self.running or self.unit)
+        return bool(self.running or self.unit or self.unfinished)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -92,6 +96,7 @@ def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
         tuple(_inside(path, root) for path in _theirs(root / "etc/rsyslog.d", "*.conf", _SORTS)),
         tuple(_inside(path, root) for path in _theirs(root / "etc/logrotate.d", "*", _ROTATES)),
         configuration if place.exists() else None,
+        (root / UNFINISHED.lstrip("/")).exists(),
     )
 
 

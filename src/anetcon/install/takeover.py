@@ -30,7 +30,7 @@ from anetcon.errors import AnetconError, TakeoverError
 from anetcon.follow import quiet
 from anetcon.install import aside, chain, ending, layout, ready, sorting
 from anetcon.install.ending import systemctl
-from anetcon.install.old import CONFIGURATION, OUR_DROP_INS, UNIT, Old, Running
+from anetcon.install.old import CONFIGURATION, OUR_DROP_INS, UNFINISHED, UNIT, Old, Running
 from anetcon.install.sorting import Writer
 from anetcon.keeper.settings import Settings
 from anetcon.rules.text import IPTABLES
@@ -65,7 +65,7 @@ class Takeover:
         self._loaded = loaded
         self._put = put
         self._say = say
-        self._snippets = {path: _text(path) for path in old.snippets}
+        self._snippets = {path: _text(path) for path in old.snippets} or (_snippets_kept() if old.unfinished else {})
         self._writer = sorting.choose(loaded, self._snippets, _rsyslog_user())
         self._named = load(old.configuration, environment={}) if old.configuration else loaded
         self._by_unit = any(each.unit == UNIT for each in old.running)
@@ -92,6 +92,7 @@ class Takeover:
             if not self._begun:
                 raise
             raise TakeoverError(f"{error}; {self.go_back()}") from error
+        Path(UNFINISHED).unlink(missing_ok=True)
         if self.settings.log_engine:
             self._say(MOVE_ON)
         self._say(f"to go back: `anetcon uninstall`, then `{go_back_by()}`")
@@ -101,7 +102,7 @@ class Takeover:
     def _before(self) -> Iterator[Step]:
         old = self.old
         if old.files:
-            yield Step(f"keep a copy of {_names(old.files)} in {REPLACED}", lambda: aside.keep(old.files, REPLACED))
+            yield Step(f"keep a copy of {_names(old.files)} in {REPLACED}", self._keep)
         for path in self._in_the_way():
             yield Step(f"remove {path}", path.unlink)
         if old.configuration and old.configuration != Path(CONFIGURATION):
@@ -114,7 +115,7 @@ class Takeover:
             )
         if self._writer is Writer.DAEMON:
             yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
-            yield Step(f"remove {_names(self.old.snippets)}, which rsyslog goes on with", self._remove_sorting)
+            yield Step(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
         yield Step("give the daemon what it goes on writing", self._give_files)
 
     def _switch(self) -> Iterator[Step]:
@@ -141,6 +142,11 @@ class Takeover:
         rotations = [path for path in self.old.rotations if str(path) != layout.LOGROTATE]
         return [*self.old.drop_ins, *rotations]
 
+    def _keep(self) -> None:
+        Path(UNFINISHED).parent.mkdir(parents=True, exist_ok=True)
+        Path(UNFINISHED).touch()
+        aside.keep(self.old.files, REPLACED)
+
     def _move_configuration(self) -> None:
         given, standard = self.old.configuration, Path(CONFIGURATION)
         if given is not None:
@@ -152,7 +158,7 @@ class Takeover:
 
     def _renew_sorting(self) -> None:
         file = Path(RSYSLOG_FILE)
-        for path in self.old.snippets:
+        for path in self._snippets:
             if path != file:
                 path.unlink(missing_ok=True)
         _write(file, sorting.renewed(self._loaded.config.logs))
@@ -160,7 +166,7 @@ class Takeover:
 
     def _remove_sorting(self) -> None:
         """Before the daemon starts: where the file is there it leaves the logs to rsyslog."""
-        for path in self.old.snippets:
+        for path in self._snippets:
             path.unlink(missing_ok=True)
         if self.settings.log_engine:
             _write(sorting.DISCARD, sorting.discarding(self._loaded.config.logs))
@@ -213,17 +219,19 @@ class Takeover:
 
     def go_back(self) -> str:
         """Have the bash ANetCon run again; what became of it, in words."""
+        ours = Path(layout.HOST.unit)
+        again = self._by_unit or (self.old.unfinished and ours in aside.kept(REPLACED))
+        drop_ins = [ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS]
         try:
-            ours = Path(layout.HOST.unit)
-            if self.old.unit is None:
+            if not again:
                 with contextlib.suppress(AnetconError):
                     systemctl("disable", UNIT)
-            for path in (sorting.DISCARD, ours, *(ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS)):
+            for path in (Path(UNFINISHED), sorting.DISCARD, ours, *drop_ins):
                 path.unlink(missing_ok=True)
             aside.put_back(REPLACED)
             quiet.end(self.store)
             with ending.killed_when_stopped(UNIT):  # ours, which would take the chain away
-                systemctl("restart" if self._by_unit else "stop", UNIT)
+                systemctl("restart" if again else "stop", UNIT)
             if self._writer is not Writer.SAME:
                 _restart_rsyslog()
             for each in self.old.running:
@@ -233,7 +241,7 @@ class Takeover:
                     systemctl("enable", "--now", each.unit)
         except (AnetconError, OSError, subprocess.SubprocessError) as error:
             return f"the bash ANetCon could not be started again ({error}): `{go_back_by()}`"
-        return "the bash ANetCon runs again" if self.old.running else "the files of the bash ANetCon are back"
+        return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"
 
 
 def go_back_by() -> str:
@@ -249,6 +257,11 @@ def _write(file: Path, content: str) -> None:
     half.write_text(content)
     half.chmod(0o644)
     half.rename(file)
+
+
+def _snippets_kept() -> dict[Path, str]:
+    """Those that are gone, or ours, by now."""
+    return {path: _text(REPLACED / path.relative_to("/")) for path in aside.kept(REPLACED) if "rsyslog.d" in path.parts}
 
 
 def _rsyslog_user() -> str:
