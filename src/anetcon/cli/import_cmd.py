@@ -20,7 +20,7 @@ from anetcon.cli.answer import utc
 from anetcon.cli.filters import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.config.load import Given, Loaded, load
-from anetcon.errors import InputError, PermissionMissingError
+from anetcon.errors import InputError, PermissionMissingError, StoreError
 from anetcon.follow.lines import DEFAULT_NETNS
 from anetcon.history.names import Namespaces, Nodes, listed
 from anetcon.history.report import Counts, Report
@@ -88,6 +88,8 @@ def import_(
     except KeyboardInterrupt:
         typer.echo("anetcon: interrupted; what was imported so far is whole: run it again for the rest", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        raise StoreError(f"cannot write {error.filename}: {error.strerror}; put that right and run it again") from error
     if form is Format.JSON:
         _print_json(report, settings, zone_name)
     else:
@@ -180,14 +182,14 @@ def _say_retention(settings: Settings, loaded: Loaded) -> None:
 def _progress(sources: list[Source]) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; else a line now and then."""
     sizes = [source.size for source in sources]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
+    total = None if None in sizes else 2 * sum(source.weight for source in sources)
     if not sys.stderr.isatty():
         yield _Lines(total, sys.stderr)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("importing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("importing", total=total)
         yield lambda more: bar.advance(task, more)
@@ -204,8 +206,8 @@ class _Lines:
         self._done += more
         if time.monotonic() - self._said >= SAID_EVERY:
             self._said = time.monotonic()
-            share = f", {100 * self._done / self._total:.0f} %" if self._total else ""
-            self._to.write(f"read {self._done / 1e6:.0f} MB{share}\n")
+            share = f"{100 * self._done / self._total:.0f} %" if self._total else f"{self._done / 1e6:.0f} MB"
+            self._to.write(f"importing: {share} read\n")
             self._to.flush()
 
 

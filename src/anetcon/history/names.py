@@ -76,7 +76,7 @@ def listed(file: Path | None, *, asked: bool) -> dict[bytes, str]:
     if file is None or not (asked or file.exists()):
         return found
     try:
-        lines: Iterable[str] = file.read_text(errors="surrogateescape").splitlines()
+        lines: Iterable[str] = file.read_text(errors="backslashreplace").splitlines()
     except OSError as error:
         raise InputError(f"cannot read the file of hashes {file}: {error.strerror}") from error
     for line in lines:

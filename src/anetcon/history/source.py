@@ -68,16 +68,19 @@ class Source:
         """When what a gzip file holds was written last, as its header says."""
         if not self.again:
             return None
-        with self.path.open("rb") as file:
-            head = file.read(8)
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(8)
+        except OSError:
+            return None
         return float(int.from_bytes(head[4:8], "little")) or None if head[:3] == _GZIP + b"\x08" else None
 
     def blocks(self) -> Iterator[bytes]:
-        """Its lines, each with its newline, many at a time. Raises OSError."""
+        """Its lines, each with its newline, many at a time."""
         self.damage, self.consumed = "", 0
-        with self._open() as file:
-            left = b""
-            try:
+        left = b""
+        try:
+            with self._open() as file:
                 for piece in self._pieces(file):
                     left += piece
                     while len(left) >= BLOCK:
@@ -87,10 +90,17 @@ class Source:
                         else:
                             yield left[:end]
                             left = left[end:]
-            except _TornError as error:
-                self.damage = str(error)
-            if left:
-                yield left if left.endswith(b"\n") else left + b"\n"
+        except _TornError as error:
+            self.damage = str(error)
+        except OSError as error:
+            self.damage = f"not readable any further: {error.strerror}"
+        if left:
+            yield left if left.endswith(b"\n") else left + b"\n"
+
+    @property
+    def weight(self) -> int:
+        """Its bytes, for who shows how far a reading is."""
+        return self.size or 0
 
     def _open(self) -> BinaryIO:
         return open(sys.stdin.fileno(), "rb", closefd=False) if self.path == STDIN else self.path.open("rb")

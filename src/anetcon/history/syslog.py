@@ -32,7 +32,8 @@ TODAY = {b"[ANETCON][X]": Class.NAT, b"[ANETCON][D]": Class.FLOAT}
 MOST_REPEATED = 10_000
 """Repetitions that the lines of one block may claim; more are not believed."""
 
-_HEAD = rb"(?:<\d{1,3}>)?" + stamps.PATTERN + rb" ([^ \n]+) (?:kernel|anetcon)(?:\[\d+\])?: ?(?:\[ *\d+\.\d{1,9}\] ?)?"
+_HOST = rb" ([^ \n]{1,80}) "
+_HEAD = rb"(?:<\d{1,3}>)?" + stamps.PATTERN + _HOST + rb"(?:kernel|anetcon)(?:\[\d+\])?: ?(?:\[ *\d+\.\d{1,9}\] ?)?"
 _NUMBER = rb"(\d{1,5})"
 _ADDRESS = rb"([0-9a-f.:]+)"
 _OURS = (
@@ -44,7 +45,7 @@ _OURS = (
 _REPEATED = re.compile(rb"message repeated (\d+) times(?:: \[ ?(.*)\])?\s*$")
 _ESCAPE = re.compile(rb"#(0[0-3][0-7]|177)")
 _BEGIN = re.compile(rb"(" + _HEAD + rb")(.*)", re.DOTALL)
-_ANYBODY = re.compile(rb"(?:<\d{1,3}>)?" + stamps.PATTERN + rb" [^ \n]+ [^:\n]{1,64}: ")
+_ANYBODY = re.compile(rb"(?:<\d{1,3}>)?" + stamps.PATTERN + _HOST + rb"[^:\n]{1,64}: ")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -52,14 +52,17 @@ class Years:
     begins: date
 
 
-def look(source: Source) -> Seen:
+def look(source: Source, progress: Callable[[int], None] = lambda _: None) -> Seen:
     """Read a file for its stamps. One that cannot be read twice tells nothing; where the first blocks have no such
     stamps, no other is looked at."""
     seen, day = Seen(), 0
     leaps: list[int] = []
     if not source.again:
         return seen
+    told = 0
     for number, block in enumerate(source.blocks()):
+        progress(source.consumed - told)
+        told = source.consumed
         found = DAYS.findall(block)
         if not found and number >= FEW_BLOCKS and seen.first is None:
             break
@@ -71,6 +74,7 @@ def look(source: Source) -> Seen:
             seen.turns, day = int(turned[-1]), int(days[-1])
             seen.first = seen.first or divmod(int(days[0]), 32)
             seen.last = divmod(day, 32)
+    progress(source.weight - told)
     if leaps:
         seen.leap = seen.turns - leaps[-1]
     return seen
@@ -117,8 +121,15 @@ def rotated(path: Path) -> tuple[str, int]:
     return str(path.with_name(path.name[: found.start()])), int(found[1])
 
 
-def settle(sources: Iterable[Source], until: date | None, today: date, zone: tzinfo) -> dict[Path, Years | None]:
-    """The years of each file, None where its stamps have them or it cannot be read twice."""
+def settle(
+    sources: Iterable[Source],
+    until: date | None,
+    today: date,
+    zone: tzinfo,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[Path, Years | None]:
+    """The years of each file, None where its stamps have them or it cannot be read twice. `progress` is told the bytes
+    of each file that is done, once."""
     settled: dict[Path, Years | None] = {}
     after: dict[str, date] = {}
     for source in sorted(sources, key=lambda source: rotated(source.path)[1]):
@@ -126,7 +137,7 @@ def settle(sources: Iterable[Source], until: date | None, today: date, zone: tzi
         latest, why = bounds(source, until, today, zone)
         if log in after and after[log] < latest:
             latest, why = after[log], "the first line of the file rotated after it"
-        years = settled[source.path] = of_file(look(source), latest, why)
+        years = settled[source.path] = of_file(look(source, progress), latest, why)
         if years is not None:
             after[log] = min(years.begins, after.get(log, years.begins))
     return settled

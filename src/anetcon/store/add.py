@@ -7,8 +7,6 @@ which whoever has the next turn removes. Refuses to fill a disk: the daemon need
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -83,8 +81,7 @@ def _commit(sealer: Sealer, state: manifest.State, rows: pa.Table, gaps: list[di
 def _require_room(store: Path, rows: int, limits: Limits) -> None:
     found = shutil.disk_usage(store)
     if found.free - rows * ROW_BYTES < limits.floor(found.total):
-        reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)).strerror
         raise StoreError(
-            f"the disk of {store} has {found.free / 1e9:.2f} GB free, which the daemon needs "
-            f"(store.min_free_gigabytes): {reason}; what was imported so far is whole: make room, and run it again"
+            f"the disk of {store} has {found.free / 1e9:.2f} GB free: too little beside what is to stay free "
+            "(store.min_free_gigabytes); what was imported so far is whole: make room, and run it again"
         )

@@ -110,12 +110,15 @@ def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
     concerned = pa.array([*imported.CAUSES, *imported.REPLACED])
     if not pc.any(pc.is_in(covered.gaps["cause"], concerned)).as_py():
         return covered
-    text = where.text_in("cause", imported.CAUSES)
-    stretches = store.intervals("gaps", where.every([text, question.condition()]))
+    stretches, holes = (
+        store.intervals("gaps", where.every([where.text_in("cause", causes), question.condition()]))
+        for causes in (imported.CAUSES, imported.REPLACED)
+    )
     if not len(stretches):
         return covered
-    others = covered.gaps.filter(pc.invert(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES))))
-    told = imported.told([*_plain(stretches), *_plain(others)], named=bool(question.netns))
+    others = _plain(covered.gaps.filter(pc.invert(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES)))))
+    known = [*_plain(holes), *(row for row in others if row["cause"] in imported.REPLACED)]
+    told = imported.told(others, _plain(stretches), known, named=bool(question.netns))
     since, until = covered.since or 0, covered.until
     inside = [
         row

@@ -37,38 +37,63 @@ def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
     return found
 
 
-def told(gaps: list[Gap], *, named: bool) -> list[Gap]:
-    """These gaps with the stretches joined, and the others cut by them. Stretches of one namespace alone replace what
-    is said of all only where it was asked for by name."""
-    stretches: dict[tuple[str | None, str | None, str], list[Stretch]] = {}
+def told(gaps: list[Gap], stretches: list[Gap], holes: list[Gap], *, named: bool) -> list[Gap]:
+    """These gaps (none of `CAUSES`), cut by the stretches, and the stretches, joined, where they fill a gap: what this
+    daemon recorded itself does not become less by text of the same time. `holes` are all gaps of `REPLACED` that there
+    are. Stretches of one namespace alone replace what is said of all only where it was asked for by name."""
+    of: dict[tuple[str | None, str | None, str], list[Stretch]] = {}
+    for row in stretches:
+        of.setdefault((row["node"], row["netns"], row["cause"]), []).append((row["from"], row["to"]))
+    whole = {key: joined(found) for key, found in of.items()}
+    kept = []
+    for (node, netns, cause), found in whole.items():
+        own = [hole for hole in holes if hole["node"] in (None, node)]
+        pieces = found if not own else _inside(found, own)
+        kept += [
+            {"node": node, "netns": netns, "from": begin, "to": end, "cause": cause, "lost": None}
+            for begin, end in pieces
+        ]
     for gap in gaps:
-        if gap["cause"] in CAUSES:
-            stretches.setdefault((gap["node"], gap["netns"], gap["cause"]), []).append((gap["from"], gap["to"]))
-    if not stretches:
-        return gaps
-    whole = {key: joined(found) for key, found in stretches.items()}
-    kept = [
-        {"node": node, "netns": netns, "from": begin, "to": end, "cause": cause, "lost": None}
-        for (node, netns, cause), found in whole.items()
-        for begin, end in found
-    ]
-    for gap in gaps:
-        if gap["cause"] in REPLACED:
-            covering = [
-                stretch
-                for (node, netns, _), found in whole.items()
-                if gap["node"] in (None, node) and (netns is None or netns == gap["netns"] or named)
-                for stretch in found
-            ]
-            kept += _cut(gap, joined(covering))
-        elif gap["cause"] not in CAUSES:
+        if gap["cause"] not in REPLACED:
             kept.append(gap)
+            continue
+        covering = [
+            stretch
+            for (node, netns, _), found in whole.items()
+            if gap["node"] in (None, node) and (netns is None or netns == gap["netns"] or named)
+            for stretch in found
+        ]
+        kept += _cut(gap, joined(covering))
     return sorted(kept, key=lambda gap: -_FAR if gap["from"] is None else gap["from"])
+
+
+def _inside(stretches: list[Stretch], holes: list[Gap]) -> list[Stretch]:
+    """What of the stretches is in a hole."""
+    found: list[Stretch] = []
+    for hole in holes:
+        first, last = _bounds(hole)
+        found += [(max(begin, first), min(end, last)) for begin, end in stretches if begin <= last and end >= first]
+    return found if len(holes) < 2 else _united(found)
+
+
+def _united(stretches: list[Stretch]) -> list[Stretch]:
+    """Those that overlap in one."""
+    found: list[Stretch] = []
+    for begin, end in sorted(stretches):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _bounds(gap: Gap) -> Stretch:
+    return -_FAR if gap["from"] is None else gap["from"], _FAR if gap["to"] is None else gap["to"]
 
 
 def _cut(gap: Gap, stretches: list[Stretch]) -> list[Gap]:
     """What is left of a gap without these stretches."""
-    at, last = -_FAR if gap["from"] is None else gap["from"], _FAR if gap["to"] is None else gap["to"]
+    at, last = _bounds(gap)
     left = []
     for begin, end in stretches:
         if end < at or begin > last:

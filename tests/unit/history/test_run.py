@@ -176,6 +176,8 @@ def test_coverage_beside_a_daemon(old: Old) -> None:
     making.alive(T0 + 2 * DAY)
     old.take(line(1) + line(2, T0 + 60 * SECOND))
     assert old.causes(T0 + SECOND, T0 + 2 * SECOND) == [(IMPORTED_LINES, 0, 60)]
+    old.take(line(3, T0 + DAY + SECOND) + line(4, T0 + DAY + 60 * SECOND), now=T0 + 2 * DAY)
+    assert old.causes(T0 + DAY + 2 * SECOND, T0 + DAY + 3 * SECOND) == [], "it was on record anyhow"
     assert old.causes(T0 + 90 * SECOND, T0 + 100 * SECOND) == [("never-recorded", 60, 86400)]
     old.take(line(1, T0 + 3600 * SECOND, host="gw2") + line(2, T0 + 3660 * SECOND, host="gw2"))
     during = old.causes(T0 + 3601 * SECOND, T0 + 3602 * SECOND)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.store.imported import QUIET, joined, told
+from anetcon.store.imported import QUIET, REPLACED, joined, told
 
 Q = QUIET
 
@@ -26,7 +26,14 @@ def lines(begin: int, end: int, **more: Any) -> dict[str, Any]:
 
 def bounds(gaps: list[dict[str, Any]], named: bool = False) -> list[tuple[str, int | None, int | None]]:
     """What is told."""
-    return [(row["cause"], row["from"], row["to"]) for row in told(gaps, named=named)]
+    return [(row["cause"], row["from"], row["to"]) for row in tell(gaps, named=named)]
+
+
+def tell(gaps: list[dict[str, Any]], *, named: bool = False) -> list[dict[str, Any]]:
+    """What is told of them, where there are no others."""
+    stretches = [row for row in gaps if row["cause"].startswith("imported")]
+    others = [row for row in gaps if row not in stretches]
+    return told(others, stretches, [row for row in others if row["cause"] in REPLACED], named=named)
 
 
 def test_files_that_adjoin_are_one() -> None:
@@ -41,13 +48,14 @@ def test_a_gap_is_cut() -> None:
     """By the stretches inside it, at its ends, and wholly."""
     far = 3 * Q
     stretches = [lines(0, 10), lines(far, far + 10)]
-    assert bounds([gap(None, far + 5), *stretches]) == [
+    assert bounds([gap(None, None), *stretches]) == [
         ("never-recorded", None, 0),
         ("imported-lines", 0, 10),
         ("never-recorded", 10, far),
         ("imported-lines", far, far + 10),
+        ("never-recorded", far + 10, None),
     ]
-    assert bounds([gap(2, 8, "daemon-down"), lines(0, 10)]) == [("imported-lines", 0, 10)]
+    assert bounds([gap(2, 8, "daemon-down"), lines(0, 10)]) == [("imported-lines", 2, 8)]
 
 
 def test_what_is_not_replaced() -> None:
@@ -59,7 +67,14 @@ def test_what_is_not_replaced() -> None:
     one = gap(0, 10, "imported-events", netns="a")
     assert ("never-recorded", 2, 8) in bounds([gap(2, 8), one])
     assert ("never-recorded", 2, 8) not in bounds([gap(2, 8), one], named=True)
-    assert told([gap(2, 8)], named=False) == [gap(2, 8)]
+    assert tell([gap(2, 8)]) == [gap(2, 8)]
+
+
+def test_what_the_daemon_recorded_itself() -> None:
+    """Text of a time that is on record anyhow takes nothing away from it; of another node it is all there is."""
+    assert bounds([gap(None, 5), lines(0, 10)]) == [("never-recorded", None, 0), ("imported-lines", 0, 5)]
+    assert told([], [lines(0, 10)], [gap(None, -5)], named=False) == []
+    assert [row["to"] for row in told([], [lines(0, 10, node="gw2")], [gap(None, -5)], named=False)] == [10]
 
 
 TIMES = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(pair) * Q // 4, max(pair) * Q // 4))
@@ -68,10 +83,11 @@ TIMES = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(
 @given(TIMES, st.lists(TIMES, max_size=6))
 def test_no_time_is_both(whole: tuple[int, int], stretches: list[tuple[int, int]]) -> None:
     """What is left of a gap lies outside every stretch, and nothing else is missing."""
-    found = told([gap(*whole), *(lines(*stretch) for stretch in stretches)], named=False)
+    found = tell([gap(*whole), *(lines(*stretch) for stretch in stretches)])
     left = [(row["from"], row["to"]) for row in found if row["cause"] == "never-recorded"]
     covered = [(row["from"], row["to"]) for row in found if row["cause"] == "imported-lines"]
     for begin, end in left:
         assert all(end <= first or last <= begin for first, last in covered)
-    lost = sum(max(0, min(last, whole[1]) - max(first, whole[0])) for first, last in covered)
+    assert all(whole[0] <= first and last <= whole[1] for first, last in covered)
+    lost = sum(last - first for first, last in covered)
     assert sum(end - begin for begin, end in left) == whole[1] - whole[0] - lost
