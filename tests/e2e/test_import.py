@@ -278,11 +278,13 @@ def test_text_of_a_real_conntrack(old: Old, world: World, options: str) -> None:
     file = old.folder / "events.txt"
     command = ["ip", "netns", "exec", router.name, "stdbuf", "-oL", "conntrack", "-E", "-o", options]
     with file.open("w") as text, subprocess.Popen(command, stdout=text, stderr=subprocess.DEVNULL) as listener:
-        wait_until(lambda: bool(kernel.queued(router.namespace)), 10, "it listens")
-        made = connect(router)
-        router.namespace.run("conntrack", "-F")
-        wait_until(lambda: file.read_text().count("[DESTROY]") >= len(made), 20, "all ended")
-        listener.send_signal(signal.SIGINT)
+        try:
+            wait_until(lambda: listener.pid in kernel.queued(router.namespace), 20, "it listens")
+            made = connect(router)
+            router.namespace.run("conntrack", "-F")
+            wait_until(lambda: file.read_text().count("[DESTROY]") >= len(made), 20, "all ended")
+        finally:
+            listener.send_signal(signal.SIGINT)
     said = old.take(file, "--netns", router.name, "--node", "gw1")
     assert said["total"]["unreadable"] == 0
     rows = old.found("--netns", f"^{router.name}$")
