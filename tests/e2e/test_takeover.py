@@ -262,7 +262,7 @@ def test_the_older_form_started_by_hand(site: Site) -> None:
     assert [each for each in found.attached if not found.store[key(each)]] == []
     assert "[ANETCON] [NAT] " in site.log("nat")
     assert "[ANETCON][X][" in site.log("nat")
-    assert old.find(root).running == ()
+    assert site.machine.run("pgrep", "-f", "anetcon[.]sh", check=False).stdout == ""
     assert "NAMESPACES" in (root / "etc/anetcon.conf").read_text()
 
 

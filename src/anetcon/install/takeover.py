@@ -93,6 +93,8 @@ class Takeover:
                 raise
             raise TakeoverError(f"{error}; {self.go_back()}") from error
         Path(UNFINISHED).unlink(missing_ok=True)
+        for unit in {each.unit for each in self.old.running} - {"", UNIT}:
+            self._say(f"{unit}, which ran the bash ANetCon, is disabled: to go back, enable that")
         if self.settings.log_engine:
             self._say(MOVE_ON)
         self._say(f"to go back: `anetcon uninstall`, then `{go_back_by()}`")
