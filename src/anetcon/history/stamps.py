@@ -1,6 +1,6 @@
 """The times of syslog's stamps in columns: `Nov 20 13:05:09`, which has neither year nor zone, and RFC 3339.
 
-Stamps repeat, so each second is parsed once. The year of a traditional stamp is that of the line before, and the next
+Stamps repeat, so each minute is parsed once. The year of a traditional stamp is that of the line before, and the next
 when the months go back by more than half a year: a file is in the order of its lines. An hour that clocks went through
 twice is told apart by that order, too.
 """
@@ -16,6 +16,7 @@ from anetcon.decode.columns import Array
 from anetcon.decode.logline import Known, Texts
 
 SECOND = 1_000_000
+MINUTE = 60 * SECOND
 HALF = 6
 """Months: a step back by more is a new year."""
 
@@ -56,6 +57,7 @@ class Stamps:
         self._zones = Known(_offset)
         self._fractions = Known(_fraction)
         self._days = Known(day_code)
+        self._seconds = Known(_second)
         self._whole = Known(lambda text: self._read(text, None))
         self._utc = Known(_plain)
         self._of_year: dict[int, Known] = {}
@@ -76,7 +78,7 @@ class Stamps:
             if len(known) > _MOST:
                 known.clear()
         if all(zones):
-            found = self._utc.column(seconds) - self._zones.column(zones)
+            found = self._by_minute(self._utc, seconds) - self._zones.column(zones)
         elif not any(zones):
             found = self._local(seconds)
         else:
@@ -85,7 +87,7 @@ class Stamps:
                 rows = [row for row, zone in enumerate(zones) if (zone != b"") == zoned]
                 texts = tuple(seconds[row] for row in rows)
                 offsets = self._zones.column(tuple(zones[row] for row in rows))
-                found[rows] = self._utc.column(texts) - offsets if zoned else self._local(texts)
+                found[rows] = self._by_minute(self._utc, texts) - offsets if zoned else self._local(texts)
         good = found > BAD_TIME // 2
         if any(fractions):
             found = found + self._fractions.column(fractions)
@@ -94,8 +96,8 @@ class Stamps:
     def _local(self, seconds: Texts) -> Array:
         """Stamps without a zone."""
         self.zoneless += len(seconds)
-        days = self._days.column(seconds)
-        found = self._with_years(seconds, days) if days.any() else self._whole.column(seconds)
+        days = self._days.column(tuple(text[:6] for text in seconds))
+        found = self._with_years(seconds, days) if days.any() else self._by_minute(self._whole, seconds)
         return self._unfold(found) if self._twice else found
 
     def _with_years(self, seconds: Texts, days: Array) -> Array:
@@ -105,24 +107,31 @@ class Stamps:
             late = days[rows[0]] > self._latest.month * 32 + self._latest.day
             self.year = self._latest.year - int(late)
         found = np.empty(len(seconds), np.int64)
-        for row in np.flatnonzero(days == 0):
-            found[row] = self._whole[seconds[row]]
+        others = np.flatnonzero(days == 0)
+        if len(others):
+            found[others] = self._by_minute(self._whole, tuple(seconds[row] for row in others))
         years = self.year + np.cumsum(turns(days[rows], self._day))
         self.year, self._day = int(years[-1]), int(days[rows[-1]])
         for year in np.unique(years).tolist():
             known = self._of_year.setdefault(year, Known(lambda text, year=year: self._read(text, year)))  # type: ignore[misc]
             these = rows[years == year]
-            found[these] = known.column(seconds if len(these) == len(seconds) else tuple(seconds[n] for n in these))
+            texts = seconds if len(these) == len(seconds) else tuple(seconds[n] for n in these)
+            found[these] = self._by_minute(known, texts)
         return found
 
+    def _by_minute(self, known: Known, seconds: Texts) -> Array:
+        """Times to the second by a table of minutes: few lines share a second, many a minute."""
+        minutes = known.column(tuple(text[:-3] for text in seconds))
+        return minutes + self._seconds.column(tuple(text[-2:] for text in seconds))
+
     def _read(self, text: bytes, year: int | None) -> int:
-        """Microseconds of a stamp to the second, in `zone`; BAD_TIME when it is none, as 29 February in most years."""
+        """Microseconds of a stamp to the minute, in `zone`; BAD_TIME when it is none, as 29 February in most years."""
         try:
             if year is None:
                 at = datetime.fromisoformat(text[:10].decode() + "T" + text[11:].decode())
             else:
-                hour, minute, second = map(int, text[7:].split(b":"))
-                at = datetime(year, MONTHS[text[:3]], int(text[4:6]), hour, minute, second)
+                hour, minute = map(int, text[7:].split(b":"))
+                at = datetime(year, MONTHS[text[:3]], int(text[4:6]), hour, minute)
             first, later = (_instant(at.replace(tzinfo=self.zone, fold=fold)) for fold in (0, 1))
         except (ValueError, OverflowError, KeyError):
             return BAD_TIME
@@ -132,7 +141,7 @@ class Stamps:
 
     def _unfold(self, found: Array) -> Array:
         """Times of an hour that was twice: the second time when the order of lines says so."""
-        rows = np.flatnonzero(np.isin(found, np.fromiter(self._twice, np.int64, len(self._twice))))
+        rows = np.flatnonzero(np.isin(found - found % MINUTE, np.fromiter(self._twice, np.int64, len(self._twice))))
         if len(rows):
             found = found.copy()
             latest, second = self._fold
@@ -142,7 +151,7 @@ class Stamps:
                 second = near and (second or at < latest - _TURNED_BACK * SECOND)
                 latest = at if not near or second else max(latest, at)
                 if second:
-                    found[row] = self._twice[at]
+                    found[row] = self._twice[at - at % MINUTE] + at % MINUTE
             self._fold = latest, second
             self.folded += len(rows)
         return found
@@ -172,6 +181,11 @@ def _plain(text: bytes) -> int:
         return _instant(datetime.fromisoformat(text[:10].decode() + "T" + text[11:].decode()).replace(tzinfo=UTC))
     except ValueError:
         return BAD_TIME
+
+
+def _second(text: bytes) -> int:
+    """A leap second is the first of the next minute."""
+    return int(text) * SECOND if text.isdigit() and int(text) <= 60 else BAD_TIME
 
 
 def _fraction(text: bytes) -> int:
