@@ -111,6 +111,7 @@ def test_a_host_from_install_to_purge(bed: Testbed) -> None:
         assert sysctls(router.namespace) == before == ["2", "0", "0"]
         assert (machine.root / TOML[1:]).read_text() == MINE
         assert machine.unit("anetcon", "LoadState")["LoadState"] == "not-found"
+        machine.run(PROGRAM, "install")
         refused = machine.run(PROGRAM, "uninstall", "--purge", check=False)
         assert (refused.returncode, "say --yes" in refused.stderr) == (5, True)
         machine.run(PROGRAM, "uninstall", "--purge", "--yes")
@@ -130,6 +131,8 @@ def _others_can_use_what_is_installed(machine: Booted) -> None:
     assert ("public address" in page.stdout, page.stderr) == (True, "")
     assert machine.run("man", "-w", "anetcon.toml").stdout.endswith("/man/man5/anetcon.toml.5\n")
     assert machine.run("bash", "-c", COMPLETE).stdout == "float\n"
+    nobody = machine.run("setpriv", "--reuid=65534", "--clear-groups", "anetcon", "search", check=False)
+    assert nobody.stderr.endswith("/var/lib/anetcon: be root or a member of group adm\n")
 
 
 def _the_next_version_takes_over(machine: Booted) -> None:

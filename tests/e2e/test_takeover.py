@@ -278,8 +278,16 @@ def test_where_rsyslog_gives_up_root(site: Site) -> None:
     assert site.log("nat").count("NETNS=") >= 20
     assert site.machine.run("stat", "-c", "%U:%G", f"{LOGS}/anetcon.nat.log").stdout == "anetcon:adm\n"
     assert "[ANETCON]" not in (site.machine.root / "var/log/kern.log").read_text().rpartition("Started anetcon")[2]
-    site.anetcon("uninstall")
+    said = site.anetcon("uninstall")
     assert list((site.machine.root / "etc/rsyslog.d").iterdir()) == []
+    back = re.search(r"runs again by `(.*)`", said)
+    assert back
+    site.machine.run("sh", "-c", back[1])
+    wait_until(lambda: len(site.chain()) == 4, 20, "the old program runs")
+    with Traffic(site.world, site.router) as flowing:
+        flowing.go_on()
+    last = flowing.made[-1].src_port
+    wait_until(lambda: site.lines()[SERVER, last], 20, "rsyslog writes its files again")
 
 
 def test_to_an_engine_without_rules(site: Site) -> None:
@@ -314,6 +322,7 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
     start(site)
     before = {path: path.read_bytes() for path in oldstyle.files(site.machine)}
     assert "kill process" in site.anetcon("install", "--dry-run")
+    assert site.machine.run(PROGRAM, "uninstall", "--purge", "--yes", check=False).returncode == 10
     configuration = site.machine.root / "etc/anetcon.conf"
     configuration.write_bytes(before[configuration] + b"NAMESPACES=$(ip netns)\n")
     assert site.machine.run(PROGRAM, "install", check=False).returncode == 5

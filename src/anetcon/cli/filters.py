@@ -23,7 +23,10 @@ from anetcon.store import where
 ENDS = ("src", "dst", "nat_src", "nat_dst")
 LARGEST_PORT = 65535
 
-StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of journal and store.")]
+StoreOption = Annotated[
+    Path, typer.Option("--store", metavar="DIR", readable=False, help="Folder of journal and store.")
+]
+"""Whoever opens the store says who may read it."""
 STORE = Path("/var/lib/anetcon")
 """Where the daemon keeps its records unless it is told otherwise."""
 

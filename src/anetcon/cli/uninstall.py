@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
-from anetcon.errors import AlreadyRunningError, ConfigError
+from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
 from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
 from anetcon.install.apply import Step, Verb
+from anetcon.install.old import find as find_old
 from anetcon.install.putback import Back, Putback
 from anetcon.install.takeover import REPLACED
 from anetcon.install.unit import USER
@@ -37,6 +38,8 @@ def uninstall(
         raise ConfigError(
             "the Debian package has brought the program: `apt purge anetcon` removes records and logs, too"
         )
+    if found.tree.is_host:
+        _refuse_the_old_one()
     removal = _Removal(found, purge)
     for line in removal.lines():
         typer.echo(line)
@@ -52,7 +55,7 @@ def uninstall(
     if found.packages:
         typer.echo(packaged.STAYS)
     if found.tree.is_host and takeover.REPLACED.exists():
-        typer.echo(f"the bash ANetCon runs again by `{takeover.go_back_by()}`")
+        typer.echo(f"the bash ANetCon runs again by {takeover.go_back_by(found.loaded)}")
     if failed:
         raise typer.Exit(1)
 
@@ -73,9 +76,7 @@ class _Removal:
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
         if found.tree.status(str(sorting.DISCARD)):
             self.steps.append(Step(Verb.REMOVE, str(sorting.DISCARD)))
-        self.records = records.places(found.tree, found.loaded.config) if purge else []
-        if purge and found.tree.is_host and takeover.REPLACED.exists():
-            self.records.append(takeover.REPLACED)
+        self.records = self._records()
         self.user = purge and users.is_there(found.tree)
         self.kept = [step for step in self.steps if not step.changes]
 
@@ -85,6 +86,13 @@ class _Removal:
         changes = any(step.changes for step in self.steps)
         known = bool(self.found.manifest.program)
         return not (changes or known or self.actions or self.backs or self.records or self.user)
+
+    def _records(self) -> list[Path]:
+        """What --purge takes of them. A daemon that is stopped makes further ones."""
+        if not self.purge:
+            return []
+        kept = [takeover.REPLACED] if self.found.tree.is_host and takeover.REPLACED.exists() else []
+        return [*records.places(self.found.tree, self.found.loaded.config), *kept]
 
     def lines(self) -> list[str]:
         """What is done, in order."""
@@ -104,7 +112,7 @@ class _Removal:
         folders = undo.folders(tree, self.found.items, manifest)
         for step in self.steps:
             apply.carry_out(tree, step)
-        for place in self.records:
+        for place in self._records():
             records.remove(place)
         manifest.forget({step.path for step in self.kept})
         for folder in folders:
@@ -129,6 +137,16 @@ class _Removal:
             if (why := left.carry_out(back)) is not None:
                 failed.append(why)
         return failed
+
+
+def _refuse_the_old_one() -> None:
+    """Raise TakeoverError where the service of our name, which would be stopped and removed, is the bash ANetCon's."""
+    old = find_old()
+    if old.unit is not None and not old.unfinished:
+        raise TakeoverError(
+            f"the service here is the bash ANetCon, by {old.unit}, which is not ours to remove: nothing was changed; "
+            "`anetcon install` takes over from it"
+        )
 
 
 def _ask(found: list[Path], where: Found) -> None:

@@ -42,6 +42,8 @@ class Running:
     words: tuple[str, ...]
     unit: str = ""
     folder: str = "/"
+    unit_file: Path | None = None
+    """Of a unit that has not our name."""
 
     @property
     def configuration(self) -> Path:
@@ -71,8 +73,8 @@ class Old:
     @property
     def files(self) -> tuple[Path, ...]:
         """What is to be kept aside."""
-        unit = (self.unit,) if self.unit is not None else ()
-        return (*unit, *self.drop_ins, *self.snippets, *self.rotations)
+        units = [self.unit, *(each.unit_file for each in self.running)]
+        return (*dict.fromkeys(unit for unit in units if unit), *self.drop_ins, *self.snippets, *self.rotations)
 
 
 def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
@@ -85,7 +87,7 @@ def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
         if _is_elsewhere(each.pid, proc):
             elsewhere.append(each.pid)
         else:
-            ours.append(Running(each.pid, each.words, _unit_of(each.pid, root, proc), _folder(each.pid, proc)))
+            ours.append(_running(each, root, proc))
     configuration = ours[0].configuration if ours else Path(CONFIGURATION)
     place = root / str(configuration).lstrip("/")
     return Old(
@@ -153,6 +155,12 @@ def _first(every: Mapping[int, Process], names: Iterable[str]) -> Iterator[Proce
     """Each script, and not its subshells, which have the same command line."""
     found = {each.pid: each for each in every.values() if each.state != "Z" and executes(each.words, names)}
     yield from (each for each in found.values() if each.parent not in found)
+
+
+def _running(script: Process, root: Path, proc: Path) -> Running:
+    unit, folder = _unit_of(script.pid, root, proc), _folder(script.pid, proc)
+    files = _unit_files(root, unit) if unit not in ("", UNIT) else ()
+    return Running(script.pid, script.words, unit, folder, next((_inside(path, root) for path in files), None))
 
 
 def _is_elsewhere(pid: int, proc: Path) -> bool:

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 
 from anetcon.config.load import Loaded, load
 from anetcon.config.model import RSYSLOG_FILE
+from anetcon.config.rsyslog import READERS
 from anetcon.errors import AnetconError, TakeoverError
 from anetcon.follow import quiet
-from anetcon.install import aside, chain, ending, layout, ready, sorting
+from anetcon.install import aside, chain, ending, layout, ready, service, sorting
 from anetcon.install.ending import systemctl
 from anetcon.install.old import CONFIGURATION, OUR_DROP_INS, UNFINISHED, UNIT, Old, Running
 from anetcon.install.sorting import Writer
@@ -93,11 +94,9 @@ class Takeover:
                 raise
             raise TakeoverError(f"{error}; {self.go_back()}") from error
         Path(UNFINISHED).unlink(missing_ok=True)
-        for unit in {each.unit for each in self.old.running} - {"", UNIT}:
-            self._say(f"{unit}, which ran the bash ANetCon, is disabled: to go back, enable that")
         if self.settings.log_engine:
             self._say(MOVE_ON)
-        self._say(f"to go back: `anetcon uninstall`, then `{go_back_by()}`")
+        self._say(f"to go back: `anetcon uninstall`, then {go_back_by(self._loaded)}")
 
     # Steps
 
@@ -231,6 +230,8 @@ class Takeover:
             for path in (Path(UNFINISHED), sorting.DISCARD, ours, *drop_ins):
                 path.unlink(missing_ok=True)
             aside.put_back(REPLACED)
+            if given := _logs_given_back(self._loaded):
+                service.run(given)
             quiet.end(self.store)
             with ending.killed_when_stopped(UNIT):  # ours, which would take the chain away
                 systemctl("restart" if again else "stop", UNIT)
@@ -242,16 +243,26 @@ class Takeover:
                 elif each.unit != UNIT:
                     systemctl("enable", "--now", each.unit)
         except (AnetconError, OSError, subprocess.SubprocessError) as error:
-            return f"the bash ANetCon could not be started again ({error}): `{go_back_by()}`"
+            return f"the bash ANetCon could not be started again ({error}): {go_back_by(self._loaded)}"
         return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"
 
 
-def go_back_by() -> str:
-    """The command that makes the files kept aside the ones in use again."""
-    return (
-        f"cp -a {REPLACED}/. / && systemctl daemon-reload && systemctl try-restart rsyslog && "
-        f"systemctl enable --now {UNIT}"
-    )
+def go_back_by(loaded: Loaded) -> str:
+    """How the files kept aside are made the ones in use again, in words."""
+    units = [path.name for path in aside.kept(REPLACED) if path.suffix == ".service"]
+    commands = [f"cp -a {REPLACED}/. /", "systemctl daemon-reload"]
+    if given := _logs_given_back(loaded):
+        commands.append(" ".join(given))
+    commands.append("systemctl try-restart rsyslog")
+    if units:
+        commands.append(f"systemctl enable --now {' '.join(units)}")
+    return f"`{' && '.join(commands)}`" + ("" if units else ", and start its script as you did before")
+
+
+def _logs_given_back(loaded: Loaded) -> list[str]:
+    """The command that makes the text logs those of rsyslog again, where that is not root and could not write them."""
+    user = _rsyslog_user()
+    return [] if user in ("", "root") else ["chown", "-R", f"{user}:{READERS}", loaded.config.logs.dir]
 
 
 def _write(file: Path, content: str) -> None:

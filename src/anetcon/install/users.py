@@ -13,6 +13,8 @@ from anetcon.install.tree import Tree
 from anetcon.install.unit import GROUP, USER
 
 FILE = "sysusers.d/anetcon.conf"
+LEAST_ACCOUNT = 1000
+"""Numbers below are system users: UID_MIN of login.defs(5) as every distribution has it."""
 
 
 def comes(tree: Tree) -> bool:
@@ -33,8 +35,8 @@ def make(tree: Tree, file: str) -> None:
 
 
 def is_there(tree: Tree) -> bool:
-    """Whether it can be taken away."""
-    return tree.privileged and tree.number("owner", USER) is not None
+    """Whether it can be taken away: a system user. One with a higher number is somebody's account."""
+    return tree.privileged and (tree.number("owner", USER) or LEAST_ACCOUNT) < LEAST_ACCOUNT
 
 
 def remove(tree: Tree) -> None:

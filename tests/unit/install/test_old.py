@@ -90,6 +90,9 @@ def test_an_installation_is_found_by_its_files(tmp_path: Path) -> None:
         "/etc/logrotate.d/anetcon",
     ]
     assert found.configuration == Path("/etc/anetcon.conf")
+    other = Path("/etc/systemd/system/audit.service")
+    running = Running(1, ("bash", "anetcon.sh"), other.name, unit_file=other)
+    assert old.Old(running=(running, running)).files == (other,), "one of another name is known again by its copy"
 
 
 @pytest.mark.parametrize("start", ["/usr/local/bin/anetcon run", "/usr/bin/env sleep 1", "'"])
