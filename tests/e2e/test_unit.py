@@ -167,6 +167,7 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         service.write(SETTINGS, "[audit]\nnamspaces = []\n")
         assert service.systemctl("reload", check=False).returncode == 1
         assert "going on with the one before" in wait_until(service.said, 5, "it is refused")
+        wait_until(lambda: "the configuration is refused" in service.shown("StatusText"), 5, "systemctl status says so")
         assert service.shown("ActiveState") == "active"
         service.write(SETTINGS, f'[audit]\nnamespaces = ["{OURS}"]\n')
         service.systemctl("reload")
@@ -224,7 +225,7 @@ def test_what_stands_still_is_started_again(service: Service, bed: Testbed) -> N
             '[audit]\nnamespaces = ["x"]\n[store]\npath = "/srv/store"\n',
             "",
             8,
-            "cannot make the folder /srv/store: Read-only",
+            "cannot make the folder /srv/store: Read-only.*`anetcon install`",
         ),
     ],
 )

@@ -13,6 +13,7 @@ import typer
 
 from anetcon.cli.completion import scripts
 from anetcon.cli.described import described
+from anetcon.cli.filters import STORE
 from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
 from anetcon.errors import AlreadyRunningError, ConfigError, PermissionMissingError, TakeoverError
@@ -34,7 +35,7 @@ RootOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 HERE = Path("/")
 START = "nothing was started"
-CHECK = "see how it does: `anetcon status`, `anetcon doctor`"
+GOES_ON = "the daemon goes on as it was until it is restarted"
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,14 @@ def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
     )
 
 
+def _what_runs(found: Found, actions: Sequence[service.Action]) -> str:
+    store = Path(found.loaded.config.store.path)
+    if running(store) is not None:
+        at = "" if store == STORE else f" --store {store}"
+        return f"see how it does: `anetcon status{at}`, `anetcon doctor`"
+    return GOES_ON if service.NEXT_START in actions else START
+
+
 def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
     changes = [step for step in steps if step.changes]
     if not changes and not actions:
@@ -213,7 +222,7 @@ def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Act
     elif not found.tree.is_host:
         typer.echo(f"installed in {found.tree.root}")
     else:
-        typer.echo(f"installed; {CHECK if running(Path(found.loaded.config.store.path)) is not None else START}")
+        typer.echo(f"installed; {_what_runs(found, actions)}")
     if found.tree.is_host and not service.has_systemd():
         typer.echo(service.NO_SYSTEMD.format(program=HOST.program))
     elif not found.tree.is_host and found.link and found.tree.status(found.link) is None:

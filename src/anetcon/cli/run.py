@@ -5,6 +5,7 @@ All libraries are needed only to read the configuration: the program is replaced
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,9 @@ from anetcon.store.coverage import running
 from anetcon.store.layout import make_folder
 
 KEEPER = "anetcon.keeper.main"
+READ_ONLY = (
+    "mount it writable; to a service only its own folders are: `anetcon install` adds those of the configuration"
+)
 
 
 @with_options(DaemonOverrides)
@@ -72,9 +76,10 @@ def _make(folder: Path) -> None:
     except PermissionError as error:
         raise PermissionMissingError(f"cannot make the folder {folder}: {error.strerror}") from error
     except OSError as error:
-        raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+        advice = f"; {READ_ONLY}" if error.errno == errno.EROFS else ""
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}{advice}") from error
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise StoreError(f"cannot write in the folder {folder}: its file system is read-only; mount it writable")
+        raise StoreError(f"cannot write in the folder {folder}: its file system is read-only; {READ_ONLY}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionMissingError(f"cannot write in the folder {folder}: run the daemon as its owner")
 

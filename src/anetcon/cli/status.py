@@ -102,6 +102,9 @@ def _records(store: Path, said: dict[str, Any]) -> bool:
 
 def _table(store: Path, said: dict[str, Any]) -> None:
     names = [entry["netns"] for entry in said["namespaces"]]
+    if said["running"] and "updated" not in said:
+        _line(f"a daemon runs with the store {store}, and has not written its status yet: is that disk full?")
+        return
     if not said["running"]:
         last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
         _line(f"the daemon is not running with the store {store}{last}")
@@ -116,6 +119,8 @@ def _table(store: Path, said: dict[str, Any]) -> None:
             restarts += f", {said['kmsg'].get('restarts', 0)} of kmsg"
         engine = f"engine: {said['engine']}; " if "engine" in said else ""
         _line(f"{engine}restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
+        if said["running"] and said.get("refused"):
+            _line("THE CONFIGURATION IS REFUSED as it is now, and the one before holds; the daemon's log says why")
         _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
     if "started" in said:
         listed = [f"{gap['cause']} {gap['gaps']} ({_lost(gap)})" for gap in said["gaps"]]

@@ -106,11 +106,11 @@ def kind(store: Path, machine: Machine) -> Iterator[Finding]:
         return
     if mount.kind in VOLATILE:
         means = "the record is gone at the next boot, and takes memory until then"
-        remedy = machine.setting("store.path", '"/var/lib/anetcon"') + ", on a disk"
+        remedy = f"stop the daemon, mount a disk at {store}, and start it again"
         yield Finding("disk", Severity.WARNING, f"{store} is on a {mount.kind}", means, remedy)
     elif mount.kind in NETWORK:
         means = "when the server hangs, flushes wait and events pile up; locks may not hold between machines"
-        remedy = machine.setting("store.path", '"/var/lib/anetcon"') + ", on a local disk"
+        remedy = f"stop the daemon, mount a local disk at {store}, and start it again"
         yield Finding("disk", Severity.WARNING, f"{store} is on {mount.kind}, over the network", means, remedy)
     else:
         yield Finding("disk", Severity.OK, f"{store} is on {mount.kind}")

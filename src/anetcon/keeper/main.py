@@ -95,6 +95,7 @@ class Keeper:
         self._listing: Timer | None = None
         self._resolving = self._stopping = False
         self._line = "Starting"
+        self._refused = False  # the settings as they were last read again
         self._restore(state)
 
     def _restore(self, state: dict[str, Any] | None) -> None:
@@ -233,6 +234,7 @@ class Keeper:
             "started": self.started,
             "engine": self.settings.engine,
             "settings_file": self.settings.file,
+            "refused": self._refused,
         }
         if self.kernel_log is not None:
             head["kmsg"] = {"pid": self.kernel_log.reader.pid, "restarts": self.kernel_log.reader.restarts}
@@ -244,7 +246,7 @@ class Keeper:
 
     def _sum_up(self) -> None:
         children = self.processes.capture, self.processes.follow
-        self._line = status.line(self.roster, self.shared.header(), children)
+        self._line = status.line(self.roster, self.shared.header(), children, self._refused)
 
     def _activate(self) -> None:
         """Our nftables table where conntrack does not run, and nowhere else."""
@@ -282,6 +284,7 @@ class Keeper:
         def ended(code: int) -> None:
             self._resolving = False
             patience.cancel()
+            self._refused = True
             try:
                 if self._stopping:
                     return
@@ -290,6 +293,7 @@ class Keeper:
                 else:
                     resolved = settings.read(answer)
                     then(Settings(resolved.get("resolved", resolved)))
+                    self._refused = False
             except (ValueError, KeyError, TypeError, re.error) as error:
                 report(f"cannot read what `anetcon config show` said: {error!r}; going on with the settings before")
             except AnetconError as error:
@@ -302,8 +306,7 @@ class Keeper:
     def _apply(self, new: Settings) -> None:
         old = self.settings
         if new.store != old.store:
-            report(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
-            return
+            raise AnetconError(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
         if new.engine != old.engine:
             capabilities.require(new.engine)
             self._open_kernel_log(new.log_engine)

@@ -110,7 +110,7 @@ class Status:
         return {"namespaces": len(self._roster.audited), **dict(zip(_COUNTED, sums, strict=False)), **journal}
 
 
-def line(roster: Roster, header: dict[str, int], children: Sequence[Child]) -> str:
+def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refused: bool) -> str:
     """All of it in a line, for the service manager; which version this is, for who waits for it to be replaced."""
     attached = len(roster.attached())
     others = len(roster.audited) - attached
@@ -119,6 +119,7 @@ def line(roster: Roster, header: dict[str, int], children: Sequence[Child]) -> s
     told += ["capture is starting"] * (not roster.capture_works)
     told += [f"{child.name} was started again {child.restarts} times" for child in children if child.restarts]
     told += [f"the journal cannot be written: {os.strerror(header['unwritten_error'])}"] * bool(header["unwritten"])
+    told += ["the configuration is refused, the one before holds"] * refused
     return f"{__version__}: " + ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
 
 

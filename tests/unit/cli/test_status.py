@@ -106,6 +106,15 @@ def test_never_started(tmp_path: Path) -> None:
     assert (answer.status, answer.json["running"], answer.json["namespaces"]) == (1, False, [])
 
 
+@pytest.mark.usefixtures("lock")
+def test_what_the_daemon_has_not_said_or_not_taken(store: Path) -> None:
+    """No invented numbers where it could not write; a configuration that it refused is told, for its next start."""
+    (store / "status.json").write_text(json.dumps(said(refused=True)))
+    assert "THE CONFIGURATION IS REFUSED" in Answer("status", "--store", store).out
+    (store / "status.json").unlink()
+    assert "is that disk full?" in Answer("status", "--store", store).out
+
+
 def test_a_damaged_status(store: Path) -> None:
     """A status that cannot be read is an error in one sentence."""
     (store / "status.json").write_text('{"version":')
