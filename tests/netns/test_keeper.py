@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -182,6 +183,34 @@ def test_reload_replaces_children_whose_settings_changed(daemon: Daemon, bed: Te
     wait_until(lambda: daemon.namespace(namespace.name).get("events"), 5, "an event is counted")
     assert daemon.namespace(namespace.name)["events"] == 1  # the end; the start is not asked for any more
     wait_until(lambda: "the configuration is applied" in daemon.log(), 5, "it says so")
+
+
+def test_what_is_asked_for_while_the_file_is_read_is_not_forgotten(daemon: Daemon, bed: Testbed) -> None:
+    """A replacement that comes then happens, and with the file as it is by now: it is read again."""
+    one = bed.namespace("one")
+    daemon.run().wait_heard("attach", netns=one.name)
+    now = daemon.answer.read_text()
+    daemon.answer.unlink()
+    os.mkfifo(daemon.answer)  # whoever reads it waits for us
+    os.kill(daemon.pid, signal.SIGHUP)
+    slow = wait_until(lambda: writer(daemon.answer), 10, "it is being read")
+    daemon.answer.unlink()
+    daemon.answer.write_text(now.replace("testnode", "another"))
+    os.kill(daemon.pid, signal.SIGUSR2)
+    os.kill(daemon.pid, signal.SIGHUP)
+    wait_until(lambda: len(daemon.heard("follow got SIGHUP")) == 2, 5, "both have come")
+    os.write(slow, now.encode())
+    os.close(slow)
+    daemon.wait_heard("follow started", 10, node="another")
+    assert daemon.status()["node"] == "another"
+    assert "the configuration is applied" not in daemon.log()
+
+
+def writer(fifo: Path) -> int:
+    """A descriptor to write into a pipe with; 0 while nobody reads it."""
+    with contextlib.suppress(OSError):
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    return 0
 
 
 def test_a_bad_configuration_changes_nothing(daemon: Daemon, bed: Testbed) -> None:

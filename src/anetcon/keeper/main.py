@@ -93,7 +93,8 @@ class Keeper:
         self.kernel_log: KernelLog | None = None
         self._look: Timer | None = None
         self._listing: Timer | None = None
-        self._resolving = self._stopping = False
+        self._resolving: Callable[[Settings], None] | None = None
+        self._over = self._stopping = False
         self._line = "Starting"
         self._refused = False  # the settings as they were last read again
         self._restore(state)
@@ -225,7 +226,7 @@ class Keeper:
     def _records(self) -> bool:
         """Whether all is as it is configured: capture works, and every namespace is attached or cannot be."""
         tried = all(each.sockets is not None or each.message is not None for each in self.roster.audited.values())
-        return self.roster.capture_works and tried and not self._resolving
+        return self.roster.capture_works and tried and self._resolving is None
 
     def _each_second(self) -> None:
         head: dict[str, Any] = {
@@ -271,10 +272,17 @@ class Keeper:
         self._resolve(self._apply)
 
     def _resolve(self, then: Callable[[Settings], None]) -> None:
-        """Have the settings resolved by a child, since that takes libraries; then use them."""
-        if self._resolving or self._stopping:
+        """Have the settings resolved by a child, since that takes libraries; then use them.
+
+        Who asks meanwhile has it done over, since the file may be another by now; of a reload and a replacement it is
+        the replacement, which uses the settings, too."""
+        if self._stopping:
             return
-        self._resolving = True
+        if self._resolving is not None:
+            self._over = True
+            self._resolving = then if then == self._upgrade else self._resolving
+            return
+        self._resolving = then
         rest = self.options.rest or (["-c", self.settings.file] if self.settings.file else [])
         answer = os.memfd_create("anetcon-resolved")
         words = python(self.options.resolver, "config", "show", "--format", "json", *rest)
@@ -282,17 +290,19 @@ class Keeper:
         patience = self.loop.after(STOP_SECONDS, lambda: os.kill(pid, signal.SIGKILL))
 
         def ended(code: int) -> None:
-            self._resolving = False
+            wanted, over = self._resolving or then, self._over
+            self._resolving, self._over = None, False
             patience.cancel()
-            self._refused = True
             try:
-                if self._stopping:
+                if over or self._stopping:
+                    self._resolve(wanted)
                     return
+                self._refused = True
                 if code:
                     report(f"the configuration is refused (status {code}, see above); going on with the one before")
                 else:
                     resolved = settings.read(answer)
-                    then(Settings(resolved.get("resolved", resolved)))
+                    wanted(Settings(resolved.get("resolved", resolved)))
                     self._refused = False
             except (ValueError, KeyError, TypeError, re.error) as error:
                 report(f"cannot read what `anetcon config show` said: {error!r}; going on with the settings before")
