@@ -112,9 +112,13 @@ def test_a_host_from_install_to_purge(bed: Testbed) -> None:
         assert (machine.root / TOML[1:]).read_text() == MINE
         assert machine.unit("anetcon", "LoadState")["LoadState"] == "not-found"
         machine.run(PROGRAM, "install")
+        write(machine, TOML, MINE + '[store]\npath = "/srv/audit"\n')
+        machine.run(PROGRAM, "install")
+        machine.run("systemctl", "restart", "anetcon")
         refused = machine.run(PROGRAM, "uninstall", "--purge", check=False)
         assert (refused.returncode, "say --yes" in refused.stderr) == (5, True)
         machine.run(PROGRAM, "uninstall", "--purge", "--yes")
+        assert sysctls(router.namespace) == before, "found before the store was moved"
         assert files(machine) == clean
 
 

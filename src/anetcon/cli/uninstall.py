@@ -14,6 +14,7 @@ from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
 from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
 from anetcon.install.apply import Step, Verb
 from anetcon.install.old import find as find_old
+from anetcon.install.plan import STORE
 from anetcon.install.putback import Back, Putback
 from anetcon.install.takeover import REPLACED
 from anetcon.install.unit import USER
@@ -47,7 +48,7 @@ def uninstall(
         typer.echo("nothing to do: nothing is installed" if removal.is_empty else "nothing was changed: --dry-run")
         return
     if removal.records and not yes:
-        _ask(removal.records, found)
+        _ask(removal.records)
     failed = removal.carry_out()
     for why in failed:
         typer.echo(f"anetcon: not put back: {why}", err=True)
@@ -69,10 +70,11 @@ class _Removal:
         state = service.look() if self.systemd else None
         self.actions = service.before_uninstall(state) if state else []
         store = Path(found.loaded.config.store.path)
-        self.putback = Putback(store, Path(found.loaded.config.audit.netns_dir)) if found.tree.is_host else None
         if found.tree.is_host and not self.actions and (pid := running(store)) is not None:
             raise AlreadyRunningError(f"the daemon with process id {pid} owns the store {store}: stop it first")
-        self.backs: list[Back] = list(self.putback.steps(bool(self.actions))) if self.putback else []
+        self.backs: list[Back] = []
+        for each in self._putbacks():
+            self.backs += [back for back in each.steps(bool(self.actions)) if back not in self.backs]
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
         if found.tree.status(str(sorting.DISCARD)):
             self.steps.append(Step(Verb.REMOVE, str(sorting.DISCARD)))
@@ -125,17 +127,23 @@ class _Removal:
                 service.do(service.RSYSLOG)
         return failed
 
+    def _putbacks(self) -> list[Putback]:
+        """Of the store, and of the one there was if it was moved."""
+        if not self.found.tree.is_host:
+            return []
+        config = self.found.loaded.config
+        stores = dict.fromkeys([config.store.path, STORE])
+        return [Putback(Path(store), Path(config.audit.netns_dir)) for store in stores]
+
     def _put_back(self) -> list[str]:
         """Also what a daemon that could not be stopped in order has left, which is said only now."""
-        if self.putback is None:
-            return []
         failed = []
-        left = Putback(self.putback.store, self.putback.netns_dir)
-        for back in left.steps():
-            if back not in self.backs:
-                typer.echo(str(back))
-            if (why := left.carry_out(back)) is not None:
-                failed.append(why)
+        for left in self._putbacks():
+            for back in left.steps():
+                if back not in self.backs:
+                    typer.echo(str(back))
+                if (why := left.carry_out(back)) is not None:
+                    failed.append(why)
         return failed
 
 
@@ -149,10 +157,9 @@ def _refuse_the_old_one() -> None:
         )
 
 
-def _ask(found: list[Path], where: Found) -> None:
+def _ask(found: list[Path]) -> None:
     """Have the word typed: a year of records may go."""
-    what = f"{records.size(found) / 1e6:,.1f} MB of records and logs in {where.loaded.config.store.path} and "
-    what += where.loaded.config.logs.dir
+    what = f"the {records.size(found) / 1e6:,.1f} MB of records and logs listed above"
     if not sys.stdin.isatty():
         raise ConfigError(f"--purge would remove {what} for good: say --yes as well")
     if typer.prompt(f"{what} will be gone for good. Type {TYPED} to go on", default="", show_default=False) != TYPED:

@@ -27,10 +27,7 @@ ALL = ("*",)
 def places(tree: Tree, config: Config) -> list[Path]:
     """Every file and folder that would go, as it is in the tree."""
     logs, store = config.logs, config.store
-    wanted: list[tuple[str, tuple[str, ...]]] = [
-        (store.path, ALL if store.path == STORE else STORED),
-        (logs.dir, ALL if logs.dir == LOGS else LOGGED),
-    ]
+    wanted: list[tuple[str, tuple[str, ...]]] = [(STORE, ALL), (LOGS, ALL), (store.path, STORED), (logs.dir, LOGGED)]
     wanted += [_one(file) for file in (logs.file, logs.namespace_hash_file or "") if file]
     found = [place for folder, patterns in wanted for place in _matching(tree, folder, patterns)]
     return list(dict.fromkeys(found))

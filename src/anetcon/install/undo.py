@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from anetcon.install.apply import Step, Verb
 from anetcon.install.item import Item, Kind, digest
 from anetcon.install.manifest import Manifest
+from anetcon.install.plan import LOGS, STORE
 from anetcon.install.tree import Tree
 
 
@@ -25,7 +26,7 @@ def folders(tree: Tree, items: Sequence[Item], manifest: Manifest) -> list[str]:
     """Folders of ours and those made on the way, the deepest first: each is removed when nothing is in it."""
     own = {item.path for item in items if item.kind is Kind.DIRECTORY}
     above = {manifest.path.rpartition("/")[0]}
-    found = {*own, *manifest.folders, *above}
+    found = {*own, STORE, LOGS, *manifest.folders, *above}
     return sorted((path for path in found if path != "/" and tree.is_directory(path)), key=len, reverse=True)
 
 

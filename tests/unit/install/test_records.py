@@ -14,7 +14,7 @@ def test_in_a_folder_of_others_only_ours_goes(tmp_path: Path) -> None:
     file = tmp_path / "anetcon.toml"
     file.write_text('[store]\npath = "/data"\n[logs]\nfile = "/var/log/audit.log"\n')
     for name in ("data/journal/x", "data/node=a/y", "data/lock", "data/sealing.lock", "data/manifest.jsonl",
-                 "data/photos/z", "var/log/anetcon/any", "var/log/audit.log",
+                 "data/photos/z", "var/lib/anetcon/of-before-it-was-moved", "var/log/anetcon/any", "var/log/audit.log",
                  "var/log/audit.log.1.gz", "var/log/syslog"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"12345")
@@ -22,7 +22,12 @@ def test_in_a_folder_of_others_only_ours_goes(tmp_path: Path) -> None:
     names = {str(place.relative_to(tmp_path)) for place in found}
     assert names == {
         *("data/journal", "data/node=a", "data/lock", "data/sealing.lock", "data/manifest.jsonl"),
-        *("var/log/anetcon/any", "var/log/audit.log", "var/log/audit.log.1.gz"),
+        *(
+            "var/lib/anetcon/of-before-it-was-moved",
+            "var/log/anetcon/any",
+            "var/log/audit.log",
+            "var/log/audit.log.1.gz",
+        ),
     }
     assert records.size(found) == 5 * len(found)
     for place in found:
