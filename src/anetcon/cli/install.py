@@ -197,7 +197,7 @@ def _actions(found: Found, steps: Sequence[Step], start: bool) -> list[service.A
 
 
 def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
-    paths = [step.path for step in steps if step.changes]
+    paths = [step.path for step in steps if step.changes and step.verb is not apply.Verb.ASIDE]
     return service.Changed(
         units=any(path.startswith(f"{HOST.units}/") for path in paths),
         program=found.manifest.program != program.fingerprint(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine
-from anetcon.doctor.old import UNIT, UNITS
+from anetcon.doctor.old import TAKEOVER, UNIT, UNITS
 from anetcon.store.coverage import SECOND, STALE
 
 FRESH_SECONDS = 15.0
@@ -30,6 +30,7 @@ def daemon(machine: Machine) -> Iterator[Finding]:
         installed = any((machine.root / folder / UNIT).exists() for folder in UNITS)
         remedy = "start it: `systemctl start anetcon`" if installed else "install it as a service: `anetcon install`"
         remedy += ", or `anetcon run` with the same options"
+        remedy = f"take over from the bash ANetCon: {TAKEOVER}" if machine.old_daemons else remedy
         yield Finding("daemon", Severity.PROBLEM if last else Severity.WARNING, found, "nothing is recorded", remedy)
         return
     found_ill = [*_keeper(machine), *_children(machine), *_capture(machine), *_counted(machine), *_file(machine)]

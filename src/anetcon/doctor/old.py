@@ -44,6 +44,10 @@ def _unit(machine: Machine) -> str:
     return next(starts, "")
 
 
+def _runs(machine: Machine, name: str) -> bool:
+    return any(each.name == name for each in machine.processes.values())
+
+
 def files(machine: Machine) -> Iterator[Finding]:
     """Configuration of syslog and of logrotate that does not fit who writes the text logs now."""
     logs = machine.resolved["logs"]
@@ -54,6 +58,9 @@ def files(machine: Machine) -> Iterator[Finding]:
             f"or remove it: `rm /{RSYSLOG} && systemctl restart rsyslog`"
         )
         yield Finding("syslog", Severity.WARNING, f"/{RSYSLOG} is there", means, remedy)
+    elif machine.logs_rules and logs["enabled"] and logs["writer"] == "rsyslog" and not _runs(machine, "rsyslogd"):
+        means = "logs.writer leaves the two text logs to it: they get no line (the store has all)"
+        yield Finding("syslog", Severity.WARNING, "no rsyslogd runs", means, "start it: `systemctl start rsyslog`")
     elif not machine.logs_rules and "anetcon" in machine.text(RSYSLOG).lower():
         means = "it sorts the lines of LOG rules, of which this engine has none; lines of old rules would be doubled"
         remedy = f"remove it once no old rule is left: `rm /{RSYSLOG} && systemctl restart rsyslog`"

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from anetcon.doctor import old
+from anetcon.doctor.daemon import daemon
 from anetcon.doctor.finding import Severity
 from tests.unit.doctor.parts import ill, machine, one, process, without_daemon
 from tests.unit.doctor.test_host import root_with
@@ -30,6 +31,7 @@ def test_the_script_runs(tmp_path: Path) -> None:
     assert "`systemctl disable --now anetcon.service`" in one(old.script(seen)).remedy
     alone = dataclasses.replace(without_daemon(tmp_path), processes=RUNNING)
     assert "`anetcon install`" in one(old.script(alone)).remedy
+    assert "`anetcon install`" in one(daemon(alone)).remedy, "its unit may have the name of ours"
 
 
 def test_the_unit_is_enabled(tmp_path: Path) -> None:
@@ -48,7 +50,9 @@ def test_what_it_left_of_syslog_s_configuration(tmp_path: Path) -> None:
     assert one(old.files(machine(tmp_path))).severity is Severity.NOTE
     log = without_daemon(tmp_path, audit__engine="iptables-log", logs__writer="anetcon")
     assert one(old.files(log)).severity is Severity.WARNING
-    assert list(old.files(without_daemon(tmp_path, audit__engine="iptables-log", logs__writer="rsyslog"))) == []
+    theirs = without_daemon(tmp_path, audit__engine="iptables-log", logs__writer="rsyslog")
+    assert "systemctl start rsyslog" in one(old.files(theirs)).remedy
+    assert list(old.files(dataclasses.replace(theirs, processes={9: process(9, "rsyslogd")}))) == []
 
 
 def test_a_rotation_that_restarts_the_daemon(tmp_path: Path) -> None:
