@@ -49,3 +49,17 @@ def test_mounts_that_do_not_propagate(daemon: Daemon, bed: Testbed) -> None:
     later = bed.namespace("later")
     wait_until(lambda: f"{later.name} is no network namespace as seen from here" in daemon.log(), 5, "it is told")
     assert not daemon.heard("attach", netns=later.name)
+
+
+def test_a_folder_that_it_may_not_read(daemon: Daemon, tmp_path: Path) -> None:
+    """As Docker's, which comes when Docker starts: the daemon ends with a sentence rather than be blind."""
+    folder = tmp_path / "docker" / "netns"
+    daemon.settings["audit"]["netns_dir"] = str(folder)
+    daemon.within = confined("slave")
+    process = daemon.run().process
+    assert process
+    folder.parent.mkdir()
+    folder.mkdir(mode=0o0)
+    wait_until(lambda: process.poll() is not None, 10, "it has ended")
+    assert f"cannot list {folder}: Permission denied; the daemon has to be able to read it" in daemon.log()
+    assert "Traceback" not in daemon.log()

@@ -34,7 +34,7 @@ from anetcon.keeper.files import Aside, Sysctls
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.lines import KernelLog
 from anetcon.keeper.loop import Loop, Timer
-from anetcon.keeper.namespaces import Found, Namespaces
+from anetcon.keeper.namespaces import READABLE, Found, Namespaces
 from anetcon.keeper.notify import Notifier
 from anetcon.keeper.ownlog import OwnLog
 from anetcon.keeper.processes import Processes
@@ -153,10 +153,7 @@ class Keeper:
 
     def _list(self) -> None:
         """The full listing, and whatever else is due every period."""
-        try:
-            self.namespaces.scan()
-        except OSError as error:
-            report(f"cannot list {self.settings.netns_dir}: {error.strerror}; trying again")
+        self._see(self.namespaces.scan)
         self._reconcile()
         self.roster.retry()
         self.rules.check()
@@ -165,8 +162,19 @@ class Keeper:
         self._listing = self.loop.after(self.settings.period, self._list)
 
     def _on_namespaces(self) -> None:
-        self.namespaces.on_events()
+        self._see(self.namespaces.on_events)
         self._reconcile()
+
+    def _see(self, look: Callable[[], None]) -> None:
+        """Have namespaces looked for. Where they cannot be listed those that are audited go on; with none of them it
+        is as at the start: AnetconError, so that there is a gap."""
+        try:
+            look()
+        except OSError as error:
+            why = f"cannot list {self.settings.netns_dir}: {error.strerror}"
+            if not self.roster.audited:
+                raise AnetconError(f"{why}; {READABLE}") from error
+            report(f"{why}; trying again")
 
     def _look_again(self) -> None:
         self._look = None

@@ -27,6 +27,7 @@ LONGEST_PAUSE = 0.025
 PATIENCE = 1.0
 """Seconds during which a new file may still become a namespace, and the longest pause between two looks."""
 
+READABLE = "the daemon has to be able to read it; for a folder of root's its service needs CAP_DAC_READ_SEARCH"
 UNSEEN = 2_000_000
 """Microseconds that a notification waits at most before it is read, as a rule much less."""
 
@@ -103,7 +104,7 @@ class Namespaces:
         self._failure = ""
         self._place_watch()
         if self._watch < 0:
-            raise AnetconError(f"cannot watch {folder}: {self._failure}")
+            raise AnetconError(f"cannot watch {folder}: {self._failure}; {READABLE}")
 
     def fileno(self) -> int:
         """For poll: readable when `on_events` has something to read."""
