@@ -8,6 +8,7 @@ commit makes the same package, byte by byte: SOURCE_DATE_EPOCH is the commit's t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import hashlib
 import os
@@ -49,7 +50,7 @@ def version() -> str:
     system = re.search(r'^VERSION_ID="?(\d+)', release, re.MULTILINE)
     suffix = f"+deb{system[1]}" if system else ""
     try:
-        described = run("git", "describe", "--always", "--dirty=.dirty", "--exclude=*", cwd=ROOT).strip()
+        described = run("git", "describe", "--always", "--abbrev=9", "--dirty=.dirty", "--exclude=*", cwd=ROOT).strip()
         tags = run("git", "tag", "--merged", "HEAD", "--list", f"v{base}", cwd=ROOT).split()
         exact = run("git", "tag", "--points-at", "HEAD", "--list", f"v{base}", cwd=ROOT).split()
         count = run("git", "rev-list", "--count", "HEAD", cwd=ROOT).strip()
@@ -61,9 +62,16 @@ def version() -> str:
 
 
 def epoch() -> int:
-    """The time that every file of the package bears."""
-    given = os.environ.get("SOURCE_DATE_EPOCH") or run("git", "log", "-1", "--format=%ct", cwd=ROOT)
-    return int(given)
+    """The time that every file of the package bears: the commit's, or that of an unpacked archive."""
+    given = os.environ.get("SOURCE_DATE_EPOCH") or commit("%ct")
+    return int(given or (ROOT / "pyproject.toml").stat().st_mtime)
+
+
+def commit(what: str) -> str:
+    """Something of the commit; empty in an unpacked archive of a release."""
+    with contextlib.suppress(BuildError, OSError):
+        return run("git", "log", "-1", f"--format={what}", cwd=ROOT).strip()
+    return ""
 
 
 def maintainer() -> str:
@@ -71,7 +79,7 @@ def maintainer() -> str:
     name, address = os.environ.get("DEBFULLNAME"), os.environ.get("DEBEMAIL")
     if name and address:
         return f"{name} <{address}>"
-    return run("git", "log", "-1", "--format=%an <%ae>", cwd=ROOT).strip()
+    return commit("%an <%ae>") or "ANetCon <root@localhost>"
 
 
 class Package:

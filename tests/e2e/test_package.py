@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.journal.read import last_flush
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import Router, World
@@ -88,6 +89,10 @@ class Host:
         shown = self.unit("anetcon", "ActiveState", "UnitFileState")
         return shown["ActiveState"], shown["UnitFileState"]
 
+    def said(self) -> str:
+        """What the daemon tells systemd of itself."""
+        return self.unit("anetcon", "StatusText")["StatusText"]
+
     def configure(self, *namespaces: str) -> None:
         """Audit these alone: the tests beside this one make others."""
         (self.machine.root / "etc/anetcon").mkdir(exist_ok=True)
@@ -156,9 +161,10 @@ def upgraded_under_load(machine: Host, router: Router, before: int) -> Ledger:
 def recorded(machine: Host, ends: int) -> None:
     """Until so many ends are counted, and all of them are in the journal."""
     wait_until(lambda: status(machine)["totals"]["ends"] >= ends, 60, f"{ends} ends are counted", every=0.2)
+    journal = machine.machine.root / "var/lib/anetcon/journal/connections"
     for _ in range(2):
-        before = status(machine)["capture"]["flushed"]
-        wait_until(lambda: status(machine)["capture"]["flushed"] != before, 20, "flushed", every=0.2)  # noqa: B023
+        before = last_flush(journal)
+        wait_until(lambda: last_flush(journal) != before, 20, "flushed")  # noqa: B023
 
 
 def status(machine: Host) -> dict[str, Any]:
@@ -168,7 +174,8 @@ def status(machine: Host) -> dict[str, Any]:
 
 
 def test_installed_as_a_service(packages: Path) -> None:
-    """Installed it runs at once and at boot, with the configuration that was there, and is whole."""
+    """Installed it runs at once and at boot, with the configuration that was there, and is whole; it ends when removed,
+    also where it was to start no more."""
     with host(packages) as machine:
         machine.configure("default")
         machine.dpkg("-i", "/packages/old.deb")
@@ -179,6 +186,9 @@ def test_installed_as_a_service(packages: Path) -> None:
         assert (machine.machine.root / "etc/anetcon/anetcon.toml.dpkg-dist").exists()
         assert machine.run("man", "-w", "anetcon", "anetcon.toml").stdout.count(".gz") == 2
         machine.run("logrotate", "--debug", "/etc/logrotate.d/anetcon")
+        machine.run("systemctl", "mask", "anetcon")
+        machine.dpkg("--remove", "anetcon")
+        assert not machine.run("pgrep", "anetcon", check=False).stdout
 
 
 def test_upgraded_under_load_removed_purged(packages: Path) -> None:
@@ -211,11 +221,15 @@ def test_upgraded_under_load_removed_purged(packages: Path) -> None:
 
 
 def test_starts_nothing_it_should_not(packages: Path) -> None:
-    """Not where systemd does not run, nor where policy-rc.d forbids it, nor again what the administrator stopped."""
+    """Not where systemd does not run, nor where policy-rc.d forbids it, nor again what the administrator stopped; but
+    what had failed. A store that is a mount point does not hinder purging."""
     with host(packages) as machine:
         machine.configure("default")
-        hidden = "mount -t tmpfs none /run/systemd && dpkg --force-confold --force-unsafe-io"
-        machine.run("unshare", "--mount", "sh", "-c", f"{hidden} -i /packages/old.deb && {hidden} --purge anetcon")
+        mounts = "mkdir /var/lib/anetcon && for i in run/systemd var/lib/anetcon; do mount -t tmpfs none /$i; done"
+        dpkg = "dpkg --force-confold --force-unsafe-io"
+        steps = f"set -e; {mounts}; {dpkg} -i /packages/old.deb; touch /var/lib/anetcon/x; {dpkg} --purge anetcon"
+        machine.run("unshare", "--mount", "sh", "-c", f"{steps}; ! ls -A /var/lib/anetcon | grep .")
+        machine.run("rmdir", "/var/lib/anetcon")
         policy = machine.machine.root / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
@@ -227,17 +241,26 @@ def test_starts_nothing_it_should_not(packages: Path) -> None:
         machine.dpkg("-i", "/packages/new.deb")
         assert machine.state() == ("inactive", "disabled")
         assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+        machine.configure("(")
+        machine.run("systemctl", "enable", "--now", "anetcon", check=False)
+        machine.configure("default")
+        assert machine.state() == ("failed", "enabled")
+        machine.run("dpkg-reconfigure", "anetcon")
+        assert machine.state() == ("active", "enabled")
 
 
 def test_the_bash_anetcon_goes_on(packages: Path) -> None:
-    """Where it runs it is neither stopped nor enabled, whatever is done to the package; its configuration counts."""
+    """Where it runs it is neither stopped nor enabled, whatever is done to the package, and its logs stay; its
+    configuration counts."""
     with host(packages) as machine:
         root = machine.machine.root
         (root / "etc/systemd/system/anetcon.service").write_text(OLD_UNIT)
         (root / "usr/sbin/anetcon.sh").write_text("while :; do sleep 1000; done\n")
         (root / "etc/anetcon.conf").write_text('NAMESPACES="default"\n')
+        (root / "var/log/anetcon").mkdir()
+        (root / "var/log/anetcon/anetcon.nat.log").write_text("old lines\n")
         machine.run("systemctl", "daemon-reload")
-        machine.run("systemctl", "start", "anetcon")
+        machine.run("systemctl", "enable", "--now", "anetcon")
         before = machine.pid(), *machine.state()
         for words in (["-i", "/packages/old.deb"], ["-i", "/packages/new.deb"], ["--remove", "anetcon"]):
             done = machine.dpkg(*words)
@@ -250,13 +273,19 @@ def test_the_bash_anetcon_goes_on(packages: Path) -> None:
         assert not re.search(
             r"(write|update|link) +/(etc/systemd/system/anetcon.service$|usr/local|etc/sysusers)", plan, re.M
         )
+        assert "another ANetCon" in machine.dpkg("--purge", "anetcon").stderr
+        assert (machine.pid(), *machine.state()) == before
+        assert (root / "var/log/anetcon/anetcon.nat.log").exists()
 
 
 def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
     """Daemon and commands stay the old version, whole: when unpacking fails, while the new one is not configured, when
-    that refuses the configuration, and, after a moment, when it ends at once."""
+    that refuses the configuration, and, after a moment, when its capture does not start or it ends at once."""
     with host(packages) as machine:
         machine.configure("default")
+        quick = machine.machine.root / "etc/systemd/system/anetcon.service.d/quick.conf"
+        quick.parent.mkdir()
+        quick.write_text("[Service]\nRestartSec=0.3\n")
         machine.dpkg("-i", "/packages/old.deb")
         pid, root = machine.pid(), machine.machine.root
         whole = (packages / "new.deb").read_bytes()
@@ -277,18 +306,32 @@ def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
         runs_on(machine, pid, "before")
 
         machine.configure("default")
-        (keeper,) = root.glob("usr/lib/anetcon/environment/lib/python3*/site-packages/anetcon/keeper/main.py")
-        good = keeper.read_text()
-        keeper.write_text("raise SystemExit(1)\n")
-        (bytecode,) = keeper.parent.glob("__pycache__/main.*.pyc")
-        bytecode.unlink()
-        said = configure_fails(machine)
+        script = root / "var/lib/dpkg/info/anetcon.postinst"
+        script.write_text(script.read_text().replace("left=300", "left=20"))  # a few seconds, not a minute
+        with broken(root, "capture"):
+            said = configure_fails(machine)
+        assert f"before {NEW} stays in use, since the daemon did not become this one" in said
+        wait_until(lambda: machine.said().startswith(f"{OLD}: 1 "), 20, "it is the old one again", every=0.2)
+        runs_on(machine, pid, "before")
+        with broken(root, "keeper"):
+            said = configure_fails(machine)
         assert f"before {NEW} stays in use, since the daemon did not become this one" in said
         wait_until(lambda: machine.state()[0] == "active", 20, "it was started again", every=0.2)
         runs_on(machine, machine.pid(), "before")
-        keeper.write_text(good)
         machine.dpkg("--configure", "anetcon")
         assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+
+
+@contextmanager
+def broken(root: Path, process: str) -> Iterator[None]:
+    """That process of the new version ends at once."""
+    (module,) = root.glob(f"usr/lib/anetcon/environment/lib/python3*/site-packages/anetcon/{process}/main.py")
+    good = module.read_text()
+    module.write_text("raise SystemExit(1)\n")
+    for bytecode in module.parent.glob("__pycache__/main.*.pyc"):
+        bytecode.unlink()
+    yield
+    module.write_text(good)
 
 
 def configure_fails(machine: Host) -> str:
@@ -303,8 +346,7 @@ def runs_on(machine: Host, pid: int, tree: str) -> None:
     assert machine.pid() == pid
     assert (machine.machine.root / "usr/lib/anetcon/current").readlink() == Path(tree)
     assert machine.command("--version").stdout == f"anetcon {OLD}\n"
-    said = machine.unit("anetcon", "StatusText")["StatusText"]
-    assert said.startswith(f"{OLD}: "), said
+    assert machine.said().startswith(f"{OLD}: "), machine.said()
 
 
 def capture_pid(machine: Host) -> str:
