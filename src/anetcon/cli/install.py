@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
 from anetcon.errors import AlreadyRunningError, ConfigError, PermissionMissingError, TakeoverError
 from anetcon.install import apply, layout, packaged, program, service
+from anetcon.install.alone import alone
 from anetcon.install.apply import Step
 from anetcon.install.item import Item
 from anetcon.install.layout import HOST
@@ -66,6 +68,11 @@ def install(
     over, running or not, without a moment in which nobody records.
     """
     os.umask(0o022)
+    with contextlib.nullcontext() if dry_run else alone(root):
+        _install(root, dry_run, rsyslog, no_start)
+
+
+def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
     old = _old(root, no_start)
     found = find(root, rsyslog=rsyslog, enable=not no_start, configuration=old.configuration if old else None)
     taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), typer.echo) if old else None

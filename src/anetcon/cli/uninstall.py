@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
 from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
 from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
+from anetcon.install.alone import alone
 from anetcon.install.apply import Step, Verb
 from anetcon.install.old import find as find_old
 from anetcon.install.plan import STORE
@@ -34,6 +36,11 @@ def uninstall(
     Records, logs and edited configuration stay, unless --purge is given. The sysctls are what they were before.
     """
     os.umask(0o022)
+    with contextlib.nullcontext() if dry_run else alone(root):
+        _uninstall(root, purge, yes, dry_run)
+
+
+def _uninstall(root: Path, purge: bool, yes: bool, dry_run: bool) -> None:
     found = find(root, uninstalling=True)
     if purge and found.packages:
         raise ConfigError(

@@ -9,6 +9,7 @@ manifest    what we installed, by digest: how an edited file is known
 apply       what differs from the plan, and bringing it there
 undo        taking away what was installed
 users       the system user that the daemon runs as
+alone       one installation at a time
 program     where the program is, and whether it can stay there
 packaged    what the Debian package leaves to be done
 service     systemd: started, replaced in place, stopped

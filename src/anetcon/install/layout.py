@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from anetcon.config.model import RSYSLOG_FILE
+
 TOML = "/etc/anetcon/anetcon.toml"
 OLD_CONFIGURATION = "/etc/anetcon.conf"
 LOGROTATE = "/etc/logrotate.d/anetcon"
-RSYSLOG = "/etc/rsyslog.d/30-anetcon.conf"
+RSYSLOG = RSYSLOG_FILE
 UNIT = "anetcon.service"
 
 

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from anetcon.doctor import processes
 from anetcon.doctor.processes import Process
+from anetcon.install.layout import OLD_CONFIGURATION, UNIT
 
 SCRIPT = "anetcon.sh"
-UNIT = "anetcon.service"
-CONFIGURATION = "/etc/anetcon.conf"
 SHELLS = {"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"}
 UNITS = ("etc/systemd/system", "run/systemd/transient", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
 OURS = "Made by `anetcon "
@@ -49,7 +48,7 @@ class Running:
     def configuration(self) -> Path:
         """The file it was told to read, or the one it reads without being told."""
         given = self.words[_script_at(self.words) + 1 :]
-        named = next((after for word, after in itertools.pairwise(given) if word == "-c"), CONFIGURATION)
+        named = next((after for word, after in itertools.pairwise(given) if word == "-c"), OLD_CONFIGURATION)
         return Path(self.folder, named)
 
 
@@ -88,7 +87,7 @@ def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
             elsewhere.append(each.pid)
         else:
             ours.append(_running(each, root, proc))
-    configuration = ours[0].configuration if ours else Path(CONFIGURATION)
+    configuration = ours[0].configuration if ours else Path(OLD_CONFIGURATION)
     place = root / str(configuration).lstrip("/")
     return Old(
         tuple(ours),

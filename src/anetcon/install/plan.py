@@ -103,7 +103,7 @@ def _settings(loaded: Loaded, choice: Choice) -> Iterator[Item]:
 
 def _unit(loaded: Loaded, choice: Choice) -> Iterator[Item]:
     layout = choice.layout
-    kind = Kind.CONFIGURATION if layout.editable else Kind.PROGRAM
+    kind = _kind(layout)
     yield Item(kind, layout.unit, unit_text(layout.program).encode())
     drop_ins = {
         "50-engine": engine_drop_in(loaded.config.audit.engine),

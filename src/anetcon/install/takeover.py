@@ -31,7 +31,8 @@ from anetcon.errors import AnetconError, TakeoverError
 from anetcon.follow import quiet
 from anetcon.install import aside, chain, ending, layout, ready, service, sorting
 from anetcon.install.ending import systemctl
-from anetcon.install.old import CONFIGURATION, OUR_DROP_INS, UNFINISHED, UNIT, Old, Running
+from anetcon.install.layout import OLD_CONFIGURATION, UNIT
+from anetcon.install.old import OUR_DROP_INS, UNFINISHED, Old, Running
 from anetcon.install.sorting import Writer
 from anetcon.keeper.settings import Settings
 from anetcon.rules.text import IPTABLES
@@ -78,7 +79,7 @@ class Takeover:
     @property
     def replaces(self) -> set[str]:
         """Files of the old program that ours may be written over."""
-        return {str(path) for path in (*self.old.files, Path(CONFIGURATION))}
+        return {str(path) for path in (*self.old.files, Path(OLD_CONFIGURATION))}
 
     def steps(self) -> list[Step]:
         """All of them, in order."""
@@ -106,8 +107,8 @@ class Takeover:
             yield Step(f"keep a copy of {_names(old.files)} in {REPLACED}", self._keep)
         for path in self._in_the_way():
             yield Step(f"remove {path}", path.unlink)
-        if old.configuration and old.configuration != Path(CONFIGURATION):
-            yield Step(f"make {old.configuration}, with which it runs, {CONFIGURATION}", self._move_configuration)
+        if old.configuration and old.configuration != Path(OLD_CONFIGURATION):
+            yield Step(f"make {old.configuration}, with which it runs, {OLD_CONFIGURATION}", self._move_configuration)
         yield Step("write the daemon's files", self._put)
         if self._keeps_chain:
             yield Step(
@@ -149,7 +150,7 @@ class Takeover:
         aside.keep(self.old.files, REPLACED)
 
     def _move_configuration(self) -> None:
-        given, standard = self.old.configuration, Path(CONFIGURATION)
+        given, standard = self.old.configuration, Path(OLD_CONFIGURATION)
         if given is not None:
             if standard.exists() and standard.read_bytes() != given.read_bytes():
                 aside.keep([standard], REPLACED)
