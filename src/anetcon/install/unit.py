@@ -67,6 +67,8 @@ AmbientCapabilities=CAP_SYS_ADMIN CAP_NET_ADMIN
 LimitNOFILE=65536
 LimitNICE=-10
 OOMScoreAdjust=-500
+# A child that the kernel kills for its memory is started again by the keeper, whose sockets wait meanwhile.
+OOMPolicy=continue
 
 NoNewPrivileges=yes
 PrivateMounts=yes

@@ -52,15 +52,16 @@ class Status:
         self._write = write
         self._shown: dict[Audited, _Shown] = {}
         self._written = 0
-        self._texts: list[str] = []
+        self._told: tuple[object, ...] = ()
 
     def update(self, head: dict[str, Any], capture: Child, follow: Child) -> None:
         """Write if it is time to."""
         self._roster.forget_old()
         listed = [*self._roster.audited.values(), *self._roster.gone]
         texts = [self._text(audited) for audited in listed]
+        told = head, capture.pid, follow.pid, texts
         now = now_us()
-        if texts == self._texts and now - self._written < AT_LEAST_SECONDS * 1_000_000:
+        if told == self._told and now - self._written < AT_LEAST_SECONDS * 1_000_000:
             return
         if len(self._shown) > len(listed):
             self._shown = {audited: self._shown[audited] for audited in listed}
@@ -74,7 +75,7 @@ class Status:
         }
         content = json.dumps({"version": VERSION, **top})[:-1] + ', "namespaces": [\n' + ",\n".join(texts) + "\n]}\n"
         if self._write(content.encode()):
-            self._written, self._texts = now, texts
+            self._written, self._told = now, told
 
     def _text(self, audited: Audited) -> str:
         """One namespace as JSON."""
@@ -117,7 +118,11 @@ def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refu
     told = [f"{attached} network namespace{'s' * (attached != 1)} audited"]
     told += [f"{others} cannot be"] * bool(others)
     told += ["capture is starting"] * (not roster.capture_works)
-    told += [f"{child.name} was started again {child.restarts} times" for child in children if child.restarts]
+    told += [
+        f"{child.name} was started again {child.restarts} time{'s' * (child.restarts != 1)}"
+        for child in children
+        if child.restarts
+    ]
     told += [f"the journal cannot be written: {os.strerror(header['unwritten_error'])}"] * bool(header["unwritten"])
     told += ["the configuration is refused, the one before holds"] * refused
     return f"{__version__}: " + ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")

@@ -64,6 +64,11 @@ def test_as_many_files_as_the_keeper_asks_for() -> None:
     assert settings(unit.unit_text(PROGRAM))["LimitNOFILE"] == [str(main.MOST_FILES)]
 
 
+def test_a_child_without_memory_does_not_end_the_keeper() -> None:
+    """systemd leaves it to the keeper to start another."""
+    assert settings(unit.unit_text(PROGRAM))["OOMPolicy"] == ["continue"]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_capabilities_are_those_the_daemon_asks_for(engine: str) -> None:
     """No more and no less, and each is both allowed and given."""

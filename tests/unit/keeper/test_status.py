@@ -98,7 +98,7 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
 
 
 def test_nothing_is_written_while_nothing_changes(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change is written at the next second, no change after five."""
+    """A change is written at the next second, also one of the daemon's processes; no change after five."""
     now = [1_800_000_000_000_000]
     monkeypatch.setattr(statuses, "now_us", lambda: now[0])
     fixture.add("one", 0)
@@ -109,9 +109,12 @@ def test_nothing_is_written_while_nothing_changes(fixture: Fixture, monkeypatch:
     fixture.count(0, "starts", 1)
     fixture.update()
     assert len(fixture.written) == 2
+    fixture.child.pid = 5
+    fixture.update()
+    assert fixture.written[2]["capture"]["pid"] == 5
     now[0] += 5_000_000
     fixture.update()
-    assert len(fixture.written) == 3
+    assert len(fixture.written) == 4
 
 
 def test_what_could_not_be_written_is_written_later(fixture: Fixture) -> None:
