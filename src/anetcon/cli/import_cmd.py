@@ -249,6 +249,8 @@ def _sentence(counts: Counts) -> str:
     words = {
         "connections added": counts.added,
         "already there": counts.already,
+        "of them by repetition": counts.repeated,
+        "events of conntrack": counts.events,
         "unreadable": counts.unreadable,
         "of others": counts.others,
         "too old to be kept": counts.too_old,

@@ -122,7 +122,7 @@ class Events:
         if groups[2] == b"NEW":
             if at is not None:
                 before = self._open.pop(key, None)
-                if before is not None:
+                if before is not None and before[0] != at:  # else the same event, of a file that overlaps
                     self._rows.append((before[0], NONE, before[1], {}))
                 self._open[key] = at, groups
                 if len(self._open) > MOST_OPEN:

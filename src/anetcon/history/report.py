@@ -10,16 +10,20 @@ from typing import Any, BinaryIO
 from anetcon.store import layout
 from anetcon.store.manifest import rfc3339
 
-COUNTED = ("lines", "added", "already", "unreadable", "others", "too_old")
+COUNTED = ("lines", "repeated", "events", "added", "already", "unreadable", "others", "too_old")
 
 
 @dataclass
 class Counts:
     """Lines of a file, or of all: `added` connections, `already` in the store, `unreadable` lines, those of `others`,
-    connections `too_old` to be kept."""
+    connections `too_old` to be kept. `repeated`: connections that lines said happened again; `events`: lines of
+    conntrack, of which a connection has several. Without those, every line is in one of the others, repeated or not.
+    """
 
     name: str
     lines: int = 0
+    repeated: int = 0
+    events: int = 0
     added: int = 0
     already: int = 0
     unreadable: int = 0

@@ -137,6 +137,7 @@ class Import:
         begin = counts.lines
         read = self._reader.read(block, times, batch)
         counts.lines, counts.others = begin + read.lines, counts.others + read.others
+        counts.repeated += read.repeated
         unreadable = read.unreadable
         if batch.rows > first:
             self._stretches.add_rows(batch, first)
@@ -144,6 +145,7 @@ class Import:
         if any(marker in block for marker in events.MARKERS):
             found = self._events.read(block)
             counts.others -= found.rows + len(found.unreadable)
+            counts.events += found.rows
             unreadable = sorted([*unreadable, *found.unreadable])
             here = (self._nodes.here, self.settings.events_netns, IMPORTED_EVENTS)
             self._stretches.add(here, self._events.times)

@@ -51,8 +51,8 @@ class Source:
                 raise IsADirectoryError(21, os.strerror(21), str(path))
             if stat.S_ISREG(found.st_mode):
                 self.size, self.modified = found.st_size, found.st_mtime
-            with path.open("rb"):
-                pass
+                with path.open("rb"):  # a pipe's writer would be gone with that reader
+                    pass
 
     @property
     def name(self) -> str:

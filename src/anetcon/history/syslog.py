@@ -3,8 +3,8 @@
     Nov 20 13:05:09 host kernel: [12345.678901] [ANETCON][X][1a2b3c4d] IN=... OUT=... SRC=... DST=... PROTO=...
 
 A block whose lines are all as they should be is walked over once by one regular expression. Any other is looked at line
-by line: what rsyslog escaped (`#033`) or counted (`message repeated 2 times: [...]`), a blank lost at the end. A
-line counts as ours when the program in it is the kernel or anetcon and the message begins with a prefix of ours. Such a
+by line: what rsyslog escaped (`#033`) or counted (`message repeated 2 times: [...]`), a blank lost at the end, the
+zeros that truncating a log in use leaves before a line, a byte order mark. A line counts as ours when the program in it is the kernel or anetcon and the message begins with a prefix of ours. Such a
 line that is not wholly as it is printed is unreadable, never a row; every other line is somebody else's.
 """
 
@@ -42,6 +42,7 @@ _OURS = (
     rb"(?: NAT_SRC=%(a)s(?: NAT_SPT=%(n)s| NAT_ID=%(n)s)? NAT_DST=%(a)s(?: NAT_DPT=%(n)s)?)? ?\n"
 ) % {b"a": _ADDRESS, b"n": _NUMBER}
 
+_BEFORE = b"\0\xef\xbb\xbf"
 _REPEATED = re.compile(rb"message repeated (\d+) times(?:: \[ ?(.*)\])?\s*$")
 _ESCAPE = re.compile(rb"#(0[0-3][0-7]|177)")
 _BEGIN = re.compile(rb"(" + _HEAD + rb")(.*)", re.DOTALL)
@@ -50,10 +51,12 @@ _ANYBODY = re.compile(rb"(?:<\d{1,3}>)?" + stamps.PATTERN + _HOST + rb"[^:\n]{1,
 
 @dataclass
 class Found:
-    """What was in a block: lines, rows appended, lines of others; and the unreadable ones, by their number in it."""
+    """What was in a block: lines, rows appended, how many of those a line repeated, lines of others; and the unreadable
+    ones, by their number in it."""
 
     lines: int = 0
     rows: int = 0
+    repeated: int = 0
     others: int = 0
     unreadable: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -87,7 +90,7 @@ class Reader:
             good = self._append(kernel, own, times, out)
             if all(mask.all() for mask in good):
                 self._last = block[block.rfind(b"\n", 0, -1) + 1 :]
-                return Found(lines, marked, lines - marked)
+                return Found(lines, marked, others=lines - marked)
             out.rows = first
             times.back(mark)
         return self._slowly(block, times, out)
@@ -99,42 +102,40 @@ class Reader:
         numbers: tuple[list[int], list[int]] = [], []
         lines = block.splitlines(keepends=True) if b"\r" not in block else re.findall(rb"[^\n]*\n", block)
         for number, line in enumerate(lines):
-            said = self._said(line)
-            if said is None:
+            text, times_said = self._said(line.lstrip(_BEFORE))
+            which = 0 if self._kernel.match(text) else 1 if self._own.match(text) else None
+            if which is not None and times_said:
+                texts[which].extend([text] * times_said)
+                numbers[which].extend([number] * times_said)
+            elif self._is_ours(text):
                 found.unreadable.append((number, line))
-            for text in said or ():
-                which = 0 if self._kernel.match(text) else 1 if self._own.match(text) else None
-                if which is not None:
-                    texts[which].append(text)
-                    numbers[which].append(number)
-                elif self._is_ours(text):
-                    found.unreadable.append((number, line))
-                else:
-                    found.others += 1
+            else:
+                found.others += 1
             self._last = line
         rows = [pattern.findall(b"".join(some)) for pattern, some in zip((self._kernel, self._own), texts, strict=True)]
         first = out.rows
         good = self._append(rows[0], rows[1], times, out)
         for mask, places in zip(good, numbers, strict=True):
-            found.unreadable += [(places[row], lines[places[row]]) for row in np.flatnonzero(~mask)]
+            bad = {places[row] for row in np.flatnonzero(~mask)}
+            found.unreadable += [(number, lines[number]) for number in bad]
+            found.repeated += int(np.count_nonzero(mask)) - len({*places} - bad)
         out.keep(first, np.concatenate(good))
         found.lines, found.rows = len(lines), out.rows - first
         found.unreadable.sort()
         return found
 
-    def _said(self, line: bytes) -> list[bytes] | None:
-        """What a line stands for: itself, mended; or another, so many times; None when that is not to be believed."""
+    def _said(self, line: bytes) -> tuple[bytes, int]:
+        """What a line stands for, and how often: itself, mended; or another, 0 times when that is not to be believed."""
         if b"message repeated " in line and (match := _REPEATED.search(line)):
             begin = _ANYBODY.match(line)
             times = int(match[1][:9])
             self._repeated += times
             repeated = self._last if match[2] is None else (begin[0] if begin else b"") + match[2]
             if begin is None or not self._has_marker(repeated):
-                return [line]
-            if self._repeated > MOST_REPEATED or len(match[1]) > 9:
-                return None
-            return [_mended(repeated)] * times
-        return [_mended(line)] if self._has_marker(line) else [line]
+                return line, 1
+            believed = self._repeated <= MOST_REPEATED and len(match[1]) <= 9
+            return _mended(repeated), times if believed else 0
+        return _mended(line) if self._has_marker(line) else line, 1
 
     def _has_marker(self, line: bytes) -> bool:
         return any(text in line for text in self.markers)

@@ -190,11 +190,19 @@ def test_events(old: Old) -> None:
     assert old.take(NEW + DESTROY).added == 1
     (row,) = old.rows()
     assert (row["netns"], row["nat_src_port"], row["end_reason"], row["bytes_in"]) == (ROUTER, 40213, "closed", 235)
-    assert old.take(NEW, DESTROY).added == 0
+    again = old.take(NEW, DESTROY, "x\n")
+    assert (again.added, again.lines, again.events, again.others) == (0, 3, 2, 1)
     named = old.causes(T0 + SECOND, T0 + 2 * SECOND, netns=(ROUTER,))
     assert named == [(IMPORTED_EVENTS, 0, 9)]
     anybody = old.causes(T0 + SECOND, T0 + 2 * SECOND)
     assert sorted(cause for cause, *_ in anybody) == [IMPORTED_EVENTS, "never-recorded"]
+
+
+def test_files_of_conntrack_that_overlap(old: Old) -> None:
+    """A beginning that two files of one run have is one connection, whether its end is in them or not."""
+    other = NEW.replace("sport=40000", "sport=40001")
+    assert old.take(NEW + other, NEW + other + DESTROY, NEW + other).added == 2
+    assert old.take(NEW + other, NEW + other).added == 0
 
 
 def test_unreadable_lines_are_put_aside(old: Old) -> None:

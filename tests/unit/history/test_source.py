@@ -5,8 +5,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,6 +54,17 @@ def test_whole_files(tmp_path: Path, kind: str) -> None:
     assert read(tmp_path / "a.txt", PACKERS[kind](TEXT)) == (TEXT, "")
     assert read(tmp_path / "a.txt", PACKERS[kind](TEXT[:-1])) == (TEXT, "")
     assert read(tmp_path / "a.txt", PACKERS[kind](b"")) == (b"", "")
+
+
+def test_a_named_pipe(tmp_path: Path) -> None:
+    """It is opened once: its writer is told that nobody reads as soon as a reader goes."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    source = Source(pipe)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(pipe.write_bytes, TEXT)
+        assert b"".join(source.blocks()) == TEXT
+        assert written.result() == len(TEXT)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PACKERS if kind != "plain" and "two" not in kind])

@@ -183,6 +183,16 @@ def test_repeated_messages() -> None:
     assert len(Reading(LINE + last).rows()) == 3
     assert Reading(b"Nov 20 13:05:09 gw1 cron: x\n" + last).found.others == 2
     assert Reading(said.replace(b"3 times", b"999999999999 times")).found.unreadable != []
+    assert Reading(LINE + said).found.repeated == 2
+    forged = Reading(LINE + said.replace(b"kernel:", b"rsyslogd:"))
+    assert (len(forged.rows()), forged.found.others, forged.found.repeated) == (1, 1, 0)
+
+
+def test_zeros_and_a_byte_order_mark_before_a_line() -> None:
+    """A log that was truncated while somebody wrote it begins with a hole; an editor's mark is no part of a line."""
+    for before in (bytes(70_000), b"\xef\xbb\xbf"):
+        reading = Reading(before + LINE + LINE)
+        assert (len(reading.rows()), reading.found.unreadable) == (2, [])
 
 
 def test_our_own_text_logs() -> None:
@@ -222,6 +232,9 @@ PIECES = [
     *LINE.split(b" "),
     b"[ANETCON][X]",
     b"message repeated 2 times: [ ",
+    b"message repeated 0 times",
+    HEAD + b"message repeated 3 times: [ " + LINE[len(HEAD) :].rstrip(b"\n") + b"]\n",
+    LINE,
     b"\n",
     b"\0",
     b"\xff",
@@ -236,7 +249,7 @@ def test_any_bytes(words: list[bytes]) -> None:
     text = b" ".join(words) + b"\n"
     found = Reading(text).found
     assert found.lines == text.count(b"\n")
-    assert found.others + len({number for number, _ in found.unreadable}) <= found.lines
+    assert found.lines + found.repeated == found.rows + found.others + len(found.unreadable)
 
 
 @given(st.lists(st.sampled_from([as_rsyslog(case) for case in CASES] + [LINE]), min_size=1, max_size=20), st.randoms())
