@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from pathlib import Path
@@ -151,7 +151,7 @@ class Import:
             self._stretches.add(here, self._events.times)
             self._take_events(counts)
         counts.unreadable += len(unreadable)
-        with _owner(self.settings.store):
+        with nullcontext() if self.settings.rejects else _owner(self.settings.store):
             for number, line in unreadable:
                 self._rejects.write(counts.name, begin + number + 1, line)
 

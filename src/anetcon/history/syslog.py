@@ -4,8 +4,9 @@
 
 A block whose lines are all as they should be is walked over once by one regular expression. Any other is looked at line
 by line: what rsyslog escaped (`#033`) or counted (`message repeated 2 times: [...]`), a blank lost at the end, the
-zeros that truncating a log in use leaves before a line, a byte order mark. A line counts as ours when the program in it is the kernel or anetcon and the message begins with a prefix of ours. Such a
-line that is not wholly as it is printed is unreadable, never a row; every other line is somebody else's.
+zeros that truncating a log in use leaves before a line, a byte order mark. A line counts as ours when the program in it
+is the kernel or anetcon and the message begins with a prefix of ours. Such a line that is not wholly as it is printed
+is unreadable, never a row; every other line is somebody else's.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Reader:
         return found
 
     def _said(self, line: bytes) -> tuple[bytes, int]:
-        """What a line stands for, and how often: itself, mended; or another, 0 times when that is not to be believed."""
+        """What a line stands for, and how often: itself, mended; or another, 0 times where that is not believed."""
         if b"message repeated " in line and (match := _REPEATED.search(line)):
             begin = _ANYBODY.match(line)
             times = int(match[1][:9])
