@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
+from anetcon.decode.columns import ADDRESSES, COUNTERS, NONE, Array, Columns
 from anetcon.record import CONNECTIONS, Class, EndReason, Origin, arrow_schema
 
 _ENUMS = {field.name: pa.array(field.values) for field in CONNECTIONS if field.kind == "enum"}
@@ -48,16 +48,20 @@ def table(batch: Batch, rows: Array, nodes: list[str], namespaces: list[str]) ->
     for field in CONNECTIONS:
         values = batch.of[field.name][rows]
         mask = ~seen[field.name] if field.name in seen else None
-        if field.kind == "address":
-            plain = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(rows), _buffers(mask, values))
-        elif field.kind in ("text", "enum"):
+        if field.kind in ("text", "enum"):
             listed = _ENUMS.get(field.name)
             of = pa.array(names[field.name], pa.string()) if listed is None else listed
-            plain = pa.DictionaryArray.from_arrays(pa.array(values), of)
+            arrays.append(pa.DictionaryArray.from_arrays(pa.array(values), of))
         else:
-            plain = pa.array(values, mask=mask).cast(field.arrow_type())
-        arrays.append(plain)
+            arrays.append(arrow(field.name, values, mask))
     return pa.Table.from_arrays(arrays, schema=arrow_schema("connections"))
+
+
+def arrow(name: str, values: Array, mask: Array | None = None) -> pa.Array:
+    """A column of addresses or numbers as the store has it; null where masked."""
+    if name in ADDRESSES:
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(values), _buffers(mask, values))
+    return pa.array(values, mask=mask).cast(arrow_schema("connections").field(name).type)
 
 
 def _buffers(mask: Array | None, values: Array) -> list[pa.Buffer | None]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.decode.columns import Array
-from anetcon.history.batch import Batch
+from anetcon.history.batch import Batch, arrow
 from anetcon.history.names import number
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
 from anetcon.record import Origin, label
@@ -26,7 +26,8 @@ from anetcon.store.view import Store
 
 SECOND = 1_000_000
 NEAR = 3 * SECOND
-COLUMNS = ("start", "node", "netns", "proto", "src_ip", "src_port", "nat_dst_ip", "nat_dst_port", "origin")
+ENDS = ("proto", "src_ip", "src_port", "nat_dst_ip", "nat_dst_port")
+COLUMNS = ("start", "node", "netns", *ENDS, "origin")
 
 _UNKNOWN = 1 << 40
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -55,7 +56,9 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], w
         return found
     start = batch.of["start"][: batch.rows]
     since, until = int(start.min()) - NEAR, int(start.max()) + NEAR + SECOND
-    rows = store.begun(COLUMNS, where.text_in("node", nodes), since, until, without)
+    ends = pa.table({name: arrow(name, batch.of[name][: batch.rows]) for name in ENDS})
+    # A batch may be of a long time in which the store has much else: that is not to be held in memory.
+    rows = store.begun(COLUMNS, where.text_in("node", nodes), since, until, ends, without)
     if not len(rows):
         return found
     key = new_key()

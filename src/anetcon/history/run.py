@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from pathlib import Path
@@ -33,7 +33,7 @@ from anetcon.history.stamps import Stamps
 from anetcon.history.stretches import Stretches
 from anetcon.history.syslog import Reader
 from anetcon.history.years import Years
-from anetcon.store import layout
+from anetcon.store import layout, lock
 from anetcon.store.add import add
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
@@ -90,11 +90,19 @@ class Import:
 
     def run(self, sources: Sequence[Source]) -> Report:
         """Import these files. Raises StoreError, OSError."""
+        store = self.settings.store
+        with ExitStack() as held:
+            with _owner(store):
+                layout.make_folder(store)
+                turn = held.enter_context(lock.turn(store, wait=False, name=lock.IMPORTING))
+            if turn is None:
+                raise StoreError(f"another import into {store} is running: run this one when that has come to its end")
+            return self._run(sources)
+
+    def _run(self, sources: Sequence[Source]) -> Report:
         began = time.monotonic()
         settings = self.settings
         today = datetime.fromtimestamp(settings.now / 1e6, settings.zone).date()
-        with _owner(settings.store):
-            layout.make_folder(settings.store)
         known_years = years.settle(sources, settings.until, today, settings.zone, self._progress)
         latest = {source.path: years.bounds(source, settings.until, today, settings.zone) for source in sources}
         try:

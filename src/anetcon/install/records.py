@@ -16,7 +16,7 @@ from anetcon.install.plan import LOGS, STORE
 from anetcon.install.tree import Tree, named
 
 STORED = (
-    *("lock", "sealing.lock", "*.json", "*.jsonl", "*.json.new", "*.jsonl.new", "namespace.hash*"),
+    *("lock", "sealing.lock", "importing.lock", "*.json", "*.jsonl", "*.json.new", "*.jsonl.new", "namespace.hash*"),
     *("journal", "import", "followers", "node=*", "open", "gaps", "addresses", "neighbours", "listings"),
 )
 LOGGED = ("anetcon.nat.log*", "anetcon.float.log*", "anetcon.log*")

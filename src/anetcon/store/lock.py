@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NAME = "sealing.lock"
+IMPORTING = "importing.lock"
+"""Of imports alone, for as long as one runs: what two of them found missing at once both would add."""
+
 MODE = 0o600
 """Whoever may read a file can hold a lock on it for ever: not everybody who may read the store is to."""
 
@@ -40,9 +43,9 @@ class Turn:
 
 
 @contextmanager
-def turn(store: Path, *, wait: bool) -> Iterator[Turn | None]:
-    """Hold the lock; None when somebody else does, and `wait` is not wanted. Raises OSError."""
-    descriptor = os.open(store / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+def turn(store: Path, *, wait: bool, name: str = NAME) -> Iterator[Turn | None]:
+    """Hold a lock; None when somebody else does, and `wait` is not wanted. Raises OSError."""
+    descriptor = os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -131,18 +131,21 @@ class Store:
         return self._consistent(ask)
 
     def begun(
-        self, columns: Sequence[str], condition: str, since: int, until: int, without: Collection[int] = ()
+        self, columns: Sequence[str], condition: str, since: int, until: int, among: pa.Table, without: Collection[int]
     ) -> pa.Table:
-        """Some columns of every connection that began from `since` to `until`, but for what these seals brought."""
+        """Some columns of every connection that began from `since` to `until` and is equal to a row of `among` in the
+        columns of that, but for what these seals brought."""
         bounds = [condition, f'"start" BETWEEN {where.timestamp(since)} AND {where.timestamp(until)}']
-        chosen = ", ".join(f'"{name}"' for name in columns)
+        chosen, same = (", ".join(f'"{name}"' for name in names) for names in (columns, among.column_names))
 
         def ask(state: manifest.State) -> pa.Table:
             closed = [e for e in state.of("connections") if e.covers(since, until) and e.seal not in without]
             sources = [self._files("connections", closed)] if closed else []
             self._duckdb.register("live", self._live(state, condition))
+            self._duckdb.register("among", among)
             sources.append("SELECT * FROM live")
-            query = f"SELECT {chosen} FROM ({' UNION ALL '.join(sources)}) WHERE {where.every(bounds)}"  # noqa: S608
+            rows = f"SELECT {chosen} FROM ({' UNION ALL '.join(sources)}) WHERE {where.every(bounds)}"  # noqa: S608
+            query = f"SELECT * FROM ({rows}) SEMI JOIN among USING ({same})"  # noqa: S608
             return self._duckdb.sql(query).to_arrow_table()
 
         return self._consistent(ask)

@@ -17,6 +17,7 @@ from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
+from anetcon.store import lock
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
@@ -216,6 +217,14 @@ def test_unreadable_lines_are_put_aside(old: Old) -> None:
         *(f"{names[0]}:3: {broken}", f"{names[1]}:10: {broken}"),
     ]
     assert report.rejects.parent == old.store / "import"
+
+
+def test_two_at_once(old: Old) -> None:
+    """The second is refused: it could not know what the first is about to add."""
+    old.take(line(1))
+    with lock.turn(old.store, wait=False, name=lock.IMPORTING), pytest.raises(StoreError, match="another import"):
+        old.take(line(2))
+    assert old.take(line(2)).added == 1
 
 
 def test_a_disk_without_room(old: Old) -> None:

@@ -13,7 +13,7 @@ def test_in_a_folder_of_others_only_ours_goes(tmp_path: Path) -> None:
     """Of /var/lib/anetcon everything; of any other folder what the program makes there."""
     file = tmp_path / "anetcon.toml"
     file.write_text('[store]\npath = "/data"\n[logs]\nfile = "/var/log/audit.log"\n')
-    for name in ("data/journal/x", "data/node=a/y", "data/lock", "data/sealing.lock", "data/manifest.jsonl",
+    for name in ("data/journal/x", "data/node=a/y", "data/lock", "data/importing.lock", "data/manifest.jsonl",
                  "data/photos/z", "var/lib/anetcon/of-before-it-was-moved", "var/log/anetcon/any", "var/log/audit.log",
                  "var/log/audit.log.1.gz", "var/log/syslog"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -21,7 +21,7 @@ def test_in_a_folder_of_others_only_ours_goes(tmp_path: Path) -> None:
     found = records.places(Tree(tmp_path), load(file, environment={}).config)
     names = {str(place.relative_to(tmp_path)) for place in found}
     assert names == {
-        *("data/journal", "data/node=a", "data/lock", "data/sealing.lock", "data/manifest.jsonl"),
+        *("data/journal", "data/node=a", "data/lock", "data/importing.lock", "data/manifest.jsonl"),
         *(
             "var/lib/anetcon/of-before-it-was-moved",
             "var/log/anetcon/any",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,6 +103,18 @@ def test_only_files_that_can_answer_are_read(making: Making, monkeypatch: pytest
     at = T0 - 3 * DAY
     assert found(store, since=at, until=at) == [(2, 10.0), (11, 7200.0)]
     assert sorted(file.rpartition("/")[2] for file in read) == ["00000002.parquet", "long-00000002.parquet"]
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_rows_equal_to_others(making: Making, sealed: bool) -> None:
+    """Whoever compares gets what is equal in the columns given, and nothing beside."""
+    making.add(*whole(), *whole(ct_id=2, src_port=41000))
+    making.close()
+    if sealed:
+        Sealer(making.path).seal()
+    among = pa.table({"src_port": pa.array([41000], pa.uint16())})
+    rows = Store(making.path).begun(["src_port", "dst_port"], where.EVERYTHING, T0 - DAY, T0 + DAY, among, ())
+    assert rows["src_port"].to_pylist() == [41000]
 
 
 def test_a_condition_holds_everywhere(making: Making) -> None:
