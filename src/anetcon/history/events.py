@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
@@ -54,13 +55,16 @@ Texts = tuple[bytes, ...]
 Row = tuple[int, int, Texts, dict[bytes, bytes]]
 """Start, end, the event's groups, the words behind its tuples."""
 
+Opened = tuple[int, bytes]
+"""Start, the groups of its NEW in one text: a third of the memory, and there may be very many."""
+
 
 class Events:
     """Reads blocks; one for all files. `latest`: no event is from a later time (microseconds)."""
 
     def __init__(self, zone: tzinfo, latest: int) -> None:
         self._zone, self._latest = zone, latest
-        self._open: dict[Texts, tuple[int, Texts]] = {}
+        self._open: dict[bytes, Opened] = {}
         self._rows: list[Row] = []
         self._packets = Packets({})
         self._ports, self._counts = Known(port), Known(_count)
@@ -116,19 +120,16 @@ class Events:
                     yield number, line
 
     def _take(self, at: int | None, groups: Texts) -> None:
-        key = (groups[3], *groups[5:13])
-        if b"zone=" in groups[-1]:
-            key += (_words(groups[-1]).get(b"zone", b""),)
+        zone = _words(groups[-1]).get(b"zone", b"") if b"zone=" in groups[-1] else b""
+        key = b"\n".join((groups[3], *groups[5:13], zone))
         if groups[2] == b"NEW":
             if at is not None:
                 before = self._open.pop(key, None)
                 if before is not None and before[0] != at:  # else the same event, of a file that overlaps
-                    self._rows.append((before[0], NONE, before[1], {}))
-                self._open[key] = at, groups
+                    self._endless(before)
+                self._open[key] = at, b"\n".join(groups)
                 if len(self._open) > MOST_OPEN:
-                    oldest = next(iter(self._open))
-                    given_up = self._open.pop(oldest)
-                    self._rows.append((given_up[0], NONE, given_up[1], {}))
+                    self._endless(self._open.pop(next(iter(self._open))))
             return
         tail = _words(groups[-1])
         opened = self._open.pop(key, None)
@@ -138,7 +139,11 @@ class Events:
             if at is None:
                 self._times += [start, max(start, end)]
         elif opened:
-            self._rows.append((opened[0], NONE, opened[1], {}))
+            self._endless(opened)
+
+    def _endless(self, opened: Opened) -> None:
+        start, groups = opened[0], tuple(opened[1].split(b"\n"))
+        self._rows.append((start, NONE, groups, _words(groups[-1])))
 
     def _bounds(self, at: int | None, opened: int | None, tail: dict[bytes, bytes]) -> tuple[int | None, int | None]:
         """When a connection that was destroyed began and ended."""
@@ -150,10 +155,12 @@ class Events:
             return (at if lasted is None else max(at - lasted, 0)), at
         return opened, at if lasted is None else max(min(opened + lasted, at), opened)
 
-    def finish(self) -> None:
-        """There is no more text: what is open has no end."""
-        self._rows += [(start, NONE, event, {}) for start, event in self._open.values()]
-        self._open.clear()
+    def finish(self, most: int = MOST_OPEN) -> bool:
+        """There is no more text: what is open has no end. So many at a time; whether there were any."""
+        oldest = list(islice(self._open, most))
+        for key in oldest:
+            self._endless(self._open.pop(key))
+        return bool(oldest)
 
     def take(self, out: Batch, node: int, netns: int) -> None:
         """Append the rows that are whole, as many as there is room for."""

@@ -184,8 +184,8 @@ class Import:
         """What no end was found for in any file."""
         if self.report.files:
             self._stretches = Stretches()
-            self._events.finish()
-            self._take_events(self.report.files[-1])
+            while self._events.finish(SPARE):
+                self._take_events(self.report.files[-1])
             self._commit(self.report.files[-1])
 
     def _commit(self, counts: Counts) -> None:

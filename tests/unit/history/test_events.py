@@ -62,12 +62,20 @@ def test_new_and_destroy() -> None:
 
 
 def test_one_without_the_other() -> None:
-    """A NEW has no end then, and a DESTROY began as long before as it lasted."""
-    (row,), _, _ = read(NEW)
+    """A NEW has no end then, but what it tells; and a DESTROY began as long before as it lasted."""
+    (row,), _, _ = read(NEW.replace("mark=7", "mark=7 zone=5"))
     assert (row["start"], row["end"], row["reason"], row["counters"]) == (T0 + 250, NONE, "unknown", None)
+    assert (row["mark"], row["zone"]) == (7, 5)
     (row,), _, _ = read(DESTROY)
     assert (row["start"], row["end"]) == (T0 + 6 * SECOND, T0 + 9 * SECOND)
     assert read(NEW, finish=False)[0] == []
+
+
+def test_what_is_open_at_the_end_comes_in_pieces() -> None:
+    """Each once, the oldest first."""
+    texts = [NEW.replace("sport=40000", f"sport={port}") for port in range(40000, 40003)]
+    _, _, reader = read(*texts, finish=False)
+    assert [(reader.finish(2), reader.waiting) for _ in range(3)] == [(True, 2), (True, 3), (False, 3)]
 
 
 def test_the_same_tuple_again() -> None:
