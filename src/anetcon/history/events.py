@@ -56,7 +56,7 @@ Row = tuple[int, int, Texts, dict[bytes, bytes]]
 """Start, end, the event's groups, the words behind its tuples."""
 
 Opened = tuple[int, bytes]
-"""Start, the groups of its NEW in one text: a third of the memory, and there may be very many."""
+"""Start, and the groups of its NEW in one text: there may be very many, and objects are large."""
 
 
 class Events:
