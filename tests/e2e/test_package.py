@@ -186,6 +186,7 @@ def test_installed_as_a_service(packages: Path) -> None:
         assert (machine.machine.root / "etc/anetcon/anetcon.toml.dpkg-dist").exists()
         assert machine.run("man", "-w", "anetcon", "anetcon.toml").stdout.count(".gz") == 2
         machine.run("logrotate", "--debug", "/etc/logrotate.d/anetcon")
+        assert machine.run("anetcon", "install").stdout == "nothing to do: everything is installed\n"
         machine.run("systemctl", "mask", "anetcon")
         machine.dpkg("--remove", "anetcon")
         assert not machine.run("pgrep", "anetcon", check=False).stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import grp
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,19 @@ def test_two_capabilities_and_mounts_that_propagate(daemon: Daemon, bed: Testbed
     readers = grp.getgrnam("adm").gr_gid
     assert {path.stat().st_gid for path in daemon.store.iterdir()} == {readers}
     assert "Traceback" not in daemon.log()
+
+
+def test_another_engine_that_needs_more(daemon: Daemon) -> None:
+    """Neither reload nor replacement makes it a daemon that cannot run: it goes on, and says what it lacks."""
+    daemon.within = confined("slave")
+    daemon.run()
+    daemon.reload(engine="nftables-log")
+    said = "nftables-log needs CAP_NET_RAW and CAP_SYSLOG"
+    wait_until(lambda: daemon.log().count(said) == 1, 10, "the reload is refused")
+    os.kill(daemon.pid, signal.SIGUSR2)
+    wait_until(lambda: daemon.log().count(said) == 2, 10, "the replacement is refused")
+    assert len(daemon.heard("started")) == 1
+    assert daemon.stop() == 0
 
 
 def test_mounts_that_do_not_propagate(daemon: Daemon, bed: Testbed) -> None:

@@ -207,7 +207,7 @@ def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
     paths = [step.path for step in steps if step.changes and step.verb is not apply.Verb.ASIDE]
     return service.Changed(
         units=any(path.startswith(f"{HOST.units}/") for path in paths),
-        program=found.manifest.program != program.fingerprint(),
+        program=not found.packages and found.manifest.program != program.fingerprint(),  # dpkg sees to its own
         rsyslog=layout.RSYSLOG in paths,
     )
 

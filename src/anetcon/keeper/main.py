@@ -321,12 +321,17 @@ class Keeper:
 
         self.reaper.expect(pid, ended)
 
+    def _refuse(self, new: Settings) -> None:
+        """Raise AnetconError for what this process cannot become, nor the program that it executes."""
+        if new.store != self.settings.store:
+            stays = self.settings.store
+            raise AnetconError(f"the store stays at {stays}: to move it to {new.store}, restart the daemon")
+        capabilities.require(new.engine)
+
     def _apply(self, new: Settings) -> None:
+        self._refuse(new)
         old = self.settings
-        if new.store != old.store:
-            raise AnetconError(f"the store stays at {old.store}: to move it to {new.store}, restart the daemon")
         if new.engine != old.engine:
-            capabilities.require(new.engine)
             self._open_kernel_log(new.log_engine)
             self._let_go()
         if new.netns_dir != old.netns_dir:
@@ -377,11 +382,7 @@ class Keeper:
 
     def _upgrade(self, new: Settings) -> None:
         """Become the program that is installed now; what it needs to go on is handed over."""
-        if new.store != self.settings.store:
-            report(
-                f"not replaced: the store is at {self.settings.store}; to move it to {new.store}, restart the daemon"
-            )
-            return
+        self._refuse(new)
         state = upgrade.state_of(self.roster, self.guard) | {
             "lock": self.lock,
             "counters": self.shared.descriptor,
