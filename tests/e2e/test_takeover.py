@@ -327,6 +327,9 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
     configuration.write_bytes(before[configuration] + b"NAMESPACES=$(ip netns)\n")
     assert site.machine.run(PROGRAM, "install", check=False).returncode == 5
     configuration.write_bytes(before[configuration])
+    read_only = "mount --bind /etc /etc && mount -o remount,ro,bind /etc && exec "
+    said = site.machine.run("unshare", "--mount", "sh", "-c", f"{read_only}{PROGRAM} install", check=False).stderr
+    assert (said.count("\n"), "Read-only file system; mount that file system writable" in said) == (1, True)
     assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
     assert not (site.machine.root / "etc/anetcon").exists()
     drop_in = site.machine.root / "run/systemd/system/anetcon.service.d/20-fails.conf"

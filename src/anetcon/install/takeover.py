@@ -34,6 +34,7 @@ from anetcon.install.ending import systemctl
 from anetcon.install.layout import OLD_CONFIGURATION, UNIT
 from anetcon.install.old import OUR_DROP_INS, UNFINISHED, Old, Running
 from anetcon.install.sorting import Writer
+from anetcon.install.tree import named
 from anetcon.keeper.settings import Settings
 from anetcon.rules.text import IPTABLES
 from anetcon.store.layout import group
@@ -91,9 +92,10 @@ class Takeover:
             for step in self.steps():
                 step.do()
         except (AnetconError, OSError) as error:
+            why = error if isinstance(error, AnetconError) else named(error, Path(error.filename or "/etc"), "write")
             if not self._begun:
-                raise
-            raise TakeoverError(f"{error}; {self.go_back()}") from error
+                raise why from error
+            raise TakeoverError(f"{why}; {self.go_back()}") from error
         Path(UNFINISHED).unlink(missing_ok=True)
         if self.settings.log_engine:
             self._say(MOVE_ON)
