@@ -51,7 +51,8 @@ class Namespaces(Codes):
 
 
 class Nodes(Codes):
-    """Codes by host. This node is called by its own name, however much of that a syslog daemon writes."""
+    """Codes by host. This node is called by its own name, be that the short or the whole one, whichever of the two a
+    syslog daemon writes; a whole name of another domain is another node, and so is another address."""
 
     def __init__(self, own: str, given: str | None) -> None:
         super().__init__([])
@@ -59,7 +60,8 @@ class Nodes(Codes):
 
     def __missing__(self, host: bytes) -> int:
         name = self._given or host.decode("utf-8", "backslashreplace")
-        if name.partition(".")[0].lower() == self._own.partition(".")[0].lower():
+        said, own = name.lower(), self._own.lower()
+        if said == own or said.partition(".")[0] == own or said == own.partition(".")[0]:
             name = self._own
         self[host] = code = self.code(self._given or name)
         return code

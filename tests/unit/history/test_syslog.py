@@ -188,6 +188,15 @@ def test_repeated_messages() -> None:
     assert (len(forged.rows()), forged.found.others, forged.found.repeated) == (1, 1, 0)
 
 
+def test_this_node_and_others() -> None:
+    """The short and the whole name are this node's, whichever it has; those of other domains and addresses are not."""
+    hosts = (b"gw1", b"GW1.example", b"gw1.other", b"gw10")
+    whole = Nodes("gw1.example", None)
+    assert [whole.names[whole[host]] for host in hosts] == ["gw1.example", "gw1.example", "gw1.other", "gw10"]
+    assert (short := Nodes("gw1", None)).names[short[b"gw1.example"]] == "gw1"
+    assert (address := Nodes("10.0.0.5", None)).names[address[b"10.0.0.6"]] == "10.0.0.6"
+
+
 def test_zeros_and_a_byte_order_mark_before_a_line() -> None:
     """A log that was truncated while somebody wrote it begins with a hole; an editor's mark is no part of a line."""
     for before in (bytes(70_000), b"\xef\xbb\xbf"):
