@@ -138,7 +138,7 @@ def _is_found(old: Old, line: old_lines.Line) -> None:
     assert "possible, not proven" in said.stdout
     alone = old.run("who", "203.0.113.7:40213", "--at", at, "--within", "2s")
     assert (alone.returncode, "name the other end with --to" in alone.stdout) == (3, True)
-    assert "imported text, no public ports" in alone.stdout
+    assert f"on {old_lines.HOST}: imported text, no public ports" in alone.stdout
     rows = old.found(
         "--src", line.src, "--sport", str(line.sport), "--since", at, "--until", at.replace("Z", ".999999Z")
     )

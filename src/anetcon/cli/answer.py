@@ -16,7 +16,7 @@ from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
 from anetcon.record import UNKNOWN_NETNS
-from anetcon.store import where
+from anetcon.store import imported, where
 from anetcon.store.coverage import Coverage
 from anetcon.store.view import Store
 
@@ -79,7 +79,7 @@ def window(coverage: Coverage) -> list[str]:
     if coverage.complete:
         return [f"{searched}; the record is complete for it"]
     gaps = output.plain("gaps", coverage.gaps)
-    limits = [f"  {_bounds(gap)}: {CAUSES[gap['cause']].meaning}" for gap in gaps if gap["cause"] in LIMITS]
+    limits = [f"  {_bounds(gap)}{_on(gap)}: {CAUSES[gap['cause']].meaning}" for gap in gaps if gap["cause"] in LIMITS]
     holes = [gap for gap in gaps if gap["cause"] not in LIMITS]
     if not holes:
         return [f"{searched}; the record does not tell everything there:", *limits]
@@ -91,6 +91,11 @@ def gap_words(gap: dict[str, Any]) -> str:
     """A gap, as JSON has it, in words."""
     lost = "" if gap["lost"] is None else f", {gap['lost']} lost"
     return f"{_bounds(gap)}: {gap['cause']} in {gap['netns'] or 'every namespace'}{lost}"
+
+
+def _on(gap: dict[str, Any]) -> str:
+    """The node, where text of several may have been imported."""
+    return f" on {gap['node']}" if gap["cause"] in imported.CAUSES else ""
 
 
 def _bounds(gap: dict[str, Any]) -> str:
