@@ -7,10 +7,12 @@ image=$cache/bookworm-$(sha256sum "$0" | cut -c 1-12)
 packages=systemd,systemd-sysv,dbus,python3,iproute2,procps,nftables,iptables,conntrack,rsyslog,logrotate,man-db
 packages+=,bash-completion,adduser,kmod
 
+((EUID == 0)) || { echo "tests: not root, so there is no Debian to install things on" >&2; exit 1; }
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
 if [[ ! -d $image ]]; then
+  echo "tests: making a Debian to install things on, once" >&2
   rm -rf "$cache"/bookworm-*
   mirror=$(sed -nE 's/^(URIs:|deb( \[.*\])?) *(https?:[^ ]*\/debian\/?)( .*)?$/\3/p' \
     /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1 || true)
