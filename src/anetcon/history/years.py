@@ -4,7 +4,8 @@ No line is later than the file: than the day in its name (logrotate's dateext), 
 modification, than `--until`. The earliest of these is believed; the last line is of the latest year that is not beyond,
 and the first of as many years before as the months of the lines go back in between. Of files that were rotated
 (`x.log`, `x.log.1`, `x.log.2.gz`) one with a higher number is not later than the first line of the one before. 29
-February moves a file back to a leap year. Refuses nothing: the report says which year was taken, and why.
+February moves a file back to a leap year. The report says which year was taken, and why. Refuses files whose lines are
+in no order of time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anetcon.errors import InputError
 from anetcon.history.source import STDIN, Source
 from anetcon.history.stamps import day_code, turns
 
@@ -29,6 +31,9 @@ DAYS = re.compile(rb"^(?:<\d{1,3}>)?([A-Z][a-z]{2} [ \d]\d) \d\d:\d\d:\d\d", re.
 LEAP_DAY = day_code(b"Feb 29")
 
 FEW_BLOCKS = 2
+
+NETFILTER = 2001
+"""The year of Linux 2.4: no line is older, and a file that says it is has lost its date."""
 
 
 @dataclass
@@ -94,7 +99,7 @@ def bounds(source: Source, until: date | None, today: date, zone: tzinfo) -> tup
             found.append((datetime.fromtimestamp(at, UTC).astimezone(zone).date(), why))
     if until is not None:
         found.append((until, "--until"))
-    return min(found, key=lambda bound: bound[0])
+    return min((bound for bound in found if bound[0].year >= NETFILTER), key=lambda bound: bound[0])
 
 
 def of_file(seen: Seen, latest: date, why: str) -> Years | None:
@@ -129,7 +134,7 @@ def settle(
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[Path, Years | None]:
     """The years of each file, None where its stamps have them or it cannot be read twice. `progress` is told the bytes
-    of each file that is done, once."""
+    of each file that is done, once. Raises InputError."""
     settled: dict[Path, Years | None] = {}
     after: dict[str, date] = {}
     for source in sorted(sources, key=lambda source: rotated(source.path)[1]):
@@ -137,7 +142,13 @@ def settle(
         latest, why = bounds(source, until, today, zone)
         if log in after and after[log] < latest:
             latest, why = after[log], "the first line of the file rotated after it"
-        years = settled[source.path] = of_file(look(source, progress), latest, why)
+        seen = look(source, progress)
+        if latest.year - seen.turns < NETFILTER:
+            raise InputError(
+                f"cannot tell the years of {source.name}: its lines are in no order of time, since their months go back "
+                f"{seen.turns} times; sort them into files of a year, or leave it out; nothing was imported"
+            )
+        years = settled[source.path] = of_file(seen, latest, why)
         if years is not None:
             after[log] = min(years.begins, after.get(log, years.begins))
     return settled

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from anetcon.errors import InputError
 from anetcon.history.source import Source
 from anetcon.history.years import Years, bounds, look, of_file, settle
 
@@ -42,6 +43,7 @@ def years(source: Source, until: date | None = None) -> Years:
         ("a.log-20250101", "2026-11-20", "", 2024, "the date in its name"),
         ("a-2024-12-31.log", "2026-11-20", "", 2024, "the date in its name"),
         ("a.log-20249931", "2026-12-30", "", 2025, "today"),
+        ("a.log.2.gz", "1970-01-01", "2023-12-31", 2023, "the date in its gzip header"),
     ],
 )
 def test_dates_of_a_file(tmp_path: Path, name: str, written: str, packed: str, expected: int, why: str) -> None:
@@ -98,6 +100,13 @@ def test_rotated_files_are_in_order(tmp_path: Path) -> None:
         "a.log.2.gz": (2025, 2025),
         "a.log.10.gz": (2024, 2024),
     }
+
+
+def test_lines_in_no_order(tmp_path: Path) -> None:
+    """Lines of two times by turns would be of thousands of years: that is told, before anything is imported."""
+    source = write(tmp_path / "a", *["Dec 20", "Jan 20"] * 30)
+    with pytest.raises(InputError, match="go back 30 times"):
+        settle([source], None, TODAY, UTC)
 
 
 def test_no_such_stamps(tmp_path: Path) -> None:
