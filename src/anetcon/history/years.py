@@ -145,7 +145,7 @@ def settle(
         seen = look(source, progress)
         if latest.year - seen.turns < NETFILTER:
             raise InputError(
-                f"cannot tell the years of {source.name}: its lines are in no order of time, since their months go back "
+                f"cannot tell the years of {source.name}: its lines are in no order of time: their months go back "
                 f"{seen.turns} times; sort them into files of a year, or leave it out; nothing was imported"
             )
         years = settled[source.path] = of_file(seen, latest, why)
