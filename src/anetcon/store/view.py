@@ -12,9 +12,9 @@ from the field table and from the manifest, each quoted (so S608, which sees onl
 
 from __future__ import annotations
 
-import atexit
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -91,7 +91,7 @@ class Store:
             },
         )
         self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
-        atexit.register(self._duckdb.close)  # which removes temporary files
+        weakref.finalize(self, self._duckdb.close)  # which removes temporary files, and ends its threads
 
     def connections(
         self,
