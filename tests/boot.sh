@@ -4,6 +4,7 @@
 # whose namespaces hold all it does: an overlay in memory over IMAGE, devices, and a /proc/sys of which only the network's
 # part, which is the network namespace's own, can be written. Binds are read-only unless OPTIONS say otherwise (mount(8)).
 set -euo pipefail
+umask 022 # whatever the tests before left: not only root lives here
 image=$1
 shift
 

@@ -210,8 +210,8 @@ def test_ends_that_were_lost(bed: Testbed, daemon: Start) -> None:
     os.kill(auditor.capture_pid() or 0, signal.SIGSTOP)
     host.run("conntrack", "-D", "-p", "udp")
     open_udp(host, 2, 50_000)
-    os.kill(auditor.capture_pid() or 0, signal.SIGCONT)
     thawed = time.time()
+    os.kill(auditor.capture_pid() or 0, signal.SIGCONT)
     gap = wait_gap(auditor, "overrun", host.name)
     assert frozen - SLACK <= seconds(gap["from"]) <= frozen
     assert thawed <= seconds(gap["to"]) <= thawed + SLACK

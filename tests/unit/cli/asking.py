@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ class Answer:
     """What one call printed, and its exit status. Anything but an answer in good order is a failure."""
 
     def __init__(self, *words: str | Path) -> None:
-        result = RUNNER.invoke(app, [str(word) for word in words])
+        before = os.umask(0o022)
+        try:
+            result = RUNNER.invoke(app, [str(word) for word in words])
+        finally:
+            os.umask(before)  # some commands set it, for the process they are
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         self.status = result.exit_code
