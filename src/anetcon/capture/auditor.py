@@ -217,7 +217,7 @@ class Auditor:
 
     def _obey(self, message: dict[str, Any], descriptors: list[int], now: int) -> None:
         if message["op"] == "attach":
-            self._attach(message, [socket.socket(fileno=d) for d in descriptors])
+            self._attach(message, [socket.socket(fileno=d) for d in descriptors], now)
         elif message["op"] == "detach":
             self._detach(message["slot"], message["why"], now)
         elif message["op"] == "kmsg" and self.lines is not None:
@@ -241,7 +241,7 @@ class Auditor:
         with contextlib.suppress(OSError):  # the keeper is gone, and so is whoever would be told
             self.channel.send({"op": "found", "slot": namespace.slot, "cause": cause, "what": what})
 
-    def _attach(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
+    def _attach(self, message: dict[str, Any], sockets: list[socket.socket], now: int) -> None:
         name, inode = message["netns"], message["inode"]
         events, requests, route = sockets
         namespace = Namespace(
@@ -266,6 +266,7 @@ class Auditor:
         self._watch(namespace.requests.fileno(), lambda now: self.requests.readable(namespace, now))
         self._watch(namespace.route.fileno(), lambda now: self._route(namespace, now))
         namespace.ask_route()
+        self._route(namespace, now)  # the kernel has answered: no event is classified without the addresses
         namespace.drops = _drops(namespace)
         if not (namespace.resumed and self._continues):
             record = self.lines is None
