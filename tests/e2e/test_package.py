@@ -352,4 +352,4 @@ def runs_on(machine: Host, pid: int, tree: str) -> None:
 
 def capture_pid(machine: Host) -> str:
     """Capture's, while it runs."""
-    return machine.run("pgrep", "-x", "anetcon-capture", check=False).stdout.strip()
+    return machine.run("pgrep", "--oldest", "-x", "anetcon-capture", check=False).stdout.strip()

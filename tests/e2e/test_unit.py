@@ -75,11 +75,11 @@ class Service:
 
     def capture(self) -> str:
         """The process of capture, as it is now; status.json may be some seconds old."""
-        return self.machine.run("pgrep", "--full", "anetcon.capture.main", check=False).stdout
+        return self.machine.run("pgrep", "--oldest", "--full", "anetcon.capture.main", check=False).stdout
 
     def held(self, name: str) -> int:
         """The capabilities of one of its processes (keeper: CAP_SYS_ADMIN is bit 21, CAP_NET_ADMIN bit 12)."""
-        pid = self.machine.run("pgrep", "--full", f"anetcon.{name}.main").stdout.strip()
+        pid = self.machine.run("pgrep", "--oldest", "--full", f"anetcon.{name}.main").stdout.strip()
         status = self.machine.run("grep", "CapPrm", f"/proc/{pid}/status").stdout
         return int(status.split()[1], 16)
 
