@@ -17,18 +17,40 @@ import typer
 
 from anetcon import protocols
 from anetcon.cli import times
+from anetcon.errors import ConfigError
 from anetcon.record import CLASSES
 from anetcon.store import where
 
 ENDS = ("src", "dst", "nat_src", "nat_dst")
 LARGEST_PORT = 65535
 
-StoreOption = Annotated[
-    Path, typer.Option("--store", metavar="DIR", readable=False, help="Folder of journal and store.")
-]
-"""Whoever opens the store says who may read it."""
 STORE = Path("/var/lib/anetcon")
 """Where the daemon keeps its records unless it is told otherwise."""
+
+
+def configured_store() -> Path:
+    """Where the daemon of this machine keeps its records; with no configuration that can be read, where it would."""
+    from anetcon.config.load import load  # not where the folder is given: a question is answered sooner
+
+    try:
+        return Path(load().config.store.path)
+    except ConfigError as error:
+        typer.echo(f"{error}; looking in {STORE}, or name a folder with --store", err=True)
+        return STORE
+
+
+StoreOption = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        readable=False,
+        help=f"Folder of journal and store; without it the one that is configured, else {STORE}.",
+        default_factory=configured_store,
+        show_default=False,
+    ),
+]
+"""Whoever opens the store says who may read it."""
 
 NetnsOption = Annotated[
     list[str] | None, typer.Option("--netns", metavar="RE", help="Regular expression found in the namespace.")

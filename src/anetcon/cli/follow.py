@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from anetcon.cli import answer, output
-from anetcon.cli.filters import STORE, Filters, LimitOption, StoreOption, with_options
+from anetcon.cli.filters import Filters, LimitOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store.coverage import Coverage, Question, coverage, running
 from anetcon.store.live import Live
@@ -30,7 +30,8 @@ def follow(
     filters: Filters,
     ends: Annotated[bool, typer.Option("--ends", help="Also print each connection again when it has ended.")] = False,
     limit: LimitOption = 0,
-    store: StoreOption = STORE,
+    *,
+    store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Print connections as they become known.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anetcon.cli import answer
-from anetcon.cli.filters import STORE, NetnsOption, NodeOption, Span, StoreOption, pattern, with_options
+from anetcon.cli.filters import NetnsOption, NodeOption, Span, StoreOption, pattern, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.view import Store
@@ -14,7 +14,8 @@ def gaps(
     span: Span,
     netns: NetnsOption = None,
     node: NodeOption = None,
-    store: StoreOption = STORE,
+    *,
+    store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """When something could not be recorded, and why.

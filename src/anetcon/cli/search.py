@@ -9,7 +9,7 @@ import pyarrow as pa
 import typer
 
 from anetcon.cli import answer
-from anetcon.cli.filters import STORE, Filters, LimitOption, Span, StoreOption, with_options
+from anetcon.cli.filters import Filters, LimitOption, Span, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store.coverage import Question, again, coverage
 from anetcon.store.view import Store
@@ -20,7 +20,8 @@ def search(
     filters: Filters,
     span: Span,
     limit: LimitOption = 100,
-    store: StoreOption = STORE,
+    *,
+    store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Find connections by any field.

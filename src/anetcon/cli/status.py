@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from anetcon.cli.filters import STORE, StoreOption
+from anetcon.cli.filters import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.times import moment
 from anetcon.errors import PermissionMissingError, StoreError
@@ -26,7 +26,7 @@ CHECKED, REPAIRED = "rules checked", "rules repaired"
 NOT_WELL = 1
 
 
-def status(store: StoreOption = STORE, form: FormatOption = Format.TABLE) -> None:
+def status(store: StoreOption, form: FormatOption = Format.TABLE) -> None:
     """How the daemon is doing, namespace by namespace.
 
     Exit status: 0 if it runs and records, 1 if it does not.

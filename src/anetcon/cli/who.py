@@ -11,7 +11,6 @@ from anetcon.cli import answer, output, times
 from anetcon.cli.candidates import Asked, Endpoint, Found, ask
 from anetcon.cli.filters import (
     LARGEST_PORT,
-    STORE,
     LimitOption,
     NetnsOption,
     NodeOption,
@@ -40,7 +39,8 @@ def who(
     node: NodeOption = None,
     tz: TzOption = "UTC",
     limit: LimitOption = 100,
-    store: StoreOption = STORE,
+    *,
+    store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Who was behind a public address at a given time.

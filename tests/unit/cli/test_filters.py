@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.cli.filters import Filters, Span, pattern, port_range
+from anetcon.cli.filters import STORE, Filters, Span, configured_store, pattern, port_range
+from anetcon.config import load
 from anetcon.store.view import Store
 from tests.unit.store.records import SECOND, T0, Making, ends, whole
 
@@ -124,3 +126,23 @@ def test_spans() -> None:
 def test_what_was_given_is_said_again() -> None:
     """The JSON query repeats the filters by the names of their options."""
     assert Filters(class_=["nat"], src=["10.0.0.5"]).given() == {"src": ["10.0.0.5"], "class": ["nat"]}
+
+
+def test_the_store_that_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no folder is named it is the daemon's own: of its file, of its environment, else the standard one; a file
+    that is being edited hinders no question, and that is said."""
+    file = tmp_path / "anetcon.toml"
+    monkeypatch.setattr(load, "STANDARD_FILES", (file,))
+    assert configured_store() == STORE
+    file.write_text('[store]\npath = "/srv/audit"\n')
+    assert configured_store() == Path("/srv/audit")
+    monkeypatch.setenv("ANETCON_STORE_PATH", "/srv/other")
+    assert configured_store() == Path("/srv/other")
+    assert capsys.readouterr().err == ""
+    file.write_text("[store\n")
+    assert configured_store() == STORE
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}: ")
+    assert said.endswith(f"; looking in {STORE}, or name a folder with --store\n")
