@@ -76,6 +76,8 @@ def _parameter(each: Any) -> Parameter:
 
 
 def _default(each: Any) -> str:
+    if isinstance(getattr(each, "show_default", None), str):
+        return str(each.show_default)
     if each.required or each.default in (None, "", False, ()):
         return ""
     if getattr(each, "is_flag", False):

@@ -45,9 +45,9 @@ StoreOption = Annotated[
         "--store",
         metavar="DIR",
         readable=False,
-        help=f"Folder of journal and store; without it the one that is configured, else {STORE}.",
+        help="Folder of journal and store.",
         default_factory=configured_store,
-        show_default=False,
+        show_default=f"the configured one, else {STORE}",
     ),
 ]
 """Whoever opens the store says who may read it."""
