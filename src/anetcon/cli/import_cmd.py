@@ -35,6 +35,8 @@ SAID_EVERY = 30.0
 
 INTERRUPTED = 128 + 2
 
+_BACK = "its days go back {} times by less than half a year: where it was silent so long years are missing (--until)"
+
 FORMATS = (Format.TABLE, Format.JSON)
 
 
@@ -258,5 +260,6 @@ def _sentence(counts: Counts) -> str:
     shown = [f"{count} {what}" for what, count in words.items() if count or what == "connections added"]
     span = f", {utc(counts.first)} to {utc(counts.last)} UTC" if counts.first is not None else ""
     year = f"; year {counts.years}" if counts.years else ""
+    year += f"; {_BACK.format(counts.back)}" if counts.back and counts.years else ""
     damage = f"; {counts.damage}" if counts.damage else ""
     return f"{counts.name}: {counts.lines} lines: {', '.join(shown)}{span}{year}{damage}"

@@ -25,7 +25,7 @@ from anetcon.decode.columns import COUNTERS, NONE, Array
 from anetcon.decode.logline import BAD, Known, Packets
 from anetcon.history.batch import Batch
 from anetcon.history.stamps import SECOND
-from anetcon.history.syslog import Found, port
+from anetcon.history.syslog import LINES, Found, port
 from anetcon.record import Class, EndReason
 
 MARKERS = (b"[NEW] ", b"[DESTROY] ", b"[UPDATE] ")
@@ -113,7 +113,7 @@ class Events:
 
     def _unreadable(self, block: bytes) -> Iterator[tuple[int, bytes]]:
         """Lines that look like events and cannot be read as one."""
-        for number, line in enumerate(re.findall(rb"[^\n]*\n", block)):
+        for number, line in enumerate(LINES.findall(block)):
             if any(marker in line for marker in MARKERS) and b"src=" in line:
                 matched = _EVENT.findall(line)
                 if not matched or not self._good(matched).all():

@@ -18,6 +18,7 @@ class Counts:
     """Lines of a file, or of all: `added` connections, `already` in the store, `unreadable` lines, those of `others`,
     connections `too_old` to be kept. `repeated`: connections that lines said happened again; `events`: lines of
     conntrack, of which a connection has several. Without those, every line is in one of the others, repeated or not.
+    `back`: how often months go back by less than makes a new year.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Counts:
     last: int | None = None
     zoneless: int = 0
     folded: int = 0
+    back: int = 0
     years: str = ""
     damage: str = ""
 
@@ -51,6 +53,7 @@ class Counts:
             "year": self.years or None,
             "without_zone": self.zoneless,
             "twice_an_hour": self.folded,
+            "months_back": self.back,
             "damage": self.damage or None,
         }
 
@@ -69,7 +72,7 @@ class Report:
         """All files together."""
         total = Counts("total")
         for counts in self.files:
-            for name in (*COUNTED, "zoneless", "folded"):
+            for name in (*COUNTED, "zoneless", "folded", "back"):
                 setattr(total, name, getattr(total, name) + getattr(counts, name))
             if counts.first is not None and counts.last is not None:
                 total.between(counts.first, counts.last)

@@ -32,6 +32,7 @@ from anetcon.history.source import Source
 from anetcon.history.stamps import Stamps
 from anetcon.history.stretches import Stretches
 from anetcon.history.syslog import Reader
+from anetcon.history.turns import Turns
 from anetcon.history.years import Years
 from anetcon.store import layout, lock
 from anetcon.store.add import add
@@ -123,14 +124,20 @@ class Import:
         self.report.files.append(counts)
         self._mine = set()
         self._stretches = Stretches()
-        times = Stamps(self.settings.zone, of_file.first if of_file else None, latest)
+        times, turns = Stamps(self.settings.zone), Turns()
+        begun = of_file.first if of_file else None
         before = 0
         for block in source.blocks():
-            self._block(block, times, counts)
+            for piece, turned in turns.pieces(block):
+                if begun is None and turns.first:
+                    begun = years.year_of(turns.first, latest)
+                times.year = None if begun is None else begun + turned
+                self._block(piece, times, counts)
             self._progress(source.consumed - before)
             before = source.consumed
         self._commit(counts)
         counts.damage, counts.zoneless, counts.folded = source.damage, times.zoneless, times.folded
+        counts.back = turns.back
         if of_file is not None:
             span = f"{of_file.first}" if of_file.first == of_file.last else f"{of_file.first} to {of_file.last}"
             counts.years = f"{span} (not after {of_file.why})"

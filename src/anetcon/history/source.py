@@ -1,8 +1,8 @@
 """A file as blocks of whole lines: plain, gzip, zstd, xz or bzip2, told by its content; `-` is standard input.
 
-What is compressed is read up to where it is damaged or torn off, and `damage` then says so. Whatever the bytes are, a
-block ends with a newline; of a line longer than a block the middle is left out, since no line of ours is. Memory is
-bounded by the size of a block.
+What is compressed is read up to where it is damaged or torn off, and `damage` then says so. A block ends with a
+newline, but for the last where the file does not: somebody may be writing it. Of a line longer than a block the middle
+is left out, since no line of ours is. Memory is bounded by the size of a block.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Source:
         return float(int.from_bytes(head[4:8], "little")) or None if head[:3] == _GZIP + b"\x08" else None
 
     def blocks(self) -> Iterator[bytes]:
-        """Its lines, each with its newline, many at a time."""
+        """Its lines, many at a time."""
         self.damage, self.consumed = "", 0
         left = b""
         try:
@@ -95,7 +95,7 @@ class Source:
         except OSError as error:
             self.damage = f"not readable any further: {error.strerror}"
         if left:
-            yield left if left.endswith(b"\n") else left + b"\n"
+            yield left
 
     @property
     def weight(self) -> int:

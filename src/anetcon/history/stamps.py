@@ -1,13 +1,12 @@
 """The times of syslog's stamps in columns: `Nov 20 13:05:09`, which has neither year nor zone, and RFC 3339.
 
-Stamps repeat, so each minute is parsed once. The year of a traditional stamp is that of the line before, and the next
-when the months go back by more than half a year: a file is in the order of its lines. An hour that clocks went through
-twice is told apart by that order, too.
+Stamps repeat, so each minute is parsed once. The year is given (`turns`). An hour that clocks went through twice is
+told apart by the order of lines.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,6 @@ from anetcon.decode.logline import Known, Texts
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
-HALF = 6
-"""Months: a step back by more is a new year."""
-
-_FIRST, _LAST = (33, 34), (12 * 32 + 30, 12 * 32 + 31)
-"""The first and the last days of a year, as `day_code` has them."""
-
 MONTHS = {
     name: number
     for number, name in enumerate(
@@ -42,35 +35,33 @@ _TURNED_BACK = 1_200
 
 
 class Stamps:
-    """The times of one file's stamps, in the order of its lines. `year` is that of its first line; None: the latest in
-    which that is not later than `latest`."""
+    """The times of one file's stamps, in the order of its lines. `year` is that of stamps that have none, to be set by
+    the caller as it goes."""
 
-    def __init__(self, zone: tzinfo, year: int | None, latest: date) -> None:
+    def __init__(self, zone: tzinfo) -> None:
         self.zone = zone
-        self.year = year
+        self.year: int | None = None
         self.zoneless = 0
         """How many stamps had no zone."""
-        self._latest = latest
         self.folded = 0
         """How many stamps were of an hour that was twice."""
-        self._day = 0
         self._zones = Known(_offset)
         self._fractions = Known(_fraction)
         self._days = Known(day_code)
         self._seconds = Known(_second)
         self._whole = Known(lambda text: self._read(text, None))
         self._utc = Known(_plain)
-        self._of_year: dict[int, Known] = {}
+        self._of_year: dict[int | None, Known] = {}
         self._twice: dict[int, int] = {}
         self._fold = (0, False)
 
     def mark(self) -> tuple[Any, ...]:
         """Where in the file this is, for `back`."""
-        return self.year, self._day, self._fold, self.folded, self.zoneless
+        return self._fold, self.folded, self.zoneless
 
     def back(self, mark: tuple[Any, ...]) -> None:
         """Go back there: lines are going to be read again."""
-        self.year, self._day, self._fold, self.folded, self.zoneless = mark
+        self._fold, self.folded, self.zoneless = mark
 
     def column(self, seconds: Texts, fractions: Texts, zones: Texts) -> tuple[Array, Array]:
         """Microseconds, and which stamps are times."""
@@ -101,22 +92,13 @@ class Stamps:
         return self._unfold(found) if self._twice else found
 
     def _with_years(self, seconds: Texts, days: Array) -> Array:
-        """Each row's time, by the year that the order of days gives it; stamps with a year take no part in that."""
-        rows = np.flatnonzero(days)
-        if self.year is None:
-            late = days[rows[0]] > self._latest.month * 32 + self._latest.day
-            self.year = self._latest.year - int(late)
+        """Each row's time; rows of day 0 have a year of their own."""
+        known = self._of_year.setdefault(self.year, Known(lambda text, year=self.year: self._read(text, year)))  # type: ignore[misc]
+        if days.all():
+            return self._by_minute(known, seconds)
         found = np.empty(len(seconds), np.int64)
-        others = np.flatnonzero(days == 0)
-        if len(others):
-            found[others] = self._by_minute(self._whole, tuple(seconds[row] for row in others))
-        years = self.year + np.cumsum(turns(days[rows], self._day))
-        self.year, self._day = int(years[-1]), int(days[rows[-1]])
-        for year in np.unique(years).tolist():
-            known = self._of_year.setdefault(year, Known(lambda text, year=year: self._read(text, year)))  # type: ignore[misc]
-            these = rows[years == year]
-            texts = seconds if len(these) == len(seconds) else tuple(seconds[n] for n in these)
-            found[these] = self._by_minute(known, texts)
+        for rows, by in ((np.flatnonzero(days), known), (np.flatnonzero(days == 0), self._whole)):
+            found[rows] = self._by_minute(by, tuple(seconds[row] for row in rows))
         return found
 
     def _by_minute(self, known: Known, seconds: Texts) -> Array:
@@ -160,16 +142,6 @@ class Stamps:
 def day_code(text: bytes) -> int:
     """A number that orders the days of a year, of a stamp that has no year; 0 for one that has."""
     return MONTHS[text[:3]] * 32 + int(text[4:6]) if text[:3] in MONTHS else 0
-
-
-def turns(days: Array, before: int) -> Array:
-    """Before which of these days, each behind the one before it, a new year begins (1), or the old one is once more
-    (-1): a line can be late. `before` is the day before the first, 0 where there is none."""
-    previous = np.append(before or days[:1], days[:-1])
-    new = previous // 32 - days // 32 > HALF
-    late = np.isin(previous, _FIRST) & np.isin(days, _LAST)
-    found: Array = new.astype(np.int64) - late
-    return found
 
 
 def _instant(at: datetime) -> int:

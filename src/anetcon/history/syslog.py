@@ -6,7 +6,8 @@ A block whose lines are all as they should be is walked over once by one regular
 by line: what rsyslog escaped (`#033`) or counted (`message repeated 2 times: [...]`), a blank lost at the end, the
 zeros that truncating a log in use leaves before a line, a byte order mark. A line counts as ours when the program in it
 is the kernel or anetcon and the message begins with a prefix of ours. Such a line that is not wholly as it is printed
-is unreadable, never a row; every other line is somebody else's.
+is unreadable, never a row: one that may have been cut in the middle of a number too, and one that the next was written
+behind without a newline. Every other line is somebody else's.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ _OURS = (
 
 _BEFORE = b"\0\xef\xbb\xbf"
 _REPEATED = re.compile(rb"message repeated (\d+) times(?:: \[ ?(.*)\])?\s*$")
+LINES = re.compile(rb"[^\n]*\n|[^\n]+")
+_TOLD = re.compile(rb" (?:SRC|DST|PROTO|SPT|DPT|TYPE|CODE|ID)=\S*$")
+"""Behind such a value a line that lost its last blank may have lost more."""
+
 _ESCAPE = re.compile(rb"#(0[0-3][0-7]|177)")
 _BEGIN = re.compile(rb"(" + _HEAD + rb")(.*)", re.DOTALL)
 _ANYBODY = re.compile(rb"(?:<\d{1,3}>)?" + stamps.PATTERN + _HOST + rb"[^:\n]{1,64}: ")
@@ -83,7 +88,7 @@ class Reader:
     def read(self, block: bytes, times: Stamps, out: Batch) -> Found:
         """Append a row for each line of ours in `block`; `out` must have room for as many as it has lines."""
         first, mark = out.rows, times.mark()
-        lines = block.count(b"\n")
+        lines = block.count(b"\n") + (not block.endswith(b"\n"))
         kernel = self._kernel.findall(block)
         own = self._own.findall(block) if b" NETNS=" in block else []
         marked = sum(block.count(text) for text in self.markers)
@@ -101,11 +106,11 @@ class Reader:
         self._repeated = 0
         texts: tuple[list[bytes], list[bytes]] = [], []
         numbers: tuple[list[int], list[int]] = [], []
-        lines = block.splitlines(keepends=True) if b"\r" not in block else re.findall(rb"[^\n]*\n", block)
+        lines: list[bytes] = LINES.findall(block)
         for number, line in enumerate(lines):
             text, times_said = self._said(line.lstrip(_BEFORE))
             which = 0 if self._kernel.match(text) else 1 if self._own.match(text) else None
-            if which is not None and times_said:
+            if which is not None and times_said and not self._is_two(text):
                 texts[which].extend([text] * times_said)
                 numbers[which].extend([number] * times_said)
             elif self._is_ours(text):
@@ -131,7 +136,7 @@ class Reader:
             begin = _ANYBODY.match(line)
             times = int(match[1][:9])
             self._repeated += times
-            repeated = self._last if match[2] is None else (begin[0] if begin else b"") + match[2]
+            repeated = self._last if match[2] is None else (begin[0] if begin else b"") + match[2] + b" \n"
             if begin is None or not self._has_marker(repeated):
                 return line, 1
             believed = self._repeated <= MOST_REPEATED and len(match[1]) <= 9
@@ -142,8 +147,15 @@ class Reader:
         return any(text in line for text in self.markers)
 
     def _is_ours(self, line: bytes) -> bool:
-        """Whether a line that could not be read was meant to be one: by its prefix, or because its head is broken."""
-        return self._has_marker(line) and (self._begins.match(line) is not None or _ANYBODY.match(line) is None)
+        """Whether a line that could not be read was meant to be one: by its prefix, because its head is broken, or
+        because one is in the middle of it."""
+        if not self._has_marker(line):
+            return False
+        return bool(self._begins.match(line) or not _ANYBODY.match(line) or self._begins.search(line, 1))
+
+    def _is_two(self, line: bytes) -> bool:
+        """Whether another line was written behind one that has no newline, as on a disk that was full."""
+        return sum(map(line.count, self.markers)) > 1 and self._begins.search(line, 1) is not None
 
     def _append(self, kernel: list[Texts], own: list[Texts], times: Stamps, out: Batch) -> tuple[Array, Array]:
         """Append both kinds of rows; which of each are good."""
@@ -225,11 +237,13 @@ def _configured(prefix: Prefix) -> dict[bytes, Class]:
 
 
 def _mended(line: bytes) -> bytes:
-    """As the kernel ends its lines, without what rsyslog escapes."""
-    text = line.rstrip(b" \r\n\0")
+    """As the kernel ends its lines, without what rsyslog escapes; without a newline where a line may have been cut."""
+    ended = line.rstrip(b"\r\n\0")
+    text = ended.rstrip(b" ")
+    whole = line.endswith(b"\n") if b" NETNS=" in text else text != ended or not _TOLD.search(text)
     if b"#" in text:
         text = _ESCAPE.sub(lambda match: b"\\x%02x" % int(match[1], 8), text)
-    return text + b" \n"
+    return text + (b" \n" if whole else b"")
 
 
 def port(text: bytes) -> int:

@@ -125,9 +125,9 @@ def test_unreadable_events() -> None:
         NEW.replace(f"[{AT}", f"[{AT + 10**6}"),
         NEW[:90] + "\n",
     ]
-    rows, (found,), _ = read("".join(["[NEW] is a word\n", *broken, NEW]))
+    rows, (found,), _ = read("".join(["[NEW] is a word\n", *broken, NEW, NEW[:-2]]))
     assert (len(rows), found.rows) == (1, 1)
-    assert [number for number, _ in found.unreadable] == [1, 2, 3, 4]
+    assert [number for number, _ in found.unreadable] == [1, 2, 3, 4, 6], "the last may have been cut"
 
 
 WORDS = [*NEW.split(" "), *DESTROY.split(" "), "[NEW] ", "\n", "type=300", "bytes=99999999999999999999", "zone=70000"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,12 @@ class Old:
         paths = [self.folder / f"{number}.log" for number in range(len(texts))]
         for path, text in zip(paths, texts, strict=True):
             path.write_text(text)
+        return self.sources([Source(path) for path in paths], limits=limits, now=now, **options)
+
+    def sources(
+        self, sources: Sequence[Source], limits: Limits | None = None, now: int = T0 + DAY, **options: Any
+    ) -> Report:
+        """Import these."""
         settings = Settings(
             store=self.store,
             nodes=Nodes("gw1", options.get("node")),
@@ -64,7 +73,7 @@ class Old:
             events_netns=ROUTER,
             now=now,
         )
-        return Import(settings).run([Source(path) for path in paths])
+        return Import(settings).run(sources)
 
     def rows(self) -> list[dict[str, Any]]:
         """Every connection, by start."""
@@ -106,6 +115,22 @@ def test_twice(old: Old) -> None:
     assert old.take(text + line(4)).added == 1
     coarse = line(1, fine=False) + line(2, fine=False) + line(2, fine=False) + line(9, fine=False)
     assert (old.take(coarse).added, old.ports()) == (1, [1, 2, 2, 3, 4, 9])
+
+
+def test_years_that_turn_between_lines_of_others(old: Old) -> None:
+    """The year of a line is that of its place in the file, not of the line of ours before it; also of a pipe's."""
+    others = [f"{day} 12:00:00 gw1 cron: x\n" for day in ("Dec 28", "Dec 27", "Jan  3")]
+    ours = [line(port, at, fine=False) for port, at in ((1, T0 - 322 * DAY), (2, T0))]  # 2 January, 20 November
+    text = "".join((others[0], ours[0], others[1], others[2], ours[0].replace("SPT=1 ", "SPT=3 "), ours[1]))
+    assert old.take(text).added == 3
+    assert [(row["src_port"], row["start"].year) for row in old.rows()] == [(1, 2025), (3, 2026), (2, 2026)]
+    pipe = old.folder / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(pipe.write_text, "".join((others[0], ours[0])))
+        old.store = old.folder / "other"
+        assert old.sources([Source(pipe)]).total().added == 1
+    assert [row["start"].year for row in old.rows()] == [2026]
 
 
 def test_in_many_commits(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:

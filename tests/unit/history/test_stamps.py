@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from anetcon.history.stamps import Stamps
 
 MADRID = ZoneInfo("Europe/Madrid")
-LATEST = date(2026, 11, 20)
 
 
-def read(*texts: str, year: int | None = 2024, zone: tzinfo = UTC, latest: date = LATEST) -> list[str | None]:
+def read(*texts: str, year: int = 2024, zone: tzinfo = UTC) -> list[str | None]:
     """Stamps without a fraction, as UTC; None: no time."""
-    stamps = Stamps(zone, year, latest)
+    stamps = Stamps(zone)
+    stamps.year = year
     seconds = tuple(text.encode() for text in texts)
     times, good = stamps.column(seconds, tuple(b"" for _ in texts), tuple(b"" for _ in texts))
     return [
@@ -26,35 +26,39 @@ def read(*texts: str, year: int | None = 2024, zone: tzinfo = UTC, latest: date 
     ]
 
 
-def test_new_year() -> None:
-    """December is followed by January of the next year, and a late line by the old year's is of the old year."""
-    assert read("Dec 31 23:59:59", "Jan  1 00:00:00", "Dec 31 23:59:58", "Jan  1 00:00:01", "Feb  2 00:00:00") == [
-        *("2024-12-31 23:59:59", "2025-01-01 00:00:00", "2024-12-31 23:59:58", "2025-01-01 00:00:01"),
-        "2025-02-02 00:00:00",
+def test_years_of_their_own() -> None:
+    """Beside stamps of the year that was given, others say theirs."""
+    assert read("Dec 31 23:59:59", "2021-01-01T00:00:00", "Jan  1 00:00:00") == [
+        *("2024-12-31 23:59:59", "2021-01-01 00:00:00", "2024-01-01 00:00:00"),
     ]
 
 
-def test_the_year_goes_on_from_block_to_block() -> None:
-    """Also when a block is read again."""
-    stamps = Stamps(UTC, 2024, LATEST)
-    stamps.column((b"Dec 31 00:00:00",), (b"",), (b"",))
+def test_another_year() -> None:
+    """What was read for one year is not taken for the next."""
+    stamps = Stamps(UTC)
+    for year, expected in ((2024, 1_704_067_200_500_000), (2025, 1_735_689_600_500_000)):
+        stamps.year = year
+        assert stamps.column((b"Jan  1 00:00:00",), (b".5",), (b"",))[0].tolist() == [expected]
+
+
+def test_lines_that_are_read_again() -> None:
+    """They count once, and are of the same hour."""
+    stamps = Stamps(MADRID)
+    stamps.year = 2024
+    texts = (b"Oct 27 02:59:00", b"Oct 27 02:10:00")
     mark = stamps.mark()
+    times = []
     for _ in range(2):
         stamps.back(mark)
-        times, _ = stamps.column((b"Jan  1 00:00:00",), (b".5",), (b"",))
-        assert times.tolist() == [1_735_689_600_500_000]
+        times.append(stamps.column(texts, (b"", b""), (b"", b""))[0].tolist())
+    assert times[0] == times[1]
+    assert (stamps.zoneless, stamps.folded) == (2, 2)
 
 
 def test_29_february() -> None:
     """It is a day in a leap year, and no time in another."""
     assert read("Feb 29 01:02:03", year=2024) == ["2024-02-29 01:02:03"]
     assert read("Feb 29 01:02:03", "Mar  1 00:00:00", year=2025) == [None, "2025-03-01 00:00:00"]
-
-
-def test_without_a_year() -> None:
-    """What cannot be read twice begins in the latest year in which it is not later than it may be."""
-    assert read("Nov 20 00:00:00", year=None) == ["2026-11-20 00:00:00"]
-    assert read("Nov 21 00:00:00", "Jan  1 00:00:00", year=None) == ["2025-11-21 00:00:00", "2026-01-01 00:00:00"]
 
 
 def test_the_hour_that_was_twice() -> None:
@@ -85,7 +89,8 @@ def test_an_hour_that_never_was() -> None:
 @pytest.mark.parametrize("zone", [UTC, MADRID])
 def test_zones_of_their_own(zone: tzinfo) -> None:
     """A stamp with a zone needs none, beside others that do."""
-    stamps = Stamps(zone, 2024, LATEST)
+    stamps = Stamps(zone)
+    stamps.year = 2024
     seconds = (b"2024-07-01T12:00:00", b"2024-07-01T12:00:00", b"Jul  1 12:00:00", b"2024-07-01T12:00:00")
     times, good = stamps.column(seconds, (b".25", b"", b"", b",123456789"), (b"+02:00", b"Z", b"", b"-0130"))
     here = 12 if zone is UTC else 10
@@ -102,7 +107,8 @@ def test_zones_of_their_own(zone: tzinfo) -> None:
 )
 def test_any_bytes(texts: list[bytes]) -> None:
     """Whatever stands there is a time or none."""
-    stamps = Stamps(MADRID, 2024, LATEST)
+    stamps = Stamps(MADRID)
+    stamps.year = 2024
     nothing = tuple(b"" for _ in texts)
     times, good = stamps.column(tuple(texts), nothing, nothing)
     assert len(times) == len(good) == len(texts)

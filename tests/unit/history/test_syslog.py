@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, date
+from datetime import UTC
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ class Reading:
         self.namespaces = Namespaces(listed, unhashed, given=given)
         self.nodes = Nodes("gw1.example", None)
         reader = Reader(prefix or Prefix("[ANETCON]", "[D]", "[X]", hashed=True), self.namespaces, self.nodes, T0 + DAY)
-        self.times = Stamps(UTC, 2026, date(2026, 11, 21))
+        self.times = Stamps(UTC)
+        self.times.year = 2026
         self.batch = Batch(text.count(b"\n") + MOST_REPEATED + 1)
         self.found: Found = reader.read(text, self.times, self.batch)
 
@@ -160,6 +161,9 @@ def test_what_is_not_ours() -> None:
         LINE.replace(b"13:05:09", b"25:05:09"),
         LINE.replace(b"Nov 20", b"Dec 20"),
         LINE[4:],
+        LINE[:20] + LINE,
+        LINE[:-40] + LINE,
+        LINE[: LINE.index(b"DPT=443") + 6] + b"\n",
     ]
     text = b"".join(others + broken) + LINE
     reading = Reading(text)
@@ -172,6 +176,19 @@ def test_what_was_lost_and_escaped_on_the_way() -> None:
     for text in (LINE.replace(b" \n", b"\n"), LINE.replace(b"\n", b"\r\n"), LINE.replace(b"IN=a", b"IN=a#033b")):
         reading = Reading(LINE + text)
         assert (len(reading.rows()), reading.found.unreadable) == (2, []), text
+
+
+def test_a_last_line_without_its_newline() -> None:
+    """It is a row where nothing can be missing of what it tells, and unreadable where something may."""
+    ours = b"2026-11-20T13:05:09+00:00 gw1 anetcon: [ANETCON][X] IN= OUT= SRC=10.0.0.5 DST=198.51.100.9 PROTO=TCP "
+    ours += b"SPT=40000 DPT=443 NETNS=default NAT_SRC=203.0.113.7 NAT_SPT=40213 NAT_DST=198.51.100.9 NAT_DPT=443\n"
+    for text in (LINE, ours):
+        for end in range(len(text) - 60, len(text)):
+            reading = Reading(LINE + text[:end])
+            one, *others = reading.rows()
+            assert len(others) + len(reading.found.unreadable) == 1, text[:end]
+            assert all((row["nat_dst_port"], row["nat_src_port"]) == (443, 0) for row in (one, *others)), text[:end]
+    assert len(Reading(LINE + LINE.rstrip()).rows()) == 2
 
 
 def test_repeated_messages() -> None:
@@ -255,9 +272,9 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=6), max_size=60))
 def test_any_bytes(words: list[bytes]) -> None:
     """Whatever a file holds: every line is a row, somebody else's or unreadable, and nothing is raised."""
-    text = b" ".join(words) + b"\n"
+    text = b" ".join(words)
     found = Reading(text).found
-    assert found.lines == text.count(b"\n")
+    assert found.lines == text.count(b"\n") + (not text.endswith(b"\n"))
     assert found.lines + found.repeated == found.rows + found.others + len(found.unreadable)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from anetcon.errors import InputError
 from anetcon.history.source import Source
-from anetcon.history.years import Years, bounds, look, of_file, settle
+from anetcon.history.stamps import day_code
+from anetcon.history.years import Years, bounds, look, of_file, settle, year_of
 
 TODAY = date(2026, 11, 20)
 
@@ -55,19 +56,9 @@ def test_dates_of_a_file(tmp_path: Path, name: str, written: str, packed: str, e
 
 def test_new_years_are_counted(tmp_path: Path) -> None:
     """A file never rotated goes back as many years as it went through."""
-    source = write(
-        tmp_path / "a",
-        "Jan  5",
-        "Dec 20",
-        "Jan  2",
-        "Aug  1",
-        "Dec 31",
-        "Jan  1",
-        "Dec 31",
-        "Jan  1",
-        written="2026-01-01",
-    )
-    assert (years(source).first, years(source).last) == (2024, 2026)
+    days = ("Jan  5", "Dec 20", "Jan  2", "Aug  1", "Dec 31", "Jan  1", "Dec 31", "Jan  1")
+    found = years(write(tmp_path / "a", *days, written="2026-01-01"))
+    assert (found.first, found.last) == (2024, 2026)
 
 
 def test_29_february_moves_it(tmp_path: Path) -> None:
@@ -102,11 +93,25 @@ def test_rotated_files_are_in_order(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_beside_its_compressed_copy(tmp_path: Path) -> None:
+    """Both are rotated as often: neither is before the other."""
+    days = ("Nov  1", "Nov 20")
+    sources = [write(tmp_path / name, *days) for name in ("a.log.1", "a.log.1.gz")]
+    found = settle(sources, None, TODAY, UTC)
+    assert [years and years.first for years in found.values()] == [2026, 2026]
+
+
 def test_lines_in_no_order(tmp_path: Path) -> None:
     """Lines of two times by turns would be of thousands of years: that is told, before anything is imported."""
     source = write(tmp_path / "a", *["Dec 20", "Jan 20"] * 30)
     with pytest.raises(InputError, match="go back 30 times"):
         settle([source], None, TODAY, UTC)
+
+
+def test_a_day_alone() -> None:
+    """It is of the latest year in which it is not later than it may be, but for another zone."""
+    days = (b"Nov 20", b"Nov 21", b"Nov 22", b"Dec 31")
+    assert [year_of(day_code(day), TODAY) for day in days] == [2026, 2026, 2025, 2025]
 
 
 def test_no_such_stamps(tmp_path: Path) -> None:
