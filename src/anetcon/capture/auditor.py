@@ -142,7 +142,7 @@ class Auditor:
         if first and first[0][0] in self._by_events:
             time.sleep(BUSY_BUILD_UP if self._busiest >= BUSY else BUILD_UP)
         now, self._busiest = self._now(), 0
-        for descriptor, _ in self._poll.poll(0) if first else ():
+        for descriptor, _ in self._poll.poll(0):  # after `now`, up to when a flush says that all is recorded
             namespace = self._by_events.get(descriptor)
             if namespace is not None:
                 self._busiest = max(self._busiest, self._drain(namespace, now))

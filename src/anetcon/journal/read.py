@@ -79,13 +79,21 @@ def ended_cleanly(folder: Path) -> bool:
     return bool(numbers) and is_closed(folder, numbers[-1])
 
 
-def _good_lines(folder: Path, number: int, first: int = 1) -> Iterator[tuple[int, Line, bytes, bytes]]:
-    """(number, line, its bytes, the segment's schema bytes) from line `first` on, up to the last good one there is now.
+def _index_lines(folder: Path, number: int) -> list[bytes]:
+    """The lines of a segment's index as it is now, whole ones alone. Raises FileNotFoundError when it is gone."""
+    with segment_path(folder, number, "index").open("rb") as index:
+        return index.read().split(b"\n")[:-1]
+
+
+def _good_lines(
+    folder: Path, number: int, first: int = 1, lines: list[bytes] | None = None
+) -> Iterator[tuple[int, Line, bytes, bytes]]:
+    """(number, line, its bytes, the segment's schema bytes) from line `first` on, up to the last good one there is now,
+    or of `lines`, the index as it was read before.
 
     Raises FileNotFoundError when the segment is gone.
     """
-    with segment_path(folder, number, "index").open("rb") as index:
-        lines = index.read().split(b"\n")[:-1]
+    lines = _index_lines(folder, number) if lines is None else lines
     view = _data(folder, number)
     head = _checked(view, lines[0]) if lines else None
     expected: int | None = None
@@ -153,15 +161,15 @@ def damage(folder: Path, number: int) -> Lost | None:
     only half there was never written: that is no damage. Raises FileNotFoundError when the segment is gone."""
     good = 0
     until: int | None = None
-    for good, line, _, _ in _good_lines(folder, number):  # noqa: B007 - the last one counts
+    index = _index_lines(folder, number)  # once: what is written meanwhile is not bad for not having been looked at
+    for good, line, _, _ in _good_lines(folder, number, lines=index):  # noqa: B007 - the last one counts
         until = line.end
-    with segment_path(folder, number, "index").open("rb") as index:
-        raws = [raw for raw in index.read().split(b"\n")[:-1] if raw != b"closed"]
-        written = os.fstat(index.fileno()).st_mtime_ns // 1000
+    raws = [raw for raw in index if raw != b"closed"]
     bad = [parse_line(raw) for raw in raws[good + 1 :]]
     if not bad:
         return None
     told = [line for line in bad if line is not None]
+    written = segment_path(folder, number, "index").stat().st_mtime_ns // 1000
     start = until if until is not None else min((line.start for line in told), default=None)
     end = min(written, max((line.end for line in told), default=written))  # a bad line may say anything
     return Lost(start, max(end, start or end), sum(line.rows for line in told) if len(told) == len(bad) else None)

@@ -85,6 +85,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
         return again(store, _told(store, Coverage(question.since, until, never), question))
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
+    damaged, torn = store.damaged(), store.torn()  # before the gaps: what explains them is on record first
     gaps = [store.intervals("gaps", question.condition(), since, until)]
     if since is None:
         # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it.
@@ -97,7 +98,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
         extra.append(_gap(flushed, None, "not-yet-written"))  # the whole window is past, and none of it on record yet
     extra += [
         _gap(lost.start, lost.end, "journal-damaged") | {"lost": lost.rows}
-        for lost in (*store.damaged(), *unexplained(store.torn(), gaps[0]))
+        for lost in (*damaged, *unexplained(torn, gaps[0]))
         if (lost.start or 0) <= until and lost.end >= (since or 0)
     ]
     if question.netns and not _known(store, question):

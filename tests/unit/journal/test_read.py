@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from anetcon.capture import batch
 from anetcon.errors import StoreError
+from anetcon.journal import read as read_module
 from anetcon.journal.read import (
     BEGINNING,
     Lost,
@@ -147,6 +148,22 @@ def test_what_is_lost_of_a_damaged_segment(tmp_path: Path) -> None:
     assert damage(tmp_path, 1) is None  # half a line was never written
     with pytest.raises(FileNotFoundError):
         damage(tmp_path, 2)
+
+
+def test_what_is_written_meanwhile_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush that comes while a segment is looked at is not taken for a line that does not hold."""
+    with Writer(tmp_path, "gaps") as writer:
+        writer.append(gaps(1), 0, 10)
+        whole = read_module._data
+
+        def data(folder: Path, number: int) -> memoryview:
+            found = whole(folder, number)
+            writer.append(gaps(2), 10, 20)
+            return found
+
+        monkeypatch.setattr(read_module, "_data", data)
+        assert damage(tmp_path, 1) is None
+        assert damage(tmp_path, 1) is None
 
 
 def test_damage_ends_its_own_segment_only(tmp_path: Path) -> None:

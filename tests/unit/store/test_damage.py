@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anetcon.capture import batch
 from anetcon.journal.read import Lost, last_flush
-from anetcon.journal.write import segment_path, segments
+from anetcon.journal.write import Writer, segment_path, segments
 from anetcon.record import arrow_schema
 from anetcon.store import layout
 from anetcon.store.coverage import Question, coverage
@@ -73,6 +74,25 @@ def test_a_crash_that_is_told_in_a_segment_still_written_to(tmp_path: Path) -> N
     """The daemon that came back says so in the segment behind, which is not sealed with what the crash left."""
     path = interrupted(tmp_path / "store", False, DOWN | {"lost": None}, again_closed=False)
     assert Sealer(path).seal()
+    assert gaps(path) == []
+
+
+def test_a_crash_that_is_told_while_an_answer_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that comes back while the gaps are being read is no damage: what it says comes before its segment."""
+    path = interrupted(tmp_path / "store", False)
+    segment_path(layout.journal_folder(path, "connections"), 2, "index").rename(aside := tmp_path / "aside")
+    whole = Store.intervals
+
+    def intervals(store: Store, *asked: Any) -> pa.Table:
+        found = whole(store, *asked)
+        if aside.exists():
+            with Writer(layout.journal_folder(path, "gaps"), "gaps") as writer:
+                writer.append(batch.rows("gaps", [DOWN | {"lost": None}]), T0, T0)
+            aside.rename(segment_path(layout.journal_folder(path, "connections"), 2, "index"))
+        return found
+
+    monkeypatch.setattr(Store, "intervals", intervals)
+    assert gaps(path) == []
     assert gaps(path) == []
 
 
