@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Becomes the systemd of a Debian of its own: boot.sh IMAGE [OUTSIDE:INSIDE[:OPTIONS]...]. To be started by
+# Becomes the systemd of a Debian of its own: boot.sh IMAGE DISK [OUTSIDE:INSIDE[:OPTIONS]...]. To be started by
 #   unshare --mount --propagation slave --pid --fork --kill-child --uts --ipc --net --cgroup
-# whose namespaces hold all it does: an overlay in memory over IMAGE, devices, and a /proc/sys of which only the network's
-# part, which is the network namespace's own, can be written. Binds are read-only unless OPTIONS say otherwise (mount(8)).
+# whose namespaces hold all it does: an overlay over IMAGE, in memory or, to be booted again, in the folder DISK; devices,
+# and a /proc/sys of which only the network's part, which is the network namespace's own, can be written. Binds are read-only unless OPTIONS say otherwise (mount(8)).
 set -euo pipefail
 umask 022 # whatever the tests before left: not only root lives here
-image=$1
-shift
+image=$1 disk=$2
+shift 2
 
-memory=/mnt # hidden by our own mount; nobody else sees it
-mount -t tmpfs -o mode=755 anetcon-test "$memory"
-mkdir "$memory"/{upper,work,root}
-root=$memory/root
-mount -t overlay -o "lowerdir=$image,upperdir=$memory/upper,workdir=$memory/work" overlay "$root"
+if [[ ! $disk ]]; then
+  disk=/mnt # hidden by our own mount; nobody else sees it
+  mount -t tmpfs -o mode=755 anetcon-test "$disk"
+fi
+mkdir -p "$disk"/{upper,work,root}
+root=$disk/root
+mount -t overlay -o "lowerdir=$image,upperdir=$disk/upper,workdir=$disk/work" overlay "$root"
 
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"

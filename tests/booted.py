@@ -80,29 +80,43 @@ class Booted:
 
 
 @contextlib.contextmanager
-def booted(*, program: bool = True, binds: Sequence[str] = (), netns: bool = False) -> Iterator[Booted]:
+def booted(
+    *, program: bool = True, binds: Sequence[str] = (), netns: bool = False, kept: Path | None = None
+) -> Iterator[Booted]:
     """Boot, and end it whatever happened. `program`: this checkout's at PROGRAM; `binds`: see tests/boot.sh; `netns`:
-    the named network namespaces of the machine are seen in /run/netns there, also those that come later."""
+    the named network namespaces of the machine are seen in /run/netns there, also those that come later; `kept`: a
+    `disk`, to be booted from again."""
     given = [*binds]
     if program:
         given.append(f"{Path(anetcon.__file__).parents[1]}:/opt/anetcon/src")
         given.append(f"{sysconfig.get_path('purelib')}:/opt/anetcon/libraries")
     if netns:
         given.append("/run/netns:/run/netns:rw")
-    with _boot(given) as machine:
-        if program:
+    with _boot(given, kept) as machine:
+        if program and not (machine.root / PROGRAM[1:]).exists():
             machine.install_program()
         yield machine
 
 
 @contextlib.contextmanager
-def _boot(binds: Sequence[str]) -> Iterator[Booted]:
+def disk() -> Iterator[Path]:
+    """What systems keep from one boot to the next: in memory, since not every file system can be an overlay's."""
+    with tempfile.TemporaryDirectory(prefix="anetcon-disk-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "anetcon-test", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def _boot(binds: Sequence[str], kept: Path | None) -> Iterator[Booted]:
     with tempfile.TemporaryDirectory(prefix="anetcon-boot-") as folder, _cgroup() as cgroup:
         log = Path(folder, "log")
         command = ["sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", str(cgroup)]
         with log.open("wb") as output:
             outer = subprocess.Popen(
-                [*command, *_UNSHARE, str(HERE / "boot.sh"), str(image()), *binds],
+                [*command, *_UNSHARE, str(HERE / "boot.sh"), str(image()), str(kept or ""), *binds],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         try:

@@ -15,8 +15,9 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.booted import PROGRAM, Booted, booted
+from tests.booted import PROGRAM, Booted, booted, disk
 from tests.e2e.daemon import PROGRAM as HERE
+from tests.e2e.daemon import seconds
 from tests.netns.waiting import wait_until
 
 OURS = f"^qrouter-.*-{os.getpid():012x}$"
@@ -114,12 +115,78 @@ def test_a_host_from_install_to_purge(bed: Testbed) -> None:
         machine.run(PROGRAM, "install")
         write(machine, TOML, MINE + '[store]\npath = "/srv/audit"\n')
         machine.run(PROGRAM, "install")
+        _what_is_disabled_stays_so(machine)
         machine.run("systemctl", "restart", "anetcon")
         refused = machine.run(PROGRAM, "uninstall", "--purge", check=False)
         assert (refused.returncode, "say --yes" in refused.stderr) == (5, True)
         machine.run(PROGRAM, "uninstall", "--purge", "--yes")
         assert sysctls(router.namespace) == before, "found before the store was moved"
         assert files(machine) == clean
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.needs("nft", "iptables", "nsenter")
+def test_after_a_power_cut(bed: Testbed) -> None:
+    """The next boot records by itself, in namespaces of its own; what came between is in one gap, bounded on both
+    sides, and what was recorded before is still answered."""
+    world = World(bed)
+    with disk() as kept:
+        first = _recorded_until_the_power_cut(world, kept)
+        router = Router(world, instances=1)
+        (kept / "upper/etc/boot-id").write_text("22222222-2222-2222-2222-222222222222\n")
+        with Server(world.namespace, SERVER, 8080) as server:
+            inside, target = router.instances[0], (SERVER, server.port)
+            unseen = traffic.tcp(inside.namespace, inside.address, target, server, by="reset")
+            with booted(netns=True, kept=kept) as machine:
+                assert machine.unit("anetcon", "ActiveState")["ActiveState"] == "active"
+                second = traffic.tcp(inside.namespace, inside.address, target, server, by="reset")
+                recorded(machine, second)
+                recorded(machine, first)
+                wait_until(lambda: _listed(machine) == [router.name], 10, "the first router is forgotten", every=0.2)
+                since = ("--since", f"{first.began / 1e6:.3f}", "--format", "jsonl")
+                lines = machine.run("anetcon", "gaps", *since, check=False).stdout.splitlines()
+    gaps = [(each["cause"], seconds(each["from"]) * 1e6, seconds(each["to"]) * 1e6) for each in map(json.loads, lines)]
+    down = [(begin, end) for cause, begin, end in gaps if cause == "daemon-down"]
+    early = 5e6  # the record is certain up to the last fdatasync alone, which may have been before the first one
+    assert [first.began - early < begin <= unseen.began <= end <= second.began for begin, end in down] == [True], gaps
+
+
+def _listed(machine: Booted) -> list[str]:
+    """The namespaces that `status` knows."""
+    status = json.loads(machine.run("anetcon", "status", "--format", "json", check=False).stdout)
+    return [each["netns"] for each in status["namespaces"]]
+
+
+def _recorded_until_the_power_cut(world: World, kept: Path) -> Made:
+    """Installed, and one connection on record; then process 1 is killed, and the router is gone."""
+    router = Router(world, instances=1)
+    with booted(netns=True, kept=kept) as machine, Server(world.namespace, SERVER, 8080) as server:
+        write(machine, TOML, MINE + "[store]\nsync_seconds = 0.1\n")
+        write(machine, "/etc/boot-id", "11111111-1111-1111-1111-111111111111\n")
+        bind = "[Service]\nBindReadOnlyPaths=/etc/boot-id:/proc/sys/kernel/random/boot_id\n"
+        write(machine, "/etc/systemd/system/anetcon.service.d/10-boot.conf", bind)
+        machine.run(PROGRAM, "install")
+        inside = router.instances[0]
+        made = traffic.tcp(inside.namespace, inside.address, (SERVER, server.port), server, by="reset")
+        recorded(machine, made)
+        assert "11111111-" in (machine.root / "var/lib/anetcon/sysctls.jsonl").read_text(), "it believes in this boot"
+    router.namespace.close()
+    return made
+
+
+def _what_is_disabled_stays_so(machine: Booted) -> None:
+    """Only the first installation starts it, and has it at boot."""
+    machine.run("systemctl", "disable", "--now", "anetcon")
+    for words in (["--dry-run"], []):
+        said = machine.run("anetcon", "install", *words).stdout.splitlines()
+        assert [line.partition(":")[0] for line in said] == [
+            "the service does not start at boot, and that stays so",
+            "nothing to do",
+        ]
+    assert machine.unit("anetcon", "ActiveState", "UnitFileState") == {
+        "ActiveState": "inactive",
+        "UnitFileState": "disabled",
+    }
 
 
 def _others_can_use_what_is_installed(machine: Booted) -> None:

@@ -250,7 +250,7 @@ def test_no_connection_is_missed(site: Site) -> None:
 
 def test_the_older_form_started_by_hand(site: Site) -> None:
     """Also where nothing but a shell started it, with a configuration elsewhere and lines without a hash: those of the
-    old rules and those of the new are in the same files, none twice, and what fell between is in the store."""
+    old rules and those of the new are in the same files, each once."""
     oldstyle.install(site.machine, site.router.name, older=True)
     root = site.machine.root
     (root / "etc/anetcon.conf").rename(root / "srv/audit.conf")
@@ -258,7 +258,7 @@ def test_the_older_form_started_by_hand(site: Site) -> None:
     site.machine.run("sh", "-c", "cd /srv && setsid /usr/sbin/anetcon.sh -c audit.conf >/dev/null 2>&1 &")
     wait_until(lambda: len(site.chain()) == 4, 20, "its chain stands")
     _, found = taken_over(site)
-    assert (found.unseen, found.doubled) == ([], [])
+    assert (found.unlogged, found.doubled) == ([], [])
     assert [each for each in found.attached if not found.store[key(each)]] == []
     assert "[ANETCON] [NAT] " in site.log("nat")
     assert "[ANETCON][X][" in site.log("nat")
@@ -288,6 +288,21 @@ def test_where_rsyslog_gives_up_root(site: Site) -> None:
         flowing.go_on()
     last = flowing.made[-1].src_port
     wait_until(lambda: site.lines()[SERVER, last], 20, "rsyslog writes its files again")
+
+
+def test_to_a_table_of_nftables(site: Site) -> None:
+    """Each connection before, during and after has one line and at most one record: the table takes the chain's place
+    in one write. One that does not come up gives it back."""
+    oldstyle.install(site.machine, site.router.name)
+    start(site)
+    prepare(site, "nftables-log")
+    _, found = taken_over(site)
+    assert (found.unlogged, found.doubled) == ([], [])
+    assert [each for each in found.attached if not found.store[key(each)]] == []
+    assert site.router.namespace.run("iptables", "-t", "nat", "-S") == site.rules
+    assert "table inet anetcon" in site.router.namespace.run("nft", "list", "ruleset")
+    site.anetcon("uninstall")
+    assert "anetcon" not in site.router.namespace.run("nft", "list", "ruleset")
 
 
 def test_to_an_engine_without_rules(site: Site) -> None:

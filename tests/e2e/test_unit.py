@@ -169,6 +169,13 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         assert "going on with the one before" in wait_until(service.said, 5, "it is refused")
         wait_until(lambda: "the configuration is refused" in service.shown("StatusText"), 5, "systemctl status says so")
         assert service.shown("ActiveState") == "active"
+        for more, why in (
+            ('engine = "nftables-log"', "needs CAP_NET_RAW"),
+            ('[store]\npath = "/srv"', "restart it to move"),
+        ):
+            service.write(SETTINGS, f'[audit]\nnamespaces = ["{OURS}"]\n{more}\n')
+            assert service.systemctl("reload", check=False).returncode == 1, "what only the daemon refuses, too"
+            assert why in service.said()
         service.write(SETTINGS, f'[audit]\nnamespaces = ["{OURS}"]\n')
         service.systemctl("reload")
         wait_until(lambda: not bare.run("nft", "list", "ruleset"), 20, "its table is removed")

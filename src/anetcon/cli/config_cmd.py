@@ -3,7 +3,9 @@ old format into TOML."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +21,7 @@ from anetcon.config.migrate import toml
 from anetcon.config.model import value_of
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
+from anetcon.keeper import capabilities
 
 OLD_FILE = STANDARD_FILES[-1]
 
@@ -51,8 +54,13 @@ def show(overrides: DaemonOverrides, form: FormatOption = Format.TABLE) -> None:
 @app.command("check")
 @with_options(DaemonOverrides)
 def check(overrides: DaemonOverrides) -> None:
-    """Say whether the configuration can be used; exit status 5 if not."""
+    """Say whether the configuration can be used; exit status 5 if not.
+
+    Where MAINPID is set, as by systemd for a reload, also whether the daemon of that process id can take it over.
+    """
     loaded = overrides.load()
+    if process := os.environ.get("MAINPID"):
+        _require_taken_over(loaded, process)
     typer.echo(f"{_name(loaded)} can be used")
 
 
@@ -92,6 +100,18 @@ def rsyslog(overrides: DaemonOverrides) -> None:
 def logrotate(overrides: DaemonOverrides) -> None:
     """Print the file for logrotate: the text logs and the daemon's own."""
     sys.stdout.write(logrotate_text(overrides.load().config))
+
+
+def _require_taken_over(loaded: Loaded, process: str) -> None:
+    """Raise AnetconError for what that daemon refuses: no daemon moves its store, or gains a capability."""
+    lock = Path(loaded.config.store.path, "lock")
+    with contextlib.suppress(PermissionError):
+        if not lock.exists() or lock.read_text().strip() != process:
+            raise ConfigError(
+                f"the daemon, process {process}, has another store than {lock.parent}: restart it to move it"
+            )
+    with contextlib.suppress(FileNotFoundError):
+        capabilities.require(loaded.config.audit.engine, process)
 
 
 def _name(loaded: Loaded) -> str:

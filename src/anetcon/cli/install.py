@@ -26,7 +26,7 @@ from anetcon.install.layout import HOST
 from anetcon.install.manifest import Manifest
 from anetcon.install.old import Old
 from anetcon.install.old import find as find_old
-from anetcon.install.plan import Choice, Documents, plan
+from anetcon.install.plan import WANTS, Choice, Documents, plan
 from anetcon.install.takeover import Takeover
 from anetcon.install.tree import Tree
 from anetcon.store.coverage import running
@@ -37,6 +37,7 @@ RootOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 HERE = Path("/")
 START = "nothing was started"
+STAYS_DISABLED = f"the service does not start at boot, and that stays so: `systemctl enable --now {layout.UNIT}`"
 GOES_ON = "the daemon goes on as it was until it is restarted"
 
 
@@ -51,6 +52,8 @@ class Found:
     manifest: Manifest
     packages: list[Item]
     """What is not installed because the Debian package has brought it."""
+    starts: bool
+    """Whether the service is to run now: it starts at boot, or is installed for the first time."""
 
 
 def install(
@@ -63,11 +66,12 @@ def install(
 ) -> None:
     """Install the service on this host, or into a tree.
 
-    Again, it brings what is installed up to date: a running daemon goes on as the new program, without a gap. A
-    configuration that was edited is never overwritten: what is new is written beside it. From a bash ANetCon it takes
-    over, running or not, without a moment in which nobody records.
+    Again, it brings what is installed up to date: a running daemon goes on as the new program, without a gap; one that
+    was disabled stays so. A configuration that was edited is never overwritten: what is new is written beside it. From
+    a bash ANetCon it takes over, running or not, without a moment in which nobody records.
     """
     os.umask(0o022)
+    root = normal(root)
     with contextlib.nullcontext() if dry_run else alone(root):
         _install(root, dry_run, rsyslog, no_start)
 
@@ -78,7 +82,7 @@ def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
     taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), typer.echo) if old else None
     replaced = taking.replaces if taking else set()
     steps = [*_instead(found, old, replaced), *apply.steps(found.tree, found.items, found.manifest, replaced)]
-    actions = [] if taking else _actions(found, steps, not no_start)
+    actions = [] if taking else _actions(found, steps)
     for line in [*steps, *(taking.steps() if taking else actions)]:
         typer.echo(str(line))
     if not dry_run:
@@ -87,7 +91,14 @@ def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
             service.do(action)
         found.manifest.program = program.fingerprint()
         found.manifest.save()
+    if not (found.starts or no_start or taking):
+        typer.echo(STAYS_DISABLED)
     _say_last(found, steps, actions, dry_run)
+
+
+def normal(root: Path) -> Path:
+    """The root as given, but that of this host by its one name: `//` and `/proc/self/root` are no trees of images."""
+    return HERE if root.is_dir() and root.samefile(HERE) else root
 
 
 def find(
@@ -117,20 +128,22 @@ def find(
         program.require_lasting(folders)
         packaged.refuse_another(tree)
     link = _link(tree)
+    at_boot = tree.status(f"{WANTS}/{layout.UNIT}") is not None or (enable and not manifest.program)
     choice = Choice(
         link=link,
         old_configuration=bool(configuration or tree.status(layout.OLD_CONFIGURATION))
         and tree.status(layout.TOML) is None,
         rsyslog=rsyslog or (kernel_lines and layout.RSYSLOG in manifest.paths),
-        enable=enable,
+        enable=at_boot,
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
     )
     items = plan(loaded, documents(), choice)
-    if not (tree.is_host and packaged.is_packaged()):
-        return Found(tree, loaded, items, link, manifest, [])
-    own = packaged.left(items)
-    packaged.give_up(manifest)
-    return Found(tree, loaded, own, link, manifest, [item for item in items if item not in own])
+    own = items
+    if tree.is_host and packaged.is_packaged():
+        own = packaged.left(items)
+        packaged.give_up(manifest)
+    packages = [item for item in items if item not in own]
+    return Found(tree, loaded, own, link, manifest, packages, enable and at_boot)
 
 
 def documents() -> Documents:
@@ -169,6 +182,8 @@ def _old(root: Path, no_start: bool) -> Old | None:
     old = find_old()
     for pid in old.elsewhere:
         typer.echo(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
+    for each in old.starters:
+        typer.echo(each)
     if not old:
         return None
     if no_start:
@@ -190,17 +205,17 @@ def _link(tree: Tree) -> str | None:
     return None if script == place and not script.is_symlink() else str(_seen(tree, script.resolve()))
 
 
-def _actions(found: Found, steps: Sequence[Step], start: bool) -> list[service.Action]:
+def _actions(found: Found, steps: Sequence[Step]) -> list[service.Action]:
     if not (found.tree.is_host and service.has_systemd()):
         return []
     state, store = service.look(), Path(found.loaded.config.store.path)
-    if start and not state.active and (pid := running(store)) is not None:
+    if found.starts and not state.active and (pid := running(store)) is not None:
         raise AlreadyRunningError(
             f"the daemon with process id {pid} owns the store {store}, and was not started as the service: stop it, "
             "then install again"
         )
-    actions = service.after_install(state, _changed(found, steps), sys.executable, start)
-    return [*actions, *(packaged.at_boot(found.tree) if found.packages and start else [])]
+    actions = service.after_install(state, _changed(found, steps), sys.executable, found.starts)
+    return [*actions, *(packaged.at_boot(found.tree) if found.packages and found.starts else [])]
 
 
 def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:

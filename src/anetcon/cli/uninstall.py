@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find
+from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find, normal
 from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
 from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
 from anetcon.install.alone import alone
@@ -36,6 +36,7 @@ def uninstall(
     Records, logs and edited configuration stay, unless --purge is given. The sysctls are what they were before.
     """
     os.umask(0o022)
+    root = normal(root)
     with contextlib.nullcontext() if dry_run else alone(root):
         _uninstall(root, purge, yes, dry_run)
 

@@ -17,5 +17,6 @@ putback     sysctls and rules of a daemon that is gone, put back
 records     records and logs, for a purge
 
 takeover    from the bash ANetCon to the daemon without a blind moment; its parts:
-old         finding it; aside: keeping its files; ending: ending it; chain: its rules; sorting: its rsyslog; ready: ours
+old         finding it; starters: what else starts it; aside: keeping its files; ending: ending it; chain: its rules;
+sorting     its rsyslog; witness: what that loses; ready: ours
 """

@@ -1,13 +1,17 @@
-"""The chain of the bash ANetCon: named to a daemon that keeps it, or taken away once a daemon needs it no more.
+"""The chain of the bash ANetCon: kept by the daemon as its own, replaced by our table of nftables in one write, or
+taken away once a daemon needs no rules.
 
-The engine iptables-log has the same chain: with a line in rules.jsonl it knows also of those in namespaces that it does
-not audit, and takes them away. Other engines' unit may not touch iptables, so the installing program does it, when the
-daemon records. Refuses to look for the chain where the old configuration selects nothing.
+What our rules are in, or will be, is named to the daemon by a line in rules.jsonl, so that it takes them away also in
+namespaces that it does not audit. The engine nftables-log has its table before it starts: chain and table printing side
+by side would be two lines of each connection, one after the other a moment with none. Refuses to look for the chain
+where the old configuration selects nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +19,20 @@ from anetcon.config.load import Loaded
 from anetcon.keeper.attach import Home
 from anetcon.keeper.left import Leftovers
 from anetcon.keeper.settings import DEFAULT, Settings
-from anetcon.rules import work
-from anetcon.rules.text import IPTABLES
+from anetcon.rules import iptables, netlink, nftables, programs, text, work
+from anetcon.rules.programs import RulesError
+from anetcon.rules.text import IPTABLES, NFTABLES, Wanted
 
 Place = tuple[str, Path | None]
 """A namespace's name, and where to enter it; None: the one we are in."""
+
+Report = Callable[[str], None]
+
+BACK_SECONDS = 10.0
+"""How long the chain may take to stand again."""
+_RULE = re.compile(r"^\s*chain (?P<chain>\S+) \{|\b(?:jump|goto) (?P<to>\S+) # handle (?P<handle>\d+)$", re.MULTILINE)
+_TABLES = {4: "ip nat", 6: "ip6 nat"}
+_AWAY = [(NFTABLES, text.TABLE)]
 
 
 def places(loaded: Loaded) -> Iterator[Place]:
@@ -33,16 +46,16 @@ def places(loaded: Loaded) -> Iterator[Place]:
             yield path.name, path
 
 
-def name(loaded: Loaded, store: Path, report: Callable[[str], None]) -> None:
-    """Have the daemon know of it."""
+def name(loaded: Loaded, engine: str, store: Path, report: Report) -> None:
+    """Have the daemon know of what is there when it starts."""
     left, home = Leftovers(store / "rules.jsonl", report), Home().inode
     for netns, path in places(loaded):
         with contextlib.suppress(OSError):
             inode = home if path is None else path.stat().st_ino
-            left.add(netns, path, inode, (IPTABLES, loaded.config.audit.chain))
+            left.add(netns, path, inode, (engine, loaded.config.audit.chain))
 
 
-def remove(loaded: Loaded, report: Callable[[str], None]) -> None:
+def remove(loaded: Loaded, report: Report) -> None:
     """Take it away everywhere; where that fails it is said."""
     home, away = Home(), [(IPTABLES, loaded.config.audit.chain)]
     for netns, path in places(loaded):
@@ -51,3 +64,58 @@ def remove(loaded: Loaded, report: Callable[[str], None]) -> None:
                 failed = work.visit(away, None, {}).error
             if failed:
                 report(f"{netns}: its chain {away[0][1]} is still there: {failed}; `anetcon doctor {netns}` says more")
+
+
+def replace(loaded: Loaded, settings: Settings, report: Report) -> None:
+    """Our table instead of it, everywhere; where that fails it is said, and it prints on."""
+    home, chain = Home(), loaded.config.audit.chain
+    for netns, path in places(loaded):
+        wanted = settings.rules(netns) if netns == DEFAULT or settings.selects(netns) else None
+        with contextlib.suppress(FileNotFoundError), home.entered(path):
+            try:
+                _replace(wanted, chain)
+            except (RulesError, OSError) as error:
+                report(f"{netns}: its chain {chain} is still there: {error}; `anetcon doctor {netns}` says more")
+
+
+def _replace(wanted: Wanted | None, chain: str) -> None:
+    """In one write where the chain is in nftables, too, as iptables-nft has it; else ours is there first.
+
+    A packet that is between the two hooks at the very instant of the write has no line: that time is before the record
+    begins, and on record as such.
+    """
+    if wanted is not None:
+        with contextlib.suppress(RulesError):  # another program was faster: then in two
+            programs.nft("-f", "-", text=nftables.AWAY + text.nftables(wanted) + _removal(chain))
+        nftables.stand(wanted, {})
+    iptables.remove(chain)
+
+
+def _removal(chain: str) -> str:
+    """What takes the chain away, for nft; nothing where it is not there."""
+    lines = []
+    for family, table in _TABLES.items():
+        printed = programs.nft("-a", "list", "table", *table.split()) if netlink.has_table(family, "nat") else ""
+        inside, there = "", False
+        for found in _RULE.finditer(printed):
+            inside = found["chain"] or inside
+            there |= found["chain"] == chain
+            if found["to"] == chain:
+                lines.append(f"delete rule {table} {inside} handle {found['handle']}")
+        lines += [f"flush chain {table} {chain}", f"delete chain {table} {chain}"] if there else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def give_back(loaded: Loaded, expected: bool) -> None:
+    """Take our tables away; where the chain is `expected` again not before it stands. Never raises for one of them."""
+    home, deadline = Home(), time.monotonic() + BACK_SECONDS
+    for _, path in places(loaded):
+        with contextlib.suppress(OSError, RulesError), home.entered(path):
+            if netlink.has_table(netlink.INET, text.TABLE):
+                while expected and not _stands(loaded.config.audit.chain) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                work.visit(_AWAY, None, {})
+
+
+def _stands(chain: str) -> bool:
+    return bool(iptables.read(4, iptables.used(4)).jumps(chain))

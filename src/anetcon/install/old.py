@@ -17,6 +17,7 @@ from pathlib import Path
 
 from anetcon.doctor import processes
 from anetcon.doctor.processes import Process
+from anetcon.install import starters
 from anetcon.install.layout import OLD_CONFIGURATION, UNIT
 
 SCRIPT = "anetcon.sh"
@@ -65,6 +66,8 @@ class Old:
     configuration: Path | None = None
     unfinished: bool = False
     """Whether a takeover from it was interrupted."""
+    starters: tuple[str, ...] = ()
+    """What else starts it, in words: that stays, and is said."""
 
     def __bool__(self) -> bool:
         return bool(self.running or self.unit or self.unfinished)
@@ -87,6 +90,7 @@ def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
             elsewhere.append(each.pid)
         else:
             ours.append(_running(each, root, proc))
+    units = {Path("/etc/systemd/system", UNIT), *(each.unit_file for each in ours if each.unit_file)}
     configuration = ours[0].configuration if ours else Path(OLD_CONFIGURATION)
     place = root / str(configuration).lstrip("/")
     return Old(
@@ -98,6 +102,7 @@ def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
         tuple(_inside(path, root) for path in _theirs(root / "etc/logrotate.d", "*", _ROTATES)),
         configuration if place.exists() else None,
         (root / UNFINISHED.lstrip("/")).exists(),
+        tuple(starters.find(root, script_names, units)),
     )
 
 

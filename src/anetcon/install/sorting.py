@@ -12,7 +12,7 @@ Refuses to touch files.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -28,6 +28,7 @@ OLDER = {"prefix": "[ANETCON] ", "prefix_other": "[NAT]", "prefix_dnat": "[FLOAT
 DISCARD = Path("/etc/rsyslog.d/31-anetcon-discard.conf")
 """Read after the site's own file, should that come back."""
 
+_LOG = re.compile(r"/[^\s\"';]*anetcon\.(?:nat|float)\.log")
 _DROPS = re.compile(r"^\s*\$PrivDropToUser\s+(?P<old>\S+)|privdrop\.user\.name\s*=\s*\"(?P<new>[^\"]+)\"", re.MULTILINE)
 
 
@@ -63,6 +64,19 @@ def sorts(snippet: str, logs: Logs) -> bool:
 def renewed(logs: Logs) -> str:
     """A file that sorts today's lines and the older form of them."""
     return rsyslog_text(logs, READERS) + rsyslog_text(msgspec.structs.replace(logs, **OLDER), READERS)
+
+
+def files(logs: Logs) -> dict[str, Path]:
+    """Where a line belongs, by what it begins with: both forms."""
+    forms = logs, msgspec.structs.replace(logs, **OLDER)
+    nat, dnat = (Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log"))
+    found = {form.prefix + form.prefix_other: nat for form in forms}
+    return found | {form.prefix + form.prefix_dnat: dnat for form in forms}
+
+
+def named(snippets: Iterable[str]) -> list[Path]:
+    """The text logs that files of the site name."""
+    return [Path(match[0]) for text in snippets for match in _LOG.finditer(text)]
 
 
 def discarding(logs: Logs) -> str:

@@ -2,11 +2,13 @@
 
 1. Its files are kept aside, ours are put in their place. It runs on.
 2. Its script is killed, so that its trap does not run: chain and rules stay, and print on, into rsyslog's files.
-3. The daemon starts. Engine iptables-log takes the chain over as it stands, one write where it has to differ; with
-   another engine the chain is taken away once the daemon records.
+3. The daemon starts. Engine iptables-log takes the chain over as it stands, one write where it has to differ; for
+   nftables-log its table is put in the chain's place before, in one write; for conntrack the chain is taken away once
+   the daemon records.
 4. Where the daemon writes the text logs from then on, it begins with what began when the chain was gone; until then
    rsyslog has (anetcon.follow.quiet).
-5. Where rsyslog needs another file it is restarted when the daemon records: it may lose a line then.
+5. Where rsyslog needs another file it is restarted before, and sorts both forms of lines then. What it loses by that
+   is read from the kernel and written in its place (anetcon.install.witness).
 
 Each step can be done again, whatever was interrupted. A daemon that does not become ready is ended without taking rules
 away, the files go back, and the bash ANetCon runs again. Refuses to stop what is in another container.
@@ -35,8 +37,9 @@ from anetcon.install.layout import OLD_CONFIGURATION, UNIT
 from anetcon.install.old import OUR_DROP_INS, UNFINISHED, Old, Running
 from anetcon.install.sorting import Writer
 from anetcon.install.tree import named
+from anetcon.install.witness import Witness
 from anetcon.keeper.settings import Settings
-from anetcon.rules.text import IPTABLES
+from anetcon.rules.text import NFTABLES, TABLE
 from anetcon.store.layout import group
 
 REPLACED = Path("/etc/anetcon") / aside.FOLDER
@@ -72,7 +75,6 @@ class Takeover:
         self._writer = sorting.choose(loaded, self._snippets, _rsyslog_user())
         self._named = load(old.configuration, environment={}) if old.configuration else loaded
         self._by_unit = any(each.unit == UNIT for each in old.running)
-        self._keeps_chain = self.settings.engine == IPTABLES
         self._removed: int | None = None
         """When (us) the last line of the chain may have been written."""
         self._begun = False
@@ -112,11 +114,13 @@ class Takeover:
         if old.configuration and old.configuration != Path(OLD_CONFIGURATION):
             yield Step(f"make {old.configuration}, with which it runs, {OLD_CONFIGURATION}", self._move_configuration)
         yield Step("write the daemon's files", self._put)
-        if self._keeps_chain:
+        if self.settings.log_engine:
             yield Step(
-                f"name its chain in {self.store}/rules.jsonl, as the daemon's own",
-                lambda: chain.name(self._named, self.store, self._say),
+                f"name the rules in {self.store}/rules.jsonl, as the daemon's own",
+                lambda: chain.name(self._named, self.settings.engine, self.store, self._say),
             )
+        if self._writer is Writer.RENEWED:
+            yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
         if self._writer is Writer.DAEMON:
             yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
             yield Step(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
@@ -127,13 +131,14 @@ class Takeover:
         for each in self.old.running:
             how = "so that it leaves its rules where they are"
             yield Step(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
+        if self.settings.engine == NFTABLES:
+            yield Step(f"put the nftables table {TABLE} in place of the chain, in one write", self._replace_chain)
         yield Step("start the daemon", self._start)
-        if self._writer is Writer.RENEWED:
-            yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
         yield Step("wait until it audits every namespace", self._wait)
+        yield Step("have it start at boot", lambda: systemctl("enable", UNIT))
 
     def _after(self) -> Iterator[Step]:
-        if not self._keeps_chain:
+        if not self.settings.log_engine:
             yield Step("take the chain away, since the daemon records", self._remove_chain)
         if self._writer is Writer.DAEMON:
             yield Step("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
@@ -165,8 +170,12 @@ class Takeover:
         for path in self._snippets:
             if path != file:
                 path.unlink(missing_ok=True)
-        _write(file, sorting.renewed(self._loaded.config.logs))
+        logs = self._loaded.config.logs
+        _write(file, sorting.renewed(logs))
+        seen = Witness(sorting.files(logs), sorting.named(self._snippets.values()))
         _restart_rsyslog()
+        if count := seen.fill():
+            self._say(f"{count} line{'s' * (count != 1)} that rsyslog lost when it was restarted: written for it")
 
     def _remove_sorting(self) -> None:
         """Before the daemon starts: where the file is there it leaves the logs to rsyslog."""
@@ -213,7 +222,9 @@ class Takeover:
     def _wait(self) -> None:
         for netns, why in ready.wait(self.store, UNIT):
             self._say(f"{netns} is not audited yet: {why}")
-        systemctl("enable", UNIT)
+
+    def _replace_chain(self) -> None:
+        chain.replace(self._named, self.settings, self._say)
 
     def _remove_chain(self) -> None:
         chain.remove(self._named, self._say)
@@ -245,6 +256,8 @@ class Takeover:
                     ending.begin_again(each)
                 elif each.unit != UNIT:
                     systemctl("enable", "--now", each.unit)
+            if self.settings.engine == NFTABLES:
+                chain.give_back(self._named, expected=bool(again or self.old.running))
         except (AnetconError, OSError, subprocess.SubprocessError) as error:
             return f"the bash ANetCon could not be started again ({error}): {go_back_by(self._loaded)}"
         return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"

@@ -39,7 +39,7 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={program} run
-# The second command fails where the configuration is refused; the daemon then goes on with the one before.
+# The second command fails where the file, or the daemon, refuses the configuration: the one before then holds.
 ExecReload=/bin/kill -HUP $MAINPID
 ExecReload={program} config check
 Restart=always

@@ -20,9 +20,9 @@ def needed(engine: str) -> dict[str, int]:
     return ALWAYS if engine == CONNTRACK else ALWAYS | FOR_LOG
 
 
-def require(engine: str) -> None:
-    """Raise PermissionMissingError naming each capability that this process has not."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def require(engine: str, process: str = "self") -> None:
+    """Raise PermissionMissingError naming each capability that this process, or another, has not."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     held = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
     missing = [name for name, bit in needed(engine).items() if not held >> bit & 1]
     if missing:

@@ -12,7 +12,7 @@ from anetcon.rules.text import TABLE, Wanted
 
 ATTEMPTS = 6
 
-_AWAY = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+AWAY = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 """Made first if need be, so that taking it away cannot fail."""
 
 
@@ -39,7 +39,7 @@ def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
         if found in accepted:
             return outcome
         before = found if outcome.found else None
-        programs.nft("-f", "-", text=_AWAY + table)
+        programs.nft("-f", "-", text=AWAY + table)
         outcome.wrote("our table was not as it has to be" if there else "our table was not there")
     raise RulesError("another program changes our table all the time")
 
@@ -47,4 +47,4 @@ def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
 def remove() -> None:
     """Take our table away, if it is there."""
     if netlink.has_table(netlink.INET, TABLE):
-        programs.nft("-f", "-", text=_AWAY)
+        programs.nft("-f", "-", text=AWAY)

@@ -54,6 +54,16 @@ def test_check(file: Path) -> None:
         assert answer.err == f"anetcon: {file}:2: there is no setting audit.perod; did you mean audit.period?\n"
 
 
+def test_check_for_a_daemon_that_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload is refused where its daemon has another store, as its lock says; of a daemon that is gone nothing is."""
+    monkeypatch.setenv("MAINPID", "4194303")  # more than any process has
+    file.write_text(f'[store]\npath = "{tmp_path}"\n')
+    answer = Answer("config", "check", "-c", file)
+    assert (answer.status, "restart it to move it" in answer.err) == (5, True)
+    (tmp_path / "lock").write_text("4194303\n")
+    assert Answer("config", "check", "-c", file).status == 0
+
+
 def test_migrate(tmp_path: Path) -> None:
     """The old format comes out as TOML that means the same, on stdout or in a new file whose name says what it is."""
     old, new = tmp_path / "anetcon.conf", tmp_path / "anetcon.toml"

@@ -84,3 +84,19 @@ def test_a_new_file_knows_both_forms() -> None:
 def test_whom_rsyslog_becomes(files: list[str], user: str) -> None:
     """In either of its languages."""
     assert sorting.unprivileged(files) == user
+
+
+def test_which_file_a_line_belongs_to() -> None:
+    """By both forms of prefix; and the files that the site names are found."""
+    logs = Logs(dir="/srv/logs")
+    assert {prefix: str(file) for prefix, file in sorting.files(logs).items()} == {
+        "[ANETCON][X]": "/srv/logs/anetcon.nat.log",
+        "[ANETCON] [NAT]": "/srv/logs/anetcon.nat.log",
+        "[ANETCON][D]": "/srv/logs/anetcon.float.log",
+        "[ANETCON] [FLOAT]": "/srv/logs/anetcon.float.log",
+    }
+    snippets = [
+        ':msg, contains, "[A]" -/var/log/anetcon.nat.log\n',
+        'action(type="omfile" file="/x/anetcon.float.log")',
+    ]
+    assert sorting.named(snippets) == [Path("/var/log/anetcon.nat.log"), Path("/x/anetcon.float.log")]
