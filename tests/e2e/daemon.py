@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,12 +14,17 @@ from typing import Any
 from anetcon.journal.read import last_flush
 from anetcon.testbed import daemon
 from tests.netns.waiting import wait_until
+from tests.unit.cli.asking import Answer
 
 PROGRAM = Path(sys.executable).parent / "anetcon"
+QUICK = {"store": {"flush_seconds": 0.1, "sync_seconds": 0.1}}
+"""Settings for tests that often wait until what they made is on record."""
 
 
 class Daemon(daemon.Daemon):
-    """The testbed's daemon, with what tests ask of it. `run` starts it, also again. Idle, it flushes twice a second."""
+    """The testbed's daemon, with what tests ask of it. `run` starts it, also again. Idle, it flushes twice a second
+    (`QUICK`: ten times). What it has on record is asked in this process, by the same words: starting a program takes
+    a third of a second."""
 
     def __init__(self, folder: Path, namespaces: Sequence[str], tables: Mapping[str, Any] | None = None) -> None:
         given = tables or {}
@@ -62,9 +66,9 @@ class Daemon(daemon.Daemon):
     def wait_flushed(self) -> None:
         """Until whatever happened before this call is in the journal."""
         before = self.flushed()
-        wait_until(lambda: self.flushed() != before, 20, f"flushed after {before}", every=0.1)
+        wait_until(lambda: self.flushed() != before, 20, f"flushed after {before}", every=0.02)
         again = self.flushed()
-        wait_until(lambda: self.flushed() != again, 20, f"flushed after {again}", every=0.1)
+        wait_until(lambda: self.flushed() != again, 20, f"flushed after {again}", every=0.02)
 
     def wait_recorded(self, condition: Callable[[dict[str, int]], bool], seconds: float = 60.0) -> None:
         """Until the counters say so and all of it is flushed."""
@@ -76,19 +80,21 @@ class Daemon(daemon.Daemon):
         words = [str(PROGRAM), *arguments, "--store", str(self.store)]
         return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
 
-    def json(self, *arguments: str) -> dict[str, Any]:
-        """A command's answer as JSON; an error's exit status is a failure."""
-        done = self.command(*arguments, "--format", "json")
-        assert done.returncode in (0, 1, 3), (arguments, done.returncode, done.stderr, self.errors())
-        assert done.stdout, (arguments, done.returncode, done.stderr, self.errors())
-        answer: dict[str, Any] = json.loads(done.stdout)
+    def _ask(self, *arguments: str) -> Answer:
+        """A command's answer; an error's exit status is a failure."""
+        answer = Answer(*arguments, "--store", self.store)
+        assert answer.status in (0, 1, 3), (arguments, answer.status, answer.err, self.errors())
         return answer
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """A command's answer as JSON."""
+        answer = self._ask(*arguments, "--format", "json")
+        assert answer.out, (arguments, answer.status, answer.err, self.errors())
+        return answer.json
 
     def search(self, *arguments: str) -> list[dict[str, Any]]:
         """Every record `anetcon search` finds."""
-        done = self.command("search", *arguments, "--limit", "0", "--format", "jsonl")
-        assert done.returncode in (0, 1, 3), (done.returncode, done.stderr)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return self._ask("search", *arguments, "--limit", "0", "--format", "jsonl").lines
 
     def gaps(self, *arguments: str) -> list[dict[str, Any]]:
         """The gaps on record."""

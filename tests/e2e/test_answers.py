@@ -14,7 +14,7 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import Daemon, seconds
+from tests.e2e.daemon import QUICK, Daemon, seconds
 
 FIELDS = ("src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port")
 PROTO = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
@@ -28,7 +28,7 @@ class Scene:
         self.router = Router(self.world, instances=3, floating=[1])
         self.other = Router(self.world, instances=1)
         names = [router.name for router in (self.router, self.other)]
-        self.daemon = Daemon(folder, names).run()
+        self.daemon = Daemon(folder, names, QUICK).run()
         self.daemon.wait_attached(names)
         self.server = Server(self.world.namespace, SERVER, 8080)
         self.server6 = Server(self.world.namespace, SERVER6, 8080)

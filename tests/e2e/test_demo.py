@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from anetcon.testbed.namespaces import RUN_NETNS
 from tests.netns.waiting import wait_until
 
@@ -21,12 +23,13 @@ def left_by(pid: int) -> list[str]:
     return [n.name for n in RUN_NETNS.iterdir() if n.name.startswith(f"anet{pid}-") or n.name.endswith(f"-{pid:012x}")]
 
 
+@pytest.mark.timeout(150)
 def test_the_demo_gives_the_right_answer_and_leaves_nothing(tmp_path: Path) -> None:
     """It ends well, names the instance in the answer, and neither namespace nor folder stays."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     tmp_path.chmod(0o755)
     with subprocess.Popen([ANETCON, "demo"], stdout=subprocess.PIPE, text=True, env=environment) as demo:
-        said = demo.communicate(timeout=40)[0]
+        said = demo.communicate(timeout=120)[0]
     assert demo.returncode == 0, said
     assert " was 10.1.0.11:" in said
     assert "all 7 connections are recorded" in said
@@ -42,7 +45,7 @@ def test_a_demo_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([ANETCON, "demo"], stdout=subprocess.PIPE, text=True, env=environment) as demo:
         wait_until(lambda: left_by(demo.pid), 20, "the demo builds something")
         demo.send_signal(signal.SIGTERM)
-        demo.communicate(timeout=20)
+        demo.communicate(timeout=40)
     assert demo.returncode == 128 + signal.SIGTERM
     assert left_by(demo.pid) == []
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import Daemon, seconds
+from tests.e2e.daemon import QUICK, Daemon, seconds
 from tests.e2e.test_answers import PROTO
 
 ENGINES = ("conntrack", "iptables-log", "nftables-log")
@@ -28,7 +28,7 @@ PARTS = {
     "seen from outside": ("nat_src_ip", "nat_src_port"),
     "reached": ("nat_dst_ip", "nat_dst_port"),
 }
-CLOCK = 0.05
+CLOCK = 0.5
 """Seconds that the time of a kernel line may be wrong by on a busy machine."""
 
 
@@ -111,7 +111,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dic
 def _run(engine: str, scene: Scene, folder: Path) -> dict[str, str]:
     """All kinds of connections under one engine."""
     name = scene.router.name
-    auditor = Daemon(folder, [name], {"audit": {"namespaces": [f"^{name}$"], "engine": engine}}).run()
+    audit = {"namespaces": [f"^{name}$"], "engine": engine}
+    auditor = Daemon(folder, [name], {"audit": audit, **QUICK}).run()
     try:
         auditor.wait_attached([name])
         made = {kind: make(scene) for kind, make in KINDS.items()}

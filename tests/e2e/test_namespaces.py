@@ -8,7 +8,7 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import Daemon
+from tests.e2e.daemon import QUICK, Daemon
 from tests.netns.waiting import wait_until
 
 Start = Callable[..., Daemon]
@@ -25,9 +25,10 @@ def bare(bed: Testbed, role: str = "bare") -> Namespace:
 def test_where_conntrack_does_not_run(bed: Testbed, daemon: Start) -> None:
     """The namespace's state says so, the log says what to do, a gap covers it, and it ends when a rule comes."""
     host = bare(bed)
-    auditor = daemon(host.name)
+    auditor = daemon(host.name, **QUICK)
     wait_until(lambda: auditor.states().get(host.name) == "conntrack-inactive", 10, "the state says so")
-    assert "activate_conntrack = true" in auditor.errors()
+    wait_until(lambda: "activate_conntrack = true" in auditor.errors(), 10, "the log says what to do")
+    auditor.wait_flushed()
     (gap,) = [gap for gap in auditor.gaps("--netns", host.name) if gap["cause"] == "conntrack-inactive"]
     assert gap["to"] is None
     host.run("nft", "-f", "-", text="table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n")
@@ -43,7 +44,9 @@ def test_where_conntrack_does_not_run(bed: Testbed, daemon: Start) -> None:
 def test_made_active_on_request(bed: Testbed, daemon: Start) -> None:
     """With activate_conntrack connections of a bare host are recorded, and our table is gone afterwards."""
     host = bare(bed)
-    auditor = daemon(host.name, audit={"namespaces": [f"^{host.name}$"], "activate_conntrack": True, "period": 1})
+    auditor = daemon(
+        host.name, audit={"namespaces": [f"^{host.name}$"], "activate_conntrack": True, "period": 1}, **QUICK
+    )
     wait_until(lambda: "anetcon" in host.run("nft", "list", "tables"), 15, "our table is there")
     with Server(host, "192.0.2.1", 80) as service:
         made = traffic.tcp(host, "192.0.2.1", ("192.0.2.1", 80), service)
@@ -61,7 +64,7 @@ def test_networks_narrow_outgoing_connections(bed: Testbed, daemon: Start) -> No
     router = Router(world, instances=2, floating=[1])
     first, second = router.instances
     networks = {router.name: [f"{first.address}/32"]}
-    auditor = daemon(router.name, **{"audit.networks": networks})
+    auditor = daemon(router.name, **{"audit.networks": networks}, **QUICK)
     auditor.wait_attached([router.name])
     with Server(world.namespace, SERVER, 8080) as server, Server(second.namespace, second.address, 22) as service:
         wanted = traffic.tcp(first.namespace, first.address, (SERVER, 8080), server)
@@ -70,7 +73,7 @@ def test_networks_narrow_outgoing_connections(bed: Testbed, daemon: Start) -> No
     auditor.wait_flushed()
     found = {(record["class"], record["src_port"]) for record in auditor.search()}
     assert found == {("nat", wanted.src_port), ("float", called.src_port)}
-    assert auditor.totals()["filtered"] > 0
+    wait_until(lambda: auditor.totals()["filtered"], 10, "they are counted")
 
 
 def test_what_was_open_before(bed: Testbed, daemon: Start) -> None:
@@ -82,8 +85,7 @@ def test_what_was_open_before(bed: Testbed, daemon: Start) -> None:
         connection = traffic.open_tcp(inside.namespace, inside.address, (SERVER, 8080), server)
         auditor = daemon(router.name)
         auditor.wait_attached([router.name])
-        auditor.wait_flushed()
-        (record,) = auditor.search("--dport", "8080")
+        (record,) = wait_until(lambda: auditor.search("--dport", "8080"), 20, "it is on record", every=0.2)
         assert (record["origin"], record["end"]) == ("dump", None)
         assert record["nat_src_port"] == connection.made.nat_src_port
         connection.finish()

@@ -1,6 +1,6 @@
 """Connections learnt from kernel lines beside others: written as capture writes them, sealed, asked by every command.
 
-No namespace and no daemon: what is tested is everything behind the journal, with the installed program.
+No namespace and no daemon: what is tested is everything behind the journal. Questions are asked in this process.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from anetcon.record import TABLES, Class, EndReason, Origin
 from anetcon.store import layout
 from anetcon.store.seal import Sealer
 from tests.e2e.daemon import PROGRAM
+from tests.unit.cli.asking import Answer
 from tests.unit.store.records import DAY, ROUTER, SECOND, T0, packed
 
 AT = "2026-11-20T13:05:09Z"
@@ -103,16 +104,15 @@ class Node:
         for writer in self._writers.values():
             writer.close()
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """The installed program's answer. A defect is a failure."""
-        command = [str(PROGRAM), *words, "--store", str(self.store)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode in (0, 1, 3), done.stderr
-        return done
+    def ask(self, *words: str) -> Answer:
+        """The program's answer. A defect is a failure."""
+        answer = Answer(*words, "--store", self.store)
+        assert answer.status in (0, 1, 3), answer.err
+        return answer
 
     def found(self, *words: str) -> list[dict[str, Any]]:
         """What a search finds."""
-        return [json.loads(line) for line in self.ask("search", *words, "--format", "jsonl").stdout.splitlines()]
+        return self.ask("search", *words, "--format", "jsonl").lines
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_each_once_with_its_nulls(node: Node) -> None:
 
 def test_no_null_is_shown_as_a_number(node: Node) -> None:
     """In no format and no text log is there an address or a port that nobody saw."""
-    texts = [node.ask("search", "--format", form).stdout for form in ("table", "json", "jsonl", "csv")]
+    texts = [node.ask("search", "--format", form).out for form in ("table", "json", "jsonl", "csv")]
     logs = TextLogs(Settings(node.store, "gw1", folder=node.store / "log"))
     while logs.step():
         pass
@@ -195,24 +195,24 @@ def test_filters(node: Node) -> None:
 
 def test_who(node: Node) -> None:
     """By the other end: possible; by the public side of what is recorded: certain; each says which it is."""
-    said = json.loads(node.ask("who", FLOATING, "--at", AT, "--to", "192.0.2.1:2", "--format", "json").stdout)
+    said = node.ask("who", FLOATING, "--at", AT, "--to", "192.0.2.1:2", "--format", "json").json
     assert ([row["src_port"] for row in said["connections"]], said["verdict"], said["possible"]) == ([2], "one", 1)
     assert [gap["cause"] for gap in said["coverage"]["gaps"]] == ["log-engine"]
     sure = node.ask("who", PUBLIC, "--at", AT, "--to", REMOTE)
-    assert sure.returncode == 0
-    assert sure.stdout.splitlines()[0] == f"{PUBLIC} at 2026-11-20 13:05:09 UTC was 10.0.0.5:11 in {ROUTER}"
+    assert sure.status == 0
+    assert sure.out.splitlines()[0] == f"{PUBLIC} at 2026-11-20 13:05:09 UTC was 10.0.0.5:11 in {ROUTER}"
     other = node.ask("who", "203.0.113.8:9", "--at", AT, "--to", REMOTE)
-    assert "may have been 10.0.0.5:1 in" in other.stdout
-    assert "this is possible, not proven" in other.stdout
+    assert "may have been 10.0.0.5:1 in" in other.out
+    assert "this is possible, not proven" in other.out
     nothing = node.ask("who", "203.0.113.8:9", "--at", AT)
-    assert (nothing.returncode, "name the other end with --to" in nothing.stdout) == (3, True)
+    assert (nothing.status, "name the other end with --to" in nothing.out) == (3, True)
 
 
 def test_gaps_and_status(node: Node) -> None:
     """The gaps list the time in which lines are all there is; status says that nothing runs."""
-    (gap,) = (json.loads(line) for line in node.ask("gaps", "--until", AT, "--format", "jsonl").stdout.splitlines())
+    (gap,) = node.ask("gaps", "--until", AT, "--format", "jsonl").lines
     assert (gap["cause"], gap["netns"], gap["to"]) == ("log-engine", None, None)
-    assert "not running" in node.ask("status").stdout
+    assert "not running" in node.ask("status").out
 
 
 def test_follow(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,10 @@ class Daemon:
         """The last such note, once there is one."""
         return wait_until(lambda: self.heard(op, **values), seconds, f"{op} {values}\n{self.log()}")[-1]
 
+    def wait_attached(self, name: str) -> dict[str, Any]:
+        """What the capture that runs now was told of a namespace, once it was: a daemon before has left notes too."""
+        return self.wait_heard("attach", netns=name, pid=self.heard("started")[-1]["pid"])
+
     def status(self) -> dict[str, Any]:
         """status.json."""
         path = self.store / "status.json"
@@ -135,7 +140,17 @@ class Daemon:
         self.answer.write_text(json.dumps(self.settings))
         os.kill(self.pid, signal.SIGHUP)
 
-    def stop(self, seconds: float = 15.0) -> int:
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The keeper stands still inside the block: it repairs nothing and notices nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: _state(self.pid) == "T", 5, "the keeper stands still", every=0.001)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM and its exit status."""
         assert self.process is not None
         self.process.terminate()
@@ -166,10 +181,14 @@ def sockets_of(pid: int) -> set[str]:
     return found
 
 
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return _state(pid) != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -200,7 +200,7 @@ def test_another_listener(doctor: Doctor, listener: Callable[[str], subprocess.P
     assert f"(process {other.pid}) listens to NEW+DESTROY" in found.found
     assert remedy(found) == f"kill {other.pid}"
     mended(found)
-    other.wait(5)
+    other.wait(20)
     assert doctor() == []
 
 
@@ -216,7 +216,7 @@ def test_a_listener_that_does_not_read(
     assert (found.check, found.severity) == ("listeners", Severity.WARNING)
     assert re.search(r"has \d{5,} bytes unread", found.found)
     mended(found)
-    other.wait(5)
+    other.wait(20)
     assert doctor() == []
 
 

@@ -46,8 +46,9 @@ def test_conntrack_is_made_to_run_until_the_end(daemon: Daemon, bare: Namespace)
     wait_until(lambda: TABLE in bare.run("nft", "list", "ruleset"), 5, "our table is there")
     assert tracked(bare) == 1
     assert bare.run("nft", "list", "tables").count("table") == 1
+    said = wait_until(lambda: daemon.namespace(bare.name).get("message"), 5, "status tells of it")
+    assert "activate_conntrack" in str(said)
     assert daemon.namespace(bare.name)["state"] == "conntrack-inactive"
-    assert "activate_conntrack" in daemon.namespace(bare.name)["message"]
     assert daemon.stop() == 0
     assert bare.run("nft", "list", "tables") == ""
     assert "cannot" not in daemon.log()

@@ -19,8 +19,8 @@ from tests.netns.keeper_daemon import Daemon, ours
 from tests.netns.test_keeper_guard import TRACKING
 from tests.netns.waiting import wait_until
 
-SLACK = 2_000_000
-"""Microseconds by which a gap may be wider than the fault."""
+SLACK = 10_000_000
+"""Microseconds by which a gap may be wider than the fault on a busy machine; on a quiet one it is one look."""
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def told(daemon: Daemon, namespace: Namespace, cause: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "cause"), list(zip(SYSCTLS, CAUSES, strict=True)))
 def test_what_is_switched_off_is_put_back(daemon: Daemon, namespace: Namespace, name: str, cause: str) -> None:
-    """Within a second or so, with a gap that has the bounds of the fault, and a line that names the sysctl."""
+    """At the next look, with a gap that has the bounds of the fault, and a line that names the sysctl."""
     attached(daemon, namespace)
     off = now()
     namespace.sysctl(**{f"netfilter__{name}": 0})

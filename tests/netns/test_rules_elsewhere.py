@@ -15,7 +15,7 @@ from tests.netns.keeper_daemon import Daemon, ours
 from tests.netns.logging_rules import anything, connect, kmsg, missing, nat, readme, table, wait_logged
 from tests.netns.waiting import wait_until
 
-pytestmark = pytest.mark.needs("nft", "iptables")
+pytestmark = [pytest.mark.needs("nft", "iptables"), pytest.mark.timeout(200)]  # others may hold the machine's switch
 ENGINES = ["iptables-log", "nftables-log"]
 
 
@@ -70,7 +70,7 @@ def test_a_daemon_in_a_namespace_of_its_own(make: Callable[..., Daemon], bed: Te
     assert anything(host)
     assert kernel.LOG_ALL_NETNS.read_text() == "1\n"
     daemon.run()
-    daemon.wait_heard("attach", netns="default", pid=daemon.heard("started")[-1]["pid"])
+    daemon.wait_attached("default")
     assert daemon.stop() == 0, daemon.log()
     assert anything(host) == anything(router) == []
     assert kernel.LOG_ALL_NETNS.read_text() == "0\n"
