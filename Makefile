@@ -18,6 +18,7 @@ deb: setup  ## the Debian package, in dist/
 ##@ Work
 test: setup  ## every test this machine can run, two at a time; one tier: make test T=tests/unit
 	@case "$(T)" in tests/unit*) ;; *) tests/debian-image.sh >/dev/null || true ;; esac # tests that need it say so
+	@$(bin)/python -m compileall -q src # once, where nothing else writes it: not at each start of the program
 	@$(bin)/python -m pytest -n 2 --dist loadfile $(T)
 
 lint: setup  ## style, format, types, generated pages

@@ -30,6 +30,8 @@ pytestmark = [pytest.mark.needs("iptables", "nft"), pytest.mark.timeout(300)]  #
 PAUSE = 0.004
 """Seconds between two connections of each kind: far apart for the kernel's log, close for a takeover of seconds."""
 FIRST_PORT = 20_000
+EACH_SIDE = 50
+"""How many are made before and after at least."""
 LOGS = "/var/log/anetcon"
 LINE = re.compile(r" SRC=(\S+) .* SPT=(\d+) ")
 
@@ -55,10 +57,10 @@ class Traffic:
         self._stop.set()
         self._thread.join()
 
-    def go_on(self, count: int = 50) -> None:
+    def go_on(self, count: int = EACH_SIDE) -> None:
         """Wait for so many more."""
         until = len(self.made) + count
-        wait_until(lambda: len(self.made) >= until or not self._thread.is_alive(), 20, "traffic flows")
+        wait_until(lambda: len(self.made) >= until or not self._thread.is_alive(), 60, "traffic flows")
         assert self._thread.is_alive()
 
     def _run(self) -> None:
@@ -92,6 +94,13 @@ class Counted:
     def unlogged(self) -> list[Made]:
         """Those without a line."""
         return [each for each in self.made if not self.lines[key(each)]]
+
+    @property
+    def briefly_unlogged(self) -> bool:
+        """Whether those without a line are of the moment in which another began to write: how long that is depends on
+        the machine, but it is neither before nor after, and not most of the time."""
+        settled = {key(each) for each in (*self.made[:EACH_SIDE], *self.made[-EACH_SIDE:])}
+        return settled.isdisjoint(map(key, self.unlogged)) and len(self.unlogged) < len(self.made) / 2
 
     @property
     def doubled(self) -> list[Made]:
@@ -143,14 +152,21 @@ class Site:
 
     def count(self, made: list[Made]) -> Counted:
         """Where they are, once all is written."""
-        last = f"SPT={made[-1].src_port} "
-        wait_until(
-            lambda: last in self.log("float") and self._stored(made[-1:]), 20, "the last is on record", every=0.1
-        )
+        last = made[-1]
+
+        def stored() -> Counter[tuple[str, int]] | None:
+            """All of them, in the order of the kernel's lines, once the last is there."""
+            if f"SPT={last.src_port} " not in self.log("float"):
+                return None
+            found = self._stored(made)
+            return found if found[key(last)] else None
+
+        store = wait_until(stored, 60, "the last is on record", every=0.1)
+        assert store is not None
         gaps = json.loads(
             self.anetcon("gaps", "--netns", self.router.name, "--since=1 hour ago", "--format=json", check=False)
         )
-        return Counted(made, self.lines(), self._stored(made), gaps["gaps"])
+        return Counted(made, self.lines(), store, gaps["gaps"])
 
     def lines(self) -> Counter[tuple[str, int]]:
         """Lines of the router, by opener."""
@@ -205,7 +221,7 @@ def site() -> Iterator[Site]:
 def start(site: Site) -> None:
     """The old program runs, as a service, and its chain stands."""
     site.machine.run("systemctl", "enable", "--now", "anetcon")
-    wait_until(lambda: len(site.chain()) == 4, 20, "its chain stands")
+    wait_until(lambda: len(site.chain()) == 4, 60, "its chain stands")
 
 
 def prepare(site: Site, engine: str) -> None:
@@ -234,7 +250,7 @@ def test_no_connection_is_missed(site: Site) -> None:
     inodes = site.inodes()
     made, found = taken_over(site)
     assert (found.unlogged, found.doubled) == ([], [])
-    assert 50 <= len(found.attached) < len(made)
+    assert EACH_SIDE <= len(found.attached) < len(made)
     assert [each for each in found.attached if not found.store[key(each)]] == []
     assert site.inodes() == inodes
     assert site.machine.unit("anetcon", "ActiveState", "Type") == {"ActiveState": "active", "Type": "notify"}
@@ -249,14 +265,15 @@ def test_no_connection_is_missed(site: Site) -> None:
 
 
 def test_the_older_form_started_by_hand(site: Site) -> None:
-    """Also where nothing but a shell started it, with a configuration elsewhere and lines without a hash: those of the
-    old rules and those of the new are in the same files, each once."""
+    """Also where nothing but a shell started it, with a configuration elsewhere that only root may read, and lines
+    without a hash: those of the old rules and those of the new are in the same files, each once."""
     oldstyle.install(site.machine, site.router.name, older=True)
     root = site.machine.root
     (root / "etc/anetcon.conf").rename(root / "srv/audit.conf")
+    (root / "srv/audit.conf").chmod(0o600)
     (root / "etc/systemd/system/anetcon.service").unlink()
     site.machine.run("sh", "-c", "cd /srv && setsid /usr/sbin/anetcon.sh -c audit.conf >/dev/null 2>&1 &")
-    wait_until(lambda: len(site.chain()) == 4, 20, "its chain stands")
+    wait_until(lambda: len(site.chain()) == 4, 60, "its chain stands")
     _, found = taken_over(site)
     assert (found.unlogged, found.doubled) == ([], [])
     assert [each for each in found.attached if not found.store[key(each)]] == []
@@ -274,20 +291,20 @@ def test_where_rsyslog_gives_up_root(site: Site) -> None:
     _, found = taken_over(site)
     assert (found.unseen, found.doubled) == ([], [])
     assert [each for each in found.attached if not found.store[key(each)]] == []
-    assert len(found.unlogged) < 30
+    assert found.briefly_unlogged
     assert site.log("nat").count("NETNS=") >= 20
     assert site.machine.run("stat", "-c", "%U:%G", f"{LOGS}/anetcon.nat.log").stdout == "anetcon:adm\n"
-    assert "[ANETCON]" not in (site.machine.root / "var/log/kern.log").read_text().rpartition("Started anetcon")[2]
+    assert "[ANETCON]" not in (site.machine.root / "var/log/kern.log").read_text()
     said = site.anetcon("uninstall")
     assert list((site.machine.root / "etc/rsyslog.d").iterdir()) == []
     back = re.search(r"runs again by `(.*)`", said)
     assert back
     site.machine.run("sh", "-c", back[1])
-    wait_until(lambda: len(site.chain()) == 4, 20, "the old program runs")
+    wait_until(lambda: len(site.chain()) == 4, 60, "the old program runs")
     with Traffic(site.world, site.router) as flowing:
         flowing.go_on()
     last = flowing.made[-1].src_port
-    wait_until(lambda: site.lines()[SERVER, last], 20, "rsyslog writes its files again")
+    wait_until(lambda: site.lines()[SERVER, last], 60, "rsyslog writes its files again")
 
 
 def test_to_a_table_of_nftables(site: Site) -> None:
@@ -314,7 +331,7 @@ def test_to_an_engine_without_rules(site: Site) -> None:
     _, found = taken_over(site)
     assert (found.unseen, found.doubled) == ([], [])
     assert [each for each in found.attached if not found.store[key(each)]] == []
-    assert len(found.unlogged) < 30
+    assert found.briefly_unlogged
     assert site.router.namespace.run("iptables", "-t", "nat", "-S") == site.rules
     assert list((site.machine.root / "etc/rsyslog.d").iterdir()) == []
     assert site.log("nat").count("NAT_SRC=") >= 20
@@ -357,7 +374,7 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
     assert old.find(site.machine.root).unit is not None
     assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
     last = flowing.made[-1].src_port
-    wait_until(lambda: f"SPT={last} " in site.log("float"), 20, "the last has its line")
+    wait_until(lambda: f"SPT={last} " in site.log("float"), 60, "the last has its line")
     lines = site.lines()
     assert [each for each in flowing.made if lines[key(each)] != 1] == []
 
@@ -374,7 +391,7 @@ def test_interrupted_and_done_again(site: Site, step: str, engine: str) -> None:
         state = site.machine.unit("anetcon", "ActiveState", "MainPID")
         return state["ActiveState"] == "active" and state["MainPID"] != "0"
 
-    wait_until(runs, 20, "one of them runs")
+    wait_until(runs, 60, "one of them runs")
     assert len(site.chain()) == 4
     site.anetcon("install")
     assert not old.find(site.machine.root)

@@ -7,6 +7,7 @@ again changes nothing; to be interrupted between two costs nothing.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -107,11 +108,11 @@ def _directory(tree: Tree, item: Item, coming: bool) -> Iterator[Step]:
     elif tree.fits(item, coming):
         pass
     elif item.path.endswith("/anetcon") or tree.is_empty(item.path):
-        yield Step(Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}, and what is in it")
+        content = ", and what is in it" if tree.hands_over(item, coming) else ""
+        yield Step(Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}{content}")
     else:
-        why = (
-            f"it must belong to {item.owner}: see what is in it, then `chown -R {item.owner}:{item.group} {item.path}`"
-        )
+        command = f"chown -R {item.owner}:{item.group} {shlex.quote(item.path)}"
+        why = f"it must belong to {item.owner}: see what is in it, then `{command}`"
         yield Step(Verb.KEEP, item.path, None, why)
 
 

@@ -20,8 +20,8 @@ from anetcon.doctor import processes
 from anetcon.install import service
 from anetcon.install.old import Running
 
-CALM_SECONDS = 10.0
-"""How long to wait for it to sleep. It looks for some seconds at most, even at a thousand namespaces."""
+CALM_SECONDS = 60.0
+"""How long to wait for it to sleep: it looks at one namespace after the other, with several programs each."""
 DEAD_SECONDS = 5.0
 RUNTIME = Path("/run/systemd/system")
 

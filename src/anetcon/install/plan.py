@@ -6,6 +6,7 @@ Refuses to look at the file system: what is there, `apply` compares.
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -122,8 +123,8 @@ def _folders_drop_in(loaded: Loaded) -> str | None:
     others = [path for path in folders(loaded) if path not in (STORE, LOGS)]
     if not others:
         return None
-    mounts = "".join(f"RequiresMountsFor={path}\n" for path in others)
-    lines = "".join(f"ReadWritePaths=-{path}\n" for path in others)
+    mounts = "".join(f"RequiresMountsFor={_word(path)}\n" for path in others)
+    lines = "".join(f"ReadWritePaths={_word(f'-{path}')}\n" for path in others)
     return f"# Folders of the configuration. Written by `anetcon install`.\n[Unit]\n{mounts}[Service]\n{lines}"
 
 
@@ -131,11 +132,18 @@ def _place_drop_in(exposed: tuple[str, ...]) -> str | None:
     """The program's own folders, where they lie in home directories."""
     if not exposed:
         return None
-    lines = "".join(f"BindReadOnlyPaths={path}\n" for path in exposed)
+    lines = "".join(f"BindReadOnlyPaths={_word(path)}\n" for path in exposed)
     return (
         "# The program lies in a home directory: that much of them is shown to the service, read-only, and nothing\n"
         f"# else. Written by `anetcon install`.\n[Service]\nProtectHome=tmpfs\n{lines}"
     )
+
+
+def _word(text: str) -> str:
+    """One word of a unit, whatever is in it (systemd.syntax(7)); `%` would begin a specifier."""
+    if re.fullmatch(r"[\w/.+@,=-]+", text, re.ASCII):
+        return text
+    return '"' + re.sub(r'[\\"]', r"\\\g<0>", text).replace("%", "%%") + '"'
 
 
 def _documents(documents: Documents, layout: Layout) -> Iterator[Item]:

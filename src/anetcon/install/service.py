@@ -20,10 +20,11 @@ from anetcon.errors import AnetconError, ProgramMissingError
 from anetcon.install.layout import UNIT
 
 SYSTEMD = Path("/run/systemd/system")
+ROOT_OF_1 = Path("/proc/1/root")
 SHOWN = ("LoadState", "ActiveState", "NeedDaemonReload", "MainPID")
 NO_SYSTEMD = (
-    "systemd does not run here, so nothing is started: have this machine's own means start `{program} run` at boot, "
-    "and send SIGHUP to it when its configuration changes"
+    "systemd does not run here, so nothing is started: where it never does, have the machine's own means start "
+    "`{program} run` at boot, and send SIGHUP to it when its configuration changes"
 )
 
 
@@ -77,7 +78,9 @@ RSYSLOG = Action(("systemctl", "try-restart", "rsyslog.service"))
 
 
 def has_systemd() -> bool:
-    """Whether systemd is this machine's process 1."""
+    """Whether systemd is this machine's process 1, and we are not in a chroot, where systemctl does nothing."""
+    with contextlib.suppress(OSError):
+        return SYSTEMD.is_dir() and ROOT_OF_1.samefile("/")
     return SYSTEMD.is_dir()
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -120,11 +121,16 @@ class Takeover:
                 lambda: chain.name(self._named, self.settings.engine, self.store, self._say),
             )
         if self._writer is Writer.RENEWED:
-            yield Step(f"write {RSYSLOG_FILE} anew, restart rsyslog: {self._writer.value}", self._renew_sorting)
+            others = [path for path in self._snippets if path != Path(RSYSLOG_FILE)]
+            where = f"{RSYSLOG_FILE} instead of {_names(others)}" if others else f"{RSYSLOG_FILE} anew"
+            yield Step(f"write {where}, restart rsyslog: {self._writer.value}", self._renew_sorting)
         if self._writer is Writer.DAEMON:
             yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
             yield Step(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
-        yield Step("give the daemon what it goes on writing", self._give_files)
+        goes_on = _names(self._continued()) or "its own files"
+        yield Step(f"give the daemon {goes_on}, which it goes on writing", self._give_files)
+        if (closed := self._closed()) is not None:
+            yield Step(f"let group {READERS} read {closed}", lambda: _open(closed))
 
     def _switch(self) -> Iterator[Step]:
         yield Step("have systemd read its units again", lambda: systemctl("daemon-reload"))
@@ -184,19 +190,27 @@ class Takeover:
         if self.settings.log_engine:
             _write(sorting.DISCARD, sorting.discarding(self._loaded.config.logs))
 
-    def _give_files(self) -> None:
-        """Who the daemon runs as owns the store: so it must own what it is to append to, and read the configuration."""
-        logs, owner = self._loaded.config.logs, self.store.stat()
-        own = [self.store / "rules.jsonl", self.store / "followers", logs.namespace_hash_file, logs.file]
+    def _continued(self) -> list[Path]:
+        """Files of the old program that the daemon goes on writing."""
+        logs = self._loaded.config.logs
+        files = [Path(file) for file in (logs.namespace_hash_file, logs.file) if file]
         if self._writer in (Writer.DAEMON, Writer.NOBODY):
-            own += [Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log")]
-        for path in own:
-            if path and Path(path).exists():
+            files += [Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log")]
+        return [file for file in files if file.exists()]
+
+    def _give_files(self) -> None:
+        """Who the daemon runs as owns the store: so it must own what it is to append to."""
+        owner = self.store.stat()
+        for path in (self.store / "rules.jsonl", self.store / "followers", *self._continued()):
+            with contextlib.suppress(FileNotFoundError):
                 os.chown(path, owner.st_uid, owner.st_gid)
-        configuration, readers = self._loaded.file, group()
-        if configuration is not None and readers is not None and not configuration.stat().st_mode & 0o004:
-            os.chown(configuration, -1, readers)
-            configuration.chmod(configuration.stat().st_mode | 0o040)
+
+    def _closed(self) -> Path | None:
+        """The configuration, under the name it will have, where only root may read it."""
+        file = self._loaded.file
+        if file is None or file.stat().st_mode & 0o004:
+            return None
+        return Path(OLD_CONFIGURATION) if file == self.old.configuration else file
 
     # The moment itself
 
@@ -268,7 +282,7 @@ def go_back_by(loaded: Loaded) -> str:
     units = [path.name for path in aside.kept(REPLACED) if path.suffix == ".service"]
     commands = [f"cp -a {REPLACED}/. /", "systemctl daemon-reload"]
     if given := _logs_given_back(loaded):
-        commands.append(" ".join(given))
+        commands.append(shlex.join(given))
     commands.append("systemctl try-restart rsyslog")
     if units:
         commands.append(f"systemctl enable --now {' '.join(units)}")
@@ -279,6 +293,13 @@ def _logs_given_back(loaded: Loaded) -> list[str]:
     """The command that makes the text logs those of rsyslog again, where that is not root and could not write them."""
     user = _rsyslog_user()
     return [] if user in ("", "root") else ["chown", "-R", f"{user}:{READERS}", loaded.config.logs.dir]
+
+
+def _open(configuration: Path) -> None:
+    """Let the daemon read it."""
+    if (readers := group()) is not None:
+        os.chown(configuration, -1, readers)
+        configuration.chmod(configuration.stat().st_mode | 0o040)
 
 
 def _write(file: Path, content: str) -> None:

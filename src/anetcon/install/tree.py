@@ -121,12 +121,20 @@ class Tree:
             return True
         return found.st_gid == group and bool(found.st_mode & stat.S_IRGRP)
 
+    def hands_over(self, item: Item, coming: bool = False) -> bool:
+        """Whether a directory is to get another owner, and what is in it with it: one that is not root. `coming`: a
+        name that is not known will be."""
+        if item.kind is not Kind.DIRECTORY or item.owner == "root":
+            return False
+        owner = self.owners(item)[0]
+        return coming and self.privileged if owner == -1 else owner != self._itself(item).lstat().st_uid
+
     def adjust(self, item: Item) -> None:
         """Give what is there the item's mode and owners; where a directory changes its owner, what is in it does, too.
         It comes last: while it does not fit, not all is done."""
         with self._naming(item.path, "change"):
             place, owners = self._itself(item), self.owners(item)
-            if item.kind is Kind.DIRECTORY and owners[0] not in (-1, 0, place.lstat().st_uid):
+            if self.hands_over(item):
                 for _, folders, files, within in os.fwalk(place):  # which no link that is put in between leads away
                     for name in (*folders, *files):
                         os.chown(name, *owners, dir_fd=within, follow_symlinks=False)

@@ -71,6 +71,13 @@ def test_what_the_configuration_decides(tmp_path: Path) -> None:
     drop_ins = {Path(path).name: item.content for path, item in items.items() if ".service.d/" in path}
     assert drop_ins["50-folders.conf"].endswith(b"[Service]\nReadWritePaths=-/srv/audit\n")
     assert b"CAP_SYSLOG" in drop_ins["50-engine.conf"]
+    spaces = 'node = "a"\n[store]\npath = "/srv/100% \\"my\\" audit"\n'
+    folders = planned(configured(tmp_path, spaces), Choice())[HOST.drop_in("50-folders")].content.decode()
+    assert folders.splitlines()[2:] == [
+        r'RequiresMountsFor="/srv/100%% \"my\" audit"',
+        "[Service]",
+        r'ReadWritePaths="-/srv/100%% \"my\" audit"',
+    ]
     assert (items["/srv/audit"].kind, items["/srv/audit"].owner) == (Kind.DIRECTORY, "anetcon")
     assert "/var/log" not in items, "a folder of everybody's is never given away"
     assert b'"/srv/audit/lock"' in items[LOGROTATE].content or b"/srv/audit/lock" in items[LOGROTATE].content

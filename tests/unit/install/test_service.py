@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from anetcon.errors import AnetconError, ProgramMissingError
@@ -50,6 +52,17 @@ def test_rsyslog_hears_of_its_file() -> None:
         "systemctl try-restart rsyslog.service",
         "systemctl reload anetcon.service",
     ]
+
+
+def test_a_chroot_has_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it may see the running machine's /run: there systemctl says that all is well, and does nothing."""
+    monkeypatch.setattr(service, "SYSTEMD", tmp_path)
+    monkeypatch.setattr(service, "ROOT_OF_1", Path("/"))
+    assert service.has_systemd()
+    monkeypatch.setattr(service, "ROOT_OF_1", tmp_path)
+    assert not service.has_systemd()
+    monkeypatch.setattr(service, "ROOT_OF_1", tmp_path / "nobody's to read")
+    assert service.has_systemd()
 
 
 def test_units_that_systemd_has_not_read_yet() -> None:
