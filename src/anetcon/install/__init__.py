@@ -18,5 +18,5 @@ records     records and logs, for a purge
 
 takeover    from the bash ANetCon to the daemon without a blind moment; its parts:
 old         finding it; starters: what else starts it; aside: keeping its files; ending: ending it; chain: its rules;
-sorting     its rsyslog; witness: what that loses; ready: ours
+sorting     its rsyslog; witness: what that loses; mixed: what is a site's; ready: ours
 """

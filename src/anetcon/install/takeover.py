@@ -32,7 +32,7 @@ from anetcon.config.model import RSYSLOG_FILE
 from anetcon.config.rsyslog import READERS
 from anetcon.errors import AnetconError, TakeoverError
 from anetcon.follow import quiet
-from anetcon.install import aside, chain, ending, layout, ready, service, sorting
+from anetcon.install import aside, chain, ending, layout, mixed, ready, service, sorting
 from anetcon.install.ending import systemctl
 from anetcon.install.layout import OLD_CONFIGURATION, UNIT
 from anetcon.install.old import OUR_DROP_INS, UNFINISHED, Old, Running
@@ -79,6 +79,7 @@ class Takeover:
         self._removed: int | None = None
         """When (us) the last line of the chain may have been written."""
         self._begun = False
+        self._refuse_mixed()
 
     @property
     def replaces(self) -> set[str]:
@@ -156,6 +157,19 @@ class Takeover:
         """What would stand beside our files, or before them."""
         rotations = [path for path in self.old.rotations if str(path) != layout.LOGROTATE]
         return [*self.old.drop_ins, *rotations]
+
+    def _refuse_mixed(self) -> None:
+        """Raise TakeoverError before a file goes that has something of the site's in it."""
+        prefixes = {prefix.partition("]")[0] for prefix in sorting.files(self._loaded.config.logs)}
+        found = {path: mixed.in_logrotate(_text(path)) for path in self.old.rotations}
+        if self._writer in (Writer.RENEWED, Writer.DAEMON):
+            found |= {path: mixed.in_rsyslog(_text(path), prefixes) for path in self.old.snippets}
+        for path, line in found.items():
+            if line is not None:
+                raise TakeoverError(
+                    f"{path} would be replaced, and has more in it than the bash ANetCon's, such as `{line}`: "
+                    "move that to a file of its own, then install again"
+                )
 
     def _keep(self) -> None:
         Path(UNFINISHED).parent.mkdir(parents=True, exist_ok=True)
