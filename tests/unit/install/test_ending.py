@@ -28,7 +28,7 @@ def script(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     path = tmp_path / "anetcon.sh"
     path.write_text(SCRIPT)
     with subprocess.Popen(["bash", str(path)], stdin=subprocess.PIPE) as process:
-        wait_until(lambda: processes.every()[process.pid].words == ("bash", str(path)), 10, "it runs")
+        wait_until(lambda: processes.every()[process.pid].words == ("bash", str(path)), 30, "it runs")
         yield process
         process.kill()
 
@@ -43,13 +43,13 @@ def test_it_is_killed_in_its_sleep(script: subprocess.Popen[bytes], tmp_path: Pa
     assert script.stdin is not None
     script.stdin.write(b"now\n")
     script.stdin.flush()
-    asleep = wait_until(lambda: children(script.pid), 10, "it sleeps")
+    asleep = wait_until(lambda: children(script.pid), 30, "it sleeps")
     alive: list[bool] = []
     running = Running(script.pid, ("bash", str(tmp_path / "anetcon.sh")))
     ending.end(running, lambda: alive.append(script.poll() is None))
     assert script.wait(10) == -signal.SIGKILL
     assert alive == [True]
-    assert wait_until(lambda: not set(asleep) & set(processes.every()), 10, "its sleep is gone")
+    assert wait_until(lambda: not set(asleep) & set(processes.every()), 30, "its sleep is gone")
     assert [path.name for path in tmp_path.iterdir()] == ["anetcon.sh"]
 
 
@@ -73,5 +73,5 @@ def test_one_that_a_person_had_started_is_started_again(tmp_path: Path) -> None:
     """With its words, in its folder."""
     (tmp_path / "anetcon.sh").write_text('pwd >"$1.half"; mv "$1.half" "$1"\n')
     ending.begin_again(Running(1, ("bash", "anetcon.sh", "out"), folder=str(tmp_path)))
-    wait_until((tmp_path / "out").exists, 10, "it has run")
+    wait_until((tmp_path / "out").exists, 30, "it has run")
     assert (tmp_path / "out").read_text() == f"{tmp_path}\n"

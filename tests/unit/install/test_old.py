@@ -117,7 +117,7 @@ def script(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_one_that_runs_is_found(script: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """It is found among the processes; no unit started it."""
     found = wait_until(
-        lambda: [each for each in old.find(tmp_path).running if each.pid == script.pid], 10, "it is found"
+        lambda: [each for each in old.find(tmp_path).running if each.pid == script.pid], 30, "it is found"
     )
     assert found == [Running(script.pid, ("bash", str(tmp_path / "anetcon.sh")), "", str(Path.cwd()))]
 
@@ -130,8 +130,8 @@ def test_one_in_a_container_is_somebody_elses(tmp_path: Path) -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         try:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            inside = int(wait_until(lambda: children.read_text().strip(), 10, "it runs"))
-            found = wait_until(lambda: inside in old.find(tmp_path).elsewhere, 10, "it is found")
+            inside = int(wait_until(lambda: children.read_text().strip(), 30, "it runs"))
+            found = wait_until(lambda: inside in old.find(tmp_path).elsewhere, 30, "it is found")
             assert found
             assert inside not in {each.pid for each in old.find(tmp_path).running}
         finally:

@@ -50,7 +50,7 @@ def test_what_is_missing_before_a_later_line(logs: tuple[Path, Path]) -> None:
     done: list[int] = []
     thread = threading.Thread(target=lambda: done.append(seen.fill()))
     thread.start()
-    wait_until(lambda: len(seen._lines) == 3, 10, "they are read")
+    wait_until(lambda: len(seen._lines) == 3, 30, "they are read")
     with log.open("a") as file:
         file.write(f"{text(5)}\n")
     seen.prints = [RECORD % 5]

@@ -1,0 +1,26 @@
+"""Which root is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anetcon.cli.install import normal
+from tests.unit.cli.asking import Answer
+
+
+@pytest.mark.parametrize("name", ["/", "//", "/.", "/etc/..", "/proc/self/root"])
+def test_this_host_has_one_root(name: str, tmp_path: Path) -> None:
+    """However it is spelled: else it would be taken for the tree of an image, and no bash ANetCon looked for."""
+    assert str(normal(Path(name))) == "/"
+    (tmp_path / "link").symlink_to("/")
+    assert str(normal(tmp_path / "link")) == "/"
+    assert normal(tmp_path) == tmp_path
+
+
+def test_a_root_that_is_none(tmp_path: Path) -> None:
+    """One sentence, for both commands."""
+    for command in ("install", "uninstall"):
+        answer = Answer(command, "--root", tmp_path / "no such tree", "--dry-run")
+        assert (answer.status, "is no directory: make it" in answer.err) == (5, True)
