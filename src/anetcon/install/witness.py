@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 KMSG = Path("/dev/kmsg")
-SECONDS = 3.0
+SECONDS = 30.0
+"""Only where nothing is printed any more is it waited for so long."""
 RECORD_BYTES = 8192
 
 
