@@ -3,11 +3,14 @@
 - A test in tests/netns or tests/e2e carries the marker of its folder.
 - `@pytest.mark.needs("nft", "conntrack")` names what else a test needs (tests/machine.py has the words).
 - A test that cannot run here is skipped with the reason; with CI=true, in netns and e2e, that is a failure.
+- Tests run two at a time, a file's one after the other, and so do those of all files that need a switch which the
+  machine has once (`log_all_netns`): they would only wait for each other.
 - A test may take 60 s; `@pytest.mark.timeout(200)` gives one another limit. Its set-up and clean-up have as much again.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import resource
@@ -16,9 +19,11 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] # it ships no type information
 
 from tests.machine import CAPABILITIES, TIERS, can, lacking
 
@@ -27,7 +32,9 @@ LIMIT_SECONDS = 60.0
 TESTS = Path(__file__).parent
 
 # A busy machine is no reason to fail, and two runs of CI see the same examples.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=IN_CI, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("house")
 
 
@@ -48,24 +55,44 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-def _tier(item: pytest.Item) -> str:
-    """The folder of tests/ an item is in."""
-    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+def _tier(path: Path) -> str:
+    """The folder of tests/ a file is in."""
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder; what needs least runs first."""
     for item in items:
-        if _tier(item) in TIERS:
-            item.add_marker(_tier(item))
-    items.sort(key=lambda item: ["unit", *TIERS].index(_tier(item)) if _tier(item) in TIERS else 0)
+        if _tier(item.path) in TIERS:
+            item.add_marker(_tier(item.path))
+    items.sort(key=lambda item: ["unit", *TIERS].index(_tier(item.path)) if _tier(item.path) in TIERS else 0)
+
+
+class Files(LoadFileScheduling):  # type: ignore[misc] # for the same reason
+    """Gives a worker whole files; those that need the machine's switch as if they were one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "log_all_netns" if _needs_switch(TESTS.parent / file) else file
+
+
+@functools.cache
+def _needs_switch(file: Path) -> bool:
+    text = file.read_text()
+    return _tier(file) in TIERS and ("log_all_netns" in text or "oldstyle" in text)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files:
+    """Whatever `--dist` says."""
+    return Files(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI nothing privileged goes unrun."""
     report = yield
-    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and _tier(item) in TIERS:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and _tier(item.path) in TIERS:
         report.outcome = "failed"
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.longrepr = f"not run although CI=true: {reason}"
@@ -93,7 +120,7 @@ def _limit(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Skip what this machine cannot run; limit the set-up."""
-    needs = TIERS.get(_tier(item), ())
+    needs = TIERS.get(_tier(item.path), ())
     for marker in item.iter_markers("needs"):
         needs += marker.args
     if lack := lacking(needs):

@@ -77,7 +77,8 @@ class Auditor:
         self.namespaces: dict[int, Namespace] = {}
         self._header = np.frombuffer(shared, np.uint64, len(counters.HEADER))
         restarted = bool(self._header[0])
-        self.started = clock()
+        self._clocks = read(clock)  # before anything that takes time: what is compared with it later is of one moment
+        self.started = self._clocks.wall
         folder = settings.journals.store / "journal" / "connections"
         before = last_flush(folder)
         self._continues = restarted and ended_cleanly(folder)
@@ -109,7 +110,6 @@ class Auditor:
         self._sheds = 0
         self._busiest = 0
         self._tick = self.started
-        self._clocks = read(self.started)
 
     def _down(self, before: int | None, cause: str) -> None:
         """The time since the last flush; when the clock was set back meanwhile, what came twice is a gap as well."""
@@ -157,7 +157,7 @@ class Auditor:
 
     def _now(self) -> int:
         """The wall clock; when it was set since the last look, that is a gap, and what is due stays due."""
-        clocks = read(self.clock())
+        clocks = read(self.clock)
         for cause, start, end, by in moved(self._clocks, clocks):
             self.journals.gap(None, start, end, cause)
             self.log(f"the wall clock was set by {by / SECOND:+.3f} s" if by else "the machine was suspended")

@@ -8,8 +8,12 @@ carry the kernel's, which is the wall clock as it was.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
+AT_ONCE = 20_000
+"""Microseconds within which readings are of one moment."""
+ATTEMPTS = 10
 THRESHOLD = 500_000
 """Microseconds by which the clocks must disagree from one look to the next."""
 
@@ -31,9 +35,15 @@ class Moved(NamedTuple):
     by: int
 
 
-def read(wall: int) -> Clocks:
-    """The clocks now, given the wall clock."""
-    return Clocks(wall, time.monotonic_ns() // 1000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000)
+def read(clock: Callable[[], int]) -> Clocks:
+    """The clocks now, `clock` the wall clock. Whoever was held up between two of them, stopped or on a busy machine,
+    reads them again: they would be apart by that time as if one had been set."""
+    for _ in range(ATTEMPTS):
+        begin = time.monotonic_ns() // 1000
+        found = Clocks(clock(), begin, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000)
+        if time.monotonic_ns() // 1000 - begin < AT_ONCE:
+            break
+    return found
 
 
 def moved(before: Clocks, now: Clocks) -> list[Moved]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import itertools
+import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.capture.clock import THRESHOLD, Clocks, Moved, moved, read
+from anetcon.capture.clock import AT_ONCE, THRESHOLD, Clocks, Moved, moved, read
+from anetcon.keeper.clock import now_us
 
 BEFORE = Clocks(1_790_000_000_000_000, 50_000_000, 60_000_000)
 HOUR = 3600 * 1_000_000
@@ -57,5 +59,20 @@ def test_asleep_and_then_set() -> None:
 
 def test_the_clocks_of_this_machine() -> None:
     """Two looks in a row find nothing."""
-    first = read(time.time_ns() // 1000)
-    assert moved(first, read(time.time_ns() // 1000)) == []
+    first = read(now_us)
+    assert moved(first, read(now_us)) == []
+
+
+def test_held_up_between_two_clocks() -> None:
+    """Readings that are not of one moment are taken again; for ever not, the last ones have to do."""
+    first, calls = read(now_us), itertools.count(1)
+
+    def late(times: int) -> int:
+        wall = now_us()
+        if next(calls) <= times:
+            threading.Event().wait((THRESHOLD + AT_ONCE) / 1e6)
+        return wall
+
+    assert moved(first, read(lambda: late(1))) == []
+    assert next(calls) == 3
+    assert read(lambda: late(0)).wall >= first.wall

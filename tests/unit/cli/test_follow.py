@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -80,13 +81,18 @@ def test_signals_end_it_in_order(making: Making, meanwhile: Meanwhile, number: s
 def test_gaps_are_said_as_they_come(making: Making, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gap is one line on stderr, beside the records and once however often it is looked for; JSON ends with all."""
     monkeypatch.setattr(command, "GAP_SECONDS", 0.0)
-    now = time.time_ns() // 1000
+    now, looks, real = time.time_ns() // 1000, itertools.count(), command._Gaps.look
+
+    def look(gaps: command._Gaps) -> None:
+        real(gaps)
+        if any("overrun" in known for known in gaps._said) and next(looks) == 3:
+            signal.raise_signal(signal.SIGTERM)
 
     def happens() -> None:
         lost = {"node": "gw1", "netns": None, "from": now, "to": now + SECOND, "cause": "overrun", "lost": 7}
         making.add(lost, table="gaps").alive(now + 2 * SECOND)
-        threading.Timer(0.5, signal.raise_signal, (signal.SIGTERM,)).start()
 
+    monkeypatch.setattr(command._Gaps, "look", look)
     meanwhile(happens)
     answer = Answer("follow", "--store", making.path, "--format", "json")
     (line,) = [line for line in answer.err.splitlines() if "overrun" in line]

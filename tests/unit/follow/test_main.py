@@ -163,7 +163,7 @@ def test_the_process_follows_seals_reopens_and_stops(tmp_path: Path, process: su
     wait_until(lambda: log.read_text().count("\n") == 1, 20, "the second line")
     making.add(start(src_port=3)).close()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(40) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
     assert log.read_text().count("\n") == 2
@@ -184,7 +184,7 @@ def test_sealing_goes_on_while_the_logs_fail(tmp_path: Path, process: subprocess
     log = tmp_path / "log" / "anetcon.nat.log"
     wait_until(lambda: log.exists() and log.read_text().count("\n") == 1, 20, "the line")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(40) == 0
     assert process.stderr is not None
     said = process.stderr.read().splitlines()
     assert len(said) == 2

@@ -26,11 +26,11 @@ HERE = 4711
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
-    """A loop that ends within 10 s; signals are as before afterwards."""
+    """A loop that ends within 50 s; signals are as before afterwards."""
     monkeypatch.setattr(Home, "enter", lambda _self, _path: HERE)
     before = signal.getsignal(signal.SIGCHLD)
     made = Loop()
-    made.after(10, made.stop)
+    made.after(50, made.stop)
     yield made
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, before)
@@ -124,11 +124,9 @@ def test_a_child_that_dies_fails_only_what_it_had_left(loop: Loop, capfd: pytest
     assert "a defect" in capfd.readouterr().err
 
 
-def test_a_child_that_is_stuck_is_killed_with_what_it_started(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("loop")
+def test_a_child_that_is_stuck_is_killed_with_what_it_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its errand has failed, and the program that it waited for is gone, too."""
-    monkeypatch.setattr(errands, "STUCK_SECONDS", 0.3)
     kept = tmp_path / "pid"
 
     def wait() -> Outcome:
@@ -137,6 +135,10 @@ def test_a_child_that_is_stuck_is_killed_with_what_it_started(
         program.wait()
         return said("never")
 
-    (outcome,) = told(loop, wait)
-    assert outcome.error
+    for seconds in (0.3, 3.0, 20.0):  # on a busy machine the program may not have been started so soon
+        monkeypatch.setattr(errands, "STUCK_SECONDS", seconds)
+        (outcome,) = told(Loop(), wait)
+        assert outcome.error
+        if kept.exists() and kept.read_text():
+            break
     wait_until(lambda: not is_alive(int(kept.read_text())), 2, "the program has ended")

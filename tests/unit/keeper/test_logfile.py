@@ -115,7 +115,7 @@ class Writer:
 
     def end(self) -> int:
         """Its exit status, once it has ended."""
-        status = self.process.wait(10)
+        status = self.process.wait(40)
         assert self.process.stderr is not None
         self.process.stderr.close()
         return status

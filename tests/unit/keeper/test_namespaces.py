@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anetcon.keeper import namespaces
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.namespaces import Namespaces, events_of
@@ -121,8 +122,9 @@ def test_a_name_that_comes_back_with_another_inode_is_another(watch: Namespaces,
     assert inodes(watch) == {"one": UTS.stat().st_ino}
 
 
-def test_the_mount_may_come_after_the_file(watch: Namespaces, folder: Path) -> None:
+def test_the_mount_may_come_after_the_file(watch: Namespaces, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new file is looked at again until it has become a namespace."""
+    monkeypatch.setattr(namespaces, "PATIENCE", 60.0)
     folder.mkdir(parents=True)
     watch.scan()
     (folder / "one").touch()
@@ -221,8 +223,11 @@ def test_what_came_and_went_between_two_looks(watch: Namespaces, folder: Path) -
     assert "twice" in watch.present
 
 
-def test_a_file_that_vanishes_before_it_is_a_namespace(watch: Namespaces, folder: Path) -> None:
+def test_a_file_that_vanishes_before_it_is_a_namespace(
+    watch: Namespaces, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between two looks it may have been one."""
+    monkeypatch.setattr(namespaces, "PATIENCE", 60.0)
     folder.mkdir(parents=True)
     watch.on_events()
     (folder / "plain").touch()

@@ -33,9 +33,14 @@ def line(port: int, days: int = 5) -> dict[str, Any]:
     return logged(src_port=port, start=T0 - days * DAY, origin="import")
 
 
+def of(store: Store) -> list[int]:
+    """The ports of every connection."""
+    return sorted(store.connections().read_all()["src_port"].to_pylist())
+
+
 def ports(store: Path) -> list[int]:
-    """Of every connection."""
-    return sorted(Store(store).connections().read_all()["src_port"].to_pylist())
+    """The same of a folder."""
+    return of(Store(store))
 
 
 def on_disk(store: Path) -> set[str]:
@@ -100,9 +105,11 @@ def test_killed_anywhere(making: Making, torn: bool, again: str) -> None:
     """At each step that changes the disk: the store is as before or has all of it; whoever is next cleans up."""
     number = 0
     done = False
+    store = Store(making.path)
+    after = of(store)
     while not done:
         number += 1
-        before, seal = ports(making.path), manifest.replay(making.path).seal
+        before, seal = after, manifest.replay(making.path).seal
         with crash_at(number, torn) as steps:
             try:
                 put(making.path, line(100 + number))
@@ -110,13 +117,15 @@ def test_killed_anywhere(making: Making, torn: bool, again: str) -> None:
             except (CrashError, StoreError):
                 pass
         came = manifest.replay(making.path).seal > seal
-        assert ports(making.path) == sorted([*before, *([100 + number] if came else [])])
+        whole_one = sorted([*before, *([100 + number] if came else [])])
+        assert of(store) == whole_one
         if again == "import":
             put(making.path, line(200 + number))
         else:
             making.add(*whole(1, src_port=200 + number)).rotate()
             assert Sealer(making.path, lambda: T0 + 60 * SECOND).seal()
-        assert 200 + number in ports(making.path)
+        after = of(store)
+        assert after == sorted([*whole_one, 200 + number])
         assert on_disk(making.path) == counted(making.path)
     assert number > 10
 
