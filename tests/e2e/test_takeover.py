@@ -258,7 +258,9 @@ def test_no_connection_is_missed(site: Site) -> None:
     hashes = (site.machine.root / "var/lib/anetcon/namespace.hash").read_text()
     assert "qrouter-that-is-gone [0123abcd]\n" in hashes
     assert f"{site.router.name} [" in hashes
-    assert "nothing to do" in site.anetcon("install")
+    (site.machine.root / "etc/rc.local").write_text("/usr/sbin/anetcon.sh &\n")
+    said = site.anetcon("install")
+    assert ("/etc/rc.local, line 1, starts the bash ANetCon" in said, "nothing to do" in said) == (True, True)
     said = site.anetcon("uninstall")
     assert "enable --now anetcon.service" in said
     assert site.router.namespace.run("iptables", "-t", "nat", "-S") == site.rules
@@ -348,17 +350,23 @@ def test_a_plain_stop_would_miss_some(site: Site) -> None:
 
 
 def test_a_daemon_that_does_not_start(site: Site) -> None:
-    """Then the bash ANetCon runs again, with its files, and that is said; it has missed nothing. A dry run, and a
-    configuration that is refused, change nothing."""
+    """Then the bash ANetCon runs again, with its files, and that is said; it has missed nothing. A dry run, a
+    configuration that is refused, and a file with the site's own things in it, change nothing."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
     before = {path: path.read_bytes() for path in oldstyle.files(site.machine)}
-    assert "kill process" in site.anetcon("install", "--dry-run")
+    planned, end, _ = site.anetcon("install", "--dry-run").partition("nothing was changed: --dry-run\n")
+    assert ("kill process" in planned, end != "") == (True, True)
     assert site.machine.run(PROGRAM, "uninstall", "--purge", "--yes", check=False).returncode == 10
     configuration = site.machine.root / "etc/anetcon.conf"
     configuration.write_bytes(before[configuration] + b"NAMESPACES=$(ip netns)\n")
     assert site.machine.run(PROGRAM, "install", check=False).returncode == 5
     configuration.write_bytes(before[configuration])
+    rotation = site.machine.root / "etc/logrotate.d/anetcon"
+    rotation.write_bytes(before[rotation] + b"/var/log/site.log {\n}\n")
+    mixed = site.machine.run(PROGRAM, "install", check=False)
+    assert (mixed.returncode, "such as `/var/log/site.log`: move that" in mixed.stderr) == (10, True)
+    rotation.write_bytes(before[rotation])
     read_only = "mount --bind /etc /etc && mount -o remount,ro,bind /etc && exec "
     said = site.machine.run("unshare", "--mount", "sh", "-c", f"{read_only}{PROGRAM} install", check=False).stderr
     assert (said.count("\n"), "Read-only file system; mount that file system writable" in said) == (1, True)
@@ -371,6 +379,7 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
         done = site.machine.run(PROGRAM, "install", check=False)
         flowing.go_on()
     assert (done.returncode, "the bash ANetCon runs again" in done.stderr) == (10, True), done.stderr
+    assert done.stdout == planned, "what is begun is what was said"
     assert old.find(site.machine.root).unit is not None
     assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
     last = flowing.made[-1].src_port
