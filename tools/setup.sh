@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(iproute2 nftables iptables conntrack ulogd2 ulogd2-json rsyslog logrotate procps util-linux mmdebstrap)
+packages=(iproute2 nftables iptables conntrack ulogd2 ulogd2-json rsyslog logrotate procps util-linux mmdebstrap
+  groff-base zsh fish)
 new_services=() # those we install only to compare with; they are not to run on this machine
 
 say() { printf 'setup: %s\n' "$*" >&2; }
