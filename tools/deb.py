@@ -144,13 +144,14 @@ class Package:
         (control / "conffiles").write_text("".join(f"/{name}\n" for name in names if name.parts[0] == "etc"))
         words = {
             "VERSION": self.version,
+            "LIBRARIES": debtree.library_folder(),
             "ARCHITECTURE": run("dpkg", "--print-architecture").strip(),
             "MAINTAINER": maintainer(),
             "PYTHON": debtree.python_version(),
             "SIZE": str(sum(-(-path.stat().st_size // 1024) for path in files)),
             "FOLDERS": "\n".join(f"  {_made(item)}" for item in self.items if item.kind is Kind.DIRECTORY),
         }
-        for name in ("control", *SCRIPTS):
+        for name in ("control", "triggers", *SCRIPTS):
             text = re.sub(r"@([A-Z]+)@", lambda found: words[found[1]], (PACKAGING / name).read_text())
             (control / name).write_text(text)
             (control / name).chmod(0o755 if name in SCRIPTS else 0o644)

@@ -59,6 +59,11 @@ def python_version() -> str:
     return run(PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
 
 
+def library_folder() -> str:
+    """Debian's name of the architecture for folders: /usr/lib/NAME has its libraries."""
+    return run(PYTHON, "-c", "import sysconfig; print(sysconfig.get_config_var('MULTIARCH'))").strip()
+
+
 def pinned() -> dict[str, str]:
     """The version of each library, by its normal name."""
     lines = (line.split("#")[0].strip() for line in CONSTRAINTS.read_text().splitlines())

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ MOST, RATE = 480_000, 12_000
 """Connections there can be, enough for an upgrade of 40 s; and how many a second."""
 SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
 OLD_UNIT = "[Service]\nExecStart=/bin/bash /usr/sbin/anetcon.sh\n[Install]\nWantedBy=multi-user.target\n"
+DPKG = "dpkg --force-confold --force-unsafe-io"
 UNTOUCHED = ("proc", "sys", "dev", "run", "tmp")
 OTHERS = ("/var/lib/dpkg", "/var/log/", "/var/cache/")
 """Where dpkg, man-db and whoever writes logs note what they did."""
@@ -39,24 +42,44 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two versions of the package."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with two versions of the package, and an update of the Python that it runs on."""
     python = Path("/usr/bin/python3").readlink()
     if (image() / "usr/bin/python3").readlink() != python:
         pytest.skip(f"a package made here is for {python}, which the Debian that is booted has not")
     folder = tmp_path_factory.mktemp("packages")
-    builds = [
-        subprocess.Popen(
-            [sys.executable, ROOT / "tools/deb.py", "--quick", "--version", version, "--to", folder],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    build = [sys.executable, ROOT / "tools/deb.py", "--quick", "--version", OLD, "--to", folder]
+    made = subprocess.run(build, check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    Path(made.stdout.strip()).rename(folder / "old.deb")
+    with unpacked(folder) as tree:  # making it again would take as long
+        (program,) = tree.glob("usr/lib/anetcon/environment/lib/python3*/site-packages/anetcon")
+        for path in [*(tree / "DEBIAN").iterdir(), program / "__init__.py", *program.glob("__pycache__/__init__.*")]:
+            path.write_bytes(path.read_bytes().replace(OLD.encode(), NEW.encode()))
+        pack(tree, folder / "new.deb")
+    with tempfile.TemporaryDirectory() as tree:  # an update of Debian's Python
+        Path(tree, "DEBIAN").mkdir()
+        Path(tree, "DEBIAN/control").write_text(
+            "Package: update\nVersion: 1\nArchitecture: all\nMaintainer: x <x@y>\nDescription: x\n"
         )
-        for version in (OLD, NEW)
-    ]  # fmt: skip
-    for build, name in zip(builds, ("old", "new"), strict=True):
-        made, said = build.communicate()
-        assert build.returncode == 0, said
-        Path(made.strip()).rename(folder / f"{name}.deb")
-    return folder
+        Path(tree, "usr/bin").mkdir(parents=True)
+        shutil.copy(image() / "usr/bin" / python, Path(tree, "usr/bin"))
+        pack(Path(tree), folder / "python.deb")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def unpacked(folder: Path) -> Iterator[Path]:
+    """The first version as dpkg-deb makes a package of it."""
+    with tempfile.TemporaryDirectory(dir=folder) as tree:
+        subprocess.run(["dpkg-deb", "--raw-extract", folder / "old.deb", tree], check=True)
+        yield Path(tree)
+
+
+def pack(tree: Path, package: Path) -> None:
+    """Quickly."""
+    subprocess.run(["dpkg-deb", "-Zzstd", "-z1", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
 
 
 class Host:
@@ -69,7 +92,7 @@ class Host:
 
     def dpkg(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """With a configuration that was there before left as it is."""
-        return self.run("dpkg", "--force-confold", "--force-unsafe-io", *arguments, check=check, seconds=120)
+        return self.run(*DPKG.split(), *arguments, check=check, seconds=120)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The installed program."""
@@ -89,15 +112,19 @@ class Host:
         shown = self.unit("anetcon", "ActiveState", "UnitFileState")
         return shown["ActiveState"], shown["UnitFileState"]
 
+    def processes(self) -> str:
+        """Those of the daemon."""
+        return self.run("pgrep", "anetcon", check=False).stdout
+
     def said(self) -> str:
         """What the daemon tells systemd of itself."""
         return self.unit("anetcon", "StatusText")["StatusText"]
 
-    def configure(self, *namespaces: str) -> None:
+    def configure(self, *namespaces: str, more: str = "") -> None:
         """Audit these alone: the tests beside this one make others."""
         (self.machine.root / "etc/anetcon").mkdir(exist_ok=True)
         names = ", ".join(f'"{name}"' for name in namespaces)
-        (self.machine.root / "etc/anetcon/anetcon.toml").write_text(f"[audit]\nnamespaces = [{names}]\n")
+        (self.machine.root / "etc/anetcon/anetcon.toml").write_text(f"[audit]\nnamespaces = [{names}]\n{more}")
 
 
 @contextmanager
@@ -173,33 +200,16 @@ def status(machine: Host) -> dict[str, Any]:
     return found
 
 
-def test_installed_as_a_service(packages: Path) -> None:
-    """Installed it runs at once and at boot, with the configuration that was there, and is whole; it ends when removed,
-    also where it was to start no more."""
-    with host(packages) as machine:
-        machine.configure("default")
-        machine.dpkg("-i", "/packages/old.deb")
-        assert machine.state() == ("active", "enabled")
-        assert machine.run("systemctl", "is-system-running").stdout == "running\n"
-        assert machine.command("--version").stdout == f"anetcon {OLD}\n"
-        assert "everything removed" in machine.run("anetcon", "demo").stdout
-        assert (machine.machine.root / "etc/anetcon/anetcon.toml.dpkg-dist").exists()
-        assert machine.run("man", "-w", "anetcon", "anetcon.toml").stdout.count(".gz") == 2
-        machine.run("logrotate", "--debug", "/etc/logrotate.d/anetcon")
-        assert machine.run("anetcon", "install").stdout == "nothing to do: everything is installed\n"
-        machine.run("systemctl", "mask", "anetcon")
-        machine.dpkg("--remove", "anetcon")
-        assert not machine.run("pgrep", "anetcon", check=False).stdout
-
-
-def test_upgraded_under_load_removed_purged(packages: Path) -> None:
-    """An upgrade under load misses nothing; removed it keeps the records, purged it leaves nothing."""
+def test_installed_upgraded_removed_purged(packages: Path) -> None:
+    """Installed it runs at once and at boot, and is whole; an upgrade under load misses nothing; removed it keeps the
+    records, purged it leaves nothing."""
     with Testbed() as bed, host(packages, netns=True) as machine:
         router = Router(World(bed), plain=True)
         found, root = sysctls(router), machine.machine.root
         before = files(root)
         machine.configure(router.name)
         machine.dpkg("-i", "/packages/old.deb")
+        is_whole(machine)
         upgraded_under_load(machine, router, machine.pid())
         assert machine.gaps() == []
         assert machine.command("--version").stdout == f"anetcon {NEW}\n"
@@ -210,7 +220,7 @@ def test_upgraded_under_load_removed_purged(packages: Path) -> None:
         assert sysctls(router) == ["1"] * 3 != found
         machine.dpkg("--remove", "anetcon")
         assert machine.unit("anetcon", "LoadState")["LoadState"] == "not-found"
-        assert not machine.run("pgrep", "anetcon", check=False).stdout
+        assert not machine.processes()
         assert list((root / "var/lib/anetcon/journal").iterdir())
         assert (root / "etc/anetcon/anetcon.toml").exists()
         assert sysctls(router) == found
@@ -221,16 +231,24 @@ def test_upgraded_under_load_removed_purged(packages: Path) -> None:
         assert machine.run("systemctl", "is-system-running").stdout == "running\n"
 
 
+def is_whole(machine: Host) -> None:
+    """Whatever was to be installed is there, and does its work."""
+    assert machine.state() == ("active", "enabled")
+    assert machine.run("systemctl", "is-system-running").stdout == "running\n"
+    assert machine.command("--version").stdout == f"anetcon {OLD}\n"
+    # It clears away what dead processes left; this one, to whom the namespaces there belong, is none of that system's.
+    alone = "mount -t tmpfs none /run/netns && exec anetcon demo"
+    assert "everything removed" in machine.run("unshare", "--mount", "sh", "-c", alone).stdout
+    assert (machine.machine.root / "etc/anetcon/anetcon.toml.dpkg-dist").exists()
+    assert machine.run("man", "-w", "anetcon", "anetcon.toml").stdout.count(".gz") == 2
+    machine.run("logrotate", "--debug", "/etc/logrotate.d/anetcon")
+    assert machine.run("anetcon", "install").stdout == "nothing to do: everything is installed\n"
+
+
 def test_starts_nothing_it_should_not(packages: Path) -> None:
-    """Not where systemd does not run, nor where policy-rc.d forbids it, nor again what the administrator stopped; but
-    what had failed. A store that is a mount point does not hinder purging."""
+    """Not where policy-rc.d forbids it, nor again what the administrator stopped; but what had failed. It ends where it
+    is removed, also after it was only unpacked."""
     with host(packages) as machine:
-        machine.configure("default")
-        mounts = "mkdir /var/lib/anetcon && for i in run/systemd var/lib/anetcon; do mount -t tmpfs none /$i; done"
-        dpkg = "dpkg --force-confold --force-unsafe-io"
-        steps = f"set -e; {mounts}; {dpkg} -i /packages/old.deb; touch /var/lib/anetcon/x; {dpkg} --purge anetcon"
-        machine.run("unshare", "--mount", "sh", "-c", f"{steps}; ! ls -A /var/lib/anetcon | grep .")
-        machine.run("rmdir", "/var/lib/anetcon")
         policy = machine.machine.root / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
@@ -248,6 +266,55 @@ def test_starts_nothing_it_should_not(packages: Path) -> None:
         assert machine.state() == ("failed", "enabled")
         machine.run("dpkg-reconfigure", "anetcon")
         assert machine.state() == ("active", "enabled")
+        machine.dpkg("--unpack", "/packages/old.deb")
+        machine.dpkg("--remove", "anetcon")
+        assert not machine.processes()
+
+
+def test_without_systemd(packages: Path) -> None:
+    """As where an image is built: nothing is started. Purged it leaves records in other places, and says so; a store that
+    is a mount point does not hinder it. Another package that took its files over keeps them."""
+    with host(packages) as machine:
+        root = machine.machine.root
+        machine.configure("default", more='[store]\npath = "/srv/audit"  # large\n')
+        steps = f"""
+            set -e
+            mkdir /var/lib/anetcon
+            for each in run/systemd var/lib/anetcon; do mount -t tmpfs none /$each; done
+            {DPKG} -i /packages/old.deb
+            anetcon install
+            test -e /etc/systemd/system/anetcon.service.d
+            touch /srv/audit/records /var/lib/anetcon/x
+            sh /var/lib/dpkg/info/anetcon.postrm disappear others 1.0
+            test -e /usr/lib/anetcon/current
+            {DPKG} --purge anetcon
+            ! ls -A /var/lib/anetcon | grep .
+        """
+        said = machine.run("unshare", "--mount", "sh", "-c", steps).stderr
+        assert re.search("stay.* the user anetcon: /srv/audit$", said, re.MULTILINE)
+        assert (root / "srv/audit/records").exists()
+        assert "anetcon:" in (root / "etc/passwd").read_text()
+        assert not (root / "etc/systemd/system/anetcon.service.d").exists()
+
+
+def test_an_updated_python_is_used_at_once(packages: Path) -> None:
+    """The daemon becomes itself again on what was updated, in place; one that failed leaves no trace when removed."""
+    with host(packages) as machine:
+        machine.configure("default")
+        machine.dpkg("-i", "/packages/old.deb")
+        pid, capture = machine.pid(), capture_pid(machine)
+        machine.dpkg("--force-overwrite", "-i", "/packages/python.deb")
+        maps = machine.run("sh", "-c", "cat $(printf '/proc/%s/maps ' $(pgrep anetcon))").stdout
+        assert "/usr/bin/python3" in maps
+        assert not re.search(r"/usr/.* \(deleted\)", maps)
+        assert machine.pid() == pid
+        assert capture_pid(machine) != capture
+        assert {gap["cause"] for gap in machine.gaps()} <= {"conntrack-inactive"}
+
+        machine.configure("(")
+        machine.run("systemctl", "restart", "anetcon", check=False)
+        machine.dpkg("--remove", "anetcon")
+        assert machine.run("systemctl", "is-system-running").stdout == "running\n", "one that failed is forgotten"
 
 
 def test_the_bash_anetcon_goes_on(packages: Path) -> None:
@@ -290,7 +357,7 @@ def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
         machine.dpkg("-i", "/packages/old.deb")
         pid, root = machine.pid(), machine.machine.root
         whole = (packages / "new.deb").read_bytes()
-        (root / "half.deb").write_bytes(whole[: len(whole) // 2])
+        (root / "half.deb").write_bytes(whole[: len(whole) // 8])
         assert machine.dpkg("-i", "/half.deb", check=False).returncode
         runs_on(machine, pid, "environment")
         state = machine.run("dpkg-query", "-Wf", "${Version} ${db:Status-Status}", "anetcon").stdout
@@ -299,7 +366,7 @@ def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
         machine.dpkg("--unpack", "/packages/new.deb")
         capture = capture_pid(machine)
         machine.run("kill", "-9", capture)
-        wait_until(lambda: capture_pid(machine) not in ("", capture), 20, "capture runs again", every=0.2)
+        wait_until(lambda: capture_pid(machine) not in ("", capture), 60, "capture runs again", every=0.2)
         runs_on(machine, pid, "before")
         (root / "etc/anetcon/anetcon.toml").write_text("[audit]\nnamespace = 3\n")
         said = configure_fails(machine)
@@ -308,19 +375,24 @@ def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
 
         machine.configure("default")
         script = root / "var/lib/dpkg/info/anetcon.postinst"
-        script.write_text(script.read_text().replace("left=300", "left=20"))  # a few seconds, not a minute
+        patient = script.read_text()
+        script.write_text(patient.replace("left=300", "left=5"))
         with broken(root, "capture"):
             said = configure_fails(machine)
+        script.write_text(patient)
         assert f"before {NEW} stays in use, since the daemon did not become this one" in said
-        wait_until(lambda: machine.said().startswith(f"{OLD}: 1 "), 20, "it is the old one again", every=0.2)
+        wait_until(lambda: machine.said().startswith(f"{OLD}: 1 "), 60, "it is the old one again", every=0.2)
         runs_on(machine, pid, "before")
         with broken(root, "keeper"):
             said = configure_fails(machine)
         assert f"before {NEW} stays in use, since the daemon did not become this one" in said
-        wait_until(lambda: machine.state()[0] == "active", 20, "it was started again", every=0.2)
+        wait_until(lambda: machine.state()[0] == "active", 60, "it was started again", every=0.2)
         runs_on(machine, machine.pid(), "before")
         machine.dpkg("--configure", "anetcon")
         assert machine.command("--version").stdout == f"anetcon {NEW}\n"
+        machine.run("systemctl", "mask", "anetcon")
+        machine.dpkg("--remove", "anetcon")
+        assert not machine.processes()
 
 
 @contextmanager
