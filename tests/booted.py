@@ -63,8 +63,9 @@ class Booted:
         return dict(line.split("=", 1) for line in shown.splitlines())
 
     def journal(self, unit: str) -> str:
-        """What a unit has said."""
-        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+        """What a unit has said, to the last line."""
+        shown = f"journalctl --sync && journalctl --no-pager --output=cat --unit={unit}"
+        return self.run("sh", "-c", shown).stdout
 
     def install_program(self) -> None:
         """Have the program of this checkout at PROGRAM: Debian's own Python, our libraries."""
@@ -142,7 +143,7 @@ def _started(outer: subprocess.Popen[bytes], log: Path) -> Booted:
         assert outer.poll() is None, f"it does not boot: {log.read_text()}"
         return next((each for each in _children(outer) if Path(f"/proc/{each}/comm").read_text() == "systemd\n"), None)
 
-    machine = Booted(wait_until(first, 20, "systemd is process 1") or 0)
+    machine = Booted(wait_until(first, 60, "systemd is process 1") or 0)
     said = ""
 
     def up() -> bool:
@@ -151,7 +152,7 @@ def _started(outer: subprocess.Popen[bytes], log: Path) -> Booted:
         return said in ("running", "degraded")
 
     try:
-        wait_until(up, 40, "it has booted", every=0.05)
+        wait_until(up, 90, "it has booted", every=0.05)
     except AssertionError:
         jobs = machine.run("systemctl", "list-jobs", "--no-pager", check=False)
         said = f"it has not booted but is {said!r}: {jobs.stdout} {jobs.stderr} {log.read_text()}"
