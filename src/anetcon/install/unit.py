@@ -21,9 +21,12 @@ STOPS_FOR_GOOD = (
 """Exit statuses that only an operator can mend: no use in starting again. A store that is not mounted yet, or still
 owned by a daemon that was killed, mends itself."""
 
-WATCHDOG_SECONDS = START_SECONDS = 180
-"""Longer than all that the keeper does by itself about a capture that stands still: 20 s until it is killed, twice 60
-for the next one to begin, 30 to end one that is being replaced."""
+WATCHDOG_SECONDS = 120
+"""Longer than all that the keeper does by itself about a capture that stands still: 20 s until it is killed, twice 30
+for the next one to begin, 30 to end one that is being replaced. No longer: a table that fills meanwhile stays full."""
+
+START_SECONDS = 180
+"""Until the first listing of all namespaces is attached; nothing waits in their sockets before."""
 
 STOP_SECONDS = 150
 """Longer than the keeper takes at most: capture, follow, the reader of kernel lines and our rules have 30 s each."""
