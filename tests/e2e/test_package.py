@@ -38,7 +38,7 @@ OTHERS = ("/var/lib/dpkg", "/var/log/", "/var/cache/")
 """Where dpkg, man-db and whoever writes logs note what they did."""
 BACKUPS = {f"/etc/{name}-" for name in ("passwd", "shadow", "group", "gshadow")}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

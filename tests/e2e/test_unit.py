@@ -24,7 +24,7 @@ from anetcon.testbed.traffic import Made, Server
 from tests.booted import PROGRAM, Booted, booted
 from tests.netns.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(200), pytest.mark.needs("nft", "iptables", "nsenter")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.needs("nft", "iptables", "nsenter")]
 
 SETTINGS = "/etc/anetcon/anetcon.toml"
 DROP_INS = "/etc/systemd/system/anetcon.service.d"
