@@ -20,7 +20,7 @@ from anetcon.cli.answer import utc
 from anetcon.cli.filters import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.config.load import Given, Loaded, load
-from anetcon.errors import InputError, PermissionMissingError, StoreError
+from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
 from anetcon.follow.lines import DEFAULT_NETNS
 from anetcon.history.names import Namespaces, Nodes, listed
 from anetcon.history.report import Counts, Report
@@ -34,6 +34,9 @@ SAID_EVERY = 30.0
 """Seconds between two lines on how far it is, off a terminal."""
 
 INTERRUPTED = 128 + 2
+
+MOST_NAMED = 5
+"""Files that one sentence names."""
 
 _BACK = "its days go back {} times by less than half a year: where it was silent so long years are missing (--until)"
 
@@ -96,10 +99,28 @@ def import_(
         _print_json(report, settings, zone_name)
     else:
         _print(report, settings, zone_name)
-    damaged = [counts for counts in report.files if counts.damage]
-    if damaged:
-        named = "; ".join(f"{counts.name} is {counts.damage}" for counts in damaged)
-        raise InputError(f"{named}: what was before that is imported; if there is a whole copy, import it too")
+    _judge(report)
+
+
+def _judge(report: Report) -> None:
+    """End with a status of its own where something could not be read, or nothing was there."""
+    if damaged := [f"{counts.name} is {counts.damage}" for counts in report.files if counts.damage]:
+        raise InputError(f"{_few(damaged)}: what was before that is imported; if there is a whole copy, import it too")
+    if unreadable := [counts.name for counts in report.files if counts.unreadable and not counts.found]:
+        raise InputError(f"no line of ours can be read in {_few(unreadable)}: look at them in {report.rejects}")
+    total = report.total()
+    if total.lines and not total.found:
+        typer.echo(
+            "anetcon: no line of ANetCon is in these files: look whether logs.prefix and its parts (or LOG_PREFIX of "
+            "an old configuration, named by --config) are what its lines begin with",
+            err=True,
+        )
+        raise typer.Exit(NOT_FOUND)
+
+
+def _few(named: list[str]) -> str:
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return "; ".join(named[:MOST_NAMED]) + more
 
 
 def _settings(
@@ -250,6 +271,7 @@ def _print(report: Report, settings: Settings, zone: str) -> None:
 def _sentence(counts: Counts) -> str:
     words = {
         "connections added": counts.added,
+        "now known better": counts.completed,
         "already there": counts.already,
         "of them by repetition": counts.repeated,
         "events of conntrack": counts.events,

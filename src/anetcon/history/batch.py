@@ -9,16 +9,20 @@ import pyarrow as pa
 from anetcon.decode.columns import ADDRESSES, COUNTERS, NONE, Array, Columns
 from anetcon.record import CONNECTIONS, Class, EndReason, Origin, arrow_schema
 
+TOLD, UNTOLD = -2, -1
+
 _ENUMS = {field.name: pa.array(field.values) for field in CONNECTIONS if field.kind == "enum"}
 
 
 class Batch(Columns):
-    """Rows in the making. `both` tells which know both sides; `node` and `netns` are codes."""
+    """Rows in the making. `both` tells which know both sides; `node` and `netns` are codes. `lasted` is TOLD where text
+    tells the start; of what only an end was found of, how long that says it lasted, or UNTOLD."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
         self.of["node"] = np.zeros(capacity, np.int32)
         self.of["both"] = np.zeros(capacity, np.bool_)
+        self.of["lasted"] = np.zeros(capacity, np.int64)
 
     def plain(self, here: slice) -> None:
         """Rows that know what every text tells, and nothing else."""
@@ -29,7 +33,13 @@ class Batch(Columns):
             EndReason.UNKNOWN,
             Origin.IMPORT,
         )
+        self.of["lasted"][here] = TOLD
         self.counted[here] = False
+
+
+def ended(start: int, printed: int, lasted: int) -> int:
+    """When a connection ended whose DESTROY was printed at a time, which may be a minute later."""
+    return printed if lasted == UNTOLD else max(min(start + lasted, printed), start)
 
 
 def table(batch: Batch, rows: Array, nodes: list[str], namespaces: list[str]) -> pa.Table:

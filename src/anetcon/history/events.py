@@ -6,7 +6,8 @@
 Both tuples are in each event, so both sides of the translation are known. NEW and the next DESTROY of the same tuple
 and zone are one connection; a NEW that has none has no end. The time of a DESTROY is when it was printed, which may be
 a minute after the end: where `delta-time` says how long the connection lasted, that is believed. A DESTROY without its
-NEW began `delta-time` before. Without `-o timestamp` only a DESTROY with `[start=…] [stop=…]` has a time.
+NEW began `delta-time` before, unless the store has it (`known`). Without `-o timestamp` only a DESTROY with
+`[start=…] [stop=…]` has a time.
 
 What an UPDATE tells is in the other two. The namespace is not in the text: the reader is told it.
 """
@@ -23,7 +24,7 @@ import numpy as np
 
 from anetcon.decode.columns import COUNTERS, NONE, Array
 from anetcon.decode.logline import BAD, Known, Packets
-from anetcon.history.batch import Batch
+from anetcon.history.batch import TOLD, UNTOLD, Batch, ended
 from anetcon.history.stamps import SECOND
 from anetcon.history.syslog import LINES, Found, port
 from anetcon.record import Class, EndReason
@@ -52,8 +53,8 @@ _WIDTH = 10  # groups of a tuple
 _CLOSED = {b"TIME_WAIT", b"LAST_ACK", b"CLOSE_WAIT", b"FIN_WAIT"}
 
 Texts = tuple[bytes, ...]
-Row = tuple[int, int, Texts, dict[bytes, bytes]]
-"""Start, end, the event's groups, the words behind its tuples."""
+Row = tuple[int, int, int, Texts, dict[bytes, bytes]]
+"""Start, end, what `Batch` has as `lasted`, the event's groups, the words behind its tuples."""
 
 Opened = tuple[int, bytes]
 """Start, and the groups of its NEW in one text: there may be very many, and objects are large."""
@@ -133,9 +134,11 @@ class Events:
             return
         tail = _words(groups[-1])
         opened = self._open.pop(key, None)
-        start, end = self._bounds(at, opened[0] if opened else None, tail)
+        lasted = int(tail[b"delta-time"]) * SECOND if b"delta-time" in tail else None
+        start, end = self._bounds(at, opened[0] if opened else None, lasted, tail)
         if start is not None and end is not None:
-            self._rows.append((start, max(start, end), groups, tail))
+            told = TOLD if opened or at is None else UNTOLD if lasted is None else lasted
+            self._rows.append((start, max(start, end), told, groups, tail))
             if at is None:
                 self._times += [start, max(start, end)]
         elif opened:
@@ -143,17 +146,18 @@ class Events:
 
     def _endless(self, opened: Opened) -> None:
         start, groups = opened[0], tuple(opened[1].split(b"\n"))
-        self._rows.append((start, NONE, groups, _words(groups[-1])))
+        self._rows.append((start, NONE, TOLD, groups, _words(groups[-1])))
 
-    def _bounds(self, at: int | None, opened: int | None, tail: dict[bytes, bytes]) -> tuple[int | None, int | None]:
+    def _bounds(
+        self, at: int | None, opened: int | None, lasted: int | None, tail: dict[bytes, bytes]
+    ) -> tuple[int | None, int | None]:
         """When a connection that was destroyed began and ended."""
-        lasted = int(tail[b"delta-time"]) * SECOND if b"delta-time" in tail else None
         if at is None:
             began, stop = (_moment(tail.get(name, b""), self._zone) for name in (b"start", b"stop"))
             return (opened if opened is not None else began), stop
         if opened is None:
             return (at if lasted is None else max(at - lasted, 0)), at
-        return opened, at if lasted is None else max(min(opened + lasted, at), opened)
+        return opened, ended(opened, at, UNTOLD if lasted is None else lasted)
 
     def finish(self, most: int = MOST_OPEN) -> bool:
         """There is no more text: what is open has no end. So many at a time; whether there were any."""
@@ -166,12 +170,12 @@ class Events:
         """Append the rows that are whole, as many as there is room for."""
         rows, self._rows = self._rows[: out.room()], self._rows[out.room() :]
         self._packets.forget()
-        starts, ends, groups, tails = zip(*rows, strict=True)
+        starts, ends, lasted, groups, tails = zip(*rows, strict=True)
         here = slice(out.rows, out.rows + len(rows))
         out.plain(here)
         out.rows = here.stop
         of = out.of
-        of["start"][here], of["end"][here], of["both"][here] = starts, ends, True
+        of["start"][here], of["end"][here], of["lasted"][here], of["both"][here] = starts, ends, lasted, True
         of["node"][here], of["netns"][here] = node, netns
         _, _, _, proto, state, *sides = (tuple(column) for column in list(zip(*groups, strict=True))[:-1])
         self._sides(proto, sides, out, here)

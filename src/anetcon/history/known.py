@@ -1,33 +1,42 @@
-"""Which rows the store has already.
+"""Which rows the store has already, and of which it knew less.
 
 A connection is told by its node, its namespace (where both sides know it), protocol, opener, and the destination after
 translation, which every text has. Of what was imported before, one row stands for one line with the same time, to the
 second where either has no fraction: so the same lines again, from whatever file, add nothing, and of two equal lines in
 one file each is a connection. Two equal lines of which two files have one each are one. Of what this daemon recorded
 itself, one row stands for one line that is at most `NEAR` from its start: stamps are those of a syslog daemon.
+
+A row that was imported before and knows less than the one that comes (its end, the other side, the name of its
+namespace) goes, and that takes its place. A DESTROY whose NEW is in no text of this run ends the connection that an
+import left open: it may be much older, so it is looked for by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.decode.columns import Array
-from anetcon.history.batch import Batch, arrow
-from anetcon.history.names import number
+from anetcon.decode.columns import NONE, Array
+from anetcon.history.batch import TOLD, UNTOLD, Batch, arrow, ended
+from anetcon.history.names import HASH, number
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
 from anetcon.record import Origin, label
 from anetcon.store import where
+from anetcon.store.layout import DAY
 from anetcon.store.view import Store
 
 SECOND = 1_000_000
 NEAR = 3 * SECOND
+LATE = 120 * SECOND
+"""Microseconds that a DESTROY may be printed late."""
+LONGEST = 30 * DAY
+"""Of what it does not say, how long a connection may have lasted."""
 ENDS = ("proto", "src_ip", "src_port", "nat_dst_ip", "nat_dst_port")
-COLUMNS = ("start", "node", "netns", *ENDS, "origin")
+COLUMNS = ("start", "node", "netns", *ENDS, "zone", "end", "nat_src_ip", "origin")
 
 _UNKNOWN = 1 << 40
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -35,39 +44,103 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass
 class Side:
-    """Rows to be compared: a hash without and one with the namespace, the start, and whether it knows no namespace."""
+    """Rows to be compared: a hash without and one with the namespace, the start, whether it knows no namespace, and was
+    imported; and what it knows, by kind, the more the greater."""
 
     loose: Array
     exact: Array
     start: Array
     nowhere: Array
     imported: Array
-
-    def take(self, rows: Array) -> Side:
-        """Some of them."""
-        parts = (self.loose, self.exact, self.start, self.nowhere, self.imported)
-        return Side(*(part[rows] for part in parts))
+    knows: Array
 
 
-def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], without: Collection[int]) -> Array:
-    """Which rows of the batch the store has, but for what the seals `without` brought."""
-    found: Array = np.zeros(batch.rows, np.bool_)
+@dataclass
+class Found:
+    """Rows of a batch that the store has (`have`); those that it has, but knew less of (`better`), and where."""
+
+    have: Array
+    better: Array
+    file: Array
+    row: Array
+
+    @classmethod
+    def nothing(cls, rows: int) -> Found:
+        """None of so many."""
+        have, better = (np.zeros(rows, np.bool_) for _ in range(2))
+        return cls(have, better, np.full(rows, None, np.object_), np.zeros(rows, np.int64))
+
+    def gone(self, chosen: Array) -> dict[str, Array]:
+        """The rows of the store, by file, that these take the place of."""
+        files, rows = self.file[chosen], self.row[chosen]
+        return {file: rows[files == file] for file in set(files.tolist())}
+
+
+def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], without: Collection[str]) -> Found:
+    """Which rows of the batch the store has, but for what is in the files `without`. What ends a connection that the
+    store has open is given the start of that."""
+    found = Found.nothing(batch.rows)
     if not batch.rows:
         return found
-    start = batch.of["start"][: batch.rows]
-    since, until = int(start.min()) - NEAR, int(start.max()) + NEAR + SECOND
-    ends = pa.table({name: arrow(name, batch.of[name][: batch.rows]) for name in ENDS})
-    # A batch may be of a long time in which the store has much else: that is not to be held in memory.
-    rows = store.begun(COLUMNS, where.text_in("node", nodes), since, until, ends, without)
-    if not len(rows):
-        return found
     key = new_key()
-    return match(_of_batch(batch, nodes, namespaces, key), _of_table(rows, key))
+    new = _of_batch(batch, nodes, namespaces, key)
+    condition = where.text_in("node", nodes)
+    since, until = int(new.start.min()) - NEAR, int(new.start.max()) + NEAR + SECOND
+    # A batch may be of a long time in which the store has much else: that is not to be held in memory.
+    rows = store.begun(COLUMNS, condition, since, until, _ends(batch, np.arange(batch.rows)), without)
+    if len(rows):
+        old = _of_table(rows, key)
+        pairs = match(new, old)
+        ours = np.flatnonzero(pairs >= 0)
+        theirs = pairs[ours]
+        more, less = new.knows[ours] > old.knows[theirs], new.knows[ours] < old.knows[theirs]
+        better = old.imported[theirs] & more.any(axis=1) & ~less.any(axis=1)
+        found.have[ours], found.better[ours] = ~better, better
+        places = rows.take(pa.array(theirs[better]))
+        found.file[ours[better]], found.row[ours[better]] = places["file"].to_pylist(), places["row"].to_numpy()
+    lasted = batch.of["lasted"][: batch.rows]
+    ends = np.flatnonzero((lasted != TOLD) & ~found.have & ~found.better)
+    if len(ends):
+        start, printed = (batch.of[name][ends] for name in ("start", "end"))
+        since = int(np.where(lasted[ends] == UNTOLD, printed - LONGEST, start - LATE).min())
+        condition = where.every([condition, where.text_in("origin", [label(Origin.IMPORT)]), "nat_src_ip IS NOT NULL"])
+        rows = store.begun(COLUMNS, condition, since, int(printed.max()), _ends(batch, ends), without)
+        if len(rows):
+            _end(batch, ends, new, rows, _of_table(rows, key), found)
+    return found
+
+
+def _ends(batch: Batch, rows: Array) -> pa.Table:
+    return pa.table({name: arrow(name, batch.of[name][rows]) for name in ENDS})
+
+
+def _end(batch: Batch, ends: Array, new: Side, rows: pa.Table, old: Side, found: Found) -> None:
+    """Give each of these ends the latest connection of its tuple that is open, where there is one; where one has ended
+    so, the store has it already."""
+    tuples: dict[tuple[int, int], list[tuple[int, int, str, int]]] = {}
+    zones, stops = numbers(rows["zone"]).tolist(), numbers(rows["end"], NONE).tolist()
+    places = zip(rows["file"].to_pylist(), rows["row"].to_pylist(), strict=True)
+    for key, zone, start, stop, at in zip(old.exact.tolist(), zones, old.start.tolist(), stops, places, strict=True):
+        tuples.setdefault((key, zone), []).append((start, stop, *at))
+    of = batch.of
+    for row in ends[np.argsort(of["end"][ends], kind="stable")].tolist():
+        guessed, printed, lasted = (int(of[name][row]) for name in ("start", "end", "lasted"))
+        of_tuple = tuples.get((int(new.exact[row]), int(of["zone"][row])), [])
+        earliest, latest = (0, printed) if lasted == UNTOLD else (guessed - LATE, guessed + 2 * SECOND)
+        fitting = [one for one in of_tuple if earliest <= one[0] <= latest]
+        if any(stop == ended(start, printed, lasted) for start, stop, *_ in fitting):
+            found.have[row] = True
+        elif still := [one for one in fitting if one[1] == NONE]:
+            latest_open = max(still)
+            of_tuple.remove(latest_open)
+            start = latest_open[0]
+            of["start"][row], of["end"][row] = start, ended(start, printed, lasted)
+            found.better[row], found.file[row], found.row[row] = True, *latest_open[2:]
 
 
 def match(new: Side, old: Side) -> Array:
-    """Which new rows have an old one, each old one at most one."""
-    found: Array = np.zeros(len(new.start), np.bool_)
+    """For each new row an old one, each old one at most once; -1 where there is none."""
+    found: Array = np.full(len(new.start), -1, np.int64)
     taken: Array = np.zeros(len(old.start), np.bool_)
     _pair(new, old, "exact", found, taken, ~new.nowhere, ~old.nowhere)
     if new.nowhere.any() or old.nowhere.any():
@@ -79,13 +152,13 @@ def match(new: Side, old: Side) -> Array:
 def _pair(new: Side, old: Side, key: str, found: Array, taken: Array, these: Array, those: Array) -> None:
     """Pair what is left of these new rows with what is left of those old ones."""
     for imported in (True, False):
-        ours, theirs = np.flatnonzero(these & ~found), np.flatnonzero(those & ~taken & (old.imported == imported))
+        ours, theirs = np.flatnonzero(these & (found < 0)), np.flatnonzero(those & ~taken & (old.imported == imported))
         if not len(ours) or not len(theirs):
             continue
         keys = getattr(new, key)[ours], getattr(old, key)[theirs]
         pairs = _same if imported else _near
         one, other = pairs(keys[0], new.start[ours], keys[1], old.start[theirs])
-        found[ours[one]] = True
+        found[ours[one]] = theirs[other]
         taken[theirs[other]] = True
 
 
@@ -147,9 +220,10 @@ def _near(key: Array, start: Array, old_key: Array, old_start: Array) -> tuple[A
 
 def _of_batch(batch: Batch, nodes: list[str], namespaces: list[str], key: Array) -> Side:
     rows = slice(0, batch.rows)
-    of = {name: batch.of[name][rows] for name in COLUMNS}
+    of = {name: column[rows] for name, column in batch.of.items()}
     node = np.array([node_number(name) for name in nodes], np.uint64)[of["node"]]
-    return _side(of, node, _places(namespaces)[of["netns"]], np.ones(batch.rows, np.bool_), key)
+    knows = (of["end"] != NONE, of["both"], _named(namespaces)[of["netns"]])
+    return _side(of, node, _places(namespaces)[of["netns"]], np.ones(batch.rows, np.bool_), knows, key)
 
 
 def _of_table(rows: pa.Table, key: Array) -> Side:
@@ -159,7 +233,14 @@ def _of_table(rows: pa.Table, key: Array) -> Side:
     codes = {name: (column.dictionary.to_pylist(), column.indices.to_numpy()) for name, column in texts.items()}
     node = np.array([node_number(name) for name in codes["node"][0]], np.uint64)[codes["node"][1]]
     imported = pc.equal(rows["origin"].cast(pa.string()), label(Origin.IMPORT)).to_numpy()
-    return _side(of, node, _places(codes["netns"][0])[codes["netns"][1]], imported, key)
+    names, netns = codes["netns"]
+    knows = (*(rows[name].is_valid().to_numpy() for name in ("end", "nat_src_ip")), _named(names)[netns])
+    return _side(of, node, _places(names)[netns], imported, knows, key)
+
+
+def _named(names: list[str]) -> Array:
+    """How much each name of a namespace tells: nothing, a hash, what it is called."""
+    return np.array([0 if number(name) is None else 1 if HASH.fullmatch(name) else 2 for name in names], np.int8)
 
 
 def _places(names: list[str]) -> Array:
@@ -167,7 +248,7 @@ def _places(names: list[str]) -> Array:
     return np.array([_UNKNOWN if one is None else one for one in found], np.int64)
 
 
-def _side(of: dict[str, Array], node: Array, place: Array, imported: Array, key: Array) -> Side:
+def _side(of: dict[str, Array], node: Array, place: Array, imported: Array, knows: Sequence[Array], key: Array) -> Side:
     columns = {
         **{name: of[name] for name in ("proto", "src_ip", "src_port")},
         "dst_ip": of["nat_dst_ip"],
@@ -178,4 +259,4 @@ def _side(of: dict[str, Array], node: Array, place: Array, imported: Array, key:
     }
     columns = {name: np.ascontiguousarray(column) for name, column in columns.items()}
     loose = flow_hash(columns, key)
-    return Side(loose, _mixed(loose, place), of["start"], place == _UNKNOWN, imported)
+    return Side(loose, _mixed(loose, place), of["start"], place == _UNKNOWN, imported, np.stack(knows, axis=1))

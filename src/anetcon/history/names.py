@@ -11,6 +11,9 @@ from anetcon.errors import InputError
 from anetcon.follow.lines import DEFAULT_NETNS, namespace_hash
 from anetcon.record import UNKNOWN_NETNS
 
+HASH = re.compile(r"\[([0-9a-f]{8})\]")
+"""What a namespace is called of which only the hash is known."""
+
 LISTED = re.compile(r"^(.+) \[([0-9a-f]{8})\]$")
 
 
@@ -91,5 +94,5 @@ def number(name: str) -> int | None:
     """What tells a namespace from others, be it known by its name or by its hash alone; None when it is unknown."""
     if name == UNKNOWN_NETNS:
         return None
-    match = re.fullmatch(r"\[([0-9a-f]{8})\]", name)
+    match = HASH.fullmatch(name)
     return int(match[1] if match else namespace_hash(name), 16)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from anetcon.errors import StoreError
 from anetcon.store import layout
 from anetcon.store.manifest import rfc3339
 
-COUNTED = ("lines", "repeated", "events", "added", "already", "unreadable", "others", "too_old")
+COUNTED = ("lines", "repeated", "events", "added", "completed", "already", "unreadable", "others", "too_old")
 
 
 @dataclass
 class Counts:
-    """Lines of a file, or of all: `added` connections, `already` in the store, `unreadable` lines, those of `others`,
+    """Lines of a file, or of all: `added` connections, those `completed` that the store knew less of, those `already`
+    in it, `unreadable` lines, those of `others`,
     connections `too_old` to be kept. `repeated`: connections that lines said happened again; `events`: lines of
     conntrack, of which a connection has several. Without those, every line is in one of the others, repeated or not.
     `back`: how often months go back by less than makes a new year.
@@ -26,6 +30,7 @@ class Counts:
     repeated: int = 0
     events: int = 0
     added: int = 0
+    completed: int = 0
     already: int = 0
     unreadable: int = 0
     others: int = 0
@@ -42,6 +47,11 @@ class Counts:
         """It has rows of these times."""
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
+
+    @property
+    def found(self) -> int:
+        """Lines that were read as ours, and what they say was repeated."""
+        return self.added + self.completed + self.already + self.too_old + self.events
 
     def plain(self) -> dict[str, Any]:
         """As it is in JSON."""
@@ -87,13 +97,26 @@ class Rejects:
         self._file: BinaryIO | None = None
 
     def write(self, name: str, number: int, line: bytes) -> None:
-        """Put a line aside. Raises OSError."""
-        if self._file is None:
-            layout.make_folder(self.path.parent)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, layout.FILE_MODE)
-            self._file = os.fdopen(descriptor, "ab")
-            layout.give_to_group(self.path)
-        self._file.write(f"{name}:{number}: ".encode("utf-8", "surrogateescape") + line.rstrip(b"\n") + b"\n")
+        """Put a line aside. Raises StoreError."""
+        with self._said():
+            if self._file is None:
+                layout.make_folder(self.path.parent)
+                new = not self.path.exists()
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, layout.FILE_MODE)
+                self._file = os.fdopen(descriptor, "ab", buffering=0)
+                if new:
+                    layout.give_to_group(self.path)
+            self._file.write(f"{name}:{number}: ".encode("utf-8", "surrogateescape") + line.rstrip(b"\n") + b"\n")
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.path}: {error.strerror}; what was imported so far is whole: name another file by "
+                "--rejects, and run it again"
+            ) from error
 
     @property
     def used(self) -> bool:

@@ -25,7 +25,7 @@ from anetcon.gaps import IMPORTED_EVENTS
 from anetcon.history import events, years
 from anetcon.history.batch import Batch, table
 from anetcon.history.events import Events
-from anetcon.history.known import known
+from anetcon.history.known import Found, known
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Rejects, Report
 from anetcon.history.source import Source
@@ -83,7 +83,7 @@ class Import:
         self._events = Events(settings.zone, settings.now + DAY)
         self._batch = Batch(ROWS + SPARE)
         self._view: Store | None = None
-        self._mine: set[int] = set()
+        self._mine: set[str] = set()
         self._stretches = Stretches()
         self._by_namespace: Counter[int] = Counter()
         said = datetime.now(settings.zone).strftime("%Y%m%dT%H%M%S")
@@ -199,19 +199,20 @@ class Import:
         """Add what the store does not have."""
         batch, settings = self._batch, self.settings
         view = self._store()
-        old = _old(batch, settings.oldest)
-        have: Array = np.zeros(batch.rows, np.bool_)
+        found = Found.nothing(batch.rows)
         if view is not None:
-            have = known(view, batch, self._nodes.names, self._namespaces.names, self._mine)
-        fresh = np.flatnonzero(~have & ~old)
+            found = known(view, batch, self._nodes.names, self._namespaces.names, self._mine)
+        old = _old(batch, settings.oldest)
+        fresh, better = ~found.have & ~old, found.better & ~old
         gaps = self._stretches.gaps(self._nodes.names, view, settings.oldest)
-        if len(fresh) or gaps:
-            rows = table(batch, fresh, self._nodes.names, self._namespaces.names)
+        if fresh.any() or gaps:
+            rows = table(batch, np.flatnonzero(fresh), self._nodes.names, self._namespaces.names)
             with _owner(settings.store):
-                self._mine.add(add(settings.store, rows, gaps, settings.limits))
-        counts.added += len(fresh)
-        counts.too_old += int(np.count_nonzero(old & ~have))
-        counts.already += int(np.count_nonzero(have))
+                self._mine |= add(settings.store, rows, gaps, settings.limits, gone=found.gone(better))
+        counts.added += int(np.count_nonzero(fresh & ~better))
+        counts.completed += int(np.count_nonzero(better))
+        counts.too_old += int(np.count_nonzero(old & ~found.have & ~found.better))
+        counts.already += int(np.count_nonzero(found.have | (found.better & old)))
         batch.rows = 0
 
     def _store(self) -> Store | None:

@@ -21,7 +21,7 @@ from anetcon import protocols
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import BAD, PACKET, PROTOCOLS, Known, Packets, Prefix, Texts, escaped
 from anetcon.history import stamps
-from anetcon.history.batch import Batch
+from anetcon.history.batch import TOLD, Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.record import UNKNOWN_NETNS, Class, Origin
@@ -176,7 +176,7 @@ class Reader:
         here = slice(out.rows, out.rows + len(at))
         good &= self._packets.append(at, texts[4:], self._namespaces, out)
         out.of["node"][here] = [self._nodes[host] for host in texts[3]]
-        out.of["origin"][here], out.of["both"][here] = Origin.IMPORT, False
+        out.of["origin"][here], out.of["both"][here], out.of["lasted"][here] = Origin.IMPORT, False, TOLD
         self._place(texts[4], texts[5], out, here)
         return good
 

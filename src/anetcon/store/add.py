@@ -1,25 +1,28 @@
 """Rows that come from no journal into the store: an import's connections, and the stretches of time it knows of.
 
-The same files, digests and chain as a seal's (`store.seal`), committed in one append of kind `import`. The lock is held
-for that alone; a daemon goes on meanwhile. A crash, a full disk or Ctrl-C anywhere leaves files that count for nothing,
-which whoever has the next turn removes. Refuses to fill a disk: the daemon needs room too.
+The same files, digests and chain as a seal's (`store.seal`), committed in one append of kind `import`. Rows of earlier
+imports may have to go, since what comes is the same, known better: in the same append a file with the others takes the
+place of theirs. The lock is held for that alone; a daemon goes on meanwhile. A crash, a full disk or Ctrl-C anywhere
+leaves files that count for nothing, which whoever has the next turn removes. Refuses to fill a disk: the daemon needs
+room too.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from anetcon.errors import StoreError
-from anetcon.identity.tuples import addresses, columns_of, numbers
+from anetcon.identity.tuples import Array, addresses, columns_of, numbers
 from anetcon.record import arrow_schema
-from anetcon.store import lock, manifest
+from anetcon.store import layout, lock, manifest
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer, sweep
 
@@ -33,8 +36,10 @@ def add(
     gaps: list[dict[str, Any]],
     limits: Limits,
     clock: Callable[[], int] = lambda: time.time_ns() // 1000,
-) -> int:
-    """Commit these closed connections and gaps; the number of the seal. Raises StoreError: nothing of it is stored."""
+    gone: Mapping[str, Array] = MappingProxyType({}),
+) -> set[str]:
+    """Commit these closed connections and gaps, without the rows `gone` of some files that an import wrote; the files
+    that have the connections. Raises StoreError: nothing of it is stored."""
     _require_room(store, connections.num_rows, limits)
     try:
         with lock.turn(store, wait=True) as turn:
@@ -44,17 +49,17 @@ def add(
             if turn.left_behind:
                 sweep(store, state)
             turn.begin()
-            before = {entry.file for entry in state.snapshots.values()}
+            before = _counted(state)
             try:
-                _commit(Sealer(store, clock), state, connections, gaps, clock())
+                brought = _commit(Sealer(store, clock), state, connections, gaps, clock(), gone)
             except (OSError, StoreError):
                 sweep(store, manifest.replay(store))  # room for the journal; whatever came to count stays
                 turn.end()
                 raise
-            for file in before - {entry.file for entry in state.snapshots.values()}:
+            for file in before - _counted(state):
                 (store / file).unlink(missing_ok=True)
             turn.end()
-            return state.seal
+            return brought
     except OSError as error:
         raise StoreError(
             f"cannot write the store {store}: {error.strerror or error}; what was imported before is whole: put that "
@@ -62,20 +67,48 @@ def add(
         ) from error
 
 
-def _commit(sealer: Sealer, state: manifest.State, rows: pa.Table, gaps: list[dict[str, Any]], now: int) -> None:
-    files: list[dict[str, Any]] = []
-    if rows.num_rows:
-        rows = rows.unify_dictionaries().combine_chunks()
-        words = [addresses(rows[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
-        times = numbers(rows["start"]), columns_of(rows)["end"]
-        files += sealer.put_ended(state.seal + 1, rows, np.arange(rows.num_rows), words, times)
+def _counted(state: manifest.State) -> set[str]:
+    return {entry.file for entry in (*state.snapshots.values(), *state.connections)}
+
+
+def _commit(
+    sealer: Sealer,
+    state: manifest.State,
+    rows: pa.Table,
+    gaps: list[dict[str, Any]],
+    now: int,
+    gone: Mapping[str, Array],
+) -> set[str]:
+    seal = state.seal + 1
+    files = sealer.put_ended(seal, *_columns(rows)) if rows.num_rows else []
+    brought = {file["file"] for file in files}
+    there = {entry.file: entry for entry in state.connections if entry.file in gone}  # or retention was faster
+    files += _kept(sealer, seal, {file: sealer.read(entry) for file, entry in there.items()}, gone)
     if gaps:
         schema = arrow_schema("gaps")
         table = pa.table([pa.array([gap.get(f.name) for gap in gaps], f.type) for f in schema], schema=schema)
         files += sealer.put_intervals(state, "gaps", table, table)
     if files:
         sealer.sync_folders(files)
-        manifest.append(sealer.store, state, files, state.through, now, "import")
+        manifest.append(sealer.store, state, files, state.through, now, "import", sorted(there))
+    return brought
+
+
+def _kept(sealer: Sealer, seal: int, tables: Mapping[str, pa.Table], gone: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """Write what is left of these files, one for all of a node and day."""
+    left: dict[str, list[pa.Table]] = {}
+    for file, table in tables.items():
+        rows = np.delete(np.arange(table.num_rows), gone[file])
+        if len(rows):
+            left.setdefault(layout.kept_file(file, seal), []).append(table.take(pa.array(rows)))
+    return [sealer.put(name, *_columns(pa.concat_tables(some))) for name, some in left.items()]
+
+
+def _columns(rows: pa.Table) -> tuple[pa.Table, Array, list[Array], tuple[Array, Array]]:
+    """What a Sealer is given of rows: in one piece, all of them, their addresses as words, their starts and ends."""
+    rows = rows.unify_dictionaries().combine_chunks()
+    words = [addresses(rows[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
+    return rows, np.arange(rows.num_rows), words, (numbers(rows["start"]), columns_of(rows)["end"])
 
 
 def _require_room(store: Path, rows: int, limits: Limits) -> None:

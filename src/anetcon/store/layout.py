@@ -4,6 +4,7 @@
     journal/<table>/                       capture's segments (anetcon.journal)
     node=<node>/date=<day>/<seal>.parquet  connections that ended on that UTC day; began, where no end is recorded
     node=<node>/date=<day>/long-<seal>.parquet  those of them that lasted over an hour
+    node=<node>/date=<day>/kept.<seal>.parquet  and long-kept.<seal>.parquet: what an import left of another's
     open/<seal>.parquet                    connections open at the last seal
     gaps/<month>.<seal>.parquet            and so addresses/ and neighbours/: one file a month
     manifest.jsonl                         what counts of all these files (anetcon.store.manifest)
@@ -68,6 +69,11 @@ def day_of(microseconds: int) -> str:
 def connections_file(node: str, day: str, seal: int, long: bool) -> str:
     """File of connections that ended on `day`, relative to the store."""
     return f"node={quote(node, safe='')}/date={day}/{LONG_PREFIX if long else ''}{seal:08d}.parquet"
+
+
+def kept_file(file: str, seal: int) -> str:
+    """File of what a seal leaves of a `connections_file`, relative to the store."""
+    return str(Path(file).with_name(f"{LONG_PREFIX if is_long(file) else ''}kept.{seal:08d}.parquet"))
 
 
 def open_file(seal: int) -> str:

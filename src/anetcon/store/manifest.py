@@ -5,7 +5,8 @@ in the first). A seal is one append: a line a file, then a line of kind `seal`, 
 behind the last good seal line are what a crash left: they count for nothing and the next append cuts them off. A line
 that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped.
 
-A line of kind `import` commits as `seal` does, rows that come from no journal: what was open stays what is open.
+A line of kind `import` commits as `seal` does, rows that come from no journal: what was open stays what is open. The
+files of earlier imports that it names as `replaced` count no more: some of their rows are now known better.
 
 A line of kind `retention` is a commit by itself: of the files named before it, those of connections that had all ended
 before the time `before` count no more, nor the months of other tables than gaps that nothing kept needs. Their lines
@@ -22,7 +23,7 @@ import ctypes
 import errno
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,6 +49,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line. Of kind `seal` or `import` it has `through` and `time`; of kind `retention` `before`, the number of
     `files` that it takes away, of their `rows` and `bytes`, and `time`; of any other kind what is known of its `file`.
 
+    `replaced` are the files that a line of kind `import` takes the place of.
+
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
     """
@@ -63,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: str | None = msgspec.field(name="to", default=None)
     format: int = 0
     through: dict[str, int] = {}
+    replaced: tuple[str, ...] = ()
     before: str | None = None
     files: int = 0
     time: str | None = None
@@ -88,8 +92,8 @@ class State:
 
     `connections` has the files of closed connections, oldest seal first; `snapshots` the others that count, by what
     replaces them: `open`, or table and month (`gaps/2026-11`). `through` is the last sealed segment of each journal
-    table; `imports` are the seals of kind `import`. `size` and `head` are where the chain ends: bytes, and the digest
-    the next line must have as `prev`.
+    table; `imports` are the seals of kind `import`, `replaced` the files that those took the place of. `size` and
+    `head` are where the chain ends: bytes, and the digest the next line must have as `prev`.
     """
 
     seal: int = 0
@@ -100,6 +104,7 @@ class State:
     head: str = FIRST
     removed: Removed | None = None
     imports: set[int] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind that count, oldest first."""
@@ -113,6 +118,9 @@ class State:
             self.imports.add(last.seal)
         else:
             self.snapshots.pop("open", None)
+        if last.replaced:
+            self.replaced.update(last.replaced)
+            self.connections = [entry for entry in self.connections if entry.file not in self.replaced]
         for entry in files:
             if entry.kind == "connections":
                 self.connections.append(entry)
@@ -194,13 +202,19 @@ def _decode(decoder: msgspec.json.Decoder[Entry], line: bytes) -> Entry | None:
 
 
 def append(
-    store: Path, state: State, files: Iterable[dict[str, Any]], through: dict[str, int], time: int, kind: str = "seal"
+    store: Path,
+    state: State,
+    files: Iterable[dict[str, Any]],
+    through: dict[str, int],
+    time: int,
+    kind: str = "seal",
+    replaced: Sequence[str] = (),
 ) -> None:
     """Commit a seal: its files and how far it went, in one write, synced; `state` is brought up to date.
 
     `files` are an Entry's fields but for prev, seal and format. Raises OSError, with the seal then not committed.
     """
-    last = {"kind": kind, "through": through, "time": rfc3339(time)}
+    last = {"kind": kind, "through": through, "replaced": tuple(replaced), "time": rfc3339(time)}
     entries, size, head = _extend(store, state, state.seal + 1, [*files, last])
     state.commit(entries[:-1], entries[-1], size, head)
 

@@ -195,7 +195,7 @@ class Sealer:
         folder = layout.journal_folder(self.store, "gaps")
         behind = [number for number in segments(folder) if number > state.through.get("gaps", 0)]
         rows = [f.batch for number in behind for f in read_segment(folder, number) if f.batch is not None]
-        sealed = [self._read(entry) for entry in state.of("gaps")[-1:]]
+        sealed = [self.read(entry) for entry in state.of("gaps")[-1:]]
         return pa.concat_tables([*sealed, pa.Table.from_batches(rows, arrow_schema("gaps"))])
 
     def _gap(self, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
@@ -271,7 +271,7 @@ class Sealer:
         self, state: manifest.State, through: dict[str, int]
     ) -> tuple[list[dict[str, Any]], dict[str, Array], int]:
         """Write what ended and what is open; returns the files, the ends to remember and the number of events."""
-        tables = [*(self._read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
+        tables = [*(self.read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
         events = tables[-1].num_rows
         tables += self._absent(state, through, tables)
         table = pa.concat_tables(tables).unify_dictionaries()
@@ -308,7 +308,7 @@ class Sealer:
 
     def _listings(self, state: manifest.State) -> pa.Table:
         """Every listing that may be about what is sealed now: of the last two months, and those in the journal."""
-        tables = [self._read(entry) for entry in state.of("listings")[-2:]]
+        tables = [self.read(entry) for entry in state.of("listings")[-2:]]
         folder, schema = layout.journal_folder(self.store, "listings"), arrow_schema("listings")
         for number in self._segments("listings"):
             batches = [flush.batch for flush in read_segment(folder, number) if flush.batch is not None]
@@ -321,15 +321,15 @@ class Sealer:
         """Write the files of these ended rows. `words` are the source and destination addresses of all of `table`, as
         (n, 2) words, `times` their starts and ends; its chunks have the same dictionaries."""
         return [
-            self._put(
-                "connections",
-                layout.connections_file(node, day, seal, long),
-                table,
-                parquet.by_address(some, *words),
-                times,
-            )
+            self.put(layout.connections_file(node, day, seal, long), table, some, words, times)
             for (node, day, long), some in _partitions(table, rows, times)
         ]
+
+    def put(
+        self, file: str, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
+    ) -> dict[str, Any]:
+        """Write one file of ended rows; for the rest see `put_ended`."""
+        return self._put("connections", file, table, parquet.by_address(rows, *words), times)
 
     def put_open(
         self, seal: int, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
@@ -346,7 +346,7 @@ class Sealer:
         entries = state.of(table)
         tables = [rows]
         if entries:
-            latest = self._read(entries[-1])
+            latest = self.read(entries[-1])
             is_this_month = layout.month_of_file(entries[-1].file) == month
             tables.append(latest if is_this_month else latest.filter(pc.is_null(latest["to"])))
         merged = merge_intervals(pa.concat_tables(tables))
@@ -356,7 +356,8 @@ class Sealer:
         times = numbers(merged["from"], OPEN), numbers(merged["to"], OPEN)
         return [self._put(table, layout.interval_file(table, month, state.seal + 1), merged, groups, times)]
 
-    def _read(self, entry: manifest.Entry) -> pa.Table:
+    def read(self, entry: manifest.Entry) -> pa.Table:
+        """The rows of a file. Raises StoreError."""
         return parquet.read(self.store, entry.file).cast(arrow_schema(TABLE_OF.get(entry.kind, entry.kind)))
 
     def _put(
@@ -441,7 +442,8 @@ def sweep(store: Path, state: manifest.State) -> None:
         if number > state.seal:
             _explain(store, state, path, number)
         name = str(path.relative_to(store))
-        replaced = name not in counted and (path.parent.parent == store or _is_removed(state, name))
+        gone = name in state.replaced or path.parent.parent == store or _is_removed(state, name)
+        replaced = name not in counted and gone
         if number > state.seal or path.suffix == ".new" or replaced:
             left.append(path)
     for path in left:

@@ -66,6 +66,8 @@ class Rows:
         yield first
         try:
             yield from self._reader
+        except RuntimeError as error:
+            raise _what(error) from None
         except (OSError, pa.ArrowException, duckdb.Error) as error:
             raise StoreError(f"cannot read the store any further: {_first_line(error)}") from error
 
@@ -131,20 +133,20 @@ class Store:
         return self._consistent(ask)
 
     def begun(
-        self, columns: Sequence[str], condition: str, since: int, until: int, among: pa.Table, without: Collection[int]
+        self, columns: Sequence[str], condition: str, since: int, until: int, among: pa.Table, without: Collection[str]
     ) -> pa.Table:
         """Some columns of every connection that began from `since` to `until` and is equal to a row of `among` in the
-        columns of that, but for what these seals brought."""
+        columns of that, but for those in these files; and where each is: `file`, null for the journal, and `row`."""
         bounds = [condition, f'"start" BETWEEN {where.timestamp(since)} AND {where.timestamp(until)}']
         chosen, same = (", ".join(f'"{name}"' for name in names) for names in (columns, among.column_names))
 
         def ask(state: manifest.State) -> pa.Table:
-            closed = [e for e in state.of("connections") if e.covers(since, until) and e.seal not in without]
-            sources = [self._files("connections", closed)] if closed else []
+            closed = [e for e in state.of("connections") if e.covers(since, until) and e.file not in without]
+            sources = [self._files("connections", closed, places=True)] if closed else []
             self._duckdb.register("live", self._live(state, condition))
             self._duckdb.register("among", among)
-            sources.append("SELECT * FROM live")
-            rows = f"SELECT {chosen} FROM ({' UNION ALL '.join(sources)}) WHERE {where.every(bounds)}"  # noqa: S608
+            sources.append("SELECT *, NULL::VARCHAR AS file, NULL::BIGINT AS row FROM live")
+            rows = f"SELECT {chosen}, file, row FROM ({' UNION ALL '.join(sources)}) WHERE {where.every(bounds)}"  # noqa: S608
             query = f"SELECT * FROM ({rows}) SEMI JOIN among USING ({same})"  # noqa: S608
             return self._duckdb.sql(query).to_arrow_table()
 
@@ -231,6 +233,8 @@ class Store:
                 raise StoreError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
             except duckdb.Error as error:
                 raise StoreError(f"cannot read the store {self.path}: {_first_line(error)}") from error
+            except RuntimeError as error:
+                raise _what(error) from None
         raise StoreError(f"cannot read the store {self.path}: {_first_line(reason)}") from reason
 
     def _live(self, state: manifest.State, condition: str) -> pa.Table:
@@ -283,16 +287,25 @@ class Store:
         mask[self._duckdb.sql(query).to_arrow_table().column(0).to_numpy()] = True
         return rows.filter(pa.array(mask))
 
-    def _files(self, table: str, entries: Sequence[manifest.Entry]) -> str:
-        """The SELECT of a table's files."""
+    def _files(self, table: str, entries: Sequence[manifest.Entry], *, places: bool = False) -> str:
+        """The SELECT of a table's files; with where each row is, if wanted."""
         if any(entry.format > FORMAT for entry in entries):
             raise StoreError(f"{self.path} was written by a newer version of anetcon: use that one to read it")
         names = ", ".join(where.quoted(str(self.path / entry.file)) for entry in entries)
-        return f"SELECT {_columns(table)} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
+        chosen, more = _columns(table), ""
+        if places:
+            chosen += f", substr(filename, {len(str(self.path)) + 2}) AS file, file_row_number AS row"
+            more = ", filename = true, file_row_number = true"
+        return f"SELECT {chosen} FROM read_parquet([{names}], hive_partitioning = false{more})"  # noqa: S608
 
 
 def _memory_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _what(error: RuntimeError) -> BaseException:
+    """What DuckDB raises for Ctrl-C in the middle of a query is Ctrl-C."""
+    return KeyboardInterrupt() if "interrupted" in str(error) else error
 
 
 def _first_line(error: Exception | None) -> str:

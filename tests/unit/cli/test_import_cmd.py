@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.errors import InputError
+from anetcon.errors import NOT_FOUND, InputError, StoreError
 from anetcon.follow.lines import namespace_hash
 from tests.unit.cli.asking import Answer
 from tests.unit.history.test_events import NEW
@@ -121,6 +121,25 @@ def test_files_that_are_not_whole(store: Path) -> None:
     said = Answer("import", torn, "--store", store)
     assert (said.status, "torn off" in said.err) == (InputError.exit_status, True)
     assert len(rows(store)) == 100
+
+
+def test_nothing_that_can_be_read(store: Path) -> None:
+    """Lines of ours that are all unreadable are an error that says where they are; no line of ours is nothing found; an
+    empty log, and one broken line among good ones, are neither."""
+    broken = take(store, line(1)[:80] + "\n" + line(2)[:80] + "\n" + "x\n")
+    assert broken.status == InputError.exit_status
+    assert "no line of ours can be read in" in broken.err
+    assert str(store / "import" / "unreadable-") in broken.err
+    others = take(store, "x\n" * 3)
+    assert (others.status, "LOG_PREFIX" in others.err) == (NOT_FOUND, True)
+    assert [take(store, text).status for text in ("", line(1)[:80] + "\n" + line(2), line(2), NEW)] == [0] * 4
+
+
+def test_a_file_for_unreadable_lines_that_cannot_be_written(store: Path) -> None:
+    """It is named, with what to do."""
+    said = take(store, line(1) + line(2)[:80] + "\n", "--rejects", "/dev/full")
+    assert (said.status, "cannot write /dev/full: No space left" in said.err) == (StoreError.exit_status, True)
+    assert "--rejects" in said.err
 
 
 def test_wrong_usage(store: Path) -> None:

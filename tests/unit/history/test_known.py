@@ -18,12 +18,14 @@ def side(rows: list[Row], *, imported: bool = True) -> Side:
     places = np.array([row[1] for row in rows], np.int64)
     starts = np.array([row[2] for row in rows], np.int64)
     mixed = keys * np.uint64(1000) + places.astype(np.uint64)
-    return Side(keys, mixed, starts, places == 0, np.full(len(rows), imported))
+    return Side(keys, mixed, starts, places == 0, np.full(len(rows), imported), np.zeros((len(rows), 3)))
 
 
 def found(new: list[Row], old: list[Row], *, imported: bool = True) -> list[bool]:
     """Which of the new ones are old."""
-    said: list[bool] = match(side(new), side(old, imported=imported)).tolist()
+    pairs = match(side(new), side(old, imported=imported))
+    said: list[bool] = (pairs >= 0).tolist()
+    assert len(set(pairs[pairs >= 0].tolist())) == sum(said), "each old one is one new one's"
     return said
 
 

@@ -20,12 +20,12 @@ from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
-from anetcon.store import lock
+from anetcon.store import lock, manifest
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.history.test_events import DESTROY, NEW
+from tests.unit.history.test_events import AT, DESTROY, NEW
 from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, logged, start, whole
 
 PACKET = (
@@ -66,7 +66,11 @@ class Old:
         settings = Settings(
             store=self.store,
             nodes=Nodes("gw1", options.get("node")),
-            namespaces=Namespaces({namespace_hash(ROUTER).encode(): ROUTER}, "default"),
+            namespaces=Namespaces(
+                {namespace_hash(ROUTER).encode(): ROUTER, **options.get("named", {})},
+                options.get("unhashed", "default"),
+                given="unhashed" in options,
+            ),
             zone=UTC,
             prefix=Prefix("[ANETCON]", "[D]", "[X]", hashed=True),
             limits=limits or Limits(free=0),
@@ -74,6 +78,10 @@ class Old:
             now=now,
         )
         return Import(settings).run(sources)
+
+    def counted(self) -> set[str]:
+        """Files of connections that count."""
+        return {entry.file for entry in manifest.replay(self.store).of("connections")}
 
     def rows(self) -> list[dict[str, Any]]:
         """Every connection, by start."""
@@ -165,6 +173,41 @@ def test_namespaces_that_nobody_knows(old: Old) -> None:
     assert old.take(line(2)).added == 0
 
 
+def test_a_namespace_that_is_known_later(old: Old) -> None:
+    """The same lines with a file of hashes that names it give its connections the name, each once, beside what else is
+    in those files; lines that told no namespace at all are given one, too. Nothing forgets a name again."""
+    hashes = {name: namespace_hash(name) for name in ("gw-a", "gw-b")}
+    strange, mark = (f"[{hashed}]" for hashed in hashes.values())
+    lines = [line(1, mark=strange), line(2, mark=strange), line(2, mark=strange), line(3), line(4, mark=mark)]
+    older = line(5).replace(f"[ANETCON][X]{MARK}", "[ANETCON] [NAT]")
+    assert old.take("".join(lines[:2]), "".join((*lines[1:], older))).added == 6
+    named = {hashed.encode(): name for name, hashed in hashes.items()}
+    seen = old.take("".join(lines), named=named)
+    assert (seen.added, seen.completed, seen.already) == (0, 4, 1)
+    placed = [(1, "gw-a"), (2, "gw-a"), (2, "gw-a"), (3, ROUTER), (4, "gw-b")]
+    assert sorted((row["src_port"], row["netns"]) for row in old.rows()) == [*placed, (5, "unknown")]
+    again = [old.take("".join((*lines, older)), named=some) for some in (named, {})]
+    assert [(counts.completed, counts.already) for counts in again] == [(0, 6), (0, 6)]
+    assert old.take(older.replace("[ANETCON] [NAT]", "[ANETCON][X]"), unhashed="gw-c").completed == 1
+    assert sorted((row["src_port"], row["netns"]) for row in old.rows()) == [*placed, (5, "gw-c")]
+    assert {str(path.relative_to(old.store)) for path in old.store.glob("node=*/*/*")} == old.counted()
+
+
+def test_in_many_commits_that_are_known_later(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier commit of this run left of a file is not taken for what it brought."""
+    monkeypatch.setattr(run, "ROWS", 500)
+    monkeypatch.setattr("anetcon.history.source.BLOCK", 50_000)
+    monkeypatch.setattr(run, "SPARE", 500)
+    hashed = namespace_hash("gw-a")
+    text = "".join(line(port, mark=f"[{hashed}]") for port in range(2000))
+    assert old.take(text + text).added == 4000
+    others = "".join(line(3000 + port) for port in range(300))  # so that commits end within the files of the first run
+    counts = old.take(others + text + text, named={hashed.encode(): "gw-a"})
+    assert (counts.added, counts.completed) == (300, 4000)
+    assert old.ports() == sorted([*range(2000), *range(2000), *range(3000, 3300)])
+    assert {row["netns"] for row in old.rows()} == {"gw-a", ROUTER}
+
+
 def test_nodes(old: Old) -> None:
     """Hosts of a central log are nodes; --node is all of them."""
     old.take(line(1) + line(2, host="gw2.example") + line(3, host="GW1.example"))
@@ -229,6 +272,50 @@ def test_files_of_conntrack_that_overlap(old: Old) -> None:
     other = NEW.replace("sport=40000", "sport=40001")
     assert old.take(NEW + other, NEW + other + DESTROY, NEW + other).added == 2
     assert old.take(NEW + other, NEW + other).added == 0
+
+
+@pytest.mark.parametrize("tail", ["delta-time=3 id=99", "id=99"])
+def test_an_end_that_is_imported_later(old: Old, tail: str) -> None:
+    """A DESTROY ends the connection that an earlier import left open, the latest of its tuple; again it adds nothing,
+    nor do all files together, nor the first alone."""
+    destroy = DESTROY.replace("delta-time=3 id=99", tail)
+    before = NEW.replace(f"[{AT}", f"[{AT - 100}")
+    other = NEW.replace("sport=40000", "sport=40001")
+    assert old.take(before + NEW + other).added == 3
+    first = old.take(destroy)
+    assert (first.added, first.completed) == (0, 1)
+    ended = T0 + 250 + 3 * SECOND if "delta" in tail else T0 + 9 * SECOND
+    for again in ([destroy], [before + NEW + other], [before + NEW + other, destroy], [NEW + destroy]):
+        counts = old.take(*again)
+        assert (counts.added, counts.completed) == (0, 0), again
+    rows = [(row["src_port"], row["start"].timestamp() * 1e6, row["end"]) for row in old.rows()]
+    assert [(port, start) for port, start, _ in rows] == [
+        (40000, T0 + 250 - 100 * SECOND),
+        (40000, T0 + 250),
+        (40001, T0 + 250),
+    ]
+    assert [end and end.timestamp() * 1e6 for *_, end in rows] == [None, ended, None]
+    assert [row["bytes_in"] for row in old.rows()] == [None, 235, None]
+
+
+def test_an_end_that_comes_with_its_beginning(old: Old) -> None:
+    """Where a file that was imported has grown by the DESTROY, the connection has its end."""
+    assert old.take(NEW).added == 1
+    assert old.take(NEW + DESTROY).completed == 1
+    (row,) = old.rows()
+    assert (row["end"] is not None, row["bytes_in"]) == (True, 235)
+
+
+def test_ends_of_others(old: Old) -> None:
+    """One that lasted otherwise than the open one could have, in another zone, or before it, is its own."""
+    old.take(NEW)
+    for destroy in (
+        DESTROY.replace("delta-time=3", "delta-time=300"),
+        DESTROY.replace("mark=7", "mark=7 zone=5"),
+        DESTROY.replace(f"[{AT + 9}", f"[{AT - 9}").replace("delta-time=3", ""),
+    ):
+        assert old.take(destroy).added == 1, destroy
+    assert [row["end"] is None for row in old.rows()].count(True) == 1
 
 
 def test_unreadable_lines_are_put_aside(old: Old) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import one_piece
 from anetcon.record import arrow_schema
-from anetcon.store import lock, manifest
+from anetcon.store import layout, lock, manifest, parquet
 from anetcon.store.add import add
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
@@ -22,10 +23,10 @@ FREE = Limits(free=0)
 GAP = {"node": "gw1", "netns": None, "from": T0 - 9 * DAY, "to": T0 - 3 * DAY, "cause": "imported-lines", "lost": None}
 
 
-def put(store: Path, *rows: dict[str, Any]) -> int:
-    """Add these rows and the stretch they are of."""
+def put(store: Path, *rows: dict[str, Any], gone: dict[str, Any] | None = None) -> set[str]:
+    """Add these rows and the stretch they are of, without some that are there."""
     table = one_piece([batch("connections", list(rows))], arrow_schema("connections"))
-    return add(store, table, [GAP], FREE, lambda: T0)
+    return add(store, table, [GAP], FREE, lambda: T0, gone or {})
 
 
 def line(port: int, days: int = 5) -> dict[str, Any]:
@@ -33,14 +34,16 @@ def line(port: int, days: int = 5) -> dict[str, Any]:
     return logged(src_port=port, start=T0 - days * DAY, origin="import")
 
 
-def of(store: Store) -> list[int]:
-    """The ports of every connection."""
+def ports(store: Path | Store) -> list[int]:
+    """Of every connection."""
+    store = Store(store) if isinstance(store, Path) else store
     return sorted(store.connections().read_all()["src_port"].to_pylist())
 
 
-def ports(store: Path) -> list[int]:
-    """The same of a folder."""
-    return of(Store(store))
+def places(store: Path, files: set[str], *ports: int) -> dict[str, Any]:
+    """Where connections from these ports are: rows by file."""
+    found = {file: np.isin(parquet.read(store, file)["src_port"].to_numpy(), ports).nonzero()[0] for file in files}
+    return {file: rows for file, rows in found.items() if len(rows)}
 
 
 def on_disk(store: Path) -> set[str]:
@@ -66,8 +69,29 @@ def making(tmp_path: Path) -> Making:
 
 def test_what_is_open_stays_open(making: Making) -> None:
     """Beside a seal's files an import's count too, and what was open or is not sealed is still there, each once."""
-    assert put(making.path, line(1), line(2, 6)) == 2
+    assert put(making.path, line(1), line(2, 6)) == {
+        f"node=gw1/date=2026-11-{day}/00000002.parquet" for day in (14, 15)
+    }
     assert ports(making.path) == [1, 2, 11, 12, 40000]
+    assert on_disk(making.path) == counted(making.path)
+
+
+def test_rows_that_others_take_the_place_of(making: Making) -> None:
+    """They are gone from the disk; what was beside them is kept, in a file of its own, and may go later; a file that
+    retention removed meanwhile is no matter; a sealer goes on."""
+    sealer = Sealer(making.path, lambda: T0 + 120 * SECOND)
+    assert not sealer.pending()
+    files = put(making.path, line(1), line(2), line(3)) | put(making.path, line(4), line(5))
+    gone = places(making.path, files, 1, 4, 5)
+    brought = put(making.path, line(1), gone={**gone, "node=gw1/date=2020-01-01/00000001.parquet": np.array([0])})
+    assert ports(making.path) == [1, 2, 3, 11, 12, 40000]
+    kept = layout.kept_file(min(gone), 4)
+    assert (kept in counted(making.path), kept in brought) == (True, False)
+    assert on_disk(making.path) == counted(making.path)
+    put(making.path, line(6), gone=places(making.path, {kept}, 3))
+    making.add(*whole(1, src_port=8)).rotate()
+    assert sealer.seal()
+    assert ports(making.path) == [1, 2, 6, 8, 11, 12, 40000]
     assert on_disk(making.path) == counted(making.path)
 
 
@@ -100,32 +124,32 @@ def test_a_sealer_waits_its_turn(making: Making) -> None:
 
 
 @pytest.mark.parametrize("torn", [False, True])
-@pytest.mark.parametrize("again", ["import", "seal"])
-def test_killed_anywhere(making: Making, torn: bool, again: str) -> None:
-    """At each step that changes the disk: the store is as before or has all of it; whoever is next cleans up."""
-    number = 0
-    done = False
-    store = Store(making.path)
-    after = of(store)
+def test_killed_anywhere(making: Making, torn: bool) -> None:
+    """At each step that changes the disk: the store is as before or has all of it, what takes the place of other rows
+    or neither of them; whoever is next cleans up, an import or a seal (by turns: each after each step)."""
+    brought, last = put(making.path, line(99), line(100)), 100
+    view, number, done = Store(making.path), 0, False
+    left = ports(view)
     while not done:
         number += 1
-        before, seal = after, manifest.replay(making.path).seal
+        seal, gone = manifest.replay(making.path).seal, places(making.path, brought, last)
         with crash_at(number, torn) as steps:
             try:
-                put(making.path, line(100 + number))
+                put(making.path, line(100 + number), line(300 + number), gone=gone)
                 done = steps() < number
             except (CrashError, StoreError):
                 pass
-        came = manifest.replay(making.path).seal > seal
-        whole_one = sorted([*before, *([100 + number] if came else [])])
-        assert of(store) == whole_one
-        if again == "import":
+        if manifest.replay(making.path).seal > seal:
+            left = [*(port for port in left if port != last), 100 + number, 300 + number]
+            brought, last = {layout.connections_file("gw1", "2026-11-15", seal + 1, False)}, 100 + number
+        assert ports(view) == sorted(left)
+        if number % 2 == torn:
             put(making.path, line(200 + number))
         else:
             making.add(*whole(1, src_port=200 + number)).rotate()
             assert Sealer(making.path, lambda: T0 + 60 * SECOND).seal()
-        after = of(store)
-        assert after == sorted([*whole_one, 200 + number])
+        left.append(200 + number)
+        assert ports(view) == sorted(left)
         assert on_disk(making.path) == counted(making.path)
     assert number > 10
 

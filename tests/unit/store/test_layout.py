@@ -29,6 +29,8 @@ def test_a_node_name_cannot_leave_its_folder() -> None:
     [
         ("00000012.parquet", 12),
         ("long-00000012.parquet", 12),
+        ("kept.00000012.parquet", 12),
+        ("long-kept.00000012.parquet", 12),
         ("2026-11.00000007.parquet", 7),
         ("00000012.parquet.new", 12),
         ("notes.parquet", None),
@@ -46,6 +48,9 @@ def test_what_a_name_says() -> None:
     assert layout.month_of_file("gaps/2026-11.00000007.parquet") == "2026-11"
     assert layout.is_long("node=a/date=b/long-00000001.parquet")
     assert not layout.is_long("node=long-/date=b/00000001.parquet")
+    for long in (False, True):
+        kept = layout.kept_file(layout.connections_file("a", "b", 1, long), 2)
+        assert (layout.is_long(kept), layout.day_of_file(kept), Path(kept).parent) == (long, "b", Path("node=a/date=b"))
 
 
 def test_folders_are_not_for_everybody(tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def test_what_is_appended_is_replayed(tmp_path: Path) -> None:
     assert state.through == {"connections": 30}
 
 
+def test_files_that_an_import_takes_the_place_of(tmp_path: Path) -> None:
+    """They count no more; what it brings in their place does, and what was open still is."""
+    state = three_seals(tmp_path)
+    manifest.append(tmp_path, state, [entry("open", layout.open_file(4), end=None)], state.through, T)
+    old = layout.connections_file("n", "2026-11-20", 2, False)
+    kept = layout.kept_file(old, 5)
+    manifest.append(tmp_path, state, [entry("connections", kept)], state.through, T, "import", [old])
+    assert manifest.replay(tmp_path) == state
+    assert [e.seal for e in state.of("connections")] == [1, 3, 5]
+    assert (state.replaced, len(state.of("open")), state.last_seal()) == ({old}, 1, 3)
+
+
 def test_lines_are_as_promised(tmp_path: Path) -> None:
     """Each line is one JSON object with the digest of the line before it; the seal's line is the last."""
     three_seals(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -241,6 +242,15 @@ def test_no_store(tmp_path: Path) -> None:
     for path in (tmp_path / "empty", tmp_path / "missing", Path("/dev/null")):
         with pytest.raises(StoreError, match="--store"):
             Store(path)
+
+
+def test_ctrl_c_in_the_middle_of_a_query(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is Ctrl-C, as what DuckDB raises for it is not."""
+    store = Store(seal(making.add(*whole())).close())
+    for words, expected in (("Query interrupted", KeyboardInterrupt), ("a defect", RuntimeError)):
+        monkeypatch.setattr(store, "_live", Mock(side_effect=RuntimeError(words)))
+        with pytest.raises(expected):
+            store.connections()
 
 
 def test_damage_is_said(making: Making) -> None:
