@@ -15,7 +15,7 @@ from anetcon.errors import AnetconError
 
 T = TypeVar("T")
 ANETCON = [sys.executable, "-m", "anetcon.cli.main"]
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds it has to get ready, and to end in good order."""
 
 

@@ -27,8 +27,8 @@ from anetcon.testbed.wire import Batch, Wire
 BLOCK = 4096
 WIDTH = 144
 """Bytes of the longest frame: IPv6, TCP, data."""
-PATIENCE = 0.1
-"""Seconds after which frames that have not come through are given up."""
+PATIENCE = 1.0
+"""Seconds after which frames that have not come through are given up: on a busy machine they take their time."""
 
 TIMEOUTS = {
     **{f"tcp_timeout_{state}": 1 for state in ("time_wait", "close")},
