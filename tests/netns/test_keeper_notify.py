@@ -38,7 +38,7 @@ class Manager:
 
     def wait(self, word: str) -> None:
         """Until it came; what came before is forgotten."""
-        wait_until(lambda: word in self.listen(), 10, f"{word} came: {self.heard}")
+        wait_until(lambda: word in self.listen(), 60, f"{word} came: {self.heard}")
         del self.heard[: self.heard.index(word) + 1]
 
     def silent(self, seconds: float) -> bool:
@@ -71,7 +71,7 @@ def test_its_whole_life(daemon: Daemon, bed: Testbed, manager: Manager) -> None:
     daemon.run()
     manager.wait("READY=1")
     daemon.wait_heard("attach")
-    wait_until(lambda: any(each.endswith("1 network namespace audited") for each in manager.listen()), 5, "its status")
+    wait_until(lambda: any(each.endswith("1 network namespace audited") for each in manager.listen()), 60, "its status")
     for pid in (daemon.heard("started")[-1]["pid"], daemon.heard("follow started")[-1]["pid"]):
         assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
     daemon.reload(period=20.0)
