@@ -311,17 +311,18 @@ def test_the_bash_anetcon_goes_on(packages: Path) -> None:
         machine.run("systemctl", "daemon-reload")
         machine.run("systemctl", "enable", "--now", "anetcon")
         before = machine.pid(), *machine.state()
-        for words in (["-i", "/packages/old.deb"], ["-i", "/packages/new.deb"], ["--remove", "anetcon"]):
-            done = machine.dpkg(*words)
+        for name in ("old", "new"):
+            done = machine.dpkg("-i", f"/packages/{name}.deb")
             assert (machine.pid(), *machine.state()) == before
-            assert ("anetcon install" in done.stderr) == (words[1] == "/packages/old.deb")
-        machine.dpkg("-i", "/packages/new.deb")
+            assert ("anetcon install" in done.stderr) == (name == "old")
         plan = machine.run("anetcon", "install", "--dry-run").stdout
         assert "remove   /etc/anetcon/anetcon.toml" in plan
         assert "remove   /etc/systemd/system/anetcon.service" in plan
         assert not re.search(
             r"(write|update|link) +/(etc/systemd/system/anetcon.service$|usr/local|etc/sysusers)", plan, re.M
         )
+        machine.dpkg("--remove", "anetcon")
+        assert (machine.pid(), *machine.state()) == before
         assert "another ANetCon" in machine.dpkg("--purge", "anetcon").stderr
         assert (machine.pid(), *machine.state()) == before
         assert (root / "var/log/anetcon/anetcon.nat.log").exists()
