@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from anetcon.follow.lines import namespace_hash
 
 HOST = "gw1"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A connection and its line's parts."""
 
     time: float

@@ -38,6 +38,12 @@ FIRST = 1_703_800_000
 WEEK = 7 * 86_400
 FLOOD, STEP = 6_000, 100
 
+BESIDE = 20_000
+"""Old lines that are imported beside a daemon."""
+
+SLACK = 1_100_000
+"""Microseconds that a stamp to the second may be before what it is of."""
+
 EACH = 125_000
 PARTS = 4
 
@@ -122,8 +128,10 @@ def test_half_a_million_old_lines(old: Old) -> None:
     assert (again["added"], again["already"]) == (0, PARTS * EACH)
     more = "".join(old_lines.texts(old_lines.generate(9, FIRST + WEEK, 60, old.names, seed=2), rfc3339=True))
     grown = old.folder / "restored.log.gz"
-    grown.write_bytes(gzip.compress(paths[3].read_bytes() + more.encode(), 1))
-    assert old.take(grown)["total"]["added"] == 9
+    rest = paths[3].read_text().splitlines(keepends=True)[-5_000:]
+    grown.write_bytes(gzip.compress("".join([*rest, more]).encode(), 1))
+    counted = old.take(grown)["total"]
+    assert (counted["added"], counted["already"]) == (9, 5_000)
     assert old.count() == PARTS * EACH + 9
 
 
@@ -203,11 +211,11 @@ def rsyslog(folder: Path, world: World, stamp: str) -> Iterator[Path]:
     command = ["rsyslogd", "-n", "-f", str(settings), "-i", str(pid)]
     process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     try:
-        wait_until(pid.exists, 10, "rsyslogd runs")
+        wait_until(pid.exists, 60, "rsyslogd runs")
         yield file
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
     assert world
 
 
@@ -250,7 +258,8 @@ def test_lines_that_a_real_rsyslogd_wrote(old: Old, world: World, stamp: str) ->
         log(router.namespace)
         made = connect(router)
         mark = hashed(router.name)
-        wait_until(lambda: file.exists() and file.read_text().count(mark) >= len(made) - 1, 20, "lines are written")
+        wait_until(lambda: file.exists() and file.read_text().count(mark) >= len(made) - 1, 60, "lines are written")
+        written = time.time_ns() // 1000
     ours = old.folder / "ours.log"
     ours.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if mark in line))
     old.take(ours, "--node", "gw1")
@@ -262,8 +271,7 @@ def test_lines_that_a_real_rsyslogd_wrote(old: Old, world: World, stamp: str) ->
         assert row["class"] == ("float" if each.dst_ip != each.nat_dst_ip else "nat")
         assert row["dst_ip"] == (None if row["class"] == "float" else each.dst_ip)
         assert row["nat_src_ip"] is None
-        start = manifest.microseconds(row["start"])
-        assert -1_100_000 <= start - each.began <= 3_000_000
+        assert each.began - SLACK <= manifest.microseconds(row["start"]) <= written
     assert len(rows) == len(made) - 1
     assert old.take(ours, "--node", "gw1")["total"]["added"] == 0
 
@@ -279,10 +287,11 @@ def test_text_of_a_real_conntrack(old: Old, world: World, options: str) -> None:
     command = ["ip", "netns", "exec", router.name, "stdbuf", "-oL", "conntrack", "-E", "-o", options]
     with file.open("w") as text, subprocess.Popen(command, stdout=text, stderr=subprocess.DEVNULL) as listener:
         try:
-            wait_until(lambda: listener.pid in kernel.queued(router.namespace), 20, "it listens")
+            wait_until(lambda: listener.pid in kernel.queued(router.namespace), 60, "it listens")
             made = connect(router)
             router.namespace.run("conntrack", "-F")
-            wait_until(lambda: file.read_text().count("[DESTROY]") >= len(made), 20, "all ended")
+            wait_until(lambda: file.read_text().count("[DESTROY]") >= len(made), 60, "all ended")
+            ended = time.time_ns() // 1000
         finally:
             listener.send_signal(signal.SIGINT)
     said = old.take(file, "--netns", router.name, "--node", "gw1")
@@ -295,7 +304,7 @@ def test_text_of_a_real_conntrack(old: Old, world: World, options: str) -> None:
             assert ends == (getattr(each, f"{name}_ip"), getattr(each, f"{name}_port")), (name, each)
         assert row["class"] == ("float" if each.dst_ip != each.nat_dst_ip else "nat")
         assert (row["origin"], row["packets_out"] > 0) == ("import", True)
-        assert abs(manifest.microseconds(row["start"]) - each.began) < 2_000_000
+        assert each.began - SLACK <= manifest.microseconds(row["start"]) <= ended
         assert row["end"] >= row["start"]
     assert len(rows) == len(made) == said["total"]["added"]
     assert old.take(file, "--netns", router.name, "--node", "gw1")["total"]["added"] == 0
@@ -313,7 +322,7 @@ def test_beside_a_running_daemon(old: Old, daemon: Start, world: World) -> None:
     auditor = daemon(router.name, store={"seal_minutes": 0.02})
     auditor.wait_attached([router.name])
     path = old.folder / "a.log"
-    path.write_text("".join(old_lines.texts(old_lines.generate(60_000, FIRST, 3600, old.names), rfc3339=True)))
+    path.write_text("".join(old_lines.texts(old_lines.generate(BESIDE, FIRST, 3600, old.names), rfc3339=True)))
     command: list[str | Path] = [PROGRAM, "import", path, "--store", auditor.store, "--hash-file", old.hashes]
     with Flood(router, FLOOD) as flood:
         for turn in range(3):
@@ -321,18 +330,18 @@ def test_beside_a_running_daemon(old: Old, daemon: Start, world: World) -> None:
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT) as process:
                 for first in sent:
                     flood.send(first, first + STEP)
-                    wait_until(lambda: flood.made() >= first + STEP, 20, "they are made")  # noqa: B023
+                    wait_until(lambda: flood.made() >= first + STEP, 60, "they are made")  # noqa: B023
             assert process.returncode == 0
         made = flood.made()
     auditor.wait_recorded(lambda totals: totals["ends"] >= made)
-    wait_until(lambda: len(auditor.lines("nat")) >= made, 20, "all are in the text log")
+    wait_until(lambda: len(auditor.lines("nat")) >= made, 60, "all are in the text log")
     said = old.take(auditor.logs / "anetcon.nat.log", store=auditor.store)["total"]
     assert (said["lines"], said["added"], said["already"]) == (made, 0, made)
     assert len(auditor.search("--netns", f"^{router.name}$")) == made
-    assert len(auditor.search("--node", old_lines.HOST)) == 60_000
+    assert len(auditor.search("--node", old_lines.HOST)) == BESIDE
     wait_until(lambda: manifest.replay(auditor.store).through.get("connections", 0) > 1, 30, "it seals", every=0.2)
     assert auditor.stop() == 0, auditor.errors()
     assert "seal" not in auditor.errors()
     kinds = [json.loads(line)["kind"] for line in (auditor.store / "manifest.jsonl").read_text().splitlines()]
     assert kinds.index("import") < len(kinds) - 1 - kinds[::-1].index("seal"), "the daemon sealed after an import"
-    assert len(auditor.search("--limit", "0")) == made + 60_000
+    assert len(auditor.search("--limit", "0")) == made + BESIDE
