@@ -49,8 +49,10 @@ def absent(columns: dict[str, Array], opened: Array, first: int, found: list[Lis
     ends: list[Array] = []
     if not found or not len(opened):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    hashes = flow_hash(columns, new_key())
     listed = np.flatnonzero((columns["kind"][first:] == DUMP) & (columns["end"][first:] == OPEN)) + first
+    compared = np.concatenate((opened, listed))
+    hashes = np.zeros(len(inode), np.uint64)
+    hashes[compared] = flow_hash({name: column[compared] for name, column in columns.items()}, new_key())
     for listing in found:
         there = listed[(inode[listed] == listing.inode) & (listed >= first + listing.skipped)]
         old = opened[(inode[opened] == listing.inode) & (columns["start"][opened] < listing.start - TOLERANCE)]

@@ -273,11 +273,11 @@ class Sealer:
         """Write what ended and what is open; returns the files, the ends to remember and the number of events."""
         tables = [*(self.read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
         events = tables[-1].num_rows
-        tables += self._absent(state, through, tables)
-        table = pa.concat_tables(tables).unify_dictionaries()
-        columns = columns_of(table, self._remembered)
+        table, columns, settled = self._settle(tables)
         first = len(columns["start"]) - table.num_rows
-        settled = connections.settle({**columns, "sealed": np.arange(len(columns["start"])) < first})
+        gone, ends = self._absent(state, through, columns, settled.open, events)
+        if len(gone):
+            table, columns, settled = self._settle([*tables, absent.ended(table, gone - first, ends)])
         new = settled.ended[settled.ended >= first]
         remembered = _remember(columns, np.concatenate((np.arange(first), new)), self._clock())
         settled = _without(settled, first)
@@ -289,22 +289,25 @@ class Sealer:
             files.append(self.put_open(state.seal + 1, table, settled.open, words, times))
         return files, remembered, events
 
-    def _absent(self, state: manifest.State, through: dict[str, int], tables: list[pa.Table]) -> list[pa.Table]:
-        """Ends for connections that a listing of the kernel's table, taken after a loss, does not have any more."""
+    def _settle(self, tables: list[pa.Table]) -> tuple[pa.Table, dict[str, Array], Settled]:
+        """These rows in one table, its identity columns behind those that are remembered, and which stand for what."""
+        table = pa.concat_tables(tables).unify_dictionaries()
+        columns = columns_of(table, self._remembered)
+        rows = len(columns["start"])
+        return table, columns, connections.settle({**columns, "sealed": np.arange(rows) < rows - table.num_rows})
+
+    def _absent(
+        self, state: manifest.State, through: dict[str, int], columns: dict[str, Array], opened: Array, events: int
+    ) -> tuple[Array, Array]:
+        """Which of the `opened` connections a listing of the kernel's table, taken after a loss, does not have any
+        more, and since when. The last `events` rows are those of the segments taken."""
         folder, before = layout.journal_folder(self.store, "connections"), state.through.get("connections", 0)
         taken = [
             number for number in self._segments("connections") if before < number <= through.get("connections", before)
         ]
         known = self._listings(state)
         written = [flush for number in taken for flush in flushes(folder, number)] if len(known) else []
-        found = absent.listings(known, written)
-        if not found:
-            return []
-        table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-        columns = columns_of(table)
-        first = table.num_rows - tables[-1].num_rows
-        rows, ends = absent.absent(columns, connections.settle(columns).open, first, found)
-        return [absent.ended(table, rows, ends)] if len(rows) else []
+        return absent.absent(columns, opened, len(columns["start"]) - events, absent.listings(known, written))
 
     def _listings(self, state: manifest.State) -> pa.Table:
         """Every listing that may be about what is sealed now: of the last two months, and those in the journal."""
