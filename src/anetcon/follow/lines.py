@@ -179,8 +179,8 @@ class Lines:
         key = (words[:, 1] >> _HALF).astype(np.uint32).byteswap().astype(np.uint64)
         six = np.flatnonzero((words[:, 0] != 0) | (words[:, 1] & _LOW != _MAPPED))
         if len(six):
-            texts = _six(words[six]).dictionary_encode()
-            key[six] = _SIX + numbers(texts.indices).astype(np.uint64)
+            sixes = _array(pa.binary(16), words[six]).dictionary_encode()
+            key[six] = _SIX + numbers(sixes.indices).astype(np.uint64)
         key <<= _ONE_BITS + _OTHER_BITS
         key |= one.astype(np.uint64) << _OTHER_BITS
         key |= other.astype(np.uint64)
@@ -191,7 +191,7 @@ class Lines:
         if len(six):
             new = number >= _SIX
             upper[new], lower[new] = _ALL, number[new] - _SIX + np.uint64(_ALL)
-            table = pa.concat_arrays([table, texts.dictionary])
+            table = pa.concat_arrays([table, _six(addresses(sixes.dictionary))])
         made = pc.binary_join_element_wise(
             before.take(_array(pa.uint64(), unique >> _OTHER_BITS & _ONE)),
             pa.concat_arrays([self._tables.upper, _EMPTY]).take(_array(pa.uint64(), upper))
@@ -259,9 +259,8 @@ def _protocol(number: int) -> str:
     return f" PROTO={name}" + (" SPT=", " TYPE=", "")[_SHAPE[number]]
 
 
-def _six(words: Array) -> pa.Array:
+def _six(octets: Array) -> pa.Array:
     """IPv6 addresses as the kernel prints them: 8 groups of 4 hex digits."""
-    octets = words.view(np.uint8)
     digits = np.full((len(octets), 8, 5), ord(":"), np.uint8)
     digits[:, :, 0:4:2] = _HEX[octets >> 4].reshape(-1, 8, 2)
     digits[:, :, 1:4:2] = _HEX[octets & 15].reshape(-1, 8, 2)
