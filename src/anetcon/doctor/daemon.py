@@ -11,8 +11,8 @@ from anetcon.doctor.machine import Machine
 from anetcon.doctor.old import TAKEOVER, UNIT, UNITS
 from anetcon.store.coverage import SECOND, STALE
 
-FRESH_SECONDS = 15.0
-"""The keeper writes its status every five seconds, on a machine under load later."""
+FRESH_SECONDS = 20.0
+"""The keeper writes its status every five or ten seconds, on a machine under load later."""
 STUCK = {"T": "stopped", "t": "stopped by a debugger", "Z": "ended", "D": "waiting for a disk"}
 CHILDREN = ("capture", "follow", "kmsg")
 """The last one under LOG engines only."""

@@ -229,7 +229,7 @@ class Keeper:
     def _each_tick(self) -> None:
         self.guard.tick()
         turned = self.watchdog.tick(self.roster.capture_works, bool(self.roster.draining))
-        self.notifier.tick(self._records(), turned, self._line)
+        self.notifier.tick(self.notifier.waits() and self._records(), turned, self._line)
 
     def _records(self) -> bool:
         """Whether all is as it is configured: capture works, and every namespace is attached or cannot be."""

@@ -41,6 +41,10 @@ class Notifier:
         """What the program that replaces this one needs to know."""
         return self._given
 
+    def waits(self) -> bool:
+        """Whether somebody is still to be told that the record runs: else nobody need find out."""
+        return self._socket is not None and not self._ready
+
     def tick(self, ready: bool, turned: bool, status: str) -> None:
         """Tell what is new. `ready`: the record runs; `turned`: capture went on since the last tick."""
         if self._socket is None:

@@ -61,10 +61,14 @@ def test_ready_is_said_once_and_again_after_a_reload(manager: Manager) -> None:
     """READY when the record runs, RELOADING with the time, READY when it runs again."""
     notifier = manager.notifier()
     notifier.tick(ready=False, turned=False, status="Starting")
+    assert notifier.waits()
     notifier.tick(ready=True, turned=False, status="Starting")
     notifier.tick(ready=True, turned=False, status="Starting")
     assert manager.heard() == ["STATUS=Starting", "READY=1"]
+    assert not notifier.waits()
+    notifier.tick(ready=False, turned=False, status="Starting")
     notifier.reloading()
+    assert notifier.waits()
     notifier.tick(ready=False, turned=False, status="Starting")
     said, when = manager.heard()
     assert (said, when.partition("=")[0]) == ("RELOADING=1", "MONOTONIC_USEC")

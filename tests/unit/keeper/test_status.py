@@ -98,7 +98,8 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
 
 
 def test_nothing_is_written_while_nothing_changes(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change is written at the next second, also one of the daemon's processes; no change after five."""
+    """A change is written at the next second, also one of the daemon's processes, and that the journal cannot be
+    written; no change after five."""
     now = [1_800_000_000_000_000]
     monkeypatch.setattr(statuses, "now_us", lambda: now[0])
     fixture.add("one", 0)
@@ -112,9 +113,31 @@ def test_nothing_is_written_while_nothing_changes(fixture: Fixture, monkeypatch:
     fixture.child.pid = 5
     fixture.update()
     assert fixture.written[2]["capture"]["pid"] == 5
+    struct.pack_into("=Q", fixture.memory, counters.HEADER.index("unwritten") * counters.WORD, 1)
+    fixture.update()
+    assert fixture.written[3]["capture"]["unwritten"]
     now[0] += 5_000_000
     fixture.update()
-    assert len(fixture.written) == 4
+    assert len(fixture.written) == 5
+
+
+def test_with_many_namespaces_it_is_written_half_as_often(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing changes: a change is written at the next second all the same."""
+    now = [1_800_000_000_000_000]
+    monkeypatch.setattr(statuses, "now_us", lambda: now[0])
+    monkeypatch.setattr(statuses, "MANY", 1)
+    fixture.add("one", 0)
+    fixture.add("two", 1)
+    fixture.update()
+    now[0] += 5_000_000
+    fixture.update()
+    assert len(fixture.written) == 1
+    now[0] += 5_000_000
+    fixture.update()
+    assert len(fixture.written) == 2
+    fixture.count(1, "starts", 1)
+    fixture.update()
+    assert len(fixture.written) == 3
 
 
 def test_what_could_not_be_written_is_written_later(fixture: Fixture) -> None:
