@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -31,12 +33,12 @@ class Daemon(daemon.Daemon):
         super().__init__(folder, namespaces, {**given, "store": {"sync_seconds": 0.5, **given.get("store", {})}})
 
     def run(self) -> Daemon:
-        """Start it, and wait until capture writes the journal."""
-        before = self.capture_pid()
+        """Start it, and wait until capture writes the journal; what one before it wrote is no sign of that."""
+        before, flushed = self.capture_pid(), self.flushed()
         self.start()
         wait_until(
-            lambda: self.capture_pid() not in (None, before) and self.flushed() is not None,
-            15,
+            lambda: self.capture_pid() not in (None, before) and self.flushed() not in (None, flushed),
+            30,
             f"the daemon runs: {self.errors()}",
         )
         return self
@@ -70,10 +72,16 @@ class Daemon(daemon.Daemon):
         again = self.flushed()
         wait_until(lambda: self.flushed() != again, 20, f"flushed after {again}", every=0.02)
 
+    def wait_written(self) -> None:
+        """Until whatever capture could have read before this call is in the journal; sooner than `wait_flushed`, which
+        gives those beside capture (the keeper, the reader of kernel lines) a second as well."""
+        now = time.time_ns() // 1000
+        wait_until(lambda: (self.flushed() or 0) > now, 20, f"flushed until {now}")
+
     def wait_recorded(self, condition: Callable[[dict[str, int]], bool], seconds: float = 60.0) -> None:
         """Until the counters say so and all of it is flushed."""
         wait_until(lambda: condition(self.totals()), seconds, f"recorded; {self.totals()}", every=0.1)
-        self.wait_flushed()
+        self.wait_written()
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Any command, on this store."""
@@ -114,7 +122,8 @@ class Daemon(daemon.Daemon):
     def kill(self) -> None:
         """kill -9 of everything at once."""
         for pid in (self.process.pid, *self.children()):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a child dies with the keeper
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
 
 

@@ -20,6 +20,7 @@ from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from tests.e2e.daemon import Daemon, seconds
 from tests.netns.waiting import wait_until
+from tests.unit.cli.asking import Answer
 
 # Others may hold the machine's switch for a while.
 pytestmark = [pytest.mark.needs("nft"), pytest.mark.timeout(300)]
@@ -28,11 +29,11 @@ ENGINE = "nftables-log"
 BURST = 5000
 """Ten times what the kernel's ring holds."""
 
-CLOCK = 0.05
+CLOCK = 0.5
 """Seconds that the time of a kernel line may be wrong by on a busy machine."""
 
-SLACK = 2.0
-"""Seconds that a gap may be wider than the fault."""
+SLACK = 10.0
+"""Seconds that a gap may be wide: as long as a process takes to come back on a busy machine."""
 
 
 class Scene:
@@ -66,7 +67,8 @@ class Scene:
 
     def lost(self) -> int:
         """Messages lost, by all gaps together."""
-        return sum(int(str(gap["lost"] or 0)) for gap in self.auditor.gaps())
+        gaps = Answer("gaps", "--store", self.auditor.store, "--format", "json").json["gaps"]
+        return sum(int(str(gap["lost"] or 0)) for gap in gaps)
 
     def recorded(self) -> Counter[tuple[str, int]]:
         """How often each inner address and port of the flood is on record."""
@@ -175,12 +177,11 @@ def test_another_engine_by_reload(tmp_path: Path) -> None:
             if engine != auditor.status()["engine"]:
                 os.kill(auditor.process.pid, signal.SIGHUP)
                 wait_until(lambda: auditor.capture_pid() not in (before, None), 20, "capture is new")  # noqa: B023
-                wait_until(lambda: auditor.status()["engine"] == engine, 10, "the engine is another")  # noqa: B023
+                wait_until(lambda: auditor.status()["engine"] == engine, 30, "the engine is another")  # noqa: B023
                 auditor.wait_attached([scene.name])
-                auditor.wait_flushed()
-            made = scene.connect()
-            auditor.wait_flushed()
-            (record,) = auditor.search("--sport", str(made.src_port))
+                auditor.wait_written()
+            port = str(scene.connect().src_port)
+            (record,) = wait_until(lambda: auditor.search("--sport", port), 30, "it is on record")  # noqa: B023
             origins.append(record["origin"])
         assert origins == ["event", "log", "event"]
         spans = scene.gaps("log-engine")

@@ -12,30 +12,34 @@ from typing import Any
 import pytest
 
 from anetcon.journal.read import read
+from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
+from tests.e2e.conftest import Weaken
 from tests.e2e.daemon import Daemon, seconds
 from tests.e2e.faults.test_hostile import stuck_listener
 from tests.e2e.test_namespaces import bare
 from tests.netns.waiting import wait_until
+from tests.unit.cli.asking import Answer
 
 pytestmark = pytest.mark.slow
 
 Start = Callable[..., Daemon]
 
-SLACK = 2.0
-"""Seconds by which a gap may be wider than the fault."""
+SLACK = 5.0
+"""Seconds by which a gap may be wider than the fault, on a busy machine."""
 
 
 def of_cause(daemon: Daemon, cause: str, netns: str) -> list[dict[str, Any]]:
     """The gaps of one cause in one namespace."""
-    return [gap for gap in daemon.gaps("--netns", f"^{netns}$") if gap["cause"] == cause and gap["netns"] == netns]
+    answer = Answer("gaps", "--netns", f"^{netns}$", "--store", daemon.store, "--format", "json")
+    return [gap for gap in answer.json["gaps"] if gap["cause"] == cause and gap["netns"] == netns]
 
 
 def wait_gap(daemon: Daemon, cause: str, netns: str, over: bool = True) -> dict[str, Any]:
     """The one gap of a cause, once it is on record (and over)."""
     found = wait_until(
         lambda: [gap for gap in of_cause(daemon, cause, netns) if gap["to"] or not over],
-        15,
+        30,
         f"a gap {cause} in {netns}: {daemon.gaps()}; {daemon.errors()}",
         every=0.2,
     )
@@ -51,7 +55,7 @@ def test_what_lasted_at_a_crash_is_over_then(bed: Testbed, daemon: Start) -> Non
     killed = time.time()
     auditor.kill()
     auditor.run()
-    wait_until(lambda: len(of_cause(auditor, "conntrack-inactive", host.name)) == 2, 15, "it is told anew", every=0.2)
+    wait_until(lambda: len(of_cause(auditor, "conntrack-inactive", host.name)) == 2, 30, "it is told anew", every=0.2)
     first, second = of_cause(auditor, "conntrack-inactive", host.name)
     (down,) = [gap for gap in auditor.gaps() if gap["cause"] == "daemon-down"]
     assert first["to"] == down["from"]
@@ -72,7 +76,7 @@ def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> 
     auditor.settings.write_text(before.replace(f', "^{other.name}$"', ""))
     left = time.time()
     auditor.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: other.name not in auditor.attached(), 10, "it is let go")
+    wait_until(lambda: other.name not in auditor.attached(), 30, "it is let go")
     gap = wait_gap(auditor, "deselected", other.name, over=False)
     assert abs(seconds(gap["from"]) - left) < SLACK
     auditor.wait_flushed()
@@ -122,29 +126,42 @@ def tracked(bed: Testbed, role: str = "bare") -> Namespace:
     """A host in which connections are tracked."""
     host = bare(bed, role)
     host.run("nft", "-f", "-", text=TRACKING)
+    host.sysctl(netfilter__nf_conntrack_udp_timeout=600)  # what a test opens stays open, however slow the machine
     return host
 
 
-@pytest.mark.parametrize("kind", HIDING)
-def test_a_rule_that_hides_connections(bed: Testbed, daemon: Start, kind: str) -> None:
-    """While it is there a gap lasts, which ends with it; log and status name its table and chain."""
-    add, text, remove, place = HIDING[kind]
-    host = tracked(bed)
-    auditor = daemon(host.name)
-    auditor.wait_attached([host.name])
+def message(daemon: Daemon, host: Namespace) -> str:
+    """What status says of a namespace; nothing: empty."""
+    return "".join(each["message"] or "" for each in daemon.status()["namespaces"] if each["netns"] == host.name)
+
+
+def test_rules_that_hide_connections(bed: Testbed, daemon: Start) -> None:
+    """While one is there a gap lasts, which ends with it; log and status name its table and chain. Each kind of rule is
+    in a namespace of its own."""
+    hosts = {kind: tracked(bed, f"hides{number}") for number, kind in enumerate(HIDING)}
+    names = [host.name for host in hosts.values()]
+    auditor = daemon(*names)
+    auditor.wait_attached(names)
     auditor.wait_flushed()
-    added = time.time()
-    host.run(*add, text=text)
-    gap = wait_gap(auditor, "tracking-off", host.name, over=False)
-    assert abs(seconds(gap["from"]) - added) < SLACK
-    assert gap["to"] is None
-    assert place in auditor.errors()
-    wait_until(lambda: place in str(auditor.status()["namespaces"][0]["message"]), 5, "status says so")
-    removed = time.time()
-    host.run(*remove)
-    gap = wait_gap(auditor, "tracking-off", host.name)
-    assert abs(seconds(gap["to"]) - removed) < SLACK
-    wait_until(lambda: auditor.status()["namespaces"][0]["message"] is None, 5, "status says nothing")
+    added, removed = {}, {}
+    for kind, host in hosts.items():
+        add, text, _, _ = HIDING[kind]
+        added[kind] = time.time()
+        host.run(*add, text=text)
+    for kind, host in hosts.items():
+        place = HIDING[kind][3]
+        gap = wait_gap(auditor, "tracking-off", host.name, over=False)
+        assert abs(seconds(gap["from"]) - added[kind]) < SLACK, kind
+        assert gap["to"] is None
+        assert any(host.name in line and place in line for line in auditor.errors().splitlines()), kind
+        wait_until(lambda h=host, p=place: p in message(auditor, h), 20, f"status says {kind}")  # type: ignore[misc]
+    for kind, host in hosts.items():
+        removed[kind] = time.time()
+        host.run(*HIDING[kind][2])
+    for kind, host in hosts.items():
+        gap = wait_gap(auditor, "tracking-off", host.name)
+        assert abs(seconds(gap["to"]) - removed[kind]) < SLACK, kind
+        wait_until(lambda h=host: not message(auditor, h), 20, f"status says nothing of {kind}")  # type: ignore[misc]
 
 
 def test_rules_without_which_nothing_is_tracked(bed: Testbed, daemon: Start) -> None:
@@ -158,12 +175,12 @@ def test_rules_without_which_nothing_is_tracked(bed: Testbed, daemon: Start) -> 
     host.run("nft", "flush", "ruleset")
     gap = wait_gap(auditor, "conntrack-inactive", host.name, over=False)
     assert abs(seconds(gap["from"]) - flushed) < SLACK
-    wait_until(lambda: auditor.status()["namespaces"][0]["state"] == "conntrack-inactive", 5, "status says so")
+    wait_until(lambda: auditor.status()["namespaces"][0]["state"] == "conntrack-inactive", 20, "status says so")
     again = time.time()
     host.run("nft", "-f", "-", text=TRACKING)
     gap = wait_gap(auditor, "conntrack-inactive", host.name)
     assert abs(seconds(gap["to"]) - again) < SLACK
-    wait_until(lambda: auditor.attached() == [host.name], 5, "status says nothing")
+    wait_until(lambda: auditor.attached() == [host.name], 20, "status says nothing")
 
 
 def test_a_rule_that_hides_and_a_capture_that_dies(bed: Testbed, daemon: Start) -> None:
@@ -175,17 +192,21 @@ def test_a_rule_that_hides_and_a_capture_that_dies(bed: Testbed, daemon: Start) 
     (never,) = [gap for gap in auditor.gaps("--since", "1 hour ago") if gap["cause"] == "never-recorded"]
     assert first["from"] == never["to"]
     os.kill(auditor.capture_pid() or 0, signal.SIGKILL)
-    wait_until(lambda: len(of_cause(auditor, "tracking-off", host.name)) == 2, 15, "it is told anew", every=0.2)
+    wait_until(lambda: len(of_cause(auditor, "tracking-off", host.name)) == 2, 30, "it is told anew", every=0.2)
     first, second = of_cause(auditor, "tracking-off", host.name)
     (down,) = [gap for gap in auditor.gaps() if gap["cause"] == "capture-down"]
     assert (first["to"], second["from"], second["to"]) == (down["from"], down["to"], None)
 
 
 OPENED = 1000
+SOONER_QUIET = """
+from anetcon.capture import repeats
+repeats.QUIET = 4_000_000
+"""
 
 
 def open_udp(host: Namespace, count: int, first: int = 1) -> None:
-    """That many connections that nobody answers: each stays in the table for half a minute."""
+    """That many connections that nobody answers."""
     with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number in range(count):
             sender.sendto(b"x", ("127.0.0.1", first + number))
@@ -204,7 +225,8 @@ def test_ends_that_were_lost(bed: Testbed, daemon: Start) -> None:
     auditor.wait_attached([host.name])
     for first in range(1, OPENED, 100):  # as many at a time as fit
         open_udp(host, 100, first)
-        wait_until(lambda n=first: auditor.totals()["starts"] >= n + 99, 10, "they are read")  # type: ignore[misc]
+        wait_until(lambda: not any(kernel.queued(host).values()), 20, "they are read")
+    wait_until(lambda: auditor.totals()["starts"] >= OPENED, 20, "all are counted")
     before = wait_until(lambda: listed(auditor), 20, "the first look is over", every=0.2)
     frozen = time.time()
     os.kill(auditor.capture_pid() or 0, signal.SIGSTOP)
@@ -224,7 +246,7 @@ def test_ends_that_were_lost(bed: Testbed, daemon: Start) -> None:
     assert unknown | ended == set(range(1, OPENED + 1))
     assert len(unknown) > 0
     assert len(unknown) + sum(row["origin"] == "dump" for row in rows.values()) == gap["lost"]
-    assert all(frozen - 1 <= seconds(rows[port]["end"]) <= thawed + 10 for port in unknown)
+    assert all(frozen - 1 <= seconds(rows[port]["end"]) <= thawed + 30 for port in unknown)
     assert {port for port, row in rows.items() if row["end"] is None} == {50_000, 50_001}
 
 
@@ -293,11 +315,12 @@ def test_connections_made_while_events_were_off(bed: Testbed, daemon: Start) -> 
     wait_until(lambda: all(row["end"] for row in auditor.search("--proto", "udp")), 50, "their end is found", every=1)
     for row in auditor.search("--proto", "udp"):
         assert row["end_reason"] == "unknown"
-        assert gone - 1 <= seconds(row["end"]) <= gone + 45
+        assert gone - 1 <= seconds(row["end"]) <= gone + 60
 
 
-def test_a_listener_that_is_stuck(bed: Testbed, daemon: Start) -> None:
+def test_a_listener_that_is_stuck(bed: Testbed, daemon: Start, weakened: Weaken) -> None:
     """While the kernel repeats ends for its sake, gaps, log and status say so; the answers stay complete."""
+    weakened("anetcon.capture.main", SOONER_QUIET)
     host = tracked(bed)
     auditor = daemon(host.name)
     auditor.wait_attached([host.name])
@@ -309,7 +332,7 @@ def test_a_listener_that_is_stuck(bed: Testbed, daemon: Start) -> None:
         gap = wait_gap(auditor, "listener-stuck", host.name, over=False)
         assert abs(seconds(gap["from"]) - stuck) < SLACK
         assert "reliable mode" in auditor.errors()
-        wait_until(lambda: "reliable mode" in str(auditor.status()["namespaces"][0]["message"]), 5, "status says so")
+        wait_until(lambda: "reliable mode" in str(auditor.status()["namespaces"][0]["message"]), 20, "status says so")
     freed = time.time()
     gap = wait_until(lambda: wait_gap(auditor, "listener-stuck", host.name), 30, "it is over")
     assert abs(seconds(gap["to"]) - freed) < SLACK

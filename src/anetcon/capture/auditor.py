@@ -46,6 +46,11 @@ BUSY = 500
 TURN = 0.2
 """Seconds the loop sleeps at most: the keeper's guard takes a capture that stands still for longer as frozen."""
 
+REPEAT, CALM, PATIENCE = 0.02, 1.5, 6.0
+"""Seconds, at the end, between two looks for what the kernel held back; without any after which it has told all (it
+begins again after a second at most, nf_conntrack_ecache.c); and after which capture ends nevertheless: a flood may go
+on, and a next capture with its sockets."""
+
 SO_MEMINFO = 55  # asm-generic/socket.h; nine u32, the last is the drop counter (linux/sock_diag.h)
 SETTLED = 2_000_000
 """Microseconds a new namespace has for its rules before connection tracking is looked for in it."""
@@ -405,8 +410,30 @@ class Auditor:
             "set activate_conntrack = true to make it run"
         )
 
+    def _read_held_back(self) -> None:
+        """In hold the kernel keeps the ends that a full socket had no room for, and tries again: nobody would be told
+        of them when it is closed."""
+        held = self.settings.hold and self.lines is None
+        recent = time.monotonic()
+        waiting = {
+            namespace: recent
+            for namespace in (self.namespaces.values() if held else ())
+            if _drops(namespace) != namespace.drops or self.clock() - namespace.dropped < SETTLED
+        }
+        while waiting and time.monotonic() - recent < PATIENCE:
+            now = self._now()
+            for namespace, since in list(waiting.items()):
+                drops, namespace.drops = namespace.drops, _drops(namespace)
+                if self._drain(namespace, now) or drops != namespace.drops:
+                    waiting[namespace] = time.monotonic()
+                elif time.monotonic() - since >= CALM:
+                    del waiting[namespace]
+            self._header[0] += np.uint64(1)
+            time.sleep(REPEAT)
+
     def _finish(self) -> None:
         """Read what waits, flush it, close the segments: a next capture goes on without a gap."""
+        self._read_held_back()
         now = self.clock()
         for namespace in self.namespaces.values():
             self._drain(namespace, now)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed, command, remove
+from anetcon.testbed.namespaces import Namespace, Testbed, remove
 from anetcon.testbed.topology import Router
 from anetcon.testbed.traffic import Server
 from tests.e2e.daemon import Daemon
@@ -29,6 +29,10 @@ Key = tuple[str, int]
 MANY, EACH, WORKERS = 300, 3, 4
 PORT = 8080
 ROUNDS, WARM = 50, 15
+SOON = 20.0
+"""Seconds within which what is let go of is gone, on a busy machine; it takes some milliseconds."""
+NEVER = 0.25
+"""Seconds, of a quiet machine (`wait_until` waits eight times as long), for what is not to come."""
 MEMORY = 1 << 20
 """Bytes by which a process may differ after these rounds: what Python keeps of one moment's garbage."""
 
@@ -86,9 +90,8 @@ class Churn:
         net, link = f"10.{100 + self.number}.{index}", f"w{index}"
         try:
             namespace = Namespace(name)
-            pair = f"link add eth0 netns {name} type veth peer name {link} netns {self.world.name}"
-            command(["ip", "-batch", "-"], pair + "\n")
-            lines = f"addr add {net}.1/30 dev {link}\nlink set {link} up\n"
+            pair = f"link add {link} type veth peer name eth0 netns {name}"
+            lines = f"{pair}\naddr add {net}.1/30 dev {link}\nlink set {link} up\n"
             self.world.run("ip", "-batch", "-", text=lines)
             namespace.run("ip", "-batch", "-", text=f"addr add {net}.2/30 dev eth0\nlink set eth0 up\n")
             namespace.run("nft", "-f", "-", text=TRACKING)
@@ -123,8 +126,8 @@ def churned(auditor: Daemon, bed: Testbed, role: str, count: int) -> set[Key]:
         for done in [pool.submit(_several, churn, count // WORKERS) for churn in churns]:
             done.result()
         for churn in churns:
-            wait_until(lambda c=churn: not c.links(), 2, "every interface is released")  # type: ignore[misc]
-    wait_until(lambda: _all_gone(auditor, role), 5, "all are gone")
+            wait_until(lambda c=churn: not c.links(), SOON, "every interface is released")  # type: ignore[misc]
+    wait_until(lambda: _all_gone(auditor, role), SOON, "all are gone")
     return set().union(*(churn.made for churn in churns))
 
 
@@ -149,10 +152,10 @@ def descriptors(auditor: Daemon) -> list[int]:
     return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes(auditor)]
 
 
-def same_descriptors(auditor: Daemon, before: list[int]) -> None:
+def same_descriptors(auditor: Daemon, before: list[int], within: float = SOON) -> None:
     """As many as before are open, soon."""
     wait_until(
-        lambda: descriptors(auditor) == before, 5, f"{before} are open, as before; now {descriptors(auditor)}", 0.1
+        lambda: descriptors(auditor) == before, within, f"{before} are open, as before; now {descriptors(auditor)}", 0.1
     )
 
 
@@ -194,12 +197,13 @@ def memory(auditor: Daemon) -> dict[str, int]:
     return found
 
 
-def rounds(auditor: Daemon, churn: Churn, first: int, last: int) -> None:
-    """One namespace after the other is attached, used and let go."""
+def rounds(auditor: Daemon, churn: Churn, first: int, last: int, within: float = SOON) -> None:
+    """One namespace after the other is attached, used and let go; all of it is written."""
     for index in range(first, last):
         churn.one(index)
-        wait_until(lambda: not churn.links(), 2, "its interface is released")
-    auditor.wait_flushed()
+        wait_until(lambda: not churn.links(), within, "its interface is released")
+    auditor.wait_written()
+    wait_until(lambda: len(auditor.lines("nat")) >= last * EACH, SOON, "the text logs are written", every=0.2)
 
 
 @pytest.mark.slow
@@ -223,9 +227,9 @@ def test_a_descriptor_that_is_left_is_found_out(bed: Testbed, daemon: Start, wea
     auditor = daemon(audit={"namespaces": [ours("leaky")]})
     before = descriptors(auditor)
     with Churn(bed, "leaky", 9) as churn, pytest.raises(AssertionError, match="interface is released"):
-        rounds(auditor, churn, 0, 1)
+        rounds(auditor, churn, 0, 1, within=NEVER)
     with pytest.raises(AssertionError, match="as before"):
-        same_descriptors(auditor, before)
+        same_descriptors(auditor, before, within=NEVER)
 
 
 def released_while_frozen(auditor: Daemon, router: Router, seconds: float) -> None:
@@ -244,9 +248,9 @@ def released_while_frozen(auditor: Daemon, router: Router, seconds: float) -> No
 
 @pytest.mark.slow
 def test_a_frozen_capture_lets_go(daemon: Start, router: Router) -> None:
-    """A namespace deleted while capture stands still is gone within 4 s: the keeper sees to it, without killing it."""
+    """A namespace deleted while capture stands still is gone soon: the keeper sees to it, without killing it."""
     auditor = daemon(router.name)
-    released_while_frozen(auditor, router, 4)
+    released_while_frozen(auditor, router, SOON)
     assert "it is continued" in auditor.errors()
     assert auditor.status()["capture"]["restarts"] == 0
     assert auditor.stop() == 0
@@ -259,4 +263,4 @@ def test_a_frozen_capture_without_a_watchdog(daemon: Start, router: Router, weak
     weakened("anetcon.keeper.main", NO_WATCHDOG)
     auditor = daemon(router.name)
     with pytest.raises(AssertionError, match="interface is released"):
-        released_while_frozen(auditor, router, 4)
+        released_while_frozen(auditor, router, 2 * NEVER)

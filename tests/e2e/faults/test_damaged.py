@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from tests.unit.cli.asking import Answer
 
 Start = Callable[..., Daemon]
 FLUSHES = 3
-PLACES = 50
+PLACES = 25
 """At so many places of each file; tests/unit/journal/test_read.py does it at every byte."""
 
 
@@ -69,17 +71,18 @@ def _meets(gap: dict[str, str], each: Made) -> bool:
 @pytest.fixture
 def journal(daemon: Start, router: Router, tmp_path: Path) -> Journal:
     """Some connections, a flush between them; their segment is closed and not yet sealed, the next has begun."""
-    auditor = daemon(router.name, store={"sync_seconds": 0.2, "flush_seconds": 0.2, "seal_minutes": 4 / 60})
+    auditor = daemon(router.name, store={"sync_seconds": 0.2, "flush_seconds": 0.2})
     auditor.wait_attached([router.name])
     follow, inside, made = auditor.status()["follow"]["pid"], router.instances[0], []
     with frozen([follow]):
         with Server(router.world.namespace, SERVER, 8080) as server:
             for _ in range(FLUSHES):
                 made.append(traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server, by="reset"))
-                auditor.wait_flushed()
+                auditor.wait_written()
         folder = layout.journal_folder(auditor.store, "connections")
-        wait_until(lambda: segments(folder)[-1] > 1, 10, "a segment is closed")
-        auditor.wait_flushed()
+        os.kill(auditor.capture_pid() or 0, signal.SIGTERM)  # it closes its segment, and the next goes on behind it
+        wait_until(lambda: segments(folder)[-1] > 1, 20, "a segment is closed")
+        auditor.wait_written()
         shutil.copytree(auditor.store, tmp_path / "copy")
     return Journal(tmp_path / "copy", made)
 

@@ -22,12 +22,17 @@ from tests.netns.waiting import wait_until
 Start = Callable[..., Daemon]
 Chosen = Callable[[Daemon], list[int]]
 
-FITS, TOO_MANY = 100_000, 330_000
-"""Connections: fewer and more than the connection table holds (262,144)."""
+FITS, TOO_MANY = 50_000, 300_000
+"""Connections: fewer and more than the connection table holds (262,144); either is far more than the socket does."""
 RETRIES = 200
 """A retry in the moment in which the guard leaves hold counts as a loss; never a loss as none."""
-AT_ONCE = 0.5
-"""Seconds within which a connection through a router passes that nothing holds up; it takes under one millisecond."""
+HELD = 10_000
+"""Connections: several times what the socket holds."""
+FEW = 10
+"""Connections that are left when those of the flood have ended: a datagram's takes half a minute."""
+AT_ONCE = 2.0
+"""Seconds within which a connection through a router passes that nothing holds up; it takes under one millisecond, and
+longer where the machine is busy."""
 LIMIT = "/proc/sys/net/netfilter/nf_conntrack_max"
 
 NO_HOLD = """
@@ -82,16 +87,18 @@ def passes(router: Router) -> float:
         return time.monotonic() - began
 
 
-def settled(auditor: Daemon) -> None:
-    """Until nothing more arrives, and all of it is on record."""
-    before: list[int] = []
-
-    def still() -> bool:
-        before.append(auditor.totals()["events"])
-        return len(before) > 1 and before[-1] == before[-2]
-
-    wait_until(still, 60, "nothing more arrives", every=1.3)
+def settled(auditor: Daemon, router: Router) -> None:
+    """Until the kernel has nothing more to tell, and the guard nothing more to count, and all of it is on record."""
+    table = router.namespace
+    wait_until(lambda: kernel.count(table) < FEW and not any(kernel.queued(table).values()), 60, "all is told", 0.1)
+    wait_until(lambda: not guarding(auditor), 30, "the guard holds again")
     auditor.wait_flushed()
+
+
+def guarding(auditor: Daemon) -> bool:
+    """Whether the guard has left hold, and has not come back to it."""
+    said = auditor.errors()
+    return said.count("events that capture has no room for are dropped") > said.count("capture has caught up")
 
 
 def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int) -> Ledger:
@@ -103,7 +110,7 @@ def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int) -> Ledg
             ledger.send(piece=count)
             if passes(router) > AT_ONCE:
                 raise UnaccountedError("a real connection had to wait")
-        settled(auditor)
+        settled(auditor, router)
         assert flood.failures() == {}
     return ledger
 
@@ -111,7 +118,7 @@ def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int) -> Ledg
 @pytest.mark.slow
 @pytest.mark.parametrize("chosen", [capture, children, everything])
 def test_frozen_while_the_table_has_room(daemon: Start, router: Router, chosen: Chosen) -> None:
-    """100,000 connections while capture, everything but the keeper, or everything stands still: all recorded, once
+    """50,000 connections while capture, everything but the keeper, or everything stands still: all recorded, once
     each, with their end and without a gap."""
     auditor = daemon(router.name)
     ledger = flooded(auditor, router, chosen, FITS)
@@ -125,22 +132,21 @@ def test_frozen_without_hold(daemon: Start, router: Router, weakened: Weaken) ->
     weakened("anetcon.keeper.main", NO_HOLD)
     auditor = daemon(router.name)
     ledger = flooded(auditor, router, capture, FITS)
-    with pytest.raises(UnaccountedError, match="100000 made"):
+    with pytest.raises(UnaccountedError, match=f"{FITS} made"):
         ledger.whole(auditor)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router) -> None:
-    """330,000 connections behind a capture that stands still: the router refuses none, a real one passes at once, and
+    """300,000 connections behind a capture that stands still: the router refuses none, a real one passes at once, and
     made = recorded + counted lost."""
     auditor = daemon(router.name)
     ledger = flooded(auditor, router, capture, TOO_MANY)
     assert ledger.flood.made() == TOO_MANY
     ledger.counted(auditor, RETRIES)
-    (gap,) = auditor.gaps()
-    assert gap["cause"] == "overrun"
-    assert gap["netns"] == router.name
+    gaps = auditor.gaps()  # another one when a slow kernel goes on dropping what capture had no room for
+    assert {(gap["cause"], gap["netns"]) for gap in gaps} == {("overrun", router.name)}
 
 
 @pytest.mark.slow
@@ -175,9 +181,22 @@ def test_everything_frozen_for_more_than_the_table_holds(daemon: Start, router: 
         with frozen(everything(auditor)):
             ledger.send(piece=TOO_MANY)
             assert kernel.count(router.namespace) == int(router.namespace.run("cat", LIMIT))
-        wait_until(lambda: kernel.count(router.namespace) < TOO_MANY // 2, 2, "the guard lets go")
+        wait_until(lambda: kernel.count(router.namespace) < TOO_MANY // 2, 20, "the guard lets go")
         assert passes(router) < AT_ONCE
-        settled(auditor)
+        settled(auditor, router)
         made = flood.made()
         assert TOO_MANY > made == TOO_MANY - flood.failures()["drop"]
         ledger.counted(auditor, RETRIES)
+
+
+@pytest.mark.slow
+def test_stopped_while_the_kernel_holds_ends_back(daemon: Start, router: Router) -> None:
+    """Stopped in order just after capture stood still, it ends when all that the kernel kept for it is on record."""
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    with Flood(router, HELD) as flood:
+        ledger = Ledger(flood)
+        with frozen(capture(auditor)):
+            ledger.send(piece=HELD)
+        assert auditor.stop() == 0, auditor.errors()
+    ledger.whole(auditor)
