@@ -94,7 +94,7 @@ class Keeper:
         self._look: Timer | None = None
         self._listing: Timer | None = None
         self._resolving: Callable[[Settings], None] | None = None
-        self._over = self._stopping = False
+        self._over = self._stopping = self._ended = False
         self._line = "Starting"
         self._refused = False  # the settings as they were last read again
         self._restore(state)
@@ -426,7 +426,10 @@ class Keeper:
         self.loop.after(REMOVE_SECONDS, self._end)
 
     def _end(self) -> None:
-        """The log last: it has the lines of all others."""
+        """Once, for it takes as long as the last lines do. The log last: it has the lines of all others."""
+        if self._ended:
+            return
+        self._ended = True
         debug("all is done")
         self.log.stop(self.loop.stop)
 

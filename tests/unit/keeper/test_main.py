@@ -1,8 +1,11 @@
-"""The keeper's command line."""
+"""The keeper's command line, and its last step."""
 
 from __future__ import annotations
 
-from anetcon.keeper.main import Options
+from types import SimpleNamespace
+from typing import Any
+
+from anetcon.keeper.main import Keeper, Options
 
 
 def test_options_of_run_come_after_two_dashes() -> None:
@@ -16,3 +19,12 @@ def test_options_of_run_come_after_two_dashes() -> None:
     assert again.state == 7
     assert again.follow == "some.module"
     assert again.rest == options.rest
+
+
+def test_the_log_is_ended_once() -> None:
+    """Its last lines are waited for, however many turns they take: a second stop would end the keeper at once."""
+    stops: list[object] = []
+    keeper: Any = SimpleNamespace(_ended=False, log=SimpleNamespace(stop=stops.append), loop=SimpleNamespace(stop=None))
+    for _ in range(3):
+        Keeper._end(keeper)
+    assert len(stops) == 1
