@@ -6,9 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,8 +193,8 @@ class Site:
         return (self.machine.root / f"{LOGS[1:]}/anetcon.{name}.log").read_text()
 
 
-INTERRUPTED = """
-import os, sys
+BEHIND = """
+import os, subprocess, sys
 from anetcon.cli.main import main
 from anetcon.install.takeover import Takeover
 steps = Takeover.steps
@@ -201,12 +202,12 @@ def until(taking):
     for step in steps(taking):
         yield step
         if step.text.startswith(last):
-            yield step._replace(do=lambda: os.kill(os.getpid(), 9))
+            yield step._replace(text="", do=lambda: subprocess.run(["sh", "-c", command], check=True))
 Takeover.steps = lambda taking: list(until(taking))
-last, sys.argv = sys.argv[1], ["/opt/anetcon/bin/anetcon", "install"]
+last, command, sys.argv = *sys.argv[1:], ["/opt/anetcon/bin/anetcon", "install"]
 main()
 """
-"""The command, killed behind a step."""
+"""`anetcon install` that does something else behind a step."""
 
 
 @pytest.fixture
@@ -231,13 +232,17 @@ def prepare(site: Site, engine: str) -> None:
     toml.write_text(site.anetcon("config", "migrate").replace('"iptables-log"', f'"{engine}"'))
 
 
-def taken_over(site: Site, *before: str) -> tuple[list[Made], Counted]:
-    """Install while traffic flows, after another command if there is one; what was made, and where it is."""
+def behind(step: str, command: str) -> list[str]:
+    """The installation that executes a command behind a step."""
+    return ["/opt/anetcon/bin/python3", "-c", BEHIND, step, command]
+
+
+def taken_over(site: Site, *commands: Sequence[str]) -> tuple[list[Made], Counted]:
+    """Install while traffic flows, by other commands if there are some; what was made, and where it is."""
     with Traffic(site.world, site.router) as flowing:
         flowing.go_on()
-        if before:
-            site.machine.run(*before)
-        site.anetcon("install")
+        for each in commands or [(PROGRAM, "install")]:
+            site.machine.run(*each)
         flowing.go_on()
     return flowing.made, site.count(flowing.made)
 
@@ -311,11 +316,11 @@ def test_where_rsyslog_gives_up_root(site: Site) -> None:
 
 def test_to_a_table_of_nftables(site: Site) -> None:
     """Each connection before, during and after has one line and at most one record: the table takes the chain's place
-    in one write."""
+    in one write; and a daemon that systemd starts before that is done everywhere is not started again."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
     prepare(site, "nftables-log")
-    _, found = taken_over(site)
+    _, found = taken_over(site, behind("put the nftables table", "systemctl start anetcon"))  # which waits for it
     assert (found.unlogged, found.doubled) == ([], [])
     assert [each for each in found.attached if not found.store[key(each)]] == []
     assert site.router.namespace.run("iptables", "-t", "nat", "-S") == site.rules
@@ -344,7 +349,7 @@ def test_a_plain_stop_would_miss_some(site: Site) -> None:
     this counting could not fail."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
-    _, found = taken_over(site, "systemctl", "stop", "anetcon")
+    _, found = taken_over(site, ("systemctl", "stop", "anetcon"), (PROGRAM, "install"))
     assert len(found.unseen) > 10
     assert found.untold(found.unseen) == []
 
@@ -388,15 +393,22 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
     assert [each for each in flowing.made if lines[key(each)] != 1] == []
 
 
-@pytest.mark.parametrize(("step", "engine"), [("kill process", "iptables-log"), ("start the daemon", "conntrack")])
-def test_interrupted_and_done_again(site: Site, step: str, engine: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "engine", "rules"),
+    [
+        ("kill process", "iptables-log", (4, 0)),
+        ("kill process", "nftables-log", (0, 1)),
+        ("start the daemon", "conntrack", (0, 0)),
+    ],
+)
+def test_interrupted_and_done_again(site: Site, step: str, engine: str, rules: tuple[int, int]) -> None:
     """Killed behind any step one of the two runs, or begins to by itself; the next installation goes on."""
     oldstyle.install(site.machine, site.router.name)
     start(site)
     prepare(site, engine)
     soon = site.machine.root / "run/systemd/system/anetcon.service.d/20-soon.conf"
     soon.write_text("[Service]\nRestartSec=0.1\n")
-    site.machine.run("/opt/anetcon/bin/python3", "-c", INTERRUPTED, step, check=False)
+    assert site.machine.run(*behind(step, "kill -KILL $PPID"), check=False).returncode == -signal.SIGKILL
 
     def runs() -> bool:
         state = site.machine.unit("anetcon", "ActiveState", "MainPID")
@@ -407,7 +419,9 @@ def test_interrupted_and_done_again(site: Site, step: str, engine: str) -> None:
     site.anetcon("install")
     assert not old.find(site.machine.root)
     assert site.machine.unit("anetcon", "Type", "ActiveState") == {"Type": "notify", "ActiveState": "active"}
+    tables = site.router.namespace.run("nft", "list", "ruleset").count("table inet anetcon")
+    assert (len(site.chain()), tables) == rules
     rsyslog = list((site.machine.root / "etc/rsyslog.d").iterdir())
-    assert (len(site.chain()), len(rsyslog)) == ((4, 1) if engine == "iptables-log" else (0, 0))
+    assert len(rsyslog) == (0 if engine == "conntrack" else 1)
     assert not quiet.waits(site.machine.root / "var/lib/anetcon")
     assert "attached" in site.anetcon("status")

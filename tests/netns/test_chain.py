@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,11 +19,12 @@ from tests.netns.logging_rules import anything, nat, readme, table
 pytestmark = pytest.mark.needs("nft", "iptables")
 
 
-def configured(folder: Path, namespace: Namespace, prefix: str = "[ANETCON]") -> Loaded:
-    """The engine nftables-log for one namespace."""
+def configured(folder: Path, *namespaces: Namespace, prefix: str = "[ANETCON]", where: str = "/run/netns") -> Loaded:
+    """The engine nftables-log for these namespaces, and others whose names only go on."""
     file = folder / "a.toml"
-    audit = f'[audit]\nnamespaces = ["^{namespace.name}$"]\nengine = "nftables-log"\nprotocols = ["tcp"]\n'
-    file.write_text(f"{audit}[logs]\nprefix = '{prefix}'\n")
+    names = json.dumps([f"^{each.name}" for each in namespaces])
+    audit = f'namespaces = {names}\nengine = "nftables-log"\nprotocols = ["tcp"]\nnetns_dir = "{where}"\n'
+    file.write_text(f"[audit]\n{audit}[logs]\nprefix = '{prefix}'\n")
     return load(file, environment={})
 
 
@@ -60,7 +64,7 @@ def test_what_cannot_be_replaced_prints_on(bed: Testbed, tmp_path: Path) -> None
     """And that is said."""
     namespace = bed.namespace("one")
     old_rules(namespace, "nft")
-    loaded, said = configured(tmp_path, namespace, '[A"]'), list[str]()
+    loaded, said = configured(tmp_path, namespace, prefix='[A"]'), list[str]()
     standing = nat(namespace)
     chain.replace(loaded, Settings(loaded.resolved()), said.append)
     assert (len(said), "is still there" in said[0]) == (1, True)
@@ -74,12 +78,65 @@ def test_it_is_given_back(bed: Testbed, tmp_path: Path, monkeypatch: pytest.Monk
     settings = Settings(loaded.resolved())
     chain.replace(loaded, settings, print)
     old_rules(namespace, "nft")
-    chain.give_back(loaded, expected=True)
+    chain.give_back(loaded, loaded, expected=True)
     assert (table(namespace), len(nat(namespace))) == ([], 4)
     chain.replace(loaded, settings, print)
     waited: list[bool] = []
     monkeypatch.setattr(chain, "BACK_SECONDS", 0.1)
     monkeypatch.setattr(chain, "_stands", lambda _: waited.append(bool(table(namespace))))
-    chain.give_back(loaded, expected=True)
+    chain.give_back(loaded, loaded, expected=True)
     assert set(waited) == {True}
     assert table(namespace) == []
+
+
+def test_it_is_given_back_while_the_old_program_is_at_work(
+    bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes through its namespaces one by one: each that it is done with is a reason to wait for the next. Where
+    only ours had rules they go without waiting."""
+    first, second, other = (bed.namespace(name) for name in ("one", "two", "three"))
+    old, ours = configured(tmp_path, first, second), configured(tmp_path, first, second, other)
+    chain.replace(ours, Settings(ours.resolved()), print)
+    now, stood = [0.0], list[float]()
+    monkeypatch.setattr(chain, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+
+    def stands(_: str) -> bool:
+        now[0] += chain.BACK_SECONDS * 0.4
+        stood.append(now[0])
+        return len(stood) in (2, 4)
+
+    monkeypatch.setattr(chain, "_stands", stands)
+    chain.give_back(old, ours, expected=True)
+    assert len(stood) == 4
+    assert [table(each) for each in (first, second, other)] == [[], [], []]
+
+
+@pytest.mark.parametrize("do", ["replace", "remove"])
+def test_a_namespace_that_is_gone(bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, do: str) -> None:
+    """It neither ends the takeover nor is it spoken of: not a file that was left of one, nor one that vanishes after
+    it was seen."""
+    namespace = bed.namespace("one")
+    old_rules(namespace, "nft")
+    (tmp_path / namespace.name).symlink_to(namespace.path)
+    (tmp_path / f"{namespace.name}-left").touch()
+    loaded, said = configured(tmp_path, namespace, where=str(tmp_path)), list[str]()
+    there = list(chain.places(loaded))
+    assert there == [(namespace.name, tmp_path / namespace.name)]
+    monkeypatch.setattr(chain, "places", lambda _: [("left", tmp_path / f"{namespace.name}-left"), *there])
+    if do == "remove":
+        chain.remove(loaded, said.append)
+    else:
+        chain.replace(loaded, Settings(loaded.resolved()), said.append)
+    assert (len(nat(namespace)), said) == (1, [])
+
+
+def test_our_own_namespace_where_only_the_old_program_audits_it(bed: Testbed, tmp_path: Path) -> None:
+    """The chain goes, and no table comes that nobody would look after."""
+    namespace = bed.namespace("one")
+    old_rules(namespace, "nft")
+    old, ours = tmp_path / "old.toml", tmp_path / "ours.toml"
+    for file, name in ((old, "default"), (ours, "qrouter")):
+        file.write_text(f'[audit]\nnamespaces = ["{name}"]\nengine = "nftables-log"\nnetns_dir = "/nowhere"\n')
+    with namespace.inside():
+        chain.replace(load(old, environment={}), Settings(load(ours, environment={}).resolved()), print)
+    assert (len(nat(namespace)), table(namespace)) == (1, [])

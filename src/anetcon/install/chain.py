@@ -21,7 +21,7 @@ from anetcon.keeper.left import Leftovers
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.rules import iptables, netlink, nftables, programs, text, work
 from anetcon.rules.programs import RulesError
-from anetcon.rules.text import IPTABLES, NFTABLES, Wanted
+from anetcon.rules.text import NFTABLES, Wanted
 
 Place = tuple[str, Path | None]
 """A namespace's name, and where to enter it; None: the one we are in."""
@@ -42,8 +42,15 @@ def places(loaded: Loaded) -> Iterator[Place]:
         yield DEFAULT, None
     folder = Path(settings.netns_dir)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if settings.selects(path.name):
+        if settings.selects(path.name) and _is_namespace(path):
             yield path.name, path
+
+
+def _is_namespace(path: Path) -> bool:
+    """Not a file that one left behind, or is yet to be mounted on."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_dev == Path("/proc/self/ns/net").stat().st_dev
+    return False
 
 
 def name(loaded: Loaded, engine: str, store: Path, report: Report) -> None:
@@ -57,24 +64,28 @@ def name(loaded: Loaded, engine: str, store: Path, report: Report) -> None:
 
 def remove(loaded: Loaded, report: Report) -> None:
     """Take it away everywhere; where that fails it is said."""
-    home, away = Home(), [(IPTABLES, loaded.config.audit.chain)]
-    for netns, path in places(loaded):
-        with contextlib.suppress(FileNotFoundError):
-            with home.entered(path):
-                failed = work.visit(away, None, {}).error
-            if failed:
-                report(f"{netns}: its chain {away[0][1]} is still there: {failed}; `anetcon doctor {netns}` says more")
+    _everywhere(loaded, report, lambda _, chain: iptables.remove(chain))
 
 
 def replace(loaded: Loaded, settings: Settings, report: Report) -> None:
     """Our table instead of it, everywhere; where that fails it is said, and it prints on."""
+
+    def one(netns: str, chain: str) -> None:
+        audited = settings.with_default if netns == DEFAULT else settings.selects(netns)
+        _replace(settings.rules(netns) if audited else None, chain)
+
+    _everywhere(loaded, report, one)
+
+
+def _everywhere(loaded: Loaded, report: Report, do: Callable[[str, str], None]) -> None:
+    """In each namespace, by its name and that of the chain. What fails in one that is gone by then is no failure."""
     home, chain = Home(), loaded.config.audit.chain
     for netns, path in places(loaded):
-        wanted = settings.rules(netns) if netns == DEFAULT or settings.selects(netns) else None
-        with contextlib.suppress(FileNotFoundError), home.entered(path):
-            try:
-                _replace(wanted, chain)
-            except (RulesError, OSError) as error:
+        try:
+            with home.entered(path):
+                do(netns, chain)
+        except (RulesError, OSError) as error:
+            if path is None or _is_namespace(path):
                 report(f"{netns}: its chain {chain} is still there: {error}; `anetcon doctor {netns}` says more")
 
 
@@ -106,15 +117,23 @@ def _removal(chain: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def give_back(loaded: Loaded, expected: bool) -> None:
-    """Take our tables away; where the chain is `expected` again not before it stands. Never raises for one of them."""
+def give_back(old: Loaded, ours: Loaded, expected: bool) -> None:
+    """Take our tables away, wherever either configuration has put them; where the old program's chain is `expected`
+    again not before it stands, as long as it comes to stand in one namespace after the other. Never raises for one."""
     home, deadline = Home(), time.monotonic() + BACK_SECONDS
-    for _, path in places(loaded):
+    theirs = [path for _, path in places(old)]
+    for path in dict.fromkeys([*theirs, *(path for _, path in places(ours))]):
         with contextlib.suppress(OSError, RulesError), home.entered(path):
             if netlink.has_table(netlink.INET, text.TABLE):
-                while expected and not _stands(loaded.config.audit.chain) and time.monotonic() < deadline:
-                    time.sleep(0.05)
+                if expected and path in theirs and _wait_stands(old.config.audit.chain, deadline):
+                    deadline = time.monotonic() + BACK_SECONDS
                 work.visit(_AWAY, None, {})
+
+
+def _wait_stands(chain: str, deadline: float) -> bool:
+    while not (stands := _stands(chain)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return stands
 
 
 def _stands(chain: str) -> bool:

@@ -244,8 +244,12 @@ class Takeover:
             ending.end_unit(running.unit)
 
     def _start(self) -> None:
+        """At once, without the pause that systemd makes before it starts anew what was killed. Where that is over the
+        daemon runs already, and must not be stopped: its rules would go for a moment."""
         self._begun = True
-        systemctl("restart" if self._by_unit else "start", UNIT)
+        killed = "0", *(str(each.pid) for each in self.old.running)
+        shown = service.run(("systemctl", "show", "--property=MainPID", "--value", UNIT)).strip()
+        systemctl("restart" if self._by_unit and shown in killed else "start", UNIT)
 
     def _wait(self) -> None:
         for netns, why in ready.wait(self.store, UNIT):
@@ -285,7 +289,7 @@ class Takeover:
                 elif each.unit != UNIT:
                     systemctl("enable", "--now", each.unit)
             if self.settings.engine == NFTABLES:
-                chain.give_back(self._named, expected=bool(again or self.old.running))
+                chain.give_back(self._named, self._loaded, expected=bool(again or self.old.running))
         except (AnetconError, OSError, subprocess.SubprocessError) as error:
             return f"the bash ANetCon could not be started again ({error}): {go_back_by(self._loaded)}"
         return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"
