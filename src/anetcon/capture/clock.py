@@ -36,14 +36,18 @@ class Moved(NamedTuple):
 
 
 def read(clock: Callable[[], int]) -> Clocks:
-    """The clocks now, `clock` the wall clock. Whoever was held up between two of them, stopped or on a busy machine,
-    reads them again: they would be apart by that time as if one had been set."""
+    """The clocks now, `clock` the wall clock. Whoever was held up between two of them, stopped, on a busy machine or
+    with the machine asleep, reads them again: they would be apart by that time as if one had been set."""
     for _ in range(ATTEMPTS):
-        begin = time.monotonic_ns() // 1000
-        found = Clocks(clock(), begin, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000)
-        if time.monotonic_ns() // 1000 - begin < AT_ONCE:
+        begin = _boot()
+        found = Clocks(clock(), time.monotonic_ns() // 1000, begin)
+        if _boot() - begin < AT_ONCE:
             break
     return found
+
+
+def _boot() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
 def moved(before: Clocks, now: Clocks) -> list[Moved]:

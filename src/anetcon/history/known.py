@@ -98,6 +98,7 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], w
         found.have[ours], found.better[ours] = ~better, better
         places = rows.take(pa.array(theirs[better]))
         found.file[ours[better]], found.row[ours[better]] = places["file"].to_pylist(), places["row"].to_numpy()
+        _finer(batch, ours[better], old.start[theirs[better]])
     lasted = batch.of["lasted"][: batch.rows]
     ends = np.flatnonzero((lasted != TOLD) & ~found.have & ~found.better)
     if len(ends):
@@ -114,19 +115,29 @@ def _ends(batch: Batch, rows: Array) -> pa.Table:
     return pa.table({name: arrow(name, batch.of[name][rows]) for name in ENDS})
 
 
+def _finer(batch: Batch, rows: Array, start: Array) -> None:
+    """Of two stamps of one second, the one with a fraction is later and tells more, whichever row has it."""
+    of = batch.of
+    of["start"][rows] = start = np.maximum(of["start"][rows], start)
+    end = of["end"][rows]
+    of["end"][rows] = np.where(end == NONE, NONE, np.maximum(end, start))
+
+
 def _end(batch: Batch, ends: Array, new: Side, rows: pa.Table, old: Side, found: Found) -> None:
     """Give each of these ends the latest connection of its tuple that is open, where there is one; where one has ended
-    so, the store has it already."""
+    so, the store has it already. One that another row of the batch takes the place of is not open any more."""
+    taken = set(zip(found.file[found.better].tolist(), found.row[found.better].tolist(), strict=True))
     tuples: dict[tuple[int, int], list[tuple[int, int, str, int]]] = {}
     zones, stops = numbers(rows["zone"]).tolist(), numbers(rows["end"], NONE).tolist()
     places = zip(rows["file"].to_pylist(), rows["row"].to_pylist(), strict=True)
     for key, zone, start, stop, at in zip(old.exact.tolist(), zones, old.start.tolist(), stops, places, strict=True):
-        tuples.setdefault((key, zone), []).append((start, stop, *at))
+        if at not in taken:
+            tuples.setdefault((key, zone), []).append((start, stop, *at))
     of = batch.of
     for row in ends[np.argsort(of["end"][ends], kind="stable")].tolist():
         guessed, printed, lasted = (int(of[name][row]) for name in ("start", "end", "lasted"))
         of_tuple = tuples.get((int(new.exact[row]), int(of["zone"][row])), [])
-        earliest, latest = (0, printed) if lasted == UNTOLD else (guessed - LATE, guessed + 2 * SECOND)
+        earliest, latest = (0, printed) if lasted == UNTOLD else (guessed - LATE, min(guessed + 2 * SECOND, printed))
         fitting = [one for one in of_tuple if earliest <= one[0] <= latest]
         if any(stop == ended(start, printed, lasted) for start, stop, *_ in fitting):
             found.have[row] = True

@@ -46,8 +46,7 @@ def add(
             if turn is None:  # nobody waits in vain
                 raise StoreError(f"somebody else writes the store {store}: try again")
             state = manifest.replay(store)
-            if turn.left_behind:
-                sweep(store, state)
+            sweep(store, state)  # nothing is written over what a manifest that lost its end counted
             turn.begin()
             before = _counted(state)
             try:
@@ -82,7 +81,8 @@ def _commit(
     seal = state.seal + 1
     files = sealer.put_ended(seal, *_columns(rows)) if rows.num_rows else []
     brought = {file["file"] for file in files}
-    there = {entry.file: entry for entry in state.connections if entry.file in gone}  # or retention was faster
+    # Or retention was faster. What a seal wrote is nobody's to take away, whoever asks.
+    there = {e.file: e for e in state.connections if e.file in gone and e.seal in state.imports}
     files += _kept(sealer, seal, {file: sealer.read(entry) for file, entry in there.items()}, gone)
     if gaps:
         schema = arrow_schema("gaps")

@@ -6,7 +6,8 @@ behind the last good seal line are what a crash left: they count for nothing and
 that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped.
 
 A line of kind `import` commits as `seal` does, rows that come from no journal: what was open stays what is open. The
-files of earlier imports that it names as `replaced` count no more: some of their rows are now known better.
+files of earlier imports that it names as `replaced` count no more: some of their rows are now known better. What a seal
+wrote goes on to count, whatever is named.
 
 A line of kind `retention` is a commit by itself: of the files named before it, those of connections that had all ended
 before the time `before` count no more, nor the months of other tables than gaps that nothing kept needs. Their lines
@@ -120,7 +121,9 @@ class State:
             self.snapshots.pop("open", None)
         if last.replaced:
             self.replaced.update(last.replaced)
-            self.connections = [entry for entry in self.connections if entry.file not in self.replaced]
+            self.connections = [
+                entry for entry in self.connections if entry.file not in self.replaced or entry.seal not in self.imports
+            ]
         for entry in files:
             if entry.kind == "connections":
                 self.connections.append(entry)

@@ -306,6 +306,30 @@ def test_an_end_that_comes_with_its_beginning(old: Old) -> None:
     assert (row["end"] is not None, row["bytes_in"]) == (True, 235)
 
 
+def test_stamps_of_both_kinds_of_which_one_is_known_better(old: Old) -> None:
+    """What takes the place of a row whose time is finer has that time."""
+    hashed = namespace_hash("gw-a")
+    old.take(line(1, T0 + 250, mark=f"[{hashed}]"))
+    assert old.take(line(1, T0, mark=f"[{hashed}]", fine=False), named={hashed.encode(): "gw-a"}).completed == 1
+    assert [(row["netns"], row["start"].microsecond) for row in old.rows()] == [("gw-a", 250)]
+
+
+def test_ends_of_one_tuple(old: Old) -> None:
+    """Of two ends of which one has its beginning beside it, the other does not end the same connection once more; nor
+    does an end that was printed before a beginning."""
+    old.take(NEW)
+    second = DESTROY.replace(f"[{AT + 9}", f"[{AT + 20}").replace("delta-time=3 ", "")
+    counts = old.take(NEW + DESTROY + second)
+    assert (counts.added, counts.completed) == (1, 1)
+    assert [row["start"].timestamp() * 1e6 for row in old.rows()] == [T0 + 250, T0 + 20 * SECOND]
+    old.store = old.folder / "other"
+    old.take(NEW)
+    before = DESTROY.replace(f"[{AT + 9}", f"[{AT - 1}").replace("delta-time=3", "delta-time=0")
+    later = DESTROY.replace("sport=40000", "sport=40001")
+    counts = old.take(before + later)
+    assert (counts.added, counts.completed) == (2, 0)
+
+
 def test_ends_of_others(old: Old) -> None:
     """One that lasted otherwise than the open one could have, in another zone, or before it, is its own."""
     old.take(NEW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -152,6 +153,45 @@ def test_killed_anywhere(making: Making, torn: bool) -> None:
         assert ports(view) == sorted(left)
         assert on_disk(making.path) == counted(making.path)
     assert number > 10
+
+
+def test_files_of_a_seal_stay(making: Making) -> None:
+    """Whatever is said of their rows, they go by retention alone."""
+    (sealed,) = manifest.replay(making.path).of("connections")
+    put(making.path, line(1), gone={sealed.file: np.array([0])})
+    assert ports(making.path) == [1, 11, 12, 40000]
+    assert on_disk(making.path) == counted(making.path)
+
+
+def test_after_a_sealer_that_died(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it wrote and did not commit is gone: who reads all files that there are would have it twice."""
+    making.rotate()
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "append", Mock(side_effect=CrashError("died here")))
+        with pytest.raises(CrashError):
+            Sealer(making.path, lambda: T0 + 120 * SECOND).seal()
+    assert on_disk(making.path) - counted(making.path)
+    put(making.path, line(1))
+    assert on_disk(making.path) == counted(making.path)
+    assert Sealer(making.path, lambda: T0 + 120 * SECOND).seal()
+    assert ports(making.path) == [1, 11, 12, 40000]
+    assert on_disk(making.path) == counted(making.path)
+
+
+def test_a_manifest_that_lost_its_end(making: Making) -> None:
+    """Nothing is written over what it counted: with the manifest as it was all is there again."""
+    before = layout.manifest_path(making.path).read_bytes()
+    making.add(*whole(1, src_port=8)).rotate()
+    assert Sealer(making.path, lambda: T0 + 120 * SECOND).seal()
+    whole_one = layout.manifest_path(making.path).read_bytes()
+    layout.manifest_path(making.path).write_bytes(before)
+    files = {path: path.read_bytes() for path in making.path.rglob("*.parquet")}
+    with pytest.raises(StoreError, match="restore the manifest"):
+        put(making.path, line(1, 0))
+    assert {path: path.read_bytes() for path in making.path.rglob("*.parquet")} == files
+    layout.manifest_path(making.path).write_bytes(whole_one)
+    put(making.path, line(1, 0))
+    assert ports(making.path) == [1, 8, 11, 12, 40000]
 
 
 def test_no_room(making: Making) -> None:

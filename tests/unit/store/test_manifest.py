@@ -51,15 +51,16 @@ def test_what_is_appended_is_replayed(tmp_path: Path) -> None:
 
 
 def test_files_that_an_import_takes_the_place_of(tmp_path: Path) -> None:
-    """They count no more; what it brings in their place does, and what was open still is."""
+    """They count no more; what it brings in their place does, and what was open still is. A seal's files stay."""
     state = three_seals(tmp_path)
     manifest.append(tmp_path, state, [entry("open", layout.open_file(4), end=None)], state.through, T)
-    old = layout.connections_file("n", "2026-11-20", 2, False)
-    kept = layout.kept_file(old, 5)
-    manifest.append(tmp_path, state, [entry("connections", kept)], state.through, T, "import", [old])
+    sealed, old = (layout.connections_file("n", "2026-11-20", seal, False) for seal in (2, 5))
+    manifest.append(tmp_path, state, [entry("connections", old)], state.through, T, "import")
+    kept = layout.kept_file(old, 6)
+    manifest.append(tmp_path, state, [entry("connections", kept)], state.through, T, "import", [old, sealed])
     assert manifest.replay(tmp_path) == state
-    assert [e.seal for e in state.of("connections")] == [1, 3, 5]
-    assert (state.replaced, len(state.of("open")), state.last_seal()) == ({old}, 1, 3)
+    assert [e.seal for e in state.of("connections")] == [1, 2, 3, 6]
+    assert (len(state.of("open")), state.last_seal()) == (1, 3)
 
 
 def test_lines_are_as_promised(tmp_path: Path) -> None:
