@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,7 +97,7 @@ def test_it_is_given_back_while_the_old_program_is_at_work(
     old, ours = configured(tmp_path, first, second), configured(tmp_path, first, second, other)
     chain.replace(ours, Settings(ours.resolved()), print)
     now, stood = [0.0], list[float]()
-    monkeypatch.setattr(chain, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+    monkeypatch.setattr(chain, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: None))
 
     def stands(_: str) -> bool:
         now[0] += chain.BACK_SECONDS * 0.4
