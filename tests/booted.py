@@ -33,6 +33,19 @@ _ENVIRONMENT = {
 }
 _NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup")
 _UNSHARE = ["unshare", *_NAMESPACES, "--propagation", "slave", "--fork", "--kill-child"]
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Also when we are killed: what a process mounts in namespaces of its own goes with it."""
+
+
+class Disk:
+    """A file system in the mount namespace of a process."""
+
+    PLACE = "/mnt"
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.files = Path(f"/proc/{pid}/root{self.PLACE}")
+        self.enter = ("nsenter", f"--mount=/proc/{pid}/ns/mnt")
 
 
 class Booted:
@@ -82,7 +95,7 @@ class Booted:
 
 @contextlib.contextmanager
 def booted(
-    *, program: bool = True, binds: Sequence[str] = (), netns: bool = False, kept: Path | None = None
+    *, program: bool = True, binds: Sequence[str] = (), netns: bool = False, kept: Disk | None = None
 ) -> Iterator[Booted]:
     """Boot, and end it whatever happened. `program`: this checkout's at PROGRAM; `binds`: see tests/boot.sh; `netns`:
     the named network namespaces of the machine are seen in /run/netns there, also those that come later; `kept`: a
@@ -100,24 +113,32 @@ def booted(
 
 
 @contextlib.contextmanager
-def disk() -> Iterator[Path]:
-    """What systems keep from one boot to the next: in memory, since not every file system can be an overlay's."""
-    with tempfile.TemporaryDirectory(prefix="anetcon-disk-") as folder:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "anetcon-test", folder], check=True)
+def disk() -> Iterator[Disk]:
+    """What systems keep from one boot to the next: in memory, since not every file system can be an overlay's, and
+    mounted where nobody else sees it."""
+    mount = f"mount -t tmpfs -o mode=755 anetcon-test {Disk.PLACE} && echo mounted && exec sleep infinity"
+    command = [*_ENDS_WITH_US, "unshare", "--mount", "--propagation", "slave", "sh", "-c", mount]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as holder:
         try:
-            yield Path(folder)
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"mounted\n"
+            yield Disk(holder.pid)
         finally:
-            subprocess.run(["umount", "--lazy", folder], check=True)
+            holder.kill()
 
 
 @contextlib.contextmanager
-def _boot(binds: Sequence[str], kept: Path | None) -> Iterator[Booted]:
+def _boot(binds: Sequence[str], kept: Disk | None) -> Iterator[Booted]:
     with tempfile.TemporaryDirectory(prefix="anetcon-boot-") as folder, _cgroup() as cgroup:
         log = Path(folder, "log")
-        command = ["sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", str(cgroup)]
+        command = ["sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", str(cgroup), *_ENDS_WITH_US]
+        place = ""
+        if kept:
+            command += kept.enter
+            place = kept.PLACE
         with log.open("wb") as output:
             outer = subprocess.Popen(
-                [*command, *_UNSHARE, str(HERE / "boot.sh"), str(image()), str(kept or ""), *binds],
+                [*command, *_UNSHARE, str(HERE / "boot.sh"), str(image()), place, *binds],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         try:

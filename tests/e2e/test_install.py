@@ -15,7 +15,7 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.booted import PROGRAM, Booted, booted, disk
+from tests.booted import PROGRAM, Booted, Disk, booted, disk
 from tests.e2e.daemon import PROGRAM as HERE
 from tests.e2e.daemon import seconds
 from tests.netns.waiting import wait_until
@@ -133,7 +133,7 @@ def test_after_a_power_cut(bed: Testbed) -> None:
     with disk() as kept:
         first = _recorded_until_the_power_cut(world, kept)
         router = Router(world, instances=1)
-        (kept / "upper/etc/boot-id").write_text("22222222-2222-2222-2222-222222222222\n")
+        (kept.files / "upper/etc/boot-id").write_text("22222222-2222-2222-2222-222222222222\n")
         with Server(world.namespace, SERVER, 8080) as server:
             inside, target = router.instances[0], (SERVER, server.port)
             unseen = traffic.tcp(inside.namespace, inside.address, target, server, by="reset")
@@ -157,7 +157,7 @@ def _listed(machine: Booted) -> list[str]:
     return [each["netns"] for each in status["namespaces"]]
 
 
-def _recorded_until_the_power_cut(world: World, kept: Path) -> Made:
+def _recorded_until_the_power_cut(world: World, kept: Disk) -> Made:
     """Installed, and one connection on record; then process 1 is killed, and the router is gone."""
     router = Router(world, instances=1)
     with booted(netns=True, kept=kept) as machine, Server(world.namespace, SERVER, 8080) as server:
