@@ -412,22 +412,22 @@ class Auditor:
 
     def _read_held_back(self) -> None:
         """In hold the kernel keeps the ends that a full socket had no room for, and tries again: nobody would be told
-        of them when it is closed."""
-        held = self.settings.hold and self.lines is None
-        recent = time.monotonic()
-        waiting = {
-            namespace: recent
-            for namespace in (self.namespaces.values() if held else ())
-            if _drops(namespace) != namespace.drops or self.clock() - namespace.dropped < SETTLED
-        }
-        while waiting and time.monotonic() - recent < PATIENCE:
+        of them when it is closed. All are read meanwhile: what nobody reads is soon full, too."""
+        if not self.settings.hold or self.lines is not None:
+            return
+        begun, recently = time.monotonic(), self.clock() - SETTLED
+        waiting = {each: begun for each in self.namespaces.values() if each.dropped > recently}
+        while True:
             now = self._now()
-            for namespace, since in list(waiting.items()):
+            for namespace in self.namespaces.values():
                 drops, namespace.drops = namespace.drops, _drops(namespace)
-                if self._drain(namespace, now) or drops != namespace.drops:
+                taken = self._drain(namespace, now)
+                if drops != namespace.drops or (taken and namespace in waiting):
                     waiting[namespace] = time.monotonic()
-                elif time.monotonic() - since >= CALM:
+                elif namespace in waiting and time.monotonic() - waiting[namespace] >= CALM:
                     del waiting[namespace]
+            if not waiting or time.monotonic() - begun >= PATIENCE:
+                return
             self._header[0] += np.uint64(1)
             time.sleep(REPEAT)
 

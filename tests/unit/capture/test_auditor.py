@@ -1,9 +1,12 @@
-"""Capture's start, in process: what its clocks are compared with. What it records is tested with real namespaces."""
+"""Capture's start and end, in process: what its clocks are compared with, what it reads once more. What it records is
+tested with real namespaces."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,13 @@ from tests.unit.capture import parts
 from tests.unit.capture.test_settings import RESOLVED
 
 
+def auditing(folder: Path, said: list[str]) -> auditor.Auditor:
+    """One that has begun, without namespaces."""
+    (folder / "lock").touch()  # the store is there
+    settings = Settings.of({**RESOLVED, "store": {**RESOLVED["store"], "path": str(folder)}})  # type: ignore[dict-item]
+    return auditor.Auditor(settings, parts.shared(), now_us, said.append)
+
+
 def test_a_start_that_takes_long_is_no_step_of_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is opened first, on a slow disk or a busy machine, takes time; that is no gap, and nothing is said of it."""
     said: list[str] = []
@@ -22,11 +32,39 @@ def test_a_start_that_takes_long_is_no_step_of_the_clock(tmp_path: Path, monkeyp
     def slow(_folder: Path) -> None:
         threading.Event().wait((THRESHOLD + 50_000) / 1e6)
 
-    (tmp_path / "lock").touch()  # the store is there
     monkeypatch.setattr(auditor, "last_flush", slow)
-    settings = Settings.of({**RESOLVED, "store": {**RESOLVED["store"], "path": str(tmp_path)}})  # type: ignore[dict-item]
-    made = auditor.Auditor(settings, parts.shared(), now_us, said.append)
+    made = auditing(tmp_path, said)
     assert made._now() >= made.started
     assert said == []
     made.journals.flush(made.pipeline.columns, [], made._now())
     assert [gap["cause"] for gap in parts.rows(tmp_path, "gaps")] == ["never-recorded"]
+
+
+class Socket:
+    """A namespace's, whose kernel holds ends back in some looks; told when it is looked at and read."""
+
+    def __init__(self, looks: list[float], dropping: range) -> None:
+        self.looks, self.dropping = looks, dropping
+        self.drops, self.dropped = 0, 0
+        self.read: list[int] = []
+
+    def counted(self) -> int:
+        """The drop counter."""
+        return sum(look in self.dropping for look in range(len(self.looks) + 1))
+
+
+@pytest.mark.parametrize(("late", "looks"), [(range(0), 76), (range(40, 60), 135), (range(40, 10_000), 301)])
+def test_what_is_held_back_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: range, looks: int) -> None:
+    """Every namespace is read until none has anything held back: also one that begins to while another is waited for.
+    Where that does not end, it is given up."""
+    made, slept = auditing(tmp_path, []), list[float]()
+    clock = SimpleNamespace(monotonic=lambda: 1 + sum(slept), sleep=slept.append)
+    namespaces: Any = {slot: Socket(slept, dropping) for slot, dropping in enumerate((range(1), late, range(0)))}
+    made.namespaces = namespaces
+    monkeypatch.setattr(auditor, "time", clock)
+    monkeypatch.setattr(auditor, "_drops", Socket.counted)
+    monkeypatch.setattr(made, "_drain", lambda each, _: each.read.append(len(slept)))
+    made._read_held_back()
+    for each in namespaces.values():
+        assert each.read == list(range(len(each.read)))
+        assert abs(len(each.read) - looks) <= 1
