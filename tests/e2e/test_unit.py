@@ -139,6 +139,16 @@ def out(router: Router, server: Server) -> Made:
     return traffic.tcp(inside.namespace, inside.address, (SERVER, server.port), server, by="reset")
 
 
+def test_a_reload_is_checked_by_the_options_of_the_daemon(service: Service) -> None:
+    """Where a drop-in gives it some: by the unit's own file that daemon would have another store."""
+    start = f"[Service]\nExecStart=\nExecStart={PROGRAM} run --store /var/lib/anetcon/its-own\n"
+    service.configure(OURS, **{"60-options": start})
+    service.systemctl("start")
+    service.systemctl("reload")
+    service.write(SETTINGS, "[audit]\nnamspaces = []\n")
+    assert service.systemctl("reload", check=False).returncode == 1
+
+
 def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -> None:
     """Ready when it records, namespaces that come later, both sides, sysctls, reload, replacement in place, stop."""
     world = World(bed)

@@ -22,6 +22,7 @@ from anetcon.config.model import value_of
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
 from anetcon.keeper import capabilities
+from anetcon.store.coverage import running
 
 OLD_FILE = STANDARD_FILES[-1]
 
@@ -53,13 +54,18 @@ def show(overrides: DaemonOverrides, form: FormatOption = Format.TABLE) -> None:
 
 @app.command("check")
 @with_options(DaemonOverrides)
-def check(overrides: DaemonOverrides) -> None:
+def check(context: typer.Context, overrides: DaemonOverrides) -> None:
     """Say whether the configuration can be used; exit status 5 if not.
 
-    Where MAINPID is set, as by systemd for a reload, also whether the daemon of that process id can take it over.
+    Where MAINPID is set, as by systemd for a reload, also whether the daemon of that process id can take it over; by
+    the options it was started with, unless there are others here.
     """
+    process = os.environ.get("MAINPID")
+    if process and not overrides.arguments() and (given := _given_to(process)):
+        context.command.main(given, standalone_mode=False)
+        return
     loaded = overrides.load()
-    if process := os.environ.get("MAINPID"):
+    if process:
         _require_taken_over(loaded, process)
     typer.echo(f"{_name(loaded)} can be used")
 
@@ -102,15 +108,20 @@ def logrotate(overrides: DaemonOverrides) -> None:
     sys.stdout.write(logrotate_text(overrides.load().config))
 
 
+def _given_to(process: str) -> list[str]:
+    """The options of a daemon: what its keeper was given for it (anetcon.keeper.main)."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().removesuffix(b"\0").split(b"\0")
+        return [os.fsdecode(word) for word in words[words.index(b"--") + 1 :]] if b"--" in words else []
+    return []
+
+
 def _require_taken_over(loaded: Loaded, process: str) -> None:
     """Raise AnetconError for what that daemon refuses: no daemon moves its store, or gains a capability."""
-    lock = Path(loaded.config.store.path, "lock")
-    with contextlib.suppress(PermissionError):
-        if not lock.exists() or lock.read_text().strip() != process:
-            raise ConfigError(
-                f"the daemon, process {process}, has another store than {lock.parent}: restart it to move it"
-            )
-    with contextlib.suppress(FileNotFoundError):
+    store = loaded.config.store.path
+    if str(running(Path(store))) not in (process, "0"):  # 0: it could not write who it is
+        raise ConfigError(f"the daemon, process {process}, has another store than {store}: restart it to move it")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         capabilities.require(loaded.config.audit.engine, process)
 
 

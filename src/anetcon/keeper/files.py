@@ -66,8 +66,9 @@ def lock_store(path: str) -> int:
             )
         time.sleep(0.02)
     give_to_readers(lock)
+    os.ftruncate(lock, 0)  # whose it was
     with contextlib.suppress(OSError):  # a full disk: then who asks is told that somebody owns it, not who
-        os.ftruncate(lock, os.pwrite(lock, f"{os.getpid()}\n".encode(), 0))
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from anetcon.config.load import SETTINGS
+from anetcon.keeper import capabilities
+from tests.netns.waiting import wait_until
 from tests.unit.cli.asking import Answer
 
 
@@ -54,14 +61,31 @@ def test_check(file: Path) -> None:
         assert answer.err == f"anetcon: {file}:2: there is no setting audit.perod; did you mean audit.period?\n"
 
 
-def test_check_for_a_daemon_that_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reload is refused where its daemon has another store, as its lock says; of a daemon that is gone nothing is."""
-    monkeypatch.setenv("MAINPID", "4194303")  # more than any process has
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A process with the options of one, whose store it is; that store."""
+    store = tmp_path / "its own"
+    store.mkdir()
+    words = [sys.executable, "-c", "input()", "--resolver", "x", "--", "--store", str(store)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process, (store / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setenv("MAINPID", str(process.pid))
+        monkeypatch.setattr(capabilities, "needed", lambda _: {})  # a test may be run without any
+        wait_until(lambda: b"--resolver" in Path(f"/proc/{process.pid}/cmdline").read_bytes(), 30, "it runs")
+        yield store
+
+
+def test_check_for_a_daemon_that_runs(file: Path, tmp_path: Path, daemon: Path) -> None:
+    """A reload is refused where its daemon has another store, as its lock says. One with options of its own is asked
+    about with these; one that had no room to write its number is not refused for that."""
     file.write_text(f'[store]\npath = "{tmp_path}"\n')
-    answer = Answer("config", "check", "-c", file)
-    assert (answer.status, "restart it to move it" in answer.err) == (5, True)
-    (tmp_path / "lock").write_text("4194303\n")
-    assert Answer("config", "check", "-c", file).status == 0
+    lock = daemon / "lock"
+    answers = []
+    for content in ("", f"{os.environ['MAINPID']}\n", "1\n"):
+        lock.write_text(content)
+        answers.append((Answer("config", "check").status, Answer("config", "check", "-c", file).status))
+    assert answers == [(0, 5), (0, 5), (5, 5)]
+    assert "restart it to move it" in Answer("config", "check", "-c", file).err
 
 
 def test_migrate(tmp_path: Path) -> None:

@@ -54,6 +54,14 @@ def test_a_lock_left_by_a_killed_daemon_is_waited_for(tmp_path: Path, monkeypatc
     os.close(lock)
 
 
+def test_a_lock_names_nobody_who_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk, which does not take a number, it is rather empty."""
+    (tmp_path / "lock").write_text("4194305\n")
+    monkeypatch.setattr(os, "pwrite", _full)
+    os.close(files.lock_store(str(tmp_path)))
+    assert (tmp_path / "lock").read_text() == ""
+
+
 def test_a_store_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     """The message names the folder and what to do."""
     (tmp_path / "file").touch()
@@ -153,5 +161,5 @@ def test_a_replacement_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypa
     assert path.read_bytes() == b"old"
 
 
-def _full(_descriptor: int, _content: bytes) -> None:
+def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
