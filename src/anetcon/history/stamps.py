@@ -140,8 +140,9 @@ class Stamps:
 
 
 def day_code(text: bytes) -> int:
-    """A number that orders the days of a year, of a stamp that has no year; 0 for one that has."""
-    return MONTHS[text[:3]] * 32 + int(text[4:6]) if text[:3] in MONTHS else 0
+    """A number that orders the days of a year, of a stamp that has no year; 0 for one that has, or that is no day."""
+    day = int(text[4:6]) if text[:3] in MONTHS else 0
+    return MONTHS[text[:3]] * 32 + day if 0 < day < 32 else 0
 
 
 def _instant(at: datetime) -> int:

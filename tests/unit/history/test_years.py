@@ -108,6 +108,13 @@ def test_lines_in_no_order(tmp_path: Path) -> None:
         settle([source], None, TODAY, UTC)
 
 
+def test_a_day_that_is_none(tmp_path: Path) -> None:
+    """It tells nothing, and breaks nothing."""
+    found = years(write(tmp_path / "a", "Jan  0", "Jan 45", "Nov  1"))
+    assert (found.first, found.last) == (2026, 2026)
+    assert settle([write(tmp_path / "b", "Jan  0")], None, TODAY, UTC) == {tmp_path / "b": None}
+
+
 def test_a_day_alone() -> None:
     """It is of the latest year in which it is not later than it may be, but for another zone."""
     days = (b"Nov 20", b"Nov 21", b"Nov 22", b"Dec 31")
