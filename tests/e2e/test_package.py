@@ -258,6 +258,7 @@ def test_starts_nothing_it_should_not(packages: Path) -> None:
         policy.unlink()
         machine.run("systemctl", "disable", "--now", "anetcon")
         machine.dpkg("-i", "/packages/new.deb")
+        assert "and that stays so" in machine.run("anetcon", "install").stdout
         assert machine.state() == ("inactive", "disabled")
         assert machine.command("--version").stdout == f"anetcon {NEW}\n"
         machine.configure("(")

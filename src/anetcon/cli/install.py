@@ -128,7 +128,8 @@ def find(
         program.require_lasting(folders)
         packaged.refuse_another(tree)
     link = _link(tree)
-    at_boot = tree.status(f"{WANTS}/{layout.UNIT}") is not None or (enable and not manifest.program)
+    first = not manifest.program and not (tree.is_host and packaged.was_disabled(tree))
+    at_boot = tree.status(f"{WANTS}/{layout.UNIT}") is not None or (enable and first)
     choice = Choice(
         link=link,
         old_configuration=bool(configuration or tree.status(layout.OLD_CONFIGURATION))

@@ -22,6 +22,8 @@ from anetcon.install.service import Action
 from anetcon.install.tree import Tree
 
 HOME = "/usr/lib/anetcon/"
+ENABLED = f"/var/lib/systemd/deb-systemd-helper-enabled/{UNIT}.dsh-also"
+"""There once the package's scripts have had the service start at boot (deb-systemd-helper)."""
 STAYS = "the program itself is the Debian package's: `apt remove anetcon`"
 
 
@@ -65,6 +67,11 @@ def instead(tree: Tree, items: Sequence[Item], configuration: Path | None, repla
     for item in items:
         if item.path == LOGROTATE in replaced and tree.read(LOGROTATE) != item.content:
             yield Step(Verb.UPDATE, LOGROTATE, item)
+
+
+def was_disabled(tree: Tree) -> bool:
+    """Whether somebody has disabled the package's service, which was enabled: the question is where it is not."""
+    return is_packaged() and tree.status(ENABLED) is not None
 
 
 def at_boot(tree: Tree) -> list[Action]:

@@ -70,8 +70,8 @@ class Witness:
 
     def _append(self, line: Line) -> None:
         file = next(file for prefix, file in self._prefixes.items() if line.text.startswith(prefix))
-        now = time.strftime("%b %e %H:%M:%S")
-        text = f"{now} {socket.gethostname()} kernel: [{line.at // 10**6:5}.{line.at % 10**6:06}] {line.text}\n"
+        now, host = time.strftime("%b %e %H:%M:%S"), socket.gethostname().partition(".")[0]  # as rsyslog has it
+        text = f"{now} {host} kernel: [{line.at // 10**6:5}.{line.at % 10**6:06}] {line.text}\n"
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             os.write(descriptor, text.encode(errors="replace"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Ring(Witness):
         self.prints: list[bytes] = []
 
     def _read(self) -> None:
-        taken, self.prints = self.prints, []
-        self._lines += map(parsed, taken)
+        while self.prints:
+            self._lines.append(parsed(self.prints.pop(0)))
 
 
 @pytest.fixture
@@ -41,9 +42,11 @@ def logs(tmp_path: Path) -> tuple[Path, Path]:
     return log, elsewhere
 
 
-def test_what_is_missing_before_a_later_line(logs: tuple[Path, Path]) -> None:
-    """It is appended at once, with the kernel's time; what is there, also in the other file, is not."""
+def test_what_is_missing_before_a_later_line(logs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is appended at once, as rsyslog writes it, with the kernel's time; what is there, also in the other file, is
+    not."""
     log, elsewhere = logs
+    monkeypatch.setattr(socket, "gethostname", lambda: "node1.example.org")
     seen = Ring(*logs)
     seen.prints = [RECORD % number for number in (2, 3, 4)]
     elsewhere.write_text(f"{text(3)}\n")
@@ -53,11 +56,11 @@ def test_what_is_missing_before_a_later_line(logs: tuple[Path, Path]) -> None:
     wait_until(lambda: len(seen._lines) == 3, 30, "they are read")
     with log.open("a") as file:
         file.write(f"{text(5)}\n")
-    seen.prints = [RECORD % 5]
+    seen.prints.append(RECORD % 5)
     thread.join()
     assert done == [2], "2 was there before, so it is another line with the same text"
-    assert [line.partition("kernel: ")[2] for line in log.read_text().splitlines()[-2:]] == [
-        f"[ 5678.000001] {text(number)}" for number in (2, 4)
+    assert [line[len("Nov 20 13:05:09 ") :] for line in log.read_text().splitlines()[-2:]] == [
+        f"node1 kernel: [ 5678.000001] {text(number)}" for number in (2, 4)
     ]
 
 
