@@ -91,14 +91,15 @@ def test_listings_that_say_nothing(making: Making, other: dict[str, Any]) -> Non
 
 
 def test_what_was_open_at_an_earlier_seal(making: Making) -> None:
-    """A connection carried along as open ends as well."""
-    making.alive(LISTED - SECOND + 2 * SECOND)
+    """A connection carried along as open ends as well, be it known by an earlier listing alone: that is not this one."""
+    making.add(start(src_port=5, origin="dump")).alive(LISTED - SECOND + 2 * SECOND)
     lives(making, LISTED)
     making.alive(LISTED + 20 * SECOND).add(start(src_port=1, origin="dump"))
     again = listing(from_=LISTED + 19 * SECOND, to=LISTED + 21 * SECOND)
     making.add(again, table="listings").alive(LISTED + 21 * SECOND)
     found = lives(making, LISTED + 30 * SECOND)
-    assert found == [(1, None, None), (2, 119.0, "unknown"), (3, 5.0, "closed"), (4, 19.0, "unknown")]
+    gone = [(4, 19.0, "unknown"), (5, 119.0, "unknown")]
+    assert found == [(1, None, None), (2, 119.0, "unknown"), (3, 5.0, "closed"), *gone]
 
 
 KINDS = ("gone", "there", "ended", "ended later", "younger", "elsewhere")
