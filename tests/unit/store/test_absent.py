@@ -91,7 +91,7 @@ def test_listings_that_say_nothing(making: Making, other: dict[str, Any]) -> Non
 
 
 def test_what_was_open_at_an_earlier_seal(making: Making) -> None:
-    """A connection carried along as open ends as well, be it known by an earlier listing alone: that is not this one."""
+    """A connection carried along as open ends as well, be it known by an earlier listing alone: that is not this."""
     making.add(start(src_port=5, origin="dump")).alive(LISTED - SECOND + 2 * SECOND)
     lives(making, LISTED)
     making.alive(LISTED + 20 * SECOND).add(start(src_port=1, origin="dump"))
