@@ -178,6 +178,21 @@ def test_after_a_sealer_that_died(making: Making, monkeypatch: pytest.MonkeyPatc
     assert on_disk(making.path) == counted(making.path)
 
 
+def test_a_sealer_that_goes_on_behind_an_import_that_died(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It removes what that left before it takes the same names, though the manifest is as it knew it."""
+    sealer = Sealer(making.path, lambda: T0 + 120 * SECOND)
+    assert not sealer.pending()
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "append", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            put(making.path, line(1))
+    assert on_disk(making.path) - counted(making.path)
+    making.rotate()
+    assert sealer.seal()
+    assert on_disk(making.path) == counted(making.path)
+    assert ports(making.path) == [11, 12, 40000]
+
+
 def test_a_manifest_that_lost_its_end(making: Making) -> None:
     """Nothing is written over what it counted: with the manifest as it was all is there again."""
     before = layout.manifest_path(making.path).read_bytes()
