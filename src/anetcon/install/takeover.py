@@ -79,6 +79,8 @@ class Takeover:
         self._removed: int | None = None
         """When (us) the last line of the chain may have been written."""
         self._begun = False
+        self._killed = "0"
+        """The main process of our unit while that was the old program's."""
         self._refuse_mixed()
 
     @property
@@ -231,6 +233,8 @@ class Takeover:
     def _end(self, running: Running) -> None:
         """Where another than our unit ran it, ours begins to start first: it does whatever becomes of us. A script of
         our unit is replaced by systemd itself, which starts again what was killed, by the new unit."""
+        if not self._begun:
+            self._killed = _main_process()
         self._begun = True
 
         def start() -> None:
@@ -247,9 +251,8 @@ class Takeover:
         """At once, without the pause that systemd makes before it starts anew what was killed. Where that is over the
         daemon runs already, and must not be stopped: its rules would go for a moment."""
         self._begun = True
-        killed = "0", *(str(each.pid) for each in self.old.running)
-        shown = service.run(("systemctl", "show", "--property=MainPID", "--value", UNIT)).strip()
-        systemctl("restart" if self._by_unit and shown in killed else "start", UNIT)
+        is_theirs = _main_process() in ("0", self._killed)
+        systemctl("restart" if self._by_unit and is_theirs else "start", UNIT)
 
     def _wait(self) -> None:
         for netns, why in ready.wait(self.store, UNIT):
@@ -335,6 +338,10 @@ def _snippets_kept() -> dict[Path, str]:
 def _rsyslog_user() -> str:
     files = [Path("/etc/rsyslog.conf"), *sorted(Path("/etc/rsyslog.d").glob("*.conf"))]
     return sorting.unprivileged([_text(file) for file in files])
+
+
+def _main_process() -> str:
+    return service.run(("systemctl", "show", "--property=MainPID", "--value", UNIT)).strip()
 
 
 def _restart_rsyslog() -> None:
