@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anetcon.testbed import kernel
-from anetcon.testbed.namespaces import command, remove
+from anetcon.testbed.namespaces import command, owner, remove
 from tests.booted import Booted, booted
 
 DATA = Path(__file__).parent / "data" / "bash-anetcon"
@@ -31,7 +31,7 @@ LINE = (
 @contextlib.contextmanager
 def machine() -> Iterator[Booted]:
     """A booted Debian whose unit `anetcon` runs in the machine's first network namespace, with the kernel's lines."""
-    first = f"anet{os.getpid()}-first"
+    first = f"anet{owner()}-first"
     with kernel.log_all_netns(), contextlib.ExitStack() as stack:
         command(["ip", "netns", "attach", first, str(os.getpid())])
         stack.callback(remove, first)

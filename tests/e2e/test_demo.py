@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import RUN_NETNS
+from anetcon.testbed.namespaces import RUN_NETNS, owner
 from tests.netns.waiting import wait_until
 
 ANETCON = str(Path(sys.executable).parent / "anetcon")
@@ -20,7 +20,7 @@ def left_by(pid: int) -> list[str]:
     """Namespaces that a process made and that are still there."""
     if not RUN_NETNS.is_dir():
         return []
-    return [n.name for n in RUN_NETNS.iterdir() if n.name.startswith(f"anet{pid}-") or n.name.endswith(f"-{pid:012x}")]
+    return [n.name for n in RUN_NETNS.iterdir() if owner(pid) in n.name]
 
 
 @pytest.mark.timeout(150)

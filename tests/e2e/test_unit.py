@@ -18,7 +18,7 @@ import pytest
 
 from anetcon.install import unit
 from anetcon.testbed import kernel, traffic
-from anetcon.testbed.namespaces import RUN_NETNS, Testbed
+from anetcon.testbed.namespaces import RUN_NETNS, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.booted import PROGRAM, Booted, booted
@@ -268,7 +268,7 @@ def test_log_engines(service: Service, bed: Testbed, engine: str) -> None:
     It joins the machine's first network namespace: only there is the switch that lets other ones log. SIGUSR2 goes to
     all processes here, as `systemctl kill` does when it is not told which: those it is not for ignore it.
     """
-    first = RUN_NETNS / f"anet{os.getpid()}-first-of-all"
+    first = RUN_NETNS / f"anet{owner()}-first-of-all"
     subprocess.run(["ip", "netns", "attach", first.name, str(os.getpid())], check=True)
     try:
         service.configure(OURS, engine, first=f"[Service]\nNetworkNamespacePath={first}\n")

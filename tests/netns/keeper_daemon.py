@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.namespaces import Namespace, owner
 from tests.netns.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ class Daemon:
 
 def ours() -> str:
     """The pattern of namespaces that this test process makes (anetcon.testbed)."""
-    return f"^anet{os.getpid()}-"
+    return f"^anet{owner()}-"
 
 
 def sockets_of(pid: int) -> set[str]:

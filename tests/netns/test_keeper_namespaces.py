@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.namespaces import Testbed, owner
 from tests.netns.keeper_daemon import Daemon, ours, show
 from tests.netns.waiting import wait_until
 
@@ -91,7 +91,7 @@ def test_a_deleted_namespace_is_really_gone(daemon: Daemon, bed: Testbed) -> Non
 
 def test_many_at_once(daemon: Daemon) -> None:
     """200 namespaces made in one go are all attached, and all let go of."""
-    names = [f"anet{os.getpid()}-{secrets.token_hex(2)}-many{number}" for number in range(200)]
+    names = [f"anet{owner()}-{secrets.token_hex(2)}-many{number}" for number in range(200)]
     daemon.run()
     try:
         subprocess.run(["ip", "-batch", "-"], input="".join(f"netns add {n}\n" for n in names), text=True, check=True)
@@ -113,7 +113,7 @@ def _heard_times(daemon: Daemon, op: str, times: int) -> bool:
 
 def test_no_descriptor_is_left_behind(daemon: Daemon) -> None:
     """Fifty namespaces attached and let go of leave the keeper with as many descriptors as before."""
-    name = f"anet{os.getpid()}-{secrets.token_hex(2)}-round"
+    name = f"anet{owner()}-{secrets.token_hex(2)}-round"
     daemon.run()
     before = 1 << 20
     for rounds in range(1, 51):

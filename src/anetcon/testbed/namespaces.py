@@ -1,7 +1,8 @@
 """Network namespaces that nobody else uses, and that are gone afterwards whatever happened.
 
-Names say whose they are: `anet<pid>-<random>-<role>`, or for a router that must look like Neutron's a
-`qrouter-<uuid>` whose last group is the process id. `sweep` removes those whose process is dead.
+Names say whose they are: `anet<owner>-<random>-<role>`, or for a router that must look like Neutron's a
+`qrouter-<uuid>` whose last group is the owner: a process id, and in which PID namespace it is one, since containers may
+share /run/netns. `sweep` removes those whose process is dead, as far as we see such processes.
 
 Programs are started from a thread that has entered the network namespace alone. `ip netns exec` is not used: it gives
 its child private mounts, which see other namespaces late and keep them from others.
@@ -30,7 +31,10 @@ CLONE_NEWNET = 0x40000000
 PATIENCE = 5.0
 """Seconds a program has between SIGTERM and SIGKILL."""
 
-_OWNED = re.compile(r"anet(\d+)-|qrouter-a4e7c049-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-([0-9a-f]{12})$")
+_OWNED = re.compile(
+    r"(?:anet(?=[0-9a-f]{12}-)|qrouter-a4e7c049-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-(?=[0-9a-f]{12}$))"
+    r"(?P<space>[0-9a-f]{6})(?P<pid>[0-9a-f]{6})"
+)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -149,8 +153,14 @@ def _is_orphan(name: str) -> bool:
     match = _OWNED.match(name)
     if match is None:
         return False
-    pid = int(match[1]) if match[1] else int(match[2], 16)
-    return not Path("/proc", str(pid)).exists()
+    return match["space"] == owner(0)[:6] and not Path("/proc", str(int(match["pid"], 16))).exists()
+
+
+def owner(pid: int | None = None) -> str:
+    """What names say of a process of our PID namespace, without one of ourselves: 12 hexadecimal digits, the last 24
+    bits of that namespace's inode and the process id (which has at most 22, proc(5))."""
+    space = Path("/proc/self/ns/pid").stat().st_ino & 0xFFFFFF
+    return f"{space:06x}{os.getpid() if pid is None else pid:06x}"
 
 
 class Testbed:
@@ -163,7 +173,7 @@ class Testbed:
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._id = f"anet{os.getpid()}-{secrets.token_hex(2)}"
+        self._id = f"anet{owner()}-{secrets.token_hex(2)}"
         self._previous: Any = None
 
     def namespace(self, role: str) -> Namespace:
@@ -203,7 +213,7 @@ class Testbed:
 def router_name() -> str:
     """A fresh `qrouter-<uuid>` that says which process it belongs to."""
     random = secrets.token_hex(5)
-    return f"qrouter-a4e7c049-{random[:4]}-4{random[4:7]}-8{random[7:]}-{os.getpid():012x}"
+    return f"qrouter-a4e7c049-{random[:4]}-4{random[4:7]}-8{random[7:]}-{owner()}"
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

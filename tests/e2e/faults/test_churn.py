@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed, remove
+from anetcon.testbed.namespaces import Namespace, Testbed, owner, remove
 from anetcon.testbed.topology import Router
 from anetcon.testbed.traffic import Server
 from tests.e2e.daemon import Daemon
@@ -66,7 +66,7 @@ class Churn:
         self.number, self.role = number, role
         self.world = bed.namespace(f"world-{role}{number}")
         self.server = Server(self.world, "0.0.0.0", PORT)  # noqa: S104 - in a namespace of its own
-        self.prefix = f"anet{os.getpid()}-{secrets.token_hex(2)}-{role}"
+        self.prefix = f"anet{owner()}-{secrets.token_hex(2)}-{role}"
         self.made: set[Key] = set()
 
     def __enter__(self) -> Churn:
@@ -106,7 +106,7 @@ class Churn:
 
 def ours(role: str) -> str:
     """The pattern of the namespaces of this process for that role."""
-    return f"^anet{os.getpid()}-[0-9a-f]+-{role}"
+    return f"^anet{owner()}-[0-9a-f]+-{role}"
 
 
 def account(auditor: Daemon, made: set[Key], names: str) -> None:

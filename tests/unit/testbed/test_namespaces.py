@@ -36,9 +36,21 @@ def test_what_dead_processes_left_is_told_from_the_rest(monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "getpid", lambda: dead)
     orphan = namespaces.router_name()
     assert namespaces._is_orphan(orphan)
-    assert namespaces._is_orphan(f"anet{dead}-1a2b-world1")
-    for name in (own, f"qrouter-{uuid.uuid4()}", "anetcon", "anetwork-1", "default", f"xanet{dead}-1a2b-world1"):
+    gone = f"anet{namespaces.owner()}-1a2b-world1"
+    assert namespaces._is_orphan(gone)
+    for name in (own, f"qrouter-{uuid.uuid4()}", "anetcon", "anetwork-1", "default", f"x{gone}", gone[:16]):
         assert not namespaces._is_orphan(name), name
+
+
+def test_processes_of_another_pid_namespace_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that shares /run/netns sees no process of the host: what those made is not taken for orphaned."""
+    ours = namespaces.owner()
+    there = f"{int(ours[:6], 16) ^ 1:06x}{dead_process():06x}"
+    monkeypatch.setattr(namespaces, "owner", lambda _pid=None: there)
+    names = [namespaces.router_name(), f"anet{there}-1a2b-world1"]
+    assert all(namespaces._is_orphan(name) for name in names)
+    monkeypatch.undo()
+    assert not any(namespaces._is_orphan(name) for name in names)
 
 
 def test_a_failing_command_says_what_it_said() -> None:
