@@ -12,7 +12,7 @@ import pytest
 from anetcon.install.layout import LOGROTATE, RSYSLOG, TOML
 from anetcon.install.tree import ASIDE
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.namespaces import Namespace, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.booted import PROGRAM, Booted, Disk, booted, disk
@@ -20,7 +20,7 @@ from tests.e2e.daemon import PROGRAM as HERE
 from tests.e2e.daemon import seconds
 from tests.netns.waiting import wait_until
 
-OURS = f"^qrouter-.*-{os.getpid():012x}$"
+OURS = f"^qrouter-.*-{owner()}$"
 """The pattern of routers that this test process makes (anetcon.testbed)."""
 MINE = f'[audit]\nnamespaces = ["{OURS}"]\n'
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import signal
 import stat
 import threading
@@ -17,7 +16,7 @@ import pytest
 
 from anetcon.testbed import traffic
 from anetcon.testbed.flood import Flood
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.namespaces import Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.e2e.daemon import Daemon, seconds
@@ -25,7 +24,7 @@ from tests.netns.waiting import wait_until
 
 Start = Callable[..., Daemon]
 FLOOD = 60_000
-OURS = f"^qrouter-.*-{os.getpid():012x}$"
+OURS = f"^qrouter-.*-{owner()}$"
 """The routers that this process makes (anetcon.testbed.namespaces.router_name)."""
 
 

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.needs("nft", "iptables", "ns
 SETTINGS = "/etc/anetcon/anetcon.toml"
 DROP_INS = "/etc/systemd/system/anetcon.service.d"
 HIDES = ("-t", "raw", "-A", "OUTPUT", "-p", "udp", "--dport", "9", "-j", "CT", "--notrack")
-OURS = f"^qrouter-.*-{os.getpid():012x}$"
+OURS = f"^qrouter-.*-{owner()}$"
 """The pattern of routers that this test process makes (anetcon.testbed)."""
 
 PARTS = ("src_ip", "src_port", "nat_src_ip", "nat_src_port", "dst_ip", "dst_port")

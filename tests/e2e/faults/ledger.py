@@ -80,6 +80,7 @@ class Ledger:
         """Make the next `count` connections (all that are left, or until it is `enough`), at most so many a second."""
         first, began = self.sent, time.monotonic()
         last = len(self.flood) if count is None else first + count
+        assert last <= len(self.flood), f"{last} connections are wanted of a flood of {len(self.flood)}"
         while self.sent < last and not enough():
             _NEVER.wait(max(0.0, began + (self.sent - first) / rate - time.monotonic()))
             upto = min(self.sent + piece, last)

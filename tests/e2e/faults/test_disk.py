@@ -23,7 +23,7 @@ from tests.e2e.faults.disk import SmallDisk, on_disk
 from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
 from tests.netns.waiting import wait_until
 
-SOME, MANY = 30_000, 120_000
+SOME, MANY = 30_000, 180_000
 """Connections while the disk is full: fewer than memory holds the records of, and more than LITTLE does."""
 RATE = 60_000
 LITTLE = 4
@@ -156,7 +156,7 @@ def test_a_connection_whose_start_was_dropped_is_found(made: Make, router: Route
     auditor = made(router.name, store={"memory_megabytes": LITTLE})
     with (
         on_disk(auditor, 24) as disk,
-        Flood(router, MANY) as flood,
+        Flood(router, 2 * MANY) as flood,
         Server(router.world.namespace, SERVER, 8080) as server,
     ):
         auditor.run().wait_attached([router.name])
