@@ -294,6 +294,7 @@ def test_a_namespace_that_went_while_nobody_ran(bed: Testbed, daemon: Start) -> 
     assert sorted(rows) == sorted(wanted)
 
 
+@pytest.mark.timeout(200)
 def test_connections_made_while_events_were_off(bed: Testbed, daemon: Start) -> None:
     """They are recorded from the table when that was noticed, and their end is found though no event tells."""
     host = tracked(bed)
@@ -301,21 +302,26 @@ def test_connections_made_while_events_were_off(bed: Testbed, daemon: Start) -> 
     auditor.wait_attached([host.name])
     auditor.wait_flushed()
     off = time.time()
+    os.kill(auditor.process.pid, signal.SIGSTOP)  # the keeper: it could be faster to put them back than these are made
     host.sysctl(netfilter__nf_conntrack_events=0)
     open_udp(host, 3)
+    made = time.time()
+    wait_until(lambda: time.time() > made + 1.5, 5, "they are too old to be taken for others of their tuple (1 s)")
+    os.kill(auditor.process.pid, signal.SIGCONT)
     gap = wait_gap(auditor, "events-off", host.name)
     assert off - SLACK <= seconds(gap["from"]) <= off
     assert off <= seconds(gap["to"]) <= off + SLACK
-    rows = wait_until(lambda: auditor.search("--proto", "udp"), 20, "they are recorded", every=0.2)
-    assert {(row["dst_port"], row["origin"], row["end"]) for row in rows} == {
+    wait_until(lambda: len(auditor.search("--proto", "udp")) == 3, 20, "they are recorded", every=0.2)
+    rows = auditor.search("--proto", "udp")
+    assert sorted((row["dst_port"], row["origin"], row["end"]) for row in rows) == [
         (port, "dump", None) for port in (1, 2, 3)
-    }
+    ]
     host.run("conntrack", "-D", "-p", "udp")
     gone = time.time()
-    wait_until(lambda: all(row["end"] for row in auditor.search("--proto", "udp")), 50, "their end is found", every=1)
+    wait_until(lambda: all(row["end"] for row in auditor.search("--proto", "udp")), 90, "their end is found", every=1)
     for row in auditor.search("--proto", "udp"):
         assert row["end_reason"] == "unknown"
-        assert gone - 1 <= seconds(row["end"]) <= gone + 60
+        assert gone - 1 <= seconds(row["end"]) <= gone + 90
 
 
 def test_a_listener_that_is_stuck(bed: Testbed, daemon: Start, weakened: Weaken) -> None:
