@@ -52,6 +52,12 @@ class Daemon(daemon.Daemon):
         pid: int | None = self.status().get("capture", {}).get("pid")
         return pid
 
+    def signal_capture(self, number: signal.Signals) -> None:
+        """Send a signal to capture, which runs: number 0 would be our own process group."""
+        pid = self.capture_pid()
+        assert pid, self.errors()
+        os.kill(pid, number)
+
     def flushed(self) -> int | None:
         """Until when the journal is written, in microseconds."""
         return last_flush(self.store / "journal" / "connections")

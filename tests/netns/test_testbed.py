@@ -259,6 +259,33 @@ def test_a_killed_testbed_is_removed_by_itself_or_by_the_next_sweep(number: sign
     wait_until(lambda: not any((RUN_NETNS / name).exists() for name in names), 5, "they are gone")
 
 
+LEFT_BEHIND = """
+import os, subprocess
+from anetcon.testbed.namespaces import Namespace, command, owner, remove, sweep
+gone = subprocess.Popen(["true"])
+gone.wait()
+dead = f"anet{owner(gone.pid)}-0000-"
+operators, ours, made = Namespace("operators"), Namespace("ours"), Namespace(dead + "made")
+running = {each.name: each.start("sleep", "1000") for each in (operators, ours, made)}
+running["first"] = subprocess.Popen(["sleep", "1000"])
+for name, process in running.items():
+    command(["ip", "netns", "attach", dead + name + "-too", str(process.pid)])
+with ours.inside():
+    remove("ours")
+    swept = sweep()
+running[made.name].wait(10)
+print(*(name for name, process in running.items() if process.poll() is None), len(swept), *os.listdir("/run/netns"))
+"""
+
+
+def test_a_sweep_ends_no_program_of_a_namespace_that_no_testbed_made() -> None:
+    """A name can be left of one for the machine's first namespace, for ours, or for one that has other names."""
+    script = 'mount -t tmpfs run /run && mkdir /run/netns && "$@"; exit $?'  # process 1 is none that is killed at once
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script, "sh", sys.executable, "-c"]
+    said = subprocess.run([*words, LEFT_BEHIND], capture_output=True, text=True, check=False)
+    assert said.stdout == "operators ours first 5 operators\n", said.stderr
+
+
 def test_a_daemon_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends the wait for a daemon ends the daemon too."""
 

@@ -2,7 +2,8 @@
 
 Names say whose they are: `anet<owner>-<random>-<role>`, or for a router that must look like Neutron's a
 `qrouter-<uuid>` whose last group is the owner: a process id, and in which PID namespace it is one, since containers may
-share /run/netns. `sweep` removes those whose process is dead, as far as we see such processes.
+share /run/netns. `sweep` removes those whose process is dead, as far as we see such processes. Programs it ends only in
+namespaces that a testbed made: a name can be one for the machine's own (`ip netns attach`), where all of it runs.
 
 Programs are started from a thread that has entered the network namespace alone. `ip netns exec` is not used: it gives
 its child private mounts, which see other namespaces late and keep them from others.
@@ -140,13 +141,25 @@ def sweep() -> list[str]:
     """Remove what processes that are dead now left behind, programs included; the names of it."""
     if not RUN_NETNS.is_dir():
         return []
-    left = [path.name for path in RUN_NETNS.iterdir() if _is_orphan(path.name)]
+    names = [path.name for path in RUN_NETNS.iterdir()]
+    left = [name for name in names if _is_orphan(name)]
+    others = (RUN_NETNS / name for name in names if name not in left)
+    spared = {_which(path) for path in (*others, Path("/proc/self/ns/net"), Path("/proc/1/ns/net"))}
     for name in left:
         with contextlib.suppress(AnetconError, ProcessLookupError):
-            for pid in command(["ip", "netns", "pids", name]).split():
-                os.kill(int(pid), signal.SIGKILL)
+            if _which(RUN_NETNS / name) not in spared:
+                for pid in command(["ip", "netns", "pids", name]).split():
+                    os.kill(int(pid), signal.SIGKILL)
         remove(name)
     return left
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """What two names of one namespace have in common; None for one that has gone meanwhile or that we may not see."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _is_orphan(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -80,7 +79,7 @@ def journal(daemon: Start, router: Router, tmp_path: Path) -> Journal:
                 made.append(traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server, by="reset"))
                 auditor.wait_written()
         folder = layout.journal_folder(auditor.store, "connections")
-        os.kill(auditor.capture_pid() or 0, signal.SIGTERM)  # it closes its segment, and the next goes on behind it
+        auditor.signal_capture(signal.SIGTERM)  # it closes its segment, and the next goes on behind it
         wait_until(lambda: segments(folder)[-1] > 1, 20, "a segment is closed")
         auditor.wait_written()
         shutil.copytree(auditor.store, tmp_path / "copy")
