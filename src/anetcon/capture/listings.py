@@ -18,7 +18,8 @@ from anetcon.capture.namespace import Namespace
 from anetcon.capture.tables import Listed, Span, Tables
 
 SETTLED = 2_000_000
-"""Microseconds without a refused event before a listing, and after it; the kernel repeats them many times a second."""
+"""Microseconds without a loss before a listing, and without a refused event after it; the kernel repeats those many
+times a second. What was lost is older then than those whose end no listing tells (`identity.odd.TOLERANCE`)."""
 
 SHARE = 100
 PAUSE = 200_000
@@ -36,6 +37,8 @@ class _Wanted:
         self.again = False
         """Whether something was lost since the listing began."""
         self.silent: list[Span] = []
+        self.since = 0
+        """When the latest loss was told of."""
         self.begun = 0
         self.done = 0
         self.drops = 0
@@ -64,7 +67,7 @@ class Listings:
     def want(self, namespace: Namespace, silent: Span | None = None) -> None:
         """Something of this namespace was lost: list it when that is over."""
         wanted = self._wanted.setdefault(namespace, _Wanted())
-        wanted.tries, wanted.again = 0, True
+        wanted.tries, wanted.again, wanted.since = 0, True, self._clock()
         if silent is not None:
             wanted.silent.append(silent)
 
@@ -78,7 +81,7 @@ class Listings:
         """The wall clock was set: what is under way counts for nothing."""
         self._next += by
         for wanted in self._wanted.values():
-            wanted.sheds = -1
+            wanted.sheds, wanted.since = -1, wanted.since + by
 
     def waiting(self) -> int:
         """How many namespaces are to be listed."""
@@ -91,7 +94,7 @@ class Listings:
             if wanted.done and now >= wanted.done + SETTLED and self._journals.flushed > wanted.done:
                 self._finish(self._current, wanted)
         elif now >= self._next:
-            calm = (each for each in self._wanted if now - each.dropped >= SETTLED)
+            calm = (each for each, why in self._wanted.items() if now - max(each.dropped, why.since) >= SETTLED)
             if (namespace := next(calm, None)) is not None:
                 self._begin(namespace, self._wanted[namespace], now)
 

@@ -10,6 +10,7 @@ import pytest
 
 from anetcon.capture.listings import MOST, PAUSE, SETTLED, SHARE, Listings
 from anetcon.capture.namespace import Namespace
+from anetcon.identity.odd import TOLERANCE
 from tests.unit.capture.parts import NOW, message
 from tests.unit.capture.test_tables import Bench
 
@@ -42,7 +43,7 @@ class Listing(Bench):
 
     def list_once(self) -> None:
         """Ask, answer with one connection, and wait until it is settled."""
-        self.tick()
+        self.tick(SETTLED)
         self.answer(message(1, start=NOW * 1000))
         self.tick(SETTLED)
 
@@ -51,7 +52,7 @@ def test_a_listing(tmp_path: Path) -> None:
     """What is open is recorded as dumped, the socket is drained, and when all of it is on disk that is told."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
     begun = bench.now
     bench.answer(message(1, start=NOW * 1000))
     assert bench.drained == 1
@@ -69,8 +70,25 @@ def test_a_loss_that_is_not_over_is_waited_for(tmp_path: Path) -> None:
     bench = Listing(tmp_path)
     bench.space.dropped = bench.now + SECOND
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
+    bench.tick(SECOND - 1)
+    assert bench.requests.waiting() == 0
+    bench.tick(1)
+    assert bench.requests.waiting() == 1
+
+
+def test_what_was_lost_is_older_than_those_that_are_spared(tmp_path: Path) -> None:
+    """A listing ends nothing that began in the last second before it: the latest loss is further back, set clock or
+    not."""
+    assert SETTLED > TOLERANCE
+    bench = Listing(tmp_path)
+    bench.listings.want(bench.space)
     bench.tick(SETTLED - 1)
+    bench.listings.want(bench.space)
+    bench.tick(SETTLED - 1)
+    bench.now += SECOND
+    bench.listings.stepped(SECOND)
+    bench.tick(0)
     assert bench.requests.waiting() == 0
     bench.tick(1)
     assert bench.requests.waiting() == 1
@@ -101,7 +119,7 @@ def test_what_comes_between_spoils_it(tmp_path: Path, spoil: Callable[[Listing],
     """Then nothing is claimed, and the table is listed once more."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
     bench.answer(message(1, start=NOW * 1000))
     spoil(bench)
     bench.tick(SETTLED)
@@ -115,7 +133,7 @@ def test_a_message_that_cannot_be_read_spoils_it(tmp_path: Path) -> None:
     """A connection in a message that was not understood must not seem to be absent."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
     bench.answer(message(1, start=NOW * 1000)[:40].ljust(64, b"\xff"))
     bench.tick(SETTLED)
     assert bench.told() == []
@@ -127,7 +145,7 @@ def test_it_is_given_up_after_some_tries(tmp_path: Path) -> None:
     bench.listings.want(bench.space)
     for _ in range(MOST):
         assert bench.listings.waiting() == 1
-        bench.tick()
+        bench.tick(SETTLED)
         bench.answer(message(1, start=NOW * 1000))
         drop(bench)
         bench.tick(SETTLED)
@@ -139,7 +157,7 @@ def test_a_loss_during_a_listing_is_listed_as_well(tmp_path: Path) -> None:
     """The listing that is under way is told, and another one follows."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
     bench.listings.want(bench.space)
     bench.answer(message(1, start=NOW * 1000))
     bench.tick(SETTLED)
@@ -151,7 +169,7 @@ def test_it_takes_a_hundredth_of_the_time(tmp_path: Path) -> None:
     """After a listing of 50 ms the next one waits for 5 s, after a quick one a moment."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
     bench.now += 50_000
     bench.answer(message(1, start=NOW * 1000))
     done = bench.now
@@ -168,7 +186,7 @@ def test_a_namespace_that_goes_is_forgotten(tmp_path: Path) -> None:
     """Also in the middle of its listing."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
-    bench.tick()
+    bench.tick(SETTLED)
     bench.listings.forget(bench.space)
     bench.answer(message(1, start=NOW * 1000))
     bench.tick(SETTLED)
