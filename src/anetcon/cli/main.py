@@ -1,6 +1,7 @@
 """The command line. Each command is a file of its own, imported only when it is called: `--help` costs nothing.
 
-What a user can cause ends in one sentence on stderr and the error's exit status; a closed pipe and Ctrl-C end quietly.
+What a user can cause ends in one sentence on stderr and the error's exit status; a closed pipe and Ctrl-C end
+quietly; what cannot be printed because a disk is full is said, and is no answer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from errno import EDQUOT, EFBIG, ENOSPC
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -85,17 +88,44 @@ class _Lazy(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; whatever a user can cause ends here."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except AnetconError as error:
             typer.echo(f"anetcon: {error}", err=True)
             raise typer.Exit(error.exit_status) from None
         except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # the interpreter flushes once more at its end
+            _drop_output()
             raise typer.Exit(PIPE_CLOSED) from None
-        return result
+        except OSError as error:
+            if not _is_of_output(error, ctx.invoked_subcommand):
+                raise
+            _drop_output()
+            typer.echo(
+                f"anetcon: cannot write the output: {error.strerror}; it is not whole: make room, and ask again",
+                err=True,
+            )
+            raise typer.Exit(AnetconError.exit_status) from None
+
+
+def _is_of_output(error: OSError, command: str | None) -> bool:
+    """Whether it is standard output that could not be written: all other files have a name. The daemon has no such
+    output, and much else that may be full."""
+    return command != "run" and error.filename is None and error.errno in (ENOSPC, EDQUOT, EFBIG)
+
+
+def _drop_output() -> None:
+    """Let what is left to print go nowhere: the interpreter flushes once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_streams() -> None:
+    """Give a program that was started with a closed stream an empty one: the next file it opens, which may be one of
+    the store, would be that stream."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the program runs
 
 
 app = typer.Typer(
@@ -122,6 +152,7 @@ def main() -> NoReturn:
     apart at the end would be a quarter of the time that a small question takes.
     """
     gc.set_threshold(200_000, 20, 50)
+    _open_streams()
     status = 0
     try:
         app(prog_name="anetcon")

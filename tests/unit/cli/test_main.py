@@ -14,7 +14,7 @@ import typer
 
 from anetcon import __version__
 from anetcon.cli.main import COMMANDS, app
-from anetcon.errors import DEFECT
+from anetcon.errors import DEFECT, AnetconError
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import Making, start
 
@@ -82,6 +82,31 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_output(tmp_path: Path, unbuffered: str) -> None:
+    """What cannot be printed is said in one sentence, also where nothing was found: that is no answer."""
+    store = Making(tmp_path / "store").add(start()).close()
+    words = ["who", "203.0.113.99", "--at", "2026-11-20T13:05:09Z", "--store", str(store)]
+    with Path("/dev/full").open("w") as full:
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(
+            [*MAIN, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (AnetconError.exit_status, 1), done.stderr
+    assert "cannot write the output: No space left on device" in done.stderr
+
+
+def test_started_with_closed_streams(tmp_path: Path) -> None:
+    """Whoever closes the streams gets the status of the answer, and no file of the store takes their place."""
+    store = Making(tmp_path / "store").add(start()).close()
+    words = ["search", "--limit", "1", "--store", str(store)]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *MAIN, *words], check=False)
+    assert done.returncode == 0
+    taken = ["sh", "-c", 'exec "$@" <&-', "sh", *MAIN, "import", "-", "--store", str(store)]
+    done_import = subprocess.run(taken, check=False, capture_output=True, text=True)
+    assert (done_import.returncode, done_import.stderr) == (0, "")
 
 
 def test_a_defect_is_no_answer() -> None:
