@@ -26,6 +26,7 @@ from anetcon.history.names import Namespaces, Nodes, listed
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
+from anetcon.history.years import NETFILTER
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.store.limits import Limits
 
@@ -38,17 +39,31 @@ INTERRUPTED = 128 + 2
 MOST_NAMED = 5
 """Files that one sentence names."""
 
+_UNTIMED = (
+    "{} events of conntrack tell no time, so they are no connection on record: only what `conntrack -E -o timestamp` "
+    "prints does"
+)
+
+_FOLDED = "told apart where the order of lines does, else taken for the first time, so they may be an hour later"
+
 _BACK = "its days go back {} times by less than half a year: where it was silent so long years are missing (--until)"
 
 FORMATS = (Format.TABLE, Format.JSON)
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text logs, compressed or not; - is stdin.")],
-    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of journal and store.")] = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", readable=False, help="Text logs, compressed or not; - is stdin."),
+    ],
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="DIR", readable=False, help="Folder of journal and store.")
+    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="Configuration; else /etc/anetcon/anetcon.toml."),
+        typer.Option(
+            "--config", "-c", metavar="FILE", readable=False, help="Configuration; else /etc/anetcon/anetcon.toml."
+        ),
     ] = None,
     tz: Annotated[
         str, typer.Option("--tz", metavar="ZONE", help="Zone of stamps that name none; local is this machine's.")
@@ -64,10 +79,14 @@ def import_(
         str | None, typer.Option("--node", metavar="NAME", help="Machine that all of it is from; else as lines say.")
     ] = None,
     hash_file: Annotated[
-        Path | None, typer.Option("--hash-file", metavar="FILE", help="Namespaces by hash; else the configuration's.")
+        Path | None,
+        typer.Option(
+            "--hash-file", metavar="FILE", readable=False, help="Namespaces by hash; else the configuration's."
+        ),
     ] = None,
     rejects: Annotated[
-        Path | None, typer.Option("--rejects", metavar="FILE", help="Where lines go that cannot be read.")
+        Path | None,
+        typer.Option("--rejects", metavar="FILE", readable=False, help="Where lines go that cannot be read."),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", "-f", help="How the report is printed: table or json.", show_default=True)
@@ -81,6 +100,9 @@ def import_(
     """
     if form not in FORMATS:
         raise bad("format", "the report is a table or json")
+    for name, given in (("netns", netns), ("node", node), ("until", until)):
+        if given == "":
+            raise bad(name, "it is empty: leave it out, or say which")
     loaded = load(config, {"store.path": Given(str(store), "--store")} if store else {})
     zone, zone_name = _zone(tz)
     settings = _settings(loaded, zone, until, netns, node, hash_file, rejects)
@@ -109,6 +131,8 @@ def _judge(report: Report) -> None:
     if unreadable := [counts.name for counts in report.files if counts.unreadable and not counts.found]:
         raise InputError(f"no line of ours can be read in {_few(unreadable)}: look at them in {report.rejects}")
     total = report.total()
+    if report.untimed and total.found == total.events:
+        raise InputError(_UNTIMED.format(report.untimed))
     if total.lines and not total.found:
         typer.echo(
             "anetcon: no line of ANetCon is in these files: look whether logs.prefix and its parts (or LOG_PREFIX of "
@@ -173,9 +197,12 @@ def _zone(name: str) -> tuple[tzinfo, str]:
 
 def _day(text: str | None) -> date | None:
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text) if text else None
     except ValueError:
         raise bad("until", f"{text!r} is not a day: write it like 2024-12-31") from None
+    if day is not None and day.year < NETFILTER:
+        raise bad("until", f"no line is from before {NETFILTER}: {text!r} cannot be right")
+    return day
 
 
 def _source(path: Path) -> Source:
@@ -242,6 +269,7 @@ def _print_json(report: Report, settings: Settings, zone: str) -> None:
         "tz": zone,
         "total": {key: value for key, value in total.plain().items() if key not in ("file", "year", "damage")},
         "unknown_namespaces": report.strangers,
+        "events_without_time": report.untimed,
         "unreadable_in": report.rejects and str(report.rejects),
         "seconds": round(report.seconds, 3),
         "files": [counts.plain() for counts in report.files],
@@ -257,7 +285,9 @@ def _print(report: Report, settings: Settings, zone: str) -> None:
     if total.zoneless:
         lines.append(f"stamps without a zone were read as {zone}: another one by --tz")
     if total.folded:
-        lines.append(f"{total.folded} stamps are of an hour that was twice there: told apart by the order of lines")
+        lines.append(f"{total.folded} stamps are of an hour that was twice there: {_FOLDED}")
+    if report.untimed:
+        lines.append(_UNTIMED.format(report.untimed))
     if report.strangers:
         named = ", ".join(f"{name} ({count} lines)" for name, count in report.strangers.items())
         lines.append(f"namespaces that no file of hashes names, kept by their hash: {named}; --hash-file names one")

@@ -7,7 +7,7 @@ Both tuples are in each event, so both sides of the translation are known. NEW a
 and zone are one connection; a NEW that has none has no end. The time of a DESTROY is when it was printed, which may be
 a minute after the end: where `delta-time` says how long the connection lasted, that is believed. A DESTROY without its
 NEW began `delta-time` before, unless the store has it (`known`). Without `-o timestamp` only a DESTROY with
-`[start=…] [stop=…]` has a time.
+`[start=…] [stop=…]` has a time; events that have none, and no such DESTROY, are counted.
 
 What an UPDATE tells is in the other two. The namespace is not in the text: the reader is told it.
 """
@@ -66,12 +66,18 @@ class Events:
     def __init__(self, zone: tzinfo, latest: int) -> None:
         self._zone, self._latest = zone, latest
         self._open: dict[bytes, Opened] = {}
+        self._timeless: set[bytes] = set()
         self._rows: list[Row] = []
         self._packets = Packets({})
         self._ports, self._counts = Known(port), Known(_count)
         self._times: list[int] = []
         self.times = np.zeros(0, np.int64)
         """When the events of the last block were."""
+        self.untimed = 0
+        """Events of which no time is known, so that they are no connection: known when `finish` was called."""
+        self.zoneless = self.folded = 0
+        """Times that were believed of the kernel's own, which are printed without a zone; of them those of an hour that
+        was twice, which were read as the first."""
 
     @property
     def waiting(self) -> int:
@@ -131,6 +137,10 @@ class Events:
                 self._open[key] = at, b"\n".join(groups)
                 if len(self._open) > MOST_OPEN:
                     self._endless(self._open.pop(next(iter(self._open))))
+            elif key not in self._open:
+                self._timeless.add(key)
+                if len(self._timeless) > MOST_OPEN:
+                    self._give_up()
             return
         tail = _words(groups[-1])
         opened = self._open.pop(key, None)
@@ -139,10 +149,18 @@ class Events:
         if start is not None and end is not None:
             told = TOLD if opened or at is None else UNTOLD if lasted is None else lasted
             self._rows.append((start, max(start, end), told, groups, tail))
+            self._timeless.discard(key)
             if at is None:
                 self._times += [start, max(start, end)]
-        elif opened:
-            self._endless(opened)
+        else:
+            self.untimed += 1
+            if opened:
+                self._endless(opened)
+
+    def _give_up(self) -> None:
+        """No end of these will tell when they began."""
+        self.untimed += len(self._timeless)
+        self._timeless.clear()
 
     def _endless(self, opened: Opened) -> None:
         start, groups = opened[0], tuple(opened[1].split(b"\n"))
@@ -153,14 +171,24 @@ class Events:
     ) -> tuple[int | None, int | None]:
         """When a connection that was destroyed began and ended."""
         if at is None:
-            began, stop = (_moment(tail.get(name, b""), self._zone) for name in (b"start", b"stop"))
-            return (opened if opened is not None else began), stop
+            stop = self._moment(tail.get(b"stop", b""))
+            return (opened if opened is not None else self._moment(tail.get(b"start", b""))), stop
         if opened is None:
             return (at if lasted is None else max(at - lasted, 0)), at
         return opened, ended(opened, at, UNTOLD if lasted is None else lasted)
 
+    def _moment(self, text: bytes) -> int | None:
+        """A time of the kernel's own."""
+        found = _moments(text, self._zone)
+        if found is None:
+            return None
+        self.zoneless += 1
+        self.folded += found[1] > found[0]
+        return found[0]
+
     def finish(self, most: int = MOST_OPEN) -> bool:
         """There is no more text: what is open has no end. So many at a time; whether there were any."""
+        self._give_up()
         oldest = list(islice(self._open, most))
         for key in oldest:
             self._endless(self._open.pop(key))
@@ -230,13 +258,14 @@ def _words(tail: bytes) -> dict[bytes, bytes]:
 
 
 @lru_cache(4096)
-def _moment(text: bytes, zone: tzinfo) -> int | None:
-    """`Mon Nov 23 12:59:49 2026`, as conntrack prints the kernel's own times."""
+def _moments(text: bytes, zone: tzinfo) -> tuple[int, int] | None:
+    """`Mon Nov 23 12:59:49 2026`, as conntrack prints the kernel's own times: when it was first, and again."""
     try:
-        at = datetime.strptime(" ".join(text.decode().split()), "%a %b %d %H:%M:%S %Y").replace(tzinfo=zone)
-        return int(at.timestamp()) * SECOND
+        at = datetime.strptime(" ".join(text.decode().split()), "%a %b %d %H:%M:%S %Y")
+        first, second = (int(at.replace(tzinfo=zone, fold=fold).timestamp()) * SECOND for fold in (0, 1))
     except (ValueError, OverflowError):
         return None
+    return first, second
 
 
 def _count(text: bytes) -> int:

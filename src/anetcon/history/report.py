@@ -75,6 +75,8 @@ class Report:
     files: list[Counts] = field(default_factory=list)
     strangers: dict[str, int] = field(default_factory=dict)
     """Lines by namespace that no file of hashes names."""
+    untimed: int = 0
+    """Events of conntrack that are no connection, since they tell no time."""
     rejects: Path | None = None
     seconds: float = 0.0
 

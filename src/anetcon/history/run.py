@@ -115,6 +115,7 @@ class Import:
         finally:
             self._rejects.close()
         self.report.strangers = self._namespaces.strangers(self._by_namespace)
+        self.report.untimed = self._events.untimed
         self.report.rejects = self._rejects.path if self._rejects.used else None
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -124,6 +125,7 @@ class Import:
         self.report.files.append(counts)
         self._mine = set()
         self._stretches = Stretches()
+        said = self._events.zoneless, self._events.folded
         times, turns = Stamps(self.settings.zone), Turns()
         begun = of_file.first if of_file else None
         before = 0
@@ -136,7 +138,9 @@ class Import:
             self._progress(source.consumed - before)
             before = source.consumed
         self._commit(counts)
-        counts.damage, counts.zoneless, counts.folded = source.damage, times.zoneless, times.folded
+        counts.damage = source.damage
+        counts.zoneless = times.zoneless + self._events.zoneless - said[0]
+        counts.folded = times.folded + self._events.folded - said[1]
         counts.back = turns.back
         if of_file is not None:
             span = f"{of_file.first}" if of_file.first == of_file.last else f"{of_file.first} to {of_file.last}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import pwd
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,13 @@ def test_until(store: Path) -> None:
     """The year of stamps without one, where the file's dates are wrong."""
     take(store, line(1, fine=False), "--until", "2024-12-31", "--tz", "UTC")
     assert rows(store)[0]["start"] == "2024-11-20T13:05:09.000000Z"
-    assert take(store, "", "--until", "yesterday").status == 2
+    for day, why in (
+        ("yesterday", "write it like"),
+        ("1999-12-31", "no line is from before 2001"),
+        ("", "leave it out"),
+    ):
+        said = take(store, line(1, fine=False), "--until", day)
+        assert (said.status, why in said.err) == (2, True), day
 
 
 def test_namespaces_given(store: Path, tmp_path: Path) -> None:
@@ -91,6 +99,21 @@ def test_namespaces_given(store: Path, tmp_path: Path) -> None:
     take(store, line(2, T0 + SECOND, mark="[11111111]"), "--hash-file", other)
     assert rows(store)[-1]["netns"] == "mine"
     assert take(store, "", "--hash-file", tmp_path / "nowhere").status == InputError.exit_status
+    assert [take(store, line(1), option, "").status for option in ("--netns", "--node")] == [2, 2]
+
+
+def test_a_file_that_may_not_be_read(store: Path) -> None:
+    """It is an error that names it, as a missing one is, and no wrong usage."""
+    path = store.parent / "old.log"
+    for given in ([path], [os.devnull, "--hash-file", path]):
+        path.write_text(line(1))
+        path.chmod(0)
+        words = ["import", *given, "--store", store]
+        script = "import sys; from anetcon.cli.main import main; main()"
+        nobody = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+        command = [*nobody, sys.executable, "-c", script, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, f"{path}: Permission denied" in done.stderr) == (InputError.exit_status, True), done
 
 
 def test_configured(store: Path, tmp_path: Path) -> None:
@@ -133,6 +156,15 @@ def test_nothing_that_can_be_read(store: Path) -> None:
     others = take(store, "x\n" * 3)
     assert (others.status, "LOG_PREFIX" in others.err) == (NOT_FOUND, True)
     assert [take(store, text).status for text in ("", line(1)[:80] + "\n" + line(2), line(2), NEW)] == [0] * 4
+
+
+def test_events_that_tell_no_time(store: Path) -> None:
+    """Text of conntrack without times is no record: that is said, and it is an error where there is nothing else."""
+    bare = take(store, NEW.partition("\t")[2])
+    assert (bare.status, "1 events of conntrack tell no time" in bare.err) == (InputError.exit_status, True)
+    beside = take(store, NEW.partition("\t")[2] + line(1))
+    assert (beside.status, "1 events of conntrack tell no time" in beside.out) == (0, True)
+    assert take(store, NEW + line(1), "--format", "json").json["events_without_time"] == 0
 
 
 def test_a_file_for_unreadable_lines_that_cannot_be_written(store: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +116,25 @@ def test_kernel_times_without_printed_ones() -> None:
     rows, (found,), reader = read(NEW.partition("\t")[2] + bare)
     assert [(row["start"], row["end"]) for row in rows] == [(T0, T0 + 3 * SECOND)]
     assert (found.rows, found.unreadable, reader.times.tolist()) == (2, [], [T0, T0 + 3 * SECOND])
+    assert (reader.zoneless, reader.folded, reader.untimed) == (2, 0, 0)
+
+
+def test_events_without_any_time() -> None:
+    """They are no connection, and each is counted: a beginning unless its end tells it, an end, not one with a time."""
+    beginning, end = NEW.partition("\t")[2], DESTROY.partition("\t")[2]
+    for texts, untimed in (([beginning], 1), ([beginning, end], 2), ([NEW, beginning], 0), ([end], 1), ([NEW, end], 1)):
+        rows, _, reader = read("".join(texts))
+        assert (len(rows), reader.untimed) == (NEW in texts, untimed), texts
+
+
+def test_kernel_times_of_an_hour_that_was_twice() -> None:
+    """They are read as the first, and counted."""
+    bare = DESTROY.partition("\t")[2].replace("delta-time=3", "[start=Sun Oct 26 02:30:30 2025] "
+                                              "[stop=Sun Oct 26 03:32:10 2025]")  # fmt: skip
+    reader = Events(ZoneInfo("Europe/Madrid"), T0 + DAY)
+    reader.read(bare.encode())
+    first = datetime(2025, 10, 26, 0, 30, 30, tzinfo=UTC).timestamp()
+    assert (reader.times[0], reader.zoneless, reader.folded) == (first * SECOND, 2, 1)
 
 
 def test_unreadable_events() -> None:
@@ -137,5 +157,6 @@ WORDS = [*NEW.split(" "), *DESTROY.split(" "), "[NEW] ", "\n", "type=300", "byte
 def test_any_text(words: list[str]) -> None:
     """Whatever a file holds, nothing is raised, and no line is counted twice."""
     text = " ".join(words) + "\n"
-    _, (found,), _ = read(text)
+    rows, (found,), reader = read(text)
     assert found.rows + len(found.unreadable) <= text.count("\n")
+    assert len(rows) + reader.untimed <= found.rows

@@ -267,6 +267,15 @@ def test_events(old: Old) -> None:
     assert sorted(cause for cause, *_ in anybody) == [IMPORTED_EVENTS, "never-recorded"]
 
 
+def test_events_that_tell_no_time_or_no_zone(old: Old) -> None:
+    """The report counts them: what is not on record, and which stamps stand and fall with --tz."""
+    kernel = DESTROY.partition("\t")[2].replace("delta-time=3", "[start=Fri Nov 20 13:05:09 2026] "
+                                                "[stop=Fri Nov 20 13:05:12 2026]")  # fmt: skip
+    report = old.report(NEW.partition("\t")[2], kernel, NEW.partition("\t")[2])
+    assert (report.untimed, report.total().added) == (1, 1)
+    assert [counts.zoneless for counts in report.files] == [0, 2, 0]
+
+
 def test_files_of_conntrack_that_overlap(old: Old) -> None:
     """A beginning that two files of one run have is one connection, whether its end is in them or not."""
     other = NEW.replace("sport=40000", "sport=40001")
