@@ -50,21 +50,32 @@ _BACK = "its days go back {} times by less than half a year: where it was silent
 
 FORMATS = (Format.TABLE, Format.JSON)
 
+# What cannot be read is said by who reads it, with a status of its own: it is no wrong usage.
+FilesArgument = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", readable=False, help="Text logs, compressed or not; - is stdin.")
+]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", readable=False, help="Folder of journal and store.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", readable=False, help="Configuration; else /etc/anetcon/anetcon.toml."
+    ),
+]
+HashFileOption = Annotated[
+    Path | None,
+    typer.Option("--hash-file", metavar="FILE", readable=False, help="Namespaces by hash; else the configuration's."),
+]
+RejectsOption = Annotated[
+    Path | None, typer.Option("--rejects", metavar="FILE", readable=False, help="Where lines go that cannot be read.")
+]
+
 
 def import_(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", readable=False, help="Text logs, compressed or not; - is stdin."),
-    ],
-    store: Annotated[
-        Path | None, typer.Option("--store", metavar="DIR", readable=False, help="Folder of journal and store.")
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", readable=False, help="Configuration; else /etc/anetcon/anetcon.toml."
-        ),
-    ] = None,
+    files: FilesArgument,
+    store: StoreOption = None,
+    config: ConfigOption = None,
     tz: Annotated[
         str, typer.Option("--tz", metavar="ZONE", help="Zone of stamps that name none; local is this machine's.")
     ] = LOCAL,
@@ -78,16 +89,8 @@ def import_(
     node: Annotated[
         str | None, typer.Option("--node", metavar="NAME", help="Machine that all of it is from; else as lines say.")
     ] = None,
-    hash_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--hash-file", metavar="FILE", readable=False, help="Namespaces by hash; else the configuration's."
-        ),
-    ] = None,
-    rejects: Annotated[
-        Path | None,
-        typer.Option("--rejects", metavar="FILE", readable=False, help="Where lines go that cannot be read."),
-    ] = None,
+    hash_file: HashFileOption = None,
+    rejects: RejectsOption = None,
     form: Annotated[
         Format, typer.Option("--format", "-f", help="How the report is printed: table or json.", show_default=True)
     ] = Format.TABLE,
