@@ -293,7 +293,10 @@ def _print(report: Report, settings: Settings, zone: str) -> None:
         lines.append(_UNTIMED.format(report.untimed))
     if report.strangers:
         named = ", ".join(f"{name} ({count} lines)" for name, count in report.strangers.items())
-        lines.append(f"namespaces that no file of hashes names, kept by their hash: {named}; --hash-file names one")
+        lines.append(
+            f"namespaces that the file of hashes names not at all or not as one, kept by their hash: {named}; "
+            "--hash-file names another"
+        )
     if report.rejects:
         lines.append(f"{total.unreadable} unreadable lines are in {report.rejects}, each with its file and number")
     rate = total.lines / report.seconds if report.seconds else 0

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 
 from anetcon.decode.columns import NONE, Array
 from anetcon.history.batch import TOLD, UNTOLD, Batch, arrow, ended
-from anetcon.history.names import HASH, number
+from anetcon.history.names import HASH, Namespaces
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
-from anetcon.record import Origin, label
+from anetcon.record import UNKNOWN_NETNS, Origin, label
 from anetcon.store import where
 from anetcon.store.layout import DAY
 from anetcon.store.view import Store
@@ -76,7 +76,7 @@ class Found:
         return {file: rows[files == file] for file in set(files.tolist())}
 
 
-def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], without: Collection[str]) -> Found:
+def known(store: Store, batch: Batch, nodes: list[str], namespaces: Namespaces, without: Collection[str]) -> Found:
     """Which rows of the batch the store has, but for what is in the files `without`. What ends a connection that the
     store has open is given the start of that."""
     found = Found.nothing(batch.rows)
@@ -89,7 +89,7 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], w
     # A batch may be of a long time in which the store has much else: that is not to be held in memory.
     rows = store.begun(COLUMNS, condition, since, until, _ends(batch, np.arange(batch.rows)), without)
     if len(rows):
-        old = _of_table(rows, key)
+        old = _of_table(rows, namespaces, key)
         pairs = match(new, old)
         ours = np.flatnonzero(pairs >= 0)
         theirs = pairs[ours]
@@ -107,7 +107,7 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: list[str], w
         condition = where.every([condition, where.text_in("origin", [label(Origin.IMPORT)]), "nat_src_ip IS NOT NULL"])
         rows = store.begun(COLUMNS, condition, since, int(printed.max()), _ends(batch, ends), without)
         if len(rows):
-            _end(batch, ends, new, rows, _of_table(rows, key), found)
+            _end(batch, ends, new, rows, _of_table(rows, namespaces, key), found)
     return found
 
 
@@ -229,15 +229,16 @@ def _near(key: Array, start: Array, old_key: Array, old_start: Array) -> tuple[A
     return ours[one], theirs[other]
 
 
-def _of_batch(batch: Batch, nodes: list[str], namespaces: list[str], key: Array) -> Side:
+def _of_batch(batch: Batch, nodes: list[str], namespaces: Namespaces, key: Array) -> Side:
     rows = slice(0, batch.rows)
     of = {name: column[rows] for name, column in batch.of.items()}
     node = np.array([node_number(name) for name in nodes], np.uint64)[of["node"]]
-    knows = (of["end"] != NONE, of["both"], _named(namespaces)[of["netns"]])
-    return _side(of, node, _places(namespaces)[of["netns"]], np.ones(batch.rows, np.bool_), knows, key)
+    knows = (of["end"] != NONE, of["both"], _named(namespaces.names)[of["netns"]])
+    place = _places(namespaces.names, namespaces)[of["netns"]]
+    return _side(of, node, place, np.ones(batch.rows, np.bool_), knows, key)
 
 
-def _of_table(rows: pa.Table, key: Array) -> Side:
+def _of_table(rows: pa.Table, namespaces: Namespaces, key: Array) -> Side:
     of = {name: numbers(rows[name]) for name in ("start", "proto", "src_port", "nat_dst_port")}
     of |= {name: addresses(rows[name].cast(pa.binary(16))) for name in ("src_ip", "nat_dst_ip")}
     texts = {name: rows[name].cast(pa.string()).combine_chunks().dictionary_encode() for name in ("node", "netns")}
@@ -246,16 +247,16 @@ def _of_table(rows: pa.Table, key: Array) -> Side:
     imported = pc.equal(rows["origin"].cast(pa.string()), label(Origin.IMPORT)).to_numpy()
     names, netns = codes["netns"]
     knows = (*(rows[name].is_valid().to_numpy() for name in ("end", "nat_src_ip")), _named(names)[netns])
-    return _side(of, node, _places(names)[netns], imported, knows, key)
+    return _side(of, node, _places(names, namespaces)[netns], imported, knows, key)
 
 
 def _named(names: list[str]) -> Array:
     """How much each name of a namespace tells: nothing, a hash, what it is called."""
-    return np.array([0 if number(name) is None else 1 if HASH.fullmatch(name) else 2 for name in names], np.int8)
+    return np.array([0 if name == UNKNOWN_NETNS else 1 if HASH.fullmatch(name) else 2 for name in names], np.int8)
 
 
-def _places(names: list[str]) -> Array:
-    found = [number(name) for name in names]
+def _places(names: list[str], namespaces: Namespaces) -> Array:
+    found = [namespaces.place(name) for name in names]
     return np.array([_UNKNOWN if one is None else one for one in found], np.int64)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from anetcon.errors import InputError
@@ -39,6 +38,16 @@ class Namespaces(Codes):
         self._listed = listed
         self.unhashed, self.unhashed_given = unhashed, given
         self.unknown: set[str] = set()
+
+    def place(self, name: str) -> int | None:
+        """What tells a namespace from others, be it known by its name, by its hash alone, or by another name before the
+        file of hashes was edited; None when it is unknown."""
+        if name == UNKNOWN_NETNS:
+            return None
+        match = HASH.fullmatch(name)
+        hashed = match[1] if match else namespace_hash(name)
+        named = self._listed.get(hashed.encode())
+        return int(hashed if named is None else namespace_hash(named), 16)
 
     def __missing__(self, text: bytes) -> int:
         name = self.unhashed if not text else self._listed.get(text)
@@ -76,23 +85,20 @@ class Nodes(Codes):
 
 
 def listed(file: Path | None, *, asked: bool) -> dict[bytes, str]:
-    """Names by hash, from the file of hashes; empty when there is none, unless it was asked for. Raises InputError."""
-    found = {namespace_hash(DEFAULT_NETNS).encode(): DEFAULT_NETNS}
-    if file is None or not (asked or file.exists()):
-        return found
-    try:
-        lines: Iterable[str] = file.read_text(errors="backslashreplace").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read the file of hashes {file}: {error.strerror}") from error
-    for line in lines:
-        if match := LISTED.match(line.strip()):
-            found[match[2].encode()] = match[1]
-    return found
+    """Names by hash, from the file of hashes, which may be missing unless it was asked for. Of several names of one
+    hash it is that one's whose hash it is; where that tells no single one, nobody's. Raises InputError."""
+    found = {namespace_hash(DEFAULT_NETNS): {DEFAULT_NETNS}}
+    if file is not None and (asked or file.exists()):
+        try:
+            lines = file.read_text(errors="backslashreplace").splitlines()
+        except OSError as error:
+            raise InputError(f"cannot read the file of hashes {file}: {error.strerror}") from error
+        for line in lines:
+            if match := LISTED.match(line.strip()):
+                found.setdefault(match[2], set()).add(match[1])
+    chosen = {hashed: names if len(names) == 1 else _own(hashed, names) for hashed, names in found.items()}
+    return {hashed.encode(): next(iter(names)) for hashed, names in chosen.items() if len(names) == 1}
 
 
-def number(name: str) -> int | None:
-    """What tells a namespace from others, be it known by its name or by its hash alone; None when it is unknown."""
-    if name == UNKNOWN_NETNS:
-        return None
-    match = HASH.fullmatch(name)
-    return int(match[1] if match else namespace_hash(name), 16)
+def _own(hashed: str, names: set[str]) -> set[str]:
+    return {name for name in names if namespace_hash(name) == hashed}

@@ -205,7 +205,7 @@ class Import:
         view = self._store()
         found = Found.nothing(batch.rows)
         if view is not None:
-            found = known(view, batch, self._nodes.names, self._namespaces.names, self._mine)
+            found = known(view, batch, self._nodes.names, self._namespaces, self._mine)
         old = _old(batch, settings.oldest)
         fresh, better = ~found.have & ~old, found.better & ~old
         gaps = self._stretches.gaps(self._nodes.names, view, settings.oldest)

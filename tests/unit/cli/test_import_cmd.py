@@ -98,6 +98,9 @@ def test_namespaces_given(store: Path, tmp_path: Path) -> None:
     other.write_text("mine [11111111]\n")
     take(store, line(2, T0 + SECOND, mark="[11111111]"), "--hash-file", other)
     assert rows(store)[-1]["netns"] == "mine"
+    other.write_text("mine [11111111]\nyours [11111111]\n")
+    said = take(store, line(2, T0 + DAY // 2, mark="[11111111]"), "--hash-file", other).out
+    assert "names not at all or not as one, kept by their hash: [11111111] (1 lines)" in said
     assert take(store, "", "--hash-file", tmp_path / "nowhere").status == InputError.exit_status
     assert [take(store, line(1), option, "").status for option in ("--netns", "--node")] == [2, 2]
 

@@ -193,6 +193,17 @@ def test_a_namespace_that_is_known_later(old: Old) -> None:
     assert {str(path.relative_to(old.store)) for path in old.store.glob("node=*/*/*")} == old.counted()
 
 
+def test_a_file_of_hashes_that_was_edited(old: Old) -> None:
+    """The same lines again add nothing when a namespace was renamed in it, nor when a hash of its own making is named
+    later: each row is one namespace's."""
+    other = line(2, mark="[11111111]")
+    assert old.take(line(1) + other).added == 2
+    assert old.take(line(1), named={namespace_hash(ROUTER).encode(): "customer 7"}).already == 1
+    assert old.take(other, named={b"11111111": "qrouter-2"}).completed == 1
+    assert old.take(line(1) + other, named={b"11111111": "qrouter-2"}).already == 2
+    assert [row["netns"] for row in old.rows()] == [ROUTER, "qrouter-2"]
+
+
 def test_in_many_commits_that_are_known_later(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier commit of this run left of a file is not taken for what it brought."""
     monkeypatch.setattr(run, "ROWS", 500)
