@@ -88,8 +88,10 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     damaged, torn = store.damaged(), store.torn()  # before the gaps: what explains them is on record first
     gaps = [store.intervals("gaps", question.condition(), since, until)]
     if since is None:
-        # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it.
-        gaps = [gaps[0].filter(pc.is_valid(gaps[0]["from"]))]
+        # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it;
+        # before this daemon's own there may be imported text, which `_told` knows.
+        replaced = pc.is_in(gaps[0]["cause"], pa.array(imported.REPLACED))
+        gaps = [gaps[0].filter(pc.or_(pc.is_valid(gaps[0]["from"]), replaced))]
     extra = []
     if asked > flushed and (silent := _silent(store.path, flushed, now)):
         extra.append(_gap(flushed, None, silent))
@@ -111,22 +113,22 @@ def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
     concerned = pa.array([*imported.CAUSES, *imported.REPLACED])
     if not pc.any(pc.is_in(covered.gaps["cause"], concerned)).as_py():
         return covered
-    stretches, holes = (
-        store.intervals("gaps", where.every([where.text_in("cause", causes), question.condition()]))
-        for causes in (imported.CAUSES, imported.REPLACED)
+    stretches = _plain(
+        store.intervals("gaps", where.every([where.text_in("cause", imported.CAUSES), question.condition()]))
     )
-    if not len(stretches):
-        return covered
-    others = _plain(covered.gaps.filter(pc.invert(pc.is_in(covered.gaps["cause"], pa.array(imported.CAUSES)))))
-    known = [*_plain(holes), *(row for row in others if row["cause"] in imported.REPLACED)]
-    told = imported.told(others, _plain(stretches), known, named=bool(question.netns))
+    told = _plain(covered.gaps)
+    if stretches:
+        replaced = where.every([where.text_in("cause", imported.REPLACED), question.condition()])
+        others = [row for row in told if row["cause"] not in imported.CAUSES]
+        known = [*_plain(store.intervals("gaps", replaced)), *(r for r in others if r["cause"] in imported.REPLACED)]
+        told = imported.told(others, stretches, known, named=bool(question.netns))
+    if question.since is None:
+        told = imported.begun(told, stretches)
     since, until = covered.since or 0, covered.until
     inside = [
         row
         for row in told
-        if (question.since is not None or row["from"] is not None)
-        and (row["to"] is None or row["to"] >= since)
-        and (until is None or (row["from"] or 0) <= until)
+        if (row["to"] is None or row["to"] >= since) and (until is None or (row["from"] or 0) <= until)
     ]
     return Coverage(covered.since, covered.until, _gaps(inside))
 

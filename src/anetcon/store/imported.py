@@ -67,6 +67,20 @@ def told(gaps: list[Gap], stretches: list[Gap], holes: list[Gap], *, named: bool
     return sorted(kept, key=lambda gap: -_FAR if gap["from"] is None else gap["from"])
 
 
+def begun(gaps: list[Gap], stretches: list[Gap]) -> list[Gap]:
+    """For who asks for everything there is: what was `REPLACED` before anything was recorded is no part of that, but
+    from the first imported text of its node on it is."""
+    found = []
+    for gap in gaps:
+        begin = gap["from"]
+        if begin is None and gap["cause"] in REPLACED:
+            begin = min((row["from"] for row in stretches if gap["node"] in (None, row["node"])), default=None)
+            if gap["to"] is not None and (begin is None or gap["to"] <= begin):
+                continue
+        found.append(gap | {"from": begin})
+    return found
+
+
 def _inside(stretches: list[Stretch], holes: list[Gap]) -> list[Stretch]:
     """What of the stretches is in a hole."""
     found: list[Stretch] = []

@@ -91,7 +91,7 @@ class Old:
         """Their ports."""
         return sorted(row["src_port"] for row in self.rows())
 
-    def causes(self, since: int, until: int, **named: Any) -> list[tuple[str, int | None, int | None]]:
+    def causes(self, since: int | None, until: int | None, **named: Any) -> list[tuple[str, int | None, int | None]]:
         """Gaps with their bounds, in seconds from T0."""
         gaps = coverage(Store(self.store), Question(since, until, **named), now=T0 + 2 * DAY).gaps
         times = [gaps[name].cast("int64").to_pylist() for name in ("from", "to")]
@@ -263,6 +263,31 @@ def test_coverage_beside_a_daemon(old: Old) -> None:
     during = old.causes(T0 + 3601 * SECOND, T0 + 3602 * SECOND)
     assert sorted(cause for cause, *_ in during) == [IMPORTED_LINES, "never-recorded"]
     making.close()
+
+
+def test_coverage_of_everything(old: Old) -> None:
+    """Who names no time is told what is missing between the imported text and the daemon's first record; not the time
+    before both, nor what text of another node is older than."""
+    making = Making(old.store)
+    making.add({"node": "gw1", "from": None, "to": T0 + DAY, "cause": "never-recorded"}, table="gaps")
+    making.alive(T0 + 2 * DAY)
+    assert old.causes(None, None) == []
+    old.take(line(1, T0 - DAY, host="gw2"))
+    assert old.causes(None, None, node=("gw1",)) == []
+    old.take(line(1) + line(2, T0 + 60 * SECOND))
+    missing = [(IMPORTED_LINES, 0, 60), ("never-recorded", 60, 86400)]
+    assert old.causes(None, None, node=("gw1",)) == missing
+    assert old.causes(None, T0 + 1, node=("gw1",)) == missing[:1]
+    unknown = old.causes(None, None, node=("gw1",), netns=("nowhere",))
+    assert ("not-attached", None, None) in unknown
+    making.close()
+
+
+def test_coverage_of_everything_with_events_alone(old: Old) -> None:
+    """Text of one namespace's conntrack leaves the time of all others unrecorded, as it does where a time is named."""
+    old.take(NEW + DESTROY)
+    assert old.causes(None, None, netns=(ROUTER,)) == [(IMPORTED_EVENTS, 0, 9), ("never-recorded", 9, None)]
+    assert sorted(old.causes(None, None)) == [(IMPORTED_EVENTS, 0, 9), ("never-recorded", 0, None)]
 
 
 def test_events(old: Old) -> None:

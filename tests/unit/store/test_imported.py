@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.store.imported import QUIET, REPLACED, joined, told
+from anetcon.store.imported import QUIET, REPLACED, begun, joined, told
 
 Q = QUIET
 
@@ -91,3 +91,14 @@ def test_no_time_is_both(whole: tuple[int, int], stretches: list[tuple[int, int]
     assert all(whole[0] <= first and last <= whole[1] for first, last in covered)
     lost = sum(last - first for first, last in covered)
     assert sum(end - begin for begin, end in left) == whole[1] - whole[0] - lost
+
+
+@given(TIMES, st.lists(TIMES, max_size=6))
+def test_everything_begins_with_the_first_text(whole: tuple[int, int], stretches: list[tuple[int, int]]) -> None:
+    """Who names no time is told what one is told who names that of the first text, and nothing else."""
+    texts = [lines(*stretch) for stretch in stretches]
+    first = min((begin for begin, _ in stretches), default=whole[1])
+    everything = begun(tell([gap(None, whole[1]), *texts]), texts)
+    later = [row for row in tell([gap(first, whole[1]), *texts]) if row["cause"] == "never-recorded"]
+    assert [row for row in everything if row["cause"] == "never-recorded"] == later
+    assert begun([gap(None, 5, "not-attached")], texts) == [gap(None, 5, "not-attached")]
