@@ -13,12 +13,15 @@ MOST_MMAP_THRESHOLD = 32 << 20  # a higher one is refused (malloc.c, HEAP_MAX_SI
 
 
 def keep_freed_memory() -> None:
-    """Have malloc keep what is freed (mallopt(3)), and Arrow use malloc. To be called before pyarrow is imported.
+    """Have malloc keep what is freed (mallopt(3)), and Arrow use malloc. To be called before numpy and pyarrow are
+    imported.
 
     Measured: the temporaries of numpy and Arrow, over 128 KiB each, are otherwise mapped and unmapped batch by batch,
-    and the page faults cost three times the decoding.
+    and the page faults cost three times the decoding. Huge pages, which numpy asks for, cost the sealer a quarter more
+    CPU: the kernel clears them, and makes room for them, while the process waits. Nothing here uses OpenBLAS, whose
+    threads spin while numpy is imported.
     """
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    os.environ.update(ARROW_DEFAULT_MEMORY_POOL="system", NUMPY_MADVISE_HUGEPAGE="0", OPENBLAS_NUM_THREADS="1")
     libc = ctypes.CDLL(None)
     for option, value in ((M_MMAP_THRESHOLD, MOST_MMAP_THRESHOLD), (M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 16 << 20)):
         libc.mallopt(option, value)
