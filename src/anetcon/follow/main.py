@@ -47,7 +47,7 @@ class Follower(Protocol):
     """Something that follows the journal."""
 
     def step(self) -> bool:
-        """Do what is there to do, a piece of it; whether there was anything."""
+        """Do what is there to do, a piece of it; whether there may be more."""
 
     def reopen(self) -> None:
         """Files were renamed: go on in new ones."""
@@ -71,16 +71,16 @@ class Turn:
         self._complained = False
 
     def take(self, at_once: bool = False) -> bool:
-        """A step; False when there was nothing to do, when it failed, or when it is too early after a failure."""
+        """A step; False when all is done, when it failed, or when it is too early after a failure."""
         if self._now() < self._not_before and not at_once:
             return False
-        worked = self._try(lambda follower: follower.step())
-        if worked is None:
+        more = self._try(lambda follower: follower.step())
+        if more is None:
             return False
         if self._complained:
             log(f"{self._name}: works again")
         self._pause, self._not_before, self._complained = FIRST_PAUSE, 0.0, False
-        return worked
+        return more
 
     def reopen(self) -> None:
         """Have the follower reopen its files, and try at once what failed."""
@@ -142,9 +142,9 @@ class Process:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         lines = 0
         while True:
-            worked = self.turn()
-            before, lines = lines, lines if worked else self._lines()
-            pause = 0 if worked else BUSY_POLL if lines - before >= BUSY else POLL
+            more = self.turn()
+            before, lines = lines, lines if more else self._lines()
+            pause = 0 if more else BUSY_POLL if lines - before >= BUSY else POLL
             received = signal.sigtimedwait(SIGNALS, pause)
             if received is not None and received.si_signo == signal.SIGTERM:
                 break
@@ -160,12 +160,12 @@ class Process:
         return sum(getattr(turn.follower, "lines_written", 0) for turn in self._turns)
 
     def turn(self, at_once: bool = False) -> bool:
-        """A turn of each; whether any had something to do. None, when there is no journal: not yet, or the mount under
+        """A turn of each; whether any may have more to do. None, when there is no journal: not yet, or the mount under
         the store is gone, and nothing may be written into the place it leaves."""
         if not self._journal.is_dir():
             return False
-        worked = [turn.take(at_once) for turn in self._turns]
-        return any(worked)
+        more = [turn.take(at_once) for turn in self._turns]
+        return any(more)
 
     def reopen(self) -> None:
         """SIGHUP."""

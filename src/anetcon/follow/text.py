@@ -92,11 +92,12 @@ class TextLogs:
         self._open()
 
     def step(self) -> bool:
-        """Write what is new, up to STEP_ROWS; whether there was anything."""
-        number = None if quiet.waits(self.settings.store) else self._segment()
+        """Write what is new, up to STEP_ROWS; whether there is more."""
+        there = [] if quiet.waits(self.settings.store) else segments(self._journal)
+        number = next((n for n in there if n >= self._saved.segment), None)  # the saved one, or the next there is
         if number is None:
             return False
-        closed = is_closed(self._journal, number)  # asked first: what is closed now is read whole below
+        closed = is_closed(self._journal, number, there)  # asked first: what is closed now is read whole below
         size = segment_path(self._journal, number, "index").stat().st_size
         if size == self._seen and not closed:
             self._save_now_and_then()
@@ -115,7 +116,7 @@ class TextLogs:
             return True
         self._unsaved |= moved
         self._save_now_and_then()
-        return moved
+        return not whole
 
     def reopen(self) -> None:
         """The logs were renamed: go on in new ones."""
@@ -132,10 +133,6 @@ class TextLogs:
         """Close the logs. What was written is saved already."""
         while self._logs:
             os.close(self._logs.popitem()[1])
-
-    def _segment(self) -> int | None:
-        """The segment to read: the saved one, or the next there is."""
-        return next((n for n in segments(self._journal) if n >= self._saved.segment), None)
 
     def _miss(self, number: int) -> None:
         """The segments before this one are gone unread: say so, here and in the saved position. The gap in the store

@@ -61,9 +61,9 @@ def parse_line(raw: bytes) -> Line | None:
         return None
 
 
-def is_closed(folder: Path, number: int) -> bool:
-    """Whether nothing more will be written to a segment."""
-    if (segments(folder) or [0])[-1] > number:
+def is_closed(folder: Path, number: int, there: list[int] | None = None) -> bool:
+    """Whether nothing more will be written to a segment; `there` are the segments, if they have just been listed."""
+    if ((segments(folder) if there is None else there) or [0])[-1] > number:
         return True
     try:
         with segment_path(folder, number, "index").open("rb") as index:

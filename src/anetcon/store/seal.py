@@ -238,9 +238,10 @@ class Sealer:
     def _closed(self, state: manifest.State, table: str) -> Iterator[int]:
         """The segments that can be sealed, oldest first, up to the first that is still written to."""
         folder = layout.journal_folder(self.store, table)
-        for number in segments(folder):
+        there = segments(folder)
+        for number in there:
             if number > state.through.get(table, 0):
-                if not is_closed(folder, number):
+                if not is_closed(folder, number, there):
                     return
                 yield number
 

@@ -127,6 +127,16 @@ def test_nothing_is_read_when_nothing_is_new(tmp_path: Path, monkeypatch: pytest
     making.close()
 
 
+def test_a_look_reads_all_there_is(tmp_path: Path) -> None:
+    """Nobody has to look again at once: a second there is a flush, also when nothing happens."""
+    making = Making(tmp_path)
+    logs = follow(tmp_path)
+    making.add(start(src_port=1)).alive(T0)
+    assert not logs.step()
+    assert ports(tmp_path) == [1]
+    making.close()
+
+
 def test_before_there_is_a_journal_there_is_nothing_to_do(tmp_path: Path) -> None:
     """The follower may start first."""
     logs = TextLogs(settings(tmp_path))
