@@ -132,7 +132,10 @@ def _judge(report: Report) -> None:
     if damaged := [f"{counts.name} is {counts.damage}" for counts in report.files if counts.damage]:
         raise InputError(f"{_few(damaged)}: what was before that is imported; if there is a whole copy, import it too")
     if unreadable := [counts.name for counts in report.files if counts.unreadable and not counts.found]:
-        raise InputError(f"no line of ours can be read in {_few(unreadable)}: look at them in {report.rejects}")
+        raise InputError(
+            f"no line of ours can be read in {_few(unreadable)}: look at them in {report.rejects}; those of another "
+            "prefix need the configuration that says it, by --config"
+        )
     total = report.total()
     if report.untimed and total.found == total.events:
         raise InputError(_UNTIMED.format(report.untimed))

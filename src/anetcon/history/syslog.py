@@ -6,8 +6,8 @@ A block whose lines are all as they should be is walked over once by one regular
 by line: what rsyslog escaped (`#033`) or counted (`message repeated 2 times: [...]`), a blank lost at the end, the
 zeros that truncating a log in use leaves before a line, a byte order mark. A line counts as ours when the program in it
 is the kernel or anetcon and the message begins with a prefix of ours. Such a line that is not wholly as it is printed
-is unreadable, never a row: one that may have been cut in the middle of a number too, and one that the next was written
-behind without a newline. Every other line is somebody else's.
+is unreadable, never a row: one that may have been cut in the middle of a number too, one that the next was written
+behind without a newline, and one whose prefix only begins as ours do. Every other line is somebody else's.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ OLDER = {b"[ANETCON] [NAT]": Class.NAT, b"[ANETCON] [FLOAT]": Class.FLOAT}
 
 TODAY = {b"[ANETCON][X]": Class.NAT, b"[ANETCON][D]": Class.FLOAT}
 
+COMMON = b"[ANETCON]"
+"""What all of these begin with."""
+
 MOST_REPEATED = 10_000
 """Repetitions that the lines of one block may claim; more are not believed."""
 
@@ -43,6 +46,9 @@ _OURS = (
     rb" NETNS=([^\n]*?)"
     rb"(?: NAT_SRC=%(a)s(?: NAT_SPT=%(n)s| NAT_ID=%(n)s)? NAT_DST=%(a)s(?: NAT_DPT=%(n)s)?)? ?\n"
 ) % {b"a": _ADDRESS, b"n": _NUMBER}
+
+_PACKET_BEGINS = rb"[^\n=]{0,29} IN=[^ \n]* OUT="
+"""What follows the beginning of a prefix: its rest, which the kernel limits, and a packet."""
 
 _BEFORE = b"\0\xef\xbb\xbf"
 _REPEATED = re.compile(rb"message repeated (\d+) times(?:: \[ ?(.*)\])?\s*$")
@@ -81,6 +87,9 @@ class Reader:
         self._kernel = re.compile(rb"^" + _HEAD + ours + b" " + PACKET, re.MULTILINE)
         self._own = re.compile(rb"^" + _HEAD + ours + _OURS, re.MULTILINE)
         self._begins = re.compile(_HEAD + ours)
+        self._commons = [text for text in dict.fromkeys((COMMON, prefix.common.encode())) if text.strip()]
+        common = b"|".join(map(re.escape, self._commons))
+        self._strange = re.compile(rb"^%s(?!%s)(?:%s)%s" % (_HEAD, either, common, _PACKET_BEGINS), re.MULTILINE)
         self._ports, self._protocols = Known(port), Known(_protocol)
         self._last = b""
         self._repeated = 0
@@ -92,7 +101,8 @@ class Reader:
         kernel = self._kernel.findall(block)
         own = self._own.findall(block) if b" NETNS=" in block else []
         marked = sum(block.count(text) for text in self.markers)
-        if len(kernel) + len(own) == marked and b"message repeated " not in block:
+        plain = b"message repeated " not in block and not self._has_strange(block)
+        if len(kernel) + len(own) == marked and plain:
             good = self._append(kernel, own, times, out)
             if all(mask.all() for mask in good):
                 self._last = block[block.rfind(b"\n", 0, -1) + 1 :]
@@ -146,11 +156,18 @@ class Reader:
     def _has_marker(self, line: bytes) -> bool:
         return any(text in line for text in self.markers)
 
+    def _has_strange(self, block: bytes) -> bool:
+        """Whether there is a line of a rule of ours whose kind nobody names: of a prefix that was configured once."""
+        return any(
+            block.count(common) > sum(block.count(text) for text in self.markers if text.startswith(common))
+            for common in self._commons
+        ) and bool(self._strange.search(block))
+
     def _is_ours(self, line: bytes) -> bool:
-        """Whether a line that could not be read was meant to be one: by its prefix, because its head is broken, or
-        because one is in the middle of it."""
+        """Whether a line that could not be read was meant to be one: by its prefix, because its head is broken,
+        because one is in the middle of it, or because it is of a kind that nobody names."""
         if not self._has_marker(line):
-            return False
+            return self._strange.match(line) is not None
         return bool(self._begins.match(line) or not _ANYBODY.match(line) or self._begins.search(line, 1))
 
     def _is_two(self, line: bytes) -> bool:

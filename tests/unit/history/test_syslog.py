@@ -164,11 +164,24 @@ def test_what_is_not_ours() -> None:
         LINE[:20] + LINE,
         LINE[:-40] + LINE,
         LINE[: LINE.index(b"DPT=443") + 6] + b"\n",
+        HEAD + b"[ANETCON][F][0123abcd] " + PACKET + b"\n",
+        HEAD + b"[ANETCON] [other] " + PACKET + b"\n",
     ]
     text = b"".join(others + broken) + LINE
     reading = Reading(text)
     assert (len(reading.rows()), reading.found.others, reading.found.lines) == (1, len(others), text.count(b"\n"))
     assert reading.found.unreadable == [(len(others) + number, line) for number, line in enumerate(broken)]
+
+
+def test_a_kind_that_nobody_names() -> None:
+    """A line whose prefix only begins as ours do is no row, and never passed over: not among lines that are all well,
+    and not beside a prefix that the configuration names."""
+    strange = HEAD + b"FW-F [0123abcd] " + PACKET + b"\n"
+    reading = Reading(LINE + strange + LINE, prefix=Prefix("FW", "-D", "-X", hashed=True))
+    assert (len(reading.rows()), reading.found.unreadable) == (2, [(1, strange)])
+    assert Reading(LINE + strange).found.others == 1
+    quoted = HEAD + b"[ANETCON] started: chains of 3 namespaces\n"
+    assert Reading(LINE + quoted).found.others == 1
 
 
 def test_what_was_lost_and_escaped_on_the_way() -> None:
@@ -266,6 +279,7 @@ PIECES = [
     b"\xff",
     b"#033",
     b"NETNS=x",
+    HEAD + b"[ANETCON][F] " + PACKET + b"\n",
 ]
 
 
