@@ -139,6 +139,8 @@ class Import:
             before = source.consumed
         self._commit(counts)
         counts.damage = source.damage
+        if source.misnamed and not (counts.found or counts.unreadable):
+            counts.damage = f"not the compressed file that it is called, but {source.size} bytes without a line of ours"
         counts.zoneless = times.zoneless + self._events.zoneless - said[0]
         counts.folded = times.folded + self._events.folded - said[1]
         counts.back = turns.back

@@ -28,6 +28,9 @@ CAREFUL = 64
 
 STDIN = Path("-")
 
+PACKED = (".gz", ".zst", ".xz", ".bz2")
+"""What names of compressed files end with."""
+
 _GZIP, _ZSTD, _XZ, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh"
 
 
@@ -41,6 +44,8 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
+        self.misnamed = False
+        """Whether it is called as what is compressed, and is not: unpacked in place, or a crash left nothing of it."""
         self.consumed = 0
         """Bytes of the file read so far, compressed ones where it is."""
         self.size: int | None = None
@@ -116,6 +121,7 @@ class Source:
             if head.startswith(magic):
                 yield from self._unpacked(head, file, make)
                 return
+        self.misnamed = self.path.suffix in PACKED
         while head:
             yield head
             head = self._more(file)

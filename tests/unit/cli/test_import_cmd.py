@@ -149,6 +149,16 @@ def test_files_that_are_not_whole(store: Path) -> None:
     assert len(rows(store)) == 100
 
 
+def test_what_a_crash_left_of_a_compressed_file(store: Path) -> None:
+    """Nothing, or zeros, is damage, though it is no compressed file any more; plain text of that name is read."""
+    file = store.parent / "x.log.2.gz"
+    for data, status in ((b"", 12), (bytes(5000), 12), (line(1).encode(), 0)):
+        file.write_bytes(data)
+        said = Answer("import", file, "--store", store)
+        assert said.status == status, said.err
+        assert ("not the compressed file that it is called" in said.err) == bool(status)
+
+
 def test_nothing_that_can_be_read(store: Path) -> None:
     """Lines of ours that are all unreadable are an error that says where they are; no line of ours is nothing found; an
     empty log, and one broken line among good ones, are neither."""

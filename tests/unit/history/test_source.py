@@ -57,6 +57,17 @@ def test_whole_files(tmp_path: Path, kind: str) -> None:
     assert read(tmp_path / "a.txt", PACKERS[kind](b"")) == (b"", "")
 
 
+def test_what_is_called_compressed(tmp_path: Path) -> None:
+    """That it is not is known, whatever it holds instead; another name promises nothing."""
+    for data, misnamed in ((b"", True), (bytes(9), True), (TEXT, True), (gzip.compress(TEXT), False)):
+        for name in ("a.gz", "a.log.2.zst", "a.gz.log"):
+            path = tmp_path / name
+            path.write_bytes(data)
+            source = Source(path)
+            assert b"".join(source.blocks()) == (data if misnamed else TEXT)
+            assert source.misnamed == (misnamed and not name.endswith(".log")), (name, data[:9])
+
+
 def test_a_named_pipe(tmp_path: Path) -> None:
     """It is opened once: its writer is told that nobody reads as soon as a reader goes."""
     pipe = tmp_path / "pipe"
