@@ -13,13 +13,15 @@ exec 9>"$cache/lock"
 flock 9
 if [[ ! -d $image ]]; then
   echo "tests: making a Debian to install things on, once" >&2
-  rm -rf "$cache"/bookworm-*
+  # Half a one of somebody who was killed, in which something may be mounted, and old ones: young ones may be in use.
+  rm -rf --one-file-system "$cache"/bookworm-*.new
+  find "$cache" -maxdepth 1 -name 'bookworm-*' -mtime +30 -exec rm -rf --one-file-system {} +
   mirror=$(sed -nE 's/^(URIs:|deb( \[.*\])?) *(https?:[^ ]*\/debian\/?)( .*)?$/\3/p' \
     /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1 || true)
   log=$(mktemp)
   mmdebstrap --variant=minbase --skip=output/dev --include="$packages" bookworm "$image.new" \
     "deb ${mirror:-http://deb.debian.org/debian} bookworm main" </dev/null >"$log" 2>&1 \
-    || { tail -n 5 "$log" >&2; rm -rf "$log" "$image.new"; exit 1; }
+    || { tail -n 5 "$log" >&2; rm -rf --one-file-system "$log" "$image.new"; exit 1; }
   rm -f "$log"
   : >"$image.new/etc/fstab"
   echo booted >"$image.new/etc/hostname"
