@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.capture import batch
-from anetcon.capture.waiting import Flush, Shed, Waiting
+from anetcon.capture.waiting import Flush, Shed, Starts, Waiting
 from anetcon.decode.columns import Columns
 from anetcon.journal.write import Writer
 from anetcon.record import TABLES
@@ -195,8 +195,8 @@ class Journals:
             self.waiting.add(flush, columns)
         elif columns.rows:
             if self._shed is None:
-                latest = self.waiting.latest_start
-                self._shed = Shed(flush.start, latest or flush.start if self.settings.starts else None)
+                kept = self.waiting.starts or Starts(flush.start)
+                self._shed = Shed(flush.start, kept if self.settings.starts else None)
                 self.sheds += 1
                 self._say("shed", flush.end, "memory is full as well: records are being lost, and counted; make room")
             self._shed.drop(columns, flush.end)

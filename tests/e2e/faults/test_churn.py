@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import secrets
@@ -148,15 +149,23 @@ def processes(auditor: Daemon) -> list[int]:
 
 
 def descriptors(auditor: Daemon) -> list[int]:
-    """How many each process has open."""
-    return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes(auditor)]
+    """How many each process has open: the fewest of some looks, since a sync has some open for a moment."""
+    looks = [[len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes(auditor)] for _ in range(10)]
+    return [min(look) for look in zip(*looks, strict=True)]
 
 
 def same_descriptors(auditor: Daemon, before: list[int], within: float = SOON) -> None:
-    """As many as before are open, soon."""
-    wait_until(
-        lambda: descriptors(auditor) == before, within, f"{before} are open, as before; now {descriptors(auditor)}", 0.1
-    )
+    """No more than before are open, soon."""
+    now: list[int] = []
+
+    def same() -> bool:
+        now[:] = descriptors(auditor)
+        return all(map(operator.le, now, before))
+
+    try:
+        wait_until(same, within, "as many are open as before", 0.1)
+    except AssertionError:
+        raise AssertionError(f"{before} are not open as before; now {now}") from None
 
 
 @pytest.mark.slow
@@ -207,17 +216,23 @@ def rounds(auditor: Daemon, churn: Churn, first: int, last: int, within: float =
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_fifty_rounds_leave_nothing_behind(bed: Testbed, daemon: Start) -> None:
-    """Fifty namespaces attached and let go, one after the other: no descriptor is left, and no memory grows."""
+    """Fifty namespaces attached and let go, one after the other: no descriptor is left, and no memory grows. Room that
+    was there and is used for the first time, by a burst, is growth as well, but not again and again."""
     auditor = daemon(audit={"namespaces": [ours("rounds")]})
+    grown = []
     with Churn(bed, "rounds", 9) as churn:
         rounds(auditor, churn, 0, WARM)
-        open_before, memory_before = descriptors(auditor), memory(auditor)
-        rounds(auditor, churn, WARM, WARM + ROUNDS)
-        same_descriptors(auditor, open_before)
-    grown = {name: after - memory_before[name] for name, after in memory(auditor).items()}
-    assert all(growth < MEMORY for growth in grown.values()), grown
+        open_before = descriptors(auditor)
+        for done in range(WARM, WARM + 3 * ROUNDS, ROUNDS):
+            before = memory(auditor)
+            rounds(auditor, churn, done, done + ROUNDS)
+            same_descriptors(auditor, open_before)
+            grown.append({name: after - before[name] for name, after in memory(auditor).items()})
+            if max(grown[-1].values()) < MEMORY:
+                return
+    raise AssertionError(grown)
 
 
 @pytest.mark.slow

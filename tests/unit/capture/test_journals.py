@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.capture.journals import Journals
+from anetcon.capture.waiting import EDGE
 from anetcon.decode.columns import NONE, Columns
 from anetcon.journal.read import ended_cleanly, last_flush, read
 from anetcon.journal.write import Writer, segments
@@ -182,6 +183,35 @@ def test_lost_is_what_nothing_is_on_record_of(tmp_path: Path, disk: Disk) -> Non
     disk.room = True
     journals.flush(connections(24, 1, NOW + SECOND, "end"), ["a"], NOW + 5 * SECOND)
     assert gap_of(tmp_path)["lost"] == 2 + 4 + 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(-2, 4), st.integers(0, 4), st.integers(-EDGE, EDGE // 4)), max_size=40),
+    st.integers(1, 3),
+)
+def test_a_start_may_be_dated_before_its_connection(made: list[tuple[int, int, int]], kept: int) -> None:
+    """Whatever lies between an event's time and the kernel's: an end counts if its start does not wait, and only then.
+    The first `kept` seconds fit into memory; a connection begins in one, lasts for some, and has a time beside that."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        disk = Disk(patch)
+        journals = Journals(settings(Path(folder), memory=1 << 20), NOW, lambda _: None)
+        disk.room = False
+        for second in range(10):
+            flushed = Columns(2 * 40)
+            for number, (begun, lasts, beside) in enumerate(made):
+                happened = NOW + begun * SECOND + number
+                if max(begun, 0) == second:
+                    flushed.append(connections(number, 1, happened))
+                if max(begun, 0) + lasts == second:
+                    flushed.append(connections(number, 1, happened - beside, "end"))
+            if second == kept:
+                patch.setattr(journals.waiting, "limit", 0)
+            journals.flush(flushed, ["a"], NOW + (second + 1) * SECOND)
+        disk.room = True
+        journals.flush(columns(0), ["a"], NOW + 20 * SECOND)
+        lost = sum(gap["lost"] for gap in rows(Path(folder), "gaps"))
+        waited = {row["src_port"] for row in rows(Path(folder))}
+        assert lost == len(set(range(len(made))) - waited)
 
 
 def test_without_starts_every_end_counts(tmp_path: Path, disk: Disk) -> None:
