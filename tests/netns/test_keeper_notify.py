@@ -21,11 +21,12 @@ BITES = 0.8
 
 
 class Manager:
-    """Its socket, and every assignment that came."""
+    """Its socket, every assignment that came, and the status that came last."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.heard: list[str] = []
+        self.status = ""
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.bind(str(path))
 
@@ -33,7 +34,9 @@ class Manager:
         """What came until now."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.heard += self.socket.recv(4096).decode().splitlines()
+                lines = self.socket.recv(4096).decode().splitlines()
+                self.heard += lines
+                self.status = next((line for line in lines if line.startswith("STATUS=")), self.status)
         return self.heard
 
     def wait(self, word: str) -> None:
@@ -66,7 +69,8 @@ def daemon(tmp_path: Path, manager: Manager) -> Iterator[Daemon]:
 
 
 def test_its_whole_life(daemon: Daemon, bed: Testbed, manager: Manager) -> None:
-    """Ready when all is attached, reloading and ready again, ready as the next program, stopping; children are mute."""
+    """Ready when all is attached, reloading and ready again, by then with the status of that, ready as the next
+    program, stopping; children are mute."""
     bed.namespace("one")
     daemon.run()
     manager.wait("READY=1")
@@ -81,8 +85,10 @@ def test_its_whole_life(daemon: Daemon, bed: Testbed, manager: Manager) -> None:
     os.kill(daemon.pid, signal.SIGHUP)
     manager.wait("RELOADING=1")
     manager.wait("READY=1")
+    assert "the configuration is refused" in manager.status
     daemon.reload()
     manager.wait("READY=1")
+    assert manager.status.endswith("1 network namespace audited")
     os.kill(daemon.pid, signal.SIGUSR2)
     manager.wait("READY=1")
     manager.wait("WATCHDOG=1")

@@ -237,6 +237,13 @@ class Keeper:
         return self.roster.capture_works and tried and self._resolving is None
 
     def _each_second(self) -> None:
+        self._show()
+        if not self._stopping:
+            self._activate()
+            self.watch.tick([] if self.settings.log_engine else self.roster.attached())
+
+    def _show(self) -> None:
+        """How it is, in status.json and for the service manager."""
         head: dict[str, Any] = {
             "node": self.settings.node,
             "pid": os.getpid(),
@@ -249,9 +256,6 @@ class Keeper:
             head["kmsg"] = {"pid": self.kernel_log.reader.pid, "restarts": self.kernel_log.reader.restarts}
         self.status.update(head, self.processes.capture, self.processes.follow)
         self._sum_up()
-        if not self._stopping:
-            self._activate()
-            self.watch.tick([] if self.settings.log_engine else self.roster.attached())
 
     def _sum_up(self) -> None:
         children = self.processes.capture, self.processes.follow
@@ -318,6 +322,7 @@ class Keeper:
                 report(f"{error}; going on with the settings before")
             finally:
                 os.close(answer)
+            self._show()  # before it is ready again: who waited for that is not told how it was before
 
         self.reaper.expect(pid, ended)
 
