@@ -66,7 +66,7 @@ def check(context: typer.Context, overrides: DaemonOverrides) -> None:
         return
     loaded = overrides.load()
     if process:
-        _require_taken_over(loaded, process)
+        require_taken_over(loaded, process)
     typer.echo(f"{_name(loaded)} can be used")
 
 
@@ -116,13 +116,27 @@ def _given_to(process: str) -> list[str]:
     return []
 
 
-def _require_taken_over(loaded: Loaded, process: str) -> None:
-    """Raise AnetconError for what that daemon refuses: no daemon moves its store, or gains a capability."""
-    store = loaded.config.store.path
-    if str(running(Path(store))) not in (process, "0"):  # 0: it could not write who it is
+def require_taken_over(loaded: Loaded, process: str) -> None:
+    """Raise AnetconError for what that daemon refuses: none moves its store, gains a capability or reads another file
+    than it was started with."""
+    store = Path(loaded.config.store.path)
+    if str(running(store)) not in (process, "0"):  # 0: it could not write who it is
         raise ConfigError(f"the daemon, process {process}, has another store than {store}: restart it to move it")
+    file = _read_by(process, store)
+    if file and not (loaded.file and Path(file).resolve() == loaded.file.resolve()):
+        raise ConfigError(f"the daemon, process {process}, reads {file}: restart it to have it use {_name(loaded)}")
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         capabilities.require(loaded.config.audit.engine, process)
+
+
+def _read_by(process: str, store: Path) -> str | None:
+    """The file that a daemon reads at a reload, by its own word; None where it looks for one, or has not said."""
+    if _given_to(process):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        said = json.loads((store / "status.json").read_bytes())
+        return said.get("settings_file") if str(said.get("pid")) == process else None
+    return None
 
 
 def _name(loaded: Loaded) -> str:

@@ -29,7 +29,9 @@ class Overrides:
 
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="Configuration; else /etc/anetcon/anetcon.toml."),
+        typer.Option(
+            "--config", "-c", metavar="FILE", readable=False, help="Configuration; else /etc/anetcon/anetcon.toml."
+        ),
     ] = None
     store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of journal and store.")] = None
     log_dir: Annotated[Path | None, typer.Option("--log-dir", metavar="DIR", help="Folder of the text logs.")] = None

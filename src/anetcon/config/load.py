@@ -114,7 +114,10 @@ def _read(file: Path) -> str:
     try:
         return file.read_bytes().decode(errors="strict" if file.suffix == ".toml" else "surrogateescape")
     except PermissionError as error:
-        raise ConfigError(f"cannot read the configuration {file}: be root or a member of group adm") from error
+        raise ConfigError(
+            f"cannot read the configuration {file}: be root or a member of group adm, which has to be its group "
+            "(`chgrp adm`, `chmod 640`)"
+        ) from error
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from anetcon.cli import config_cmd
+from anetcon.config import load
 from anetcon.config.load import SETTINGS
 from anetcon.keeper import capabilities
 from tests.netns.waiting import wait_until
@@ -86,6 +89,48 @@ def test_check_for_a_daemon_that_runs(file: Path, tmp_path: Path, daemon: Path) 
         answers.append((Answer("config", "check").status, Answer("config", "check", "-c", file).status))
     assert answers == [(0, 5), (0, 5), (5, 5)]
     assert "restart it to move it" in Answer("config", "check", "-c", file).err
+
+
+def test_check_for_a_daemon_of_another_file(
+    file: Path, tmp_path: Path, daemon: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload is refused where a restart would use another file than the one that the daemon reads again, or none:
+    nothing of it would hold. Not where the daemon, having options of its own, looks for one each time."""
+    process = os.environ["MAINPID"]
+    (daemon / "lock").write_text(process)
+    monkeypatch.setenv("ANETCON_STORE_PATH", str(daemon))
+    monkeypatch.setattr(load, "STANDARD_FILES", (tmp_path / "new.toml", file))
+    said = {"pid": int(process), "settings_file": str(file)}
+    (daemon / "status.json").write_text(json.dumps(said))
+    (tmp_path / "new.toml").touch()
+    assert Answer("config", "check").status == 0
+    monkeypatch.setattr(config_cmd, "_given_to", lambda _: [])
+    answer = Answer("config", "check")
+    assert (answer.status, answer.err.count("\n"), f"reads {file}: restart it to have it use" in answer.err) == (
+        5,
+        1,
+        True,
+    )
+    (tmp_path / "new.toml").unlink()
+    (tmp_path / "new.toml").symlink_to(file)
+    assert Answer("config", "check").status == 0
+    (tmp_path / "new.toml").unlink()
+    assert Answer("config", "check").status == 0
+    file.unlink()
+    assert "restart it to have it use the default configuration" in Answer("config", "check").err
+    for content in ("", json.dumps(said | {"settings_file": None}), json.dumps(said | {"pid": 1})):
+        (daemon / "status.json").write_text(content)
+        assert Answer("config", "check").status == 0
+
+
+def test_a_file_that_only_others_may_read(file: Path) -> None:
+    """One sentence that says who may, and how it becomes readable; as the daemon's service, which is not root."""
+    file.chmod(0)
+    few = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    program = Path(sys.executable).with_name("anetcon")
+    done = subprocess.run([*few, program, "config", "check", "-c", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert "`chgrp adm`, `chmod 640`" in done.stderr
 
 
 def test_migrate(tmp_path: Path) -> None:
