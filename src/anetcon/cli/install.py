@@ -13,11 +13,12 @@ from typing import Annotated
 import typer
 
 from anetcon.cli.completion import scripts
+from anetcon.cli.config_cmd import require_taken_over
 from anetcon.cli.described import described
 from anetcon.cli.filters import STORE
 from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
-from anetcon.errors import AlreadyRunningError, ConfigError, PermissionMissingError, TakeoverError
+from anetcon.errors import AlreadyRunningError, AnetconError, ConfigError, PermissionMissingError, TakeoverError
 from anetcon.install import apply, layout, packaged, program, service
 from anetcon.install.alone import alone
 from anetcon.install.apply import Step
@@ -31,8 +32,22 @@ from anetcon.install.takeover import Takeover
 from anetcon.install.tree import Tree
 from anetcon.store.coverage import running
 
+
+def _named(given: str | Path) -> Path:
+    """What is given as a root. No name at all is a variable that is not set: the folder one is in is not meant."""
+    if not str(given):
+        raise typer.BadParameter("it is empty: name a folder")
+    return Path(given)
+
+
 RootOption = Annotated[
-    Path, typer.Option("--root", metavar="DIR", help="A tree to work in, as of an image; nothing that runs is touched.")
+    Path,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        parser=_named,
+        help="A tree to work in, as of an image; nothing that runs is touched.",
+    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 HERE = Path("/")
@@ -215,8 +230,18 @@ def _actions(found: Found, steps: Sequence[Step]) -> list[service.Action]:
             f"the daemon with process id {pid} owns the store {store}, and was not started as the service: stop it, "
             "then install again"
         )
-    actions = service.after_install(state, _changed(found, steps), sys.executable, found.starts)
+    in_place = not state.active or _takes_over(found.loaded, state.pid)
+    actions = service.after_install(state, _changed(found, steps), sys.executable, found.starts, in_place)
     return [*actions, *(packaged.at_boot(found.tree) if found.packages and found.starts else [])]
+
+
+def _takes_over(loaded: Loaded, daemon: int) -> bool:
+    """Whether the configuration is one that the daemon that runs can go on with."""
+    try:
+        require_taken_over(loaded, str(daemon))
+    except AnetconError:
+        return False
+    return True
 
 
 def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:

@@ -32,7 +32,7 @@ NO_SYSTEMD = (
 class State:
     """What systemd says of the unit."""
 
-    loaded: bool
+    masked: bool
     active: bool
     stale: bool
     """Whether the unit's files changed since systemd read them."""
@@ -72,7 +72,7 @@ class Action:
 
 
 NEXT_START = Action(
-    note=f"what the unit allows the daemon changes at its next start: `systemctl restart {UNIT}`, a gap of a second"
+    note=f"not all of it holds before the daemon's next start: `systemctl restart {UNIT}`, a gap of a second"
 )
 RSYSLOG = Action(("systemctl", "try-restart", "rsyslog.service"))
 
@@ -93,7 +93,7 @@ def look(unit: str = UNIT) -> State:
     with contextlib.suppress(OSError):
         interpreter = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
     return State(
-        loaded=said.get("LoadState") == "loaded",
+        masked=said.get("LoadState") == "masked",
         active=said.get("ActiveState") in ("active", "reloading", "activating"),
         stale=said.get("NeedDaemonReload") == "yes",
         pid=pid,
@@ -101,20 +101,25 @@ def look(unit: str = UNIT) -> State:
     )
 
 
-def after_install(state: State, changed: Changed, interpreter: str, start: bool) -> list[Action]:
-    """What is to be done when everything is in its place; `interpreter` is that of the program now."""
+def after_install(state: State, changed: Changed, interpreter: str, start: bool, in_place: bool = True) -> list[Action]:
+    """What is to be done when everything is in its place; `interpreter` is that of the program now, `in_place` whether
+    the daemon that runs can take the configuration over. Raises AnetconError where systemd would not start it."""
+    if start and state.masked and not state.active:
+        raise AnetconError(f"{UNIT} is masked: `systemctl unmask {UNIT}`, then install again, or give --no-start")
     actions = [Action(RELOAD)] if changed.units or state.stale else []
     if changed.rsyslog:
         actions.append(RSYSLOG)
     if state.active and state.interpreter != interpreter:
         actions.append(Action(("systemctl", "restart", UNIT)))
+    elif state.active and not in_place:
+        pass  # it would refuse it, and go on as it was
     elif state.active and changed.program:
         actions.append(Action(process=state.pid))
     elif state.active and changed.rsyslog:
         actions.append(Action(("systemctl", "reload", UNIT)))
     elif start and not state.active:
         actions.append(Action(("systemctl", "start", UNIT)))
-    if state.active and changed.units and state.interpreter == interpreter:
+    if state.active and (changed.units or not in_place) and state.interpreter == interpreter:
         actions.append(NEXT_START)
     return actions
 
@@ -155,14 +160,16 @@ def _captures(keeper: int) -> set[str]:
 
 
 def run(words: Sequence[str]) -> str:
-    """What a command prints; AnetconError with its first line of complaint when it fails."""
+    """What a command prints; AnetconError with its line of complaint when it fails: systemctl says first what it is,
+    others, such as systemd-sysusers, last."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise ProgramMissingError(f"cannot run {words[0]}: {error.strerror}") from error
     if done.returncode:
         said = _last_words() if words[-1] == UNIT else ""
-        said = said or (done.stderr.strip().splitlines() or ["no reason given"])[0].rstrip(".")
+        complaint = done.stderr.strip().splitlines() or ["no reason given"]
+        said = said or complaint[0 if words[0] == "systemctl" else -1].rstrip(".")
         where = f"; `journalctl -u {UNIT}` has more" if words[-1] == UNIT else ""
         raise AnetconError(f"`{' '.join(words)}` failed: {said}{where}")
     return done.stdout

@@ -24,3 +24,12 @@ def test_a_root_that_is_none(tmp_path: Path) -> None:
     for command in ("install", "uninstall"):
         answer = Answer(command, "--root", tmp_path / "no such tree", "--dry-run")
         assert (answer.status, "is no directory: make it" in answer.err) == (5, True)
+
+
+def test_a_root_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not the folder one is in, which may be this host's root: `--root "$IMAGE"` with no IMAGE."""
+    monkeypatch.chdir(tmp_path)
+    for command in ("install", "uninstall"):
+        answer = Answer(command, "--root", "", "--dry-run")
+        assert (answer.status, answer.out, "name a folder" in answer.err) == (2, "", True)
+    assert Answer("install", "--root", ".", "--dry-run").status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ from anetcon.install import service
 from anetcon.install.service import Changed, State, after_install
 
 PYTHON = "/opt/anetcon/bin/python3"
-NEW = State(loaded=False, active=False, stale=False, pid=0, interpreter="")
-RUNS = State(loaded=True, active=True, stale=False, pid=7, interpreter=PYTHON)
+NEW = State(masked=False, active=False, stale=False, pid=0, interpreter="")
+RUNS = State(masked=False, active=True, stale=False, pid=7, interpreter=PYTHON)
 
 
-def words(state: State, changed: Changed, start: bool = True, interpreter: str = PYTHON) -> list[str]:
+def words(
+    state: State, changed: Changed, start: bool = True, interpreter: str = PYTHON, in_place: bool = True
+) -> list[str]:
     """What is said of each action, without its kind."""
-    return [str(each).partition(" ")[2].strip() for each in after_install(state, changed, interpreter, start)]
+    found = after_install(state, changed, interpreter, start, in_place)
+    return [str(each).partition(" ")[2].strip() for each in found]
 
 
 def test_the_first_time() -> None:
@@ -36,7 +40,7 @@ def test_a_running_daemon_is_replaced_in_place() -> None:
     said = words(RUNS, Changed(units=True, program=True))
     assert said[0] == "systemctl daemon-reload"
     assert "restart" not in said[1]
-    assert "at its next start" in said[2]
+    assert "next start" in said[2]
 
 
 def test_a_program_that_moved_needs_a_restart() -> None:
@@ -54,6 +58,24 @@ def test_rsyslog_hears_of_its_file() -> None:
     ]
 
 
+def test_what_a_running_daemon_would_refuse_it_is_not_asked() -> None:
+    """A reload or a replacement would fail where the configuration needs another store, or capabilities that only the
+    next start has: the restart is what has to be said, each time until it is done."""
+    for changed in (Changed(units=True, rsyslog=True), Changed(program=True), Changed()):
+        said = words(RUNS, changed, in_place=False)
+        assert not [each for each in said if "reload anetcon" in each or "SIGUSR2" in each]
+        assert said[-1].endswith("`systemctl restart anetcon.service`, a gap of a second")
+
+
+def test_a_masked_unit() -> None:
+    """Is said before anything is done, unless nothing is to be started."""
+    masked = State(masked=True, active=False, stale=False, pid=0, interpreter="")
+    with pytest.raises(AnetconError, match=r"`systemctl unmask anetcon[.]service`"):
+        words(masked, Changed(units=True))
+    assert words(masked, Changed(), start=False) == []
+    assert words(replace(masked, active=True, pid=7, interpreter=PYTHON), Changed()) == []
+
+
 def test_a_chroot_has_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it may see the running machine's /run: there systemctl says that all is well, and does nothing."""
     monkeypatch.setattr(service, "SYSTEMD", tmp_path)
@@ -67,12 +89,14 @@ def test_a_chroot_has_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_units_that_systemd_has_not_read_yet() -> None:
     """As after an installation that was interrupted."""
-    assert words(State(True, False, True, 0, ""), Changed())[0] == "systemctl daemon-reload"
+    assert words(State(False, False, True, 0, ""), Changed())[0] == "systemctl daemon-reload"
 
 
 def test_a_command_that_fails_is_one_sentence() -> None:
     """With what it said, or that it is not there."""
     with pytest.raises(AnetconError, match="`sh -c echo no reason at all >&2; exit 1` failed: no reason at all"):
         service.run(["sh", "-c", "echo no reason at all >&2; exit 1"])
+    with pytest.raises(AnetconError, match=r"failed: no room$"):
+        service.run(["sh", "-c", "echo Creating group. >&2; echo no room. >&2; exit 1"])
     with pytest.raises(ProgramMissingError, match="cannot run no-such-program"):
         service.run(["no-such-program"])
