@@ -46,7 +46,10 @@ _UNTIMED = (
 
 _FOLDED = "told apart where the order of lines does, else taken for the first time, so they may be an hour later"
 
-_BACK = "its days go back {} times by less than half a year: where it was silent so long years are missing (--until)"
+_BACK = (
+    "its days go back {} times without a new year: a clock was wrong, or years are missing where it was silent so long "
+    "(--until)"
+)
 
 FORMATS = (Format.TABLE, Format.JSON)
 

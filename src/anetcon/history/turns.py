@@ -3,7 +3,8 @@ of the lines. All lines are looked at, since the years may turn between two of o
 
 Months that go back by more than half a year are a new year. That misses a silence of more than half a year after which
 they go back by less, or not at all: where two lines of one host have the kernel's clock (`[12345.678901]`, seconds
-since the host started), it tells how long it was. Steps back that nothing explains are counted.
+since the host started), it tells how long it was. A host whose clock was lost begins with the first day of a year, until
+it is told the time: such a step, and back to where it came from, is none. Steps back that nothing explains are counted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _LATE = 7.0
 _SURE = 5.0
 """Days that a clock of the kernel may be off, or a host asleep: beyond, it was started anew in between."""
 
+_LOST = 10.0
+"""Days, as `_of_year` has them, that a host may be without its time."""
+
 _HOSTS = 10_000
 
 Stamp = tuple[bytes, bytes, bytes]
@@ -51,7 +55,9 @@ class Turns:
         self.leap: int | None = None
         """`turned` at the latest 29 February."""
         self.back = 0
-        """How often the months went back, by less than makes a new year."""
+        """How often the months went back, by less than makes a new year, or a clock was lost."""
+        self._left = 0
+        """The day before the latest step to the first or last days of a year, while it is these."""
         self._text = b""
         self._clocks: dict[bytes, tuple[int, int, bytes]] = {}
 
@@ -87,10 +93,23 @@ class Turns:
     def _by_month(self, day: int) -> int:
         if self.day in _FIRST and day in _LAST:
             return -1  # a line can be late
-        if self.day // 32 - day // 32 > HALF:
+        if self._is_told_the_time(day):
+            self.back += 1
+            return -1 if self.day in _FIRST else 0
+        months = self.day // 32 - day // 32
+        if day not in (*_FIRST, *_LAST):
+            self._left = 0
+        elif abs(months) > HALF:
+            self._left = self.day
+        if months > HALF:
             return 1
         self.back += self.day > 0 and _of_year(self.day) - _of_year(day) > _LATE
         return 0
+
+    def _is_told_the_time(self, day: int) -> bool:
+        """Whether a host whose clock was lost is where it was before: then the year did not turn in between."""
+        far = abs(self.day // 32 - day // 32) > HALF
+        return far and self._left > 0 and 0 <= _of_year(day) - _of_year(self._left) <= _LOST
 
     def _by_clock(self, day: int, stamp: Stamp) -> int | None:
         """Years by the clock of the kernel; None where it does not tell."""

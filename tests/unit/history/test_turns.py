@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +57,40 @@ def test_a_clock_that_began_anew() -> None:
     assert years(line("Feb 10", 20), line("Mar  5", 3)) == [0, 0]
     assert years(line("Feb 10", 20), line("Mar  5", 200)) == [0, 0]
     assert years(line("Dec 10", 20), line("Jan  5", 3)) == [0, 1]
+
+
+def test_a_clock_that_was_lost() -> None:
+    """A host that starts with the first day of a year, or with the last one west of Greenwich, and is told the time
+    then, makes no new year; nor does its kernel's clock, which began anew. The step is counted."""
+    for lines, turned, back in (
+        (
+            [line("Nov 10", 9), line("Jan  1", 0), line("Jan  1"), line("Nov 11", 0.1), line("Dec  3")],
+            [0, 1, 1, 0, 0],
+            1,
+        ),
+        ([line("Nov 10"), line("Jan  1", 0), line("Dec 31", 0.1), line("Nov 11", 0.2)], [0, 1, 0, 0], 1),
+        ([line("Feb 10"), line("Dec 31"), line("Feb 10"), line("Mar  1")], [0, 0, 0, 0], 1),
+        ([line("Dec 20"), line("Jan  1"), line("Dec 21"), line("Jan  3")], [0, 1, 0, 1], 1),
+        ([line("Nov 10"), line("Jan  1"), line("Jan  3"), line("Nov 11")], [0, 1, 1, 1], 0),
+        ([line("Nov 10"), line("Jan  1"), line("Nov 30")], [0, 1, 1], 0),
+        ([line("Nov 10"), line("Jan  1"), line("Nov  8")], [0, 1, 1], 0),
+    ):
+        for blocks in (1, len(lines)):
+            assert years(*lines, blocks=blocks) == turned, lines
+        turns = Turns()
+        turns.pieces(b"".join(lines))
+        assert turns.back == back, lines
+
+
+@given(st.lists(st.integers(0, 7), min_size=2, max_size=200), st.data())
+def test_whenever_a_clock_is_lost(steps: list[int], data: st.DataObject) -> None:
+    """The lines of who has the time are of the years that they are of without those of who has not."""
+    days = [date(2023, 3, 1) + timedelta(sum(steps[:number])) for number in range(len(steps))]
+    lines = [line(f"{day:%b} {day.day:2}") for day in days]
+    at = data.draw(st.integers(1, len(lines) - 1))
+    stray = [line(day) for day in data.draw(st.sampled_from([["Jan  1"], ["Jan  1", "Jan  2"], ["Dec 31"]]))]
+    found = years(*lines[:at], *stray, *lines[at:])
+    assert found[:at] + found[at + len(stray) :] == years(*lines) == [day.year - 2023 for day in days]
 
 
 def test_what_nothing_explains() -> None:
