@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from anetcon.decode.columns import NONE, Array
 from anetcon.decode.logline import Prefix
-from anetcon.errors import StoreError
+from anetcon.errors import InputError, StoreError
 from anetcon.gaps import IMPORTED_EVENTS
 from anetcon.history import events, years
 from anetcon.history.batch import Batch, table
@@ -90,7 +91,7 @@ class Import:
         self._rejects = Rejects(settings.rejects or settings.store / "import" / f"unreadable-{said}.log")
 
     def run(self, sources: Sequence[Source]) -> Report:
-        """Import these files. Raises StoreError, OSError."""
+        """Import these files. Raises StoreError, InputError, OSError."""
         store = self.settings.store
         with ExitStack() as held:
             with _owner(store):
@@ -103,7 +104,7 @@ class Import:
     def _run(self, sources: Sequence[Source]) -> Report:
         began = time.monotonic()
         settings = self.settings
-        today = datetime.fromtimestamp(settings.now / 1e6, settings.zone).date()
+        self._today = today = datetime.fromtimestamp(settings.now / 1e6, settings.zone).date()
         known_years = years.settle(sources, settings.until, today, settings.zone, self._progress)
         latest = {source.path: years.bounds(source, settings.until, today, settings.zone) for source in sources}
         try:
@@ -130,9 +131,12 @@ class Import:
         begun = of_file.first if of_file else None
         before = 0
         for block in source.blocks():
-            for piece, turned in turns.pieces(block):
-                if begun is None and turns.first:
-                    begun = years.year_of(turns.first, latest)
+            pieces = turns.pieces(block)
+            if begun is None and turns.first:
+                begun = years.year_of(turns.first, latest)
+            if of_file is None and begun is not None and years.beyond(begun, turns, self._today):
+                self._refuse(counts, begun)
+            for piece, turned in pieces:
                 times.year = None if begun is None else begun + turned
                 self._block(piece, times, counts)
             self._progress(source.consumed - before)
@@ -149,6 +153,19 @@ class Import:
             counts.years = f"{span} (not after {of_file.why})"
         elif times.year is not None:
             counts.years = f"{times.year} for the last line (its first not after {latest}, {why})"
+
+    def _refuse(self, counts: Counts, begun: int) -> NoReturn:
+        """The year of its first line, which a pipe had to be given before its last was seen, cannot be right."""
+        self._batch.rows = 0
+        taken = (
+            f"{counts.added} connections of it are in the store, years too late"
+            if counts.added
+            else "nothing of it was imported"
+        )
+        raise InputError(
+            f"cannot tell the years of {counts.name}: from a first line of {begun} its days reach beyond today; say by "
+            f"--until which day its first line is not later than; {taken}"
+        )
 
     def _block(self, block: bytes, times: Stamps, counts: Counts) -> None:
         batch = self._batch

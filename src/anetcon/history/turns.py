@@ -3,8 +3,9 @@ of the lines. All lines are looked at, since the years may turn between two of o
 
 Months that go back by more than half a year are a new year. That misses a silence of more than half a year after which
 they go back by less, or not at all: where two lines of one host have the kernel's clock (`[12345.678901]`, seconds
-since the host started), it tells how long it was. A host whose clock was lost begins with the first day of a year, until
-it is told the time: such a step, and back to where it came from, is none. Steps back that nothing explains are counted.
+since the host started), it tells how long it was. A host whose clock was lost begins with the first day of a year
+until it is told the time: such a step, and back to where it came from, is none. Steps back that nothing explains are
+counted.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ class Turns:
         """The day before the latest step to the first or last days of a year, while it is these."""
         self._text = b""
         self._clocks: dict[bytes, tuple[int, int, bytes]] = {}
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the latest new year may be a clock that was lost."""
+        return self._left > 0
 
     def pieces(self, block: bytes) -> list[tuple[bytes, int]]:
         """The block, cut where a year turns, with what `turned` is for each piece."""

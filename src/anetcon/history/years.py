@@ -95,6 +95,11 @@ def year_of(day: int, latest: date) -> int:
     return latest.year - (divmod(day, 32) > (latest.month, latest.day))
 
 
+def beyond(first: int, seen: Turns, today: date) -> bool:
+    """Whether lines that began in a year have gone through more new years than there were until today."""
+    return seen.turned > 0 and not seen.doubtful and first + seen.turned > year_of(seen.day, today)
+
+
 def rotated(path: Path) -> tuple[str, int]:
     """The log a file was rotated from, and how often."""
     found = NUMBER.search(path.name)

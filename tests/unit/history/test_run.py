@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from anetcon.decode.logline import Prefix
-from anetcon.errors import StoreError
+from anetcon.errors import InputError, StoreError
 from anetcon.follow.lines import namespace_hash
 from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
-from anetcon.history import run
+from anetcon.history import run, source
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
@@ -139,6 +139,31 @@ def test_years_that_turn_between_lines_of_others(old: Old) -> None:
         old.store = old.folder / "other"
         assert old.sources([Source(pipe)]).total().added == 1
     assert [row["start"].year for row in old.rows()] == [2026]
+
+
+def pipe(old: Old, lines: list[str]) -> Report:
+    """Import what comes through a pipe, in blocks of a few lines."""
+    path = old.folder / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(path.write_text, "".join(lines))
+        try:
+            return old.sources([Source(path)])
+        finally:
+            path.unlink()
+            written.cancel() or written.exception()
+
+
+def test_a_pipe_of_more_than_a_year(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has to be told when it begins: a year guessed of its first line would be wrong, and nothing is added."""
+    monkeypatch.setattr(source, "BLOCK", 1000)
+    days = [line(number, T0 - number * 7 * DAY, fine=False) for number in range(60, 0, -1)]
+    with pytest.raises(InputError, match=r"cannot tell the years of .*--until.*nothing of it was imported"):
+        pipe(old, days)
+    assert not old.store.joinpath("manifest.jsonl").exists()
+    assert pipe(old, days[20:]).total().added == 40
+    lost = [line(1, T0, fine=False).replace("Nov 20", "Jan  1"), *[line(5, T0, fine=False)] * 9]
+    assert pipe(old, [*days[-3:], *lost]).total().unreadable == 1
 
 
 def test_in_many_commits(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
