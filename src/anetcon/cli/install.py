@@ -225,7 +225,7 @@ def _actions(found: Found, steps: Sequence[Step]) -> list[service.Action]:
     if not (found.tree.is_host and service.has_systemd()):
         return []
     state, store = service.look(), Path(found.loaded.config.store.path)
-    if found.starts and not state.active and (pid := running(store)) is not None:
+    if found.starts and (pid := running(store)) is not None and not state.is_its(pid):
         raise AlreadyRunningError(
             f"the daemon with process id {pid} owns the store {store}, and was not started as the service: stop it, "
             "then install again"

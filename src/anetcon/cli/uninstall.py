@@ -78,8 +78,9 @@ class _Removal:
         state = service.look() if self.systemd else None
         self.actions = service.before_uninstall(state) if state else []
         store = Path(found.loaded.config.store.path)
-        if found.tree.is_host and not self.actions and (pid := running(store)) is not None:
-            raise AlreadyRunningError(f"the daemon with process id {pid} owns the store {store}: stop it first")
+        owner = running(store) if found.tree.is_host else None
+        if owner is not None and not (state and state.is_its(owner)):
+            raise AlreadyRunningError(f"the daemon with process id {owner} owns the store {store}: stop it first")
         self.backs: list[Back] = []
         for each in self._putbacks():
             self.backs += [back for back in each.steps(bool(self.actions)) if back not in self.backs]

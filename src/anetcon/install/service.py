@@ -40,6 +40,11 @@ class State:
     interpreter: str
     """By which the running daemon was started."""
 
+    def is_its(self, owner: int) -> bool:
+        """Whether the owner of the store's lock, 0 where it could not write who it is, is the unit's daemon: one that
+        waits to be started again, because somebody else's owns the store, has no process."""
+        return self.pid != 0 and owner in (0, self.pid)
+
 
 CAPTURE = "anetcon-capture"
 REPLACED_SECONDS = 30.0

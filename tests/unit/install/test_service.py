@@ -67,6 +67,14 @@ def test_what_a_running_daemon_would_refuse_it_is_not_asked() -> None:
         assert said[-1].endswith("`systemctl restart anetcon.service`, a gap of a second")
 
 
+def test_whose_daemon_owns_the_store() -> None:
+    """The service's has its process; one of another must not lose its sysctls to an `uninstall` because a service that
+    cannot start beside it counts as active."""
+    waits = replace(RUNS, pid=0)
+    assert [RUNS.is_its(owner) for owner in (7, 0, 8)] == [True, True, False]
+    assert [waits.is_its(owner) for owner in (7, 0, 8)] == [False, False, False]
+
+
 def test_a_masked_unit() -> None:
     """Is said before anything is done, unless nothing is to be started."""
     masked = State(masked=True, active=False, stale=False, pid=0, interpreter="")
