@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -57,7 +58,7 @@ def who(
         raise bad("within", str(error)) from None
     asked = Asked(
         address=_endpoint("address", address),
-        at=moment("at", at, tz),
+        at=_past(moment("at", at, tz)),
         within=length,
         to=_endpoint("to", to) if to else None,
         netns=tuple(pattern(text) for text in netns or ()),
@@ -75,6 +76,13 @@ def who(
     anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
     answer.say_unplaced(view, found.coverage, asked.netns, anywhere, asked.since, asked.until)
     answer.leave(found.total > 0, found.coverage)
+
+
+def _past(at: times.Moment) -> times.Moment:
+    """The time, and that nobody can know of it yet: a year mistyped, or read in another zone."""
+    if at.us <= time.time_ns() // 1000:
+        return at
+    return replace(at, note="; ".join([*([at.note] if at.note else []), "that time is still to come"]))
 
 
 def _endpoint(name: str, text: str) -> Endpoint:

@@ -79,7 +79,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     now = time.time_ns() // 1000 if now is None else now
     flushed = last_flush(layout.journal_folder(store.path, "connections"))
     if flushed is None:
-        until = now if question.until is None else min(question.until, now)
+        until = max(now if question.until is None else min(question.until, now), question.since or 0)
         text = store.intervals("gaps", question.condition(), question.since, until)
         never = pa.concat_tables([text, _gaps([_gap(None, None, "never-recorded")])])
         return again(store, _told(store, Coverage(question.since, until, never), question))
@@ -95,7 +95,7 @@ def coverage(store: Store, question: Question, now: int | None = None) -> Covera
     extra = []
     if asked > flushed and (silent := _silent(store.path, flushed, now)):
         extra.append(_gap(flushed, None, silent))
-        until = asked
+        until = max(asked, since or 0)
     elif since is not None and flushed < since <= now:
         extra.append(_gap(flushed, None, "not-yet-written"))  # the whole window is past, and none of it on record yet
     extra += [

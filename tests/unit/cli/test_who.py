@@ -51,6 +51,20 @@ def ports(said: dict[str, Any]) -> list[int]:
     return [record["src_port"] for record in said["connections"]]
 
 
+def test_a_time_that_is_still_to_come(making: Making) -> None:
+    """It is said to be, and the window that was searched does not end before it begins, whoever wrote the store."""
+    later = "2190-01-01T00:00:00Z"
+    for journal in (False, True):
+        if journal:
+            making.alive(T0)
+        said = Answer("who", PUBLIC, "--at", later, "--store", making.path)
+        assert said.out.splitlines()[-1] == "that time is still to come"
+        assert "searched 2189-12-31 23:59:00 to 2189-12-31 23:59:00 UTC" in said.out
+    assert (
+        Answer("who", PUBLIC, "--at", "now", "--store", making.path, "--format", "json").json["query"]["note"] is None
+    )
+
+
 def test_the_shape_of_the_answer(making: Making) -> None:
     """The JSON answer has exactly these keys, and its records exactly the fields of the record."""
     said = who(making.add(*whole()), PUBLIC, T0 + SECOND, "--to", "198.51.100.9:443", "--netns", "qrouter")
