@@ -128,7 +128,16 @@ def _old(file: Path, text: str) -> seed.Seed:
     try:
         return seed.read(text)
     except seed.SeedError as error:
+        if _has_tables(text):  # such as the anetcon.toml.new that `anetcon install` writes
+            raise ConfigError(f"{file} is TOML and its name does not end with .toml: give it one that does") from error
         raise ConfigError(f"{file}:{error.line}: {error}") from error
+
+
+def _has_tables(text: str) -> bool:
+    try:
+        return any(isinstance(value, dict) for value in tomllib.loads(text).values())
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
 
 
 def _from_old_file(file: Path, old: seed.Seed) -> Iterator[tuple[str, Given]]:

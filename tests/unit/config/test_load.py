@@ -226,3 +226,16 @@ def test_who_writes_the_text_logs(tmp_path: Path, engine: str, there: bool, aske
     assert found.config.logs.writer == found.resolved()["logs"]["writer"] == writer
     assert found.source("logs.writer").startswith(why)
     assert found.sources["logs.writer"] == ("default" if asked == "auto" else "test")
+
+
+def test_toml_under_another_name(tmp_path: Path) -> None:
+    """Is said to be that, as is what an installation writes beside an edited file; not what an old file has wrong."""
+    file = tmp_path / "anetcon.toml.new"
+    for content, said in (
+        ("[audit]\nperiod = 5\n", "is TOML"),
+        ("[audit]\nperiod =\n", ":1: "),
+        ("PERIOD = 5", ":1: "),
+    ):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=said):
+            load(file)
