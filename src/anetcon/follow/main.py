@@ -9,6 +9,7 @@ made anew from what it saved, after a pause: nothing is lost, the journal waits 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import time
@@ -98,8 +99,10 @@ class Turn:
             if self.follower is None:
                 self.follower = self._make()
             return action(self.follower)
-        except (AnetconError, OSError) as error:
+        except AnetconError as error:
             self._failed(str(error))
+        except OSError as error:
+            self._failed(_reason(error))
         except Exception as error:  # noqa: BLE001 - a defect in one follower must not stop the other
             log(traceback.format_exc().rstrip())
             self._failed(f"{type(error).__name__}: {error}; please report this")
@@ -115,6 +118,13 @@ class Turn:
             log(f"{self._name}: {why}; trying again, nothing is lost")
             self._said = self._now()
             self._complained = True
+
+
+def _reason(error: OSError) -> str:
+    """The file and what is wrong with it; a folder that is new in the configuration is read-only to a service."""
+    reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    mend = "; mount it writable or, where the configuration has it since lately, run `anetcon install`"
+    return reason + mend * (error.errno == errno.EROFS)
 
 
 class Process:

@@ -74,7 +74,7 @@ def test_a_follower_that_fails_is_made_anew_after_a_pause(capfd: pytest.CaptureF
     assert not turn.take()
     assert fixture.done == ["made", "closed", "made"]
     assert capfd.readouterr().err.splitlines() == [
-        "anetcon: text logs: [Errno 28] No space left on device; trying again, nothing is lost",
+        "anetcon: text logs: No space left on device; trying again, nothing is lost",
         "anetcon: text logs: works again",
     ]
 
@@ -90,6 +90,14 @@ def test_pauses_grow_and_a_failure_is_said_once_a_minute(capfd: pytest.CaptureFi
         fixture.time += 0.25
     assert 3600 / LONGEST_PAUSE <= tries <= 3600 / LONGEST_PAUSE + 10
     assert 50 <= len(capfd.readouterr().err.splitlines()) <= 3600 / SAID_EVERY + 1
+
+
+def test_a_folder_that_the_service_may_not_write_in(capfd: pytest.CaptureFixture[str]) -> None:
+    """Is named, with what gives it to the service."""
+    fixture = Fixture(OSError(30, "Read-only file system", "/srv/logs"))
+    assert not fixture.turn.take()
+    said = capfd.readouterr().err
+    assert "text logs: /srv/logs: Read-only file system; mount it writable or" in said
 
 
 def test_a_defect_is_told_and_survived(capfd: pytest.CaptureFixture[str]) -> None:
