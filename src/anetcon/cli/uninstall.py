@@ -95,7 +95,9 @@ class _Removal:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         changes = any(step.changes for step in self.steps)
-        known = bool(self.found.manifest.program)
+        known = bool(
+            self.found.manifest.program or self.found.manifest.paths.keys() - {each.path for each in self.kept}
+        )
         return not (changes or known or self.actions or self.backs or self.records or self.user)
 
     def _records(self) -> list[Path]:

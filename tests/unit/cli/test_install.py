@@ -33,3 +33,13 @@ def test_a_root_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         answer = Answer(command, "--root", "", "--dry-run")
         assert (answer.status, answer.out, "name a folder" in answer.err) == (2, "", True)
     assert Answer("install", "--root", ".", "--dry-run").status == 0
+
+
+def test_an_installation_that_failed_at_once(tmp_path: Path) -> None:
+    """Is taken away, too: of it only the list of what may be there of ours is left."""
+    (tmp_path / "etc").touch()
+    assert Answer("install", "--root", tmp_path).status == 4
+    assert (tmp_path / "usr/local/share/anetcon/installed.json").exists()
+    assert Answer("uninstall", "--root", tmp_path).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["etc"]
+    assert Answer("uninstall", "--root", tmp_path).out == "nothing to do: nothing is installed\n"
