@@ -295,6 +295,10 @@ def _print(report: Report, settings: Settings, zone: str) -> None:
         lines.append(f"stamps without a zone were read as {zone}: another one by --tz")
     if total.folded:
         lines.append(f"{total.folded} stamps are of an hour that was twice there: {_FOLDED}")
+    if total.events and not settings.namespaces.unhashed_given:
+        lines.append(
+            f"events of conntrack were taken for those of namespace {settings.events_netns}: --netns says whose"
+        )
     if report.untimed:
         lines.append(_UNTIMED.format(report.untimed))
     if report.strangers:

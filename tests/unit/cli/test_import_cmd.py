@@ -92,8 +92,11 @@ def test_until(store: Path) -> None:
 
 def test_namespaces_given(store: Path, tmp_path: Path) -> None:
     """For lines without a hash and for events; a file of hashes of another name, which must be there then."""
-    take(store, line(1, mark="") + NEW, "--netns", "gw")
+    guessed = "events of conntrack were taken for those of namespace default: --netns says whose"
+    assert guessed not in take(store, line(1, mark="") + NEW, "--netns", "gw").out
     assert {row["netns"] for row in rows(store)} == {"gw"}
+    assert guessed in take(store, NEW).out
+    assert guessed not in take(store, line(1)).out
     other = tmp_path / "other.hash"
     other.write_text("mine [11111111]\n")
     take(store, line(2, T0 + SECOND, mark="[11111111]"), "--hash-file", other)
