@@ -185,6 +185,7 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         for more, why in (
             ('engine = "nftables-log"', "needs CAP_NET_RAW"),
             ('[store]\npath = "/srv"', "restart it to move"),
+            ('netns_dir = "/root"', "cannot list /root"),
         ):
             service.write(SETTINGS, f'[audit]\nnamespaces = ["{OURS}"]\n{more}\n')
             assert service.systemctl("reload", check=False).returncode == 1, "what only the daemon refuses, too"

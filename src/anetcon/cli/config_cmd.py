@@ -22,6 +22,7 @@ from anetcon.config.model import value_of
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
 from anetcon.keeper import capabilities
+from anetcon.keeper.namespaces import READABLE
 from anetcon.store.coverage import running
 
 OLD_FILE = STANDARD_FILES[-1]
@@ -117,8 +118,8 @@ def _given_to(process: str) -> list[str]:
 
 
 def require_taken_over(loaded: Loaded, process: str) -> None:
-    """Raise AnetconError for what that daemon refuses: none moves its store, gains a capability or reads another file
-    than it was started with."""
+    """Raise AnetconError for what that daemon refuses: none moves its store, gains a capability, reads another file
+    than it was started with or watches a folder that it may not read, which is tried as who this is."""
     store = Path(loaded.config.store.path)
     if str(running(store)) not in (process, "0"):  # 0: it could not write who it is
         raise ConfigError(f"the daemon, process {process}, has another store than {store}: restart it to move it")
@@ -127,6 +128,12 @@ def require_taken_over(loaded: Loaded, process: str) -> None:
         raise ConfigError(f"the daemon, process {process}, reads {file}: restart it to have it use {_name(loaded)}")
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         capabilities.require(loaded.config.audit.engine, process)
+    try:
+        os.scandir(loaded.config.audit.netns_dir).close()
+    except PermissionError as error:
+        raise ConfigError(f"cannot list {loaded.config.audit.netns_dir}: {error.strerror}; {READABLE}") from error
+    except OSError:
+        pass  # it may come yet
 
 
 def _read_by(process: str, store: Path) -> str | None:
