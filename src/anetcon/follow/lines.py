@@ -175,11 +175,11 @@ class Lines:
         self, column: pa.Array, rows: Array, one: Array, before: pa.Array, other: Array, behind: pa.Array
     ) -> pa.Array:
         """The texts `before[one]`, the address, `behind[other]` as one, made once for each combination there is."""
-        words = addresses(column).view(np.uint64)[rows]
+        words = addresses(column).view(np.uint64).take(rows, axis=0)
         key = (words[:, 1] >> _HALF).astype(np.uint32).byteswap().astype(np.uint64)
         six = np.flatnonzero((words[:, 0] != 0) | (words[:, 1] & _LOW != _MAPPED))
         if len(six):
-            sixes = _array(pa.binary(16), words[six]).dictionary_encode()
+            sixes = _array(pa.binary(16), words.take(six, axis=0)).dictionary_encode()
             key[six] = _SIX + numbers(sixes.indices).astype(np.uint64)
         key <<= _ONE_BITS + _OTHER_BITS
         key |= one.astype(np.uint64) << _OTHER_BITS

@@ -10,7 +10,18 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.identity.odd import TOLERANCE, Settled, settle_odd
-from anetcon.identity.tuples import OPEN, SINGLE, Array, blocks, by_hash, columns_of, hash_words, new_key, words
+from anetcon.identity.tuples import (
+    OPEN,
+    SINGLE,
+    Array,
+    blocks,
+    by_hash,
+    columns_of,
+    hash_words,
+    new_key,
+    rows_of,
+    words,
+)
 
 
 def merge(table: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -46,7 +57,7 @@ def settle(columns: dict[str, Array]) -> Settled:
     if not single.any():
         return _settle(columns)
     rows = np.flatnonzero(~single)
-    some = _settle({name: column[rows] for name, column in columns.items()})
+    some = _settle(rows_of(columns, rows))
     ended = np.sort(np.concatenate((rows[some.ended], np.flatnonzero(single))))
     return Settled(ended, rows[some.open], rows[some.mended], rows[some.source])
 

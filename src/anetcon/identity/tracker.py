@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.identity.odd import SLACK, TOLERANCE
-from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key
+from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key, rows_of
 
 SMALLEST = 1 << 12
 """Slots to begin with, 16 bytes each."""
@@ -68,7 +68,7 @@ class Tracker:
             return self._update(columns)
         verdicts = np.full(len(single), Verdict.FIRST, np.int8)
         rows = np.flatnonzero(~single)
-        verdicts[rows] = self._update({name: column[rows] for name, column in columns.items()})
+        verdicts[rows] = self._update(rows_of(columns, rows))
         return verdicts
 
     def _update(self, columns: dict[str, Array]) -> Array:

@@ -128,6 +128,11 @@ def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | N
     return columns
 
 
+def rows_of(columns: Mapping[str, Array], rows: Array) -> dict[str, Array]:
+    """These rows of all columns. (An index would take ten times as long for addresses.)"""
+    return {name: column.take(rows, axis=0) for name, column in columns.items()}
+
+
 def numbers(column: pa.Array | pa.ChunkedArray, null: int | None = None) -> Array:
     """A column of numbers or times as numpy, `null` in place of nulls; not copied when it is in one piece."""
     return _joined([_numbers(chunk, null) for chunk in _chunks(column)])

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.identity.odd import TOLERANCE
-from anetcon.identity.tuples import DUMP, OPEN, Array, flow_hash, new_key, numbers
+from anetcon.identity.tuples import DUMP, OPEN, Array, flow_hash, new_key, numbers, rows_of
 from anetcon.record import EndReason, label
 
 
@@ -52,7 +52,7 @@ def absent(columns: dict[str, Array], opened: Array, first: int, found: list[Lis
     listed = np.flatnonzero((columns["kind"][first:] == DUMP) & (columns["end"][first:] == OPEN)) + first
     compared = np.concatenate((opened, listed))
     hashes = np.zeros(len(inode), np.uint64)
-    hashes[compared] = flow_hash({name: column[compared] for name, column in columns.items()}, new_key())
+    hashes[compared] = flow_hash(rows_of(columns, compared), new_key())
     for listing in found:
         there = listed[(inode[listed] == listing.inode) & (listed >= first + listing.skipped)]
         old = opened[(inode[opened] == listing.inode) & (columns["start"][opened] < listing.start - TOLERANCE)]

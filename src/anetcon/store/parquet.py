@@ -82,7 +82,7 @@ def pieces(rows: Array) -> list[Array]:
 def by_address(rows: Array, source: Array, destination: Array) -> list[Array]:
     """Row numbers, a row group at a time, inside of each by source and destination address, (n, 2) words for every
     row: a fifth smaller."""
-    return [group[_by_address(source[group], destination[group])] for group in pieces(rows)]
+    return [group[_by_address(source.take(group, axis=0), destination.take(group, axis=0))] for group in pieces(rows)]
 
 
 def _by_address(source: Array, destination: Array) -> Array:

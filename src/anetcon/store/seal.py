@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from anetcon.errors import StoreError
 from anetcon.identity import connections, cut_intervals, merge_intervals
 from anetcon.identity.odd import Settled
-from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece
+from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
 from anetcon.journal.read import Lost, damage, flushes, is_closed, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
@@ -420,7 +420,7 @@ def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Arr
         return {}
     end = columns["end"][rows]
     rows = rows[end >= min(end.max(), now) - REMEMBERED][-REMEMBERED_ROWS:]
-    return {name: column[rows] for name, column in columns.items()}
+    return rows_of(columns, rows)
 
 
 def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
