@@ -181,9 +181,20 @@ def run(words: Sequence[str]) -> str:
 
 
 def _last_words() -> str:
-    """Why the daemon did not start, in its own words."""
-    words = ["journalctl", f"--unit={UNIT}", "--lines=20", "--output=cat", "--no-pager"]
+    """Why the daemon did not start, in the words of this start: its own, else systemd's."""
     with contextlib.suppress(OSError):
-        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
-        return next((line for line in reversed(said) if re.match(r"anetcon(-\w+)?: ", line)), "")
+        shown = _output("systemctl", "show", "--property=InvocationID", "--value", UNIT).strip()
+        start = [f"_SYSTEMD_INVOCATION_ID={shown}", "+", f"INVOCATION_ID={shown}"]
+        return why(_output("journalctl", "--lines=50", "--output=cat", "--no-pager", *start).splitlines())
     return ""
+
+
+def _output(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+
+def why(said: Sequence[str]) -> str:
+    """The line of a start that says why it failed; empty where none does."""
+    own = [line for line in said if re.match(r"anetcon(-\w+)?: ", line)]
+    failed = [line for line in said if line.startswith(f"{UNIT}: Failed ") and "Failed with result" not in line]
+    return next(iter([*own[-1:], *failed[:1]]), "")

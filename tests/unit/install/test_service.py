@@ -108,3 +108,12 @@ def test_a_command_that_fails_is_one_sentence() -> None:
         service.run(["sh", "-c", "echo Creating group. >&2; echo no room. >&2; exit 1"])
     with pytest.raises(ProgramMissingError, match="cannot run no-such-program"):
         service.run(["no-such-program"])
+
+
+def test_why_a_start_failed() -> None:
+    """The daemon's last words; where it said nothing, since systemd could not even execute it, systemd's first."""
+    refused = "anetcon.service: Failed to set up special execution directory in /var/lib: Not a directory"
+    after = ["anetcon.service: Failed at step STATE_DIRECTORY", "anetcon.service: Failed with result 'exit-code'."]
+    assert service.why([refused, *after]) == refused
+    assert service.why(["anetcon-capture: slow", "anetcon: no", *after]) == "anetcon: no"
+    assert service.why(["Starting anetcon.service", after[1]]) == ""
