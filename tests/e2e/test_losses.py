@@ -68,10 +68,13 @@ def test_what_lasted_at_a_crash_is_over_then(bed: Testbed, daemon: Start) -> Non
 
 
 def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> None:
-    """Its gap lasts from then until it is selected again, and counts only for who asks about it by name."""
-    host, other = bed.namespace("here"), bed.namespace("other")
+    """Its gap lasts from then until it is selected again, and counts only for who asks about it by name. What ended in
+    it meanwhile is no longer open once its table was listed; what nothing is on record of was not listed before."""
+    host, other = bed.namespace("here"), tracked(bed)
     auditor = daemon(host.name, other.name)
     auditor.wait_attached([host.name, other.name])
+    open_udp(other, 2)
+    auditor.wait_recorded(lambda totals: totals["starts"] >= 2)
     before = auditor.settings.read_text()
     auditor.settings.write_text(before.replace(f', "^{other.name}$"', ""))
     left = time.time()
@@ -85,6 +88,8 @@ def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> 
     assert "deselected" not in causes
     assert "deselected" in {g["cause"] for g in auditor.json(*asked, "--netns", other.name)["coverage"]["gaps"]}
     assert "deselected" not in {g["cause"] for g in auditor.json(*asked, "--netns", host.name)["coverage"]["gaps"]}
+    other.run("conntrack", "-D", "-p", "udp", "--dport", "1")
+    assert listed(auditor) == 0
     auditor.settings.write_text(before)
     auditor.process.send_signal(signal.SIGHUP)
     auditor.wait_attached([other.name])
@@ -92,6 +97,10 @@ def test_a_namespace_that_is_no_longer_selected(bed: Testbed, daemon: Start) -> 
     gap = wait_gap(auditor, "deselected", other.name)
     assert abs(seconds(gap["to"]) - back) < SLACK
     assert of_cause(auditor, "not-attached", other.name) == []
+    wait_until(lambda: listed(auditor), 20, "its table is listed", every=0.2)
+    auditor.stop()
+    reasons = {row["dst_port"]: row["end_reason"] for row in auditor.search("--netns", other.name, "--proto", "udp")}
+    assert reasons == {1: "unknown", 2: None}
 
 
 NFT_NOTRACK = (
@@ -227,7 +236,6 @@ def test_ends_that_were_lost(bed: Testbed, daemon: Start) -> None:
         open_udp(host, 100, first)
         wait_until(lambda: not any(kernel.queued(host).values()), 20, "they are read")
     wait_until(lambda: auditor.totals()["starts"] >= OPENED, 20, "all are counted")
-    before = wait_until(lambda: listed(auditor), 20, "the first look is over", every=0.2)
     frozen = time.time()
     auditor.signal_capture(signal.SIGSTOP)
     host.run("conntrack", "-D", "-p", "udp")
@@ -237,7 +245,7 @@ def test_ends_that_were_lost(bed: Testbed, daemon: Start) -> None:
     gap = wait_gap(auditor, "overrun", host.name)
     assert frozen - SLACK <= seconds(gap["from"]) <= frozen
     assert thawed <= seconds(gap["to"]) <= thawed + SLACK
-    wait_until(lambda: listed(auditor) > before, 20, "the table is listed again", every=0.2)
+    wait_until(lambda: listed(auditor), 20, "the table is listed again", every=0.2)
     auditor.stop()
     rows = {row["dst_port"]: row for row in auditor.search("--netns", host.name, "--proto", "udp")}
     assert len(rows) == OPENED + 2

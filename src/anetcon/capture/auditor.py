@@ -86,6 +86,7 @@ class Auditor:
         self.started = self._clocks.wall
         folder = settings.journals.store / "journal" / "connections"
         before = last_flush(folder)
+        self._first = before is None
         self._continues = restarted and ended_cleanly(folder)
         self.journals = Journals(settings.journals, self.started, log)
         origin = before if self._continues and before is not None else self.started
@@ -263,6 +264,7 @@ class Auditor:
             resumed=message["resumed"],
         )
         self.namespaces[namespace.slot] = namespace
+        was_here = not self._first or self.vanished.is_here(name, inode)
         self.vanished.begin(name, inode)
         debug("%s: listening, slot %d%s", name, namespace.slot, ", as before" if namespace.resumed else "")
         self.pipeline.add(namespace)
@@ -276,8 +278,8 @@ class Auditor:
         if not (namespace.resumed and self._continues):
             record = self.lines is None
             self.tables.opened(namespace, lambda opened: self._opened(namespace, opened), record=record)
-            if record and (namespace.resumed or not namespace.newborn):
-                self.listings.want(namespace)
+            if record and was_here and (namespace.resumed or not namespace.newborn):
+                self.listings.want(namespace)  # of those on record some may have ended meanwhile
         again = self.lasting.end(name, "deselected", namespace.attached)
         if not again and not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
             self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")

@@ -36,6 +36,10 @@ class Vanished:
         self._here |= self._before.difference(gone)
         return gone
 
+    def is_here(self, netns: str, inode: int) -> bool:
+        """Whether it is listened to, or was until it was deselected."""
+        return (netns, inode) in self._here
+
     def begin(self, netns: str, inode: int) -> None:
         """It is listened to."""
         self._here.add((netns, inode))
