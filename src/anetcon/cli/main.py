@@ -99,14 +99,25 @@ class _Lazy(TyperGroup):
             _drop_output()
             raise typer.Exit(PIPE_CLOSED) from None
         except OSError as error:
-            if not _is_of_output(error, ctx.invoked_subcommand):
-                raise
-            _drop_output()
-            typer.echo(
-                f"anetcon: cannot write the output: {error.strerror}; it is not whole: make room, and ask again",
-                err=True,
-            )
-            raise typer.Exit(AnetconError.exit_status) from None
+            _end_unprinted(error, ctx.invoked_subcommand)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the words, and print the help or the version, which need no command."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except OSError as error:
+            _end_unprinted(error, None)
+
+
+def _end_unprinted(error: OSError, command: str | None) -> NoReturn:
+    """Say that the output could not be written, where that is what the error is of; else raise it."""
+    if not _is_of_output(error, command):
+        raise error
+    _drop_output()
+    typer.echo(
+        f"anetcon: cannot write the output: {error.strerror}; it is not whole: make room, and ask again", err=True
+    )
+    raise typer.Exit(AnetconError.exit_status) from None
 
 
 def _is_of_output(error: OSError, command: str | None) -> bool:
@@ -122,10 +133,12 @@ def _drop_output() -> None:
 
 def _open_streams() -> None:
     """Give a program that was started with a closed stream an empty one: the next file it opens, which may be one of
-    the store, would be that stream."""
+    the store, would be that stream. The daemon's processes, which are executed from here, inherit it."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the program runs
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - open as long as the program runs
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 app = typer.Typer(

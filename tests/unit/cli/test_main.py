@@ -98,6 +98,23 @@ def test_a_full_disk_behind_the_output(tmp_path: Path, unbuffered: str) -> None:
     assert "cannot write the output: No space left on device" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_full_disk_behind_what_needs_no_command(option: str) -> None:
+    """The same sentence."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*MAIN, option], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (AnetconError.exit_status, 1), done.stderr
+
+
+def test_closed_streams_of_what_it_executes() -> None:
+    """The keeper inherits the empty ones: its lock and its children's journal would be what they print to."""
+    told = "import os; raise SystemExit(sum(os.readlink(f'/proc/self/fd/{n}') == os.devnull for n in range(3)))"
+    words = f"['{sys.executable}', '-c', {told!r}]"
+    script = f"import os, anetcon.cli.main as m\nm.app = lambda **_: os.execv({sys.executable!r}, {words})\nm.main()"
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script]
+    assert subprocess.run(closed, check=False).returncode == 3
+
+
 def test_started_with_closed_streams(tmp_path: Path) -> None:
     """Whoever closes the streams gets the status of the answer, and no file of the store takes their place."""
     store = Making(tmp_path / "store").add(start()).close()
