@@ -29,6 +29,9 @@ STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))
 DEFAULT = "default"
 PATHS = ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file", "logs.file")
 
+_NOT_TOML = (ValueError, RecursionError)
+"""What tomllib raises; also of a number that Python does not read, and of brackets without end."""
+
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in settings()}
 
 
@@ -136,7 +139,7 @@ def _old(file: Path, text: str) -> seed.Seed:
 def _has_tables(text: str) -> bool:
     try:
         return any(isinstance(value, dict) for value in tomllib.loads(text).values())
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except _NOT_TOML:
         return False
 
 
@@ -151,7 +154,7 @@ def _from_old_file(file: Path, old: seed.Seed) -> Iterator[tuple[str, Given]]:
 def _from_file(file: Path, text: str) -> Iterator[tuple[str, Given]]:
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except _NOT_TOML as error:
         raise ConfigError(f"{file}: {_lower(str(error))}") from error
     for name, value in content.items():
         if name not in TABLES:
@@ -197,7 +200,7 @@ def _value(key: str, text: str) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except _NOT_TOML:
         return [text] if _fits([text], annotation) else text
 
 

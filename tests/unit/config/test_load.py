@@ -239,3 +239,15 @@ def test_toml_under_another_name(tmp_path: Path) -> None:
         file.write_text(content)
         with pytest.raises(ConfigError, match=said):
             load(file)
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000])
+def test_what_no_number_and_no_list_is(tmp_path: Path, value: str) -> None:
+    """Endless ones are one sentence as well, in a file of either name and in the environment."""
+    for name in ("anetcon.toml", "anetcon.conf"):
+        file = tmp_path / name
+        file.write_text(f"[audit]\nperiod = {value}\n")
+        with pytest.raises(ConfigError, match=name):
+            load(file)
+    with pytest.raises(ConfigError, match="ANETCON_AUDIT_PERIOD"):
+        load(environment={"ANETCON_AUDIT_PERIOD": value}, standard_files=())
