@@ -34,6 +34,7 @@ from anetcon.capture.settings import Settings
 from anetcon.capture.tables import Opened, Tables
 from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
+from anetcon.journal.write import segments
 from anetcon.keeper.channel import Channel
 from anetcon.keeper.report import debug
 
@@ -86,7 +87,7 @@ class Auditor:
         self.started = self._clocks.wall
         folder = settings.journals.store / "journal" / "connections"
         before = last_flush(folder)
-        self._first = before is None
+        self._first = not segments(folder)  # of one that cannot be read back there may be a store
         self._continues = restarted and ended_cleanly(folder)
         self.journals = Journals(settings.journals, self.started, log)
         origin = before if self._continues and before is not None else self.started

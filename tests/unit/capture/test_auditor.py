@@ -13,6 +13,7 @@ import pytest
 from anetcon.capture import auditor
 from anetcon.capture.clock import THRESHOLD
 from anetcon.capture.settings import Settings
+from anetcon.journal.write import segment_path
 from anetcon.keeper.clock import now_us
 from tests.unit.capture import parts
 from tests.unit.capture.test_settings import RESOLVED
@@ -38,6 +39,23 @@ def test_a_start_that_takes_long_is_no_step_of_the_clock(tmp_path: Path, monkeyp
     assert said == []
     made.journals.flush(made.pipeline.columns, [], made._now())
     assert [gap["cause"] for gap in parts.rows(tmp_path, "gaps")] == ["never-recorded"]
+
+
+@pytest.mark.parametrize("left", [None, b"", b"\0" * 4096])
+def test_what_of_a_first_start_is_listed(tmp_path: Path, left: bytes | None) -> None:
+    """Nothing, since nothing is on record. A journal of which nothing can be read back is no first start: what is
+    sealed of it may have ended."""
+    if left is not None:
+        for table in ("connections", "listings"):
+            path = segment_path(tmp_path / "journal" / table, 1, "index")
+            path.parent.mkdir(parents=True)
+            path.write_bytes(left)
+    made = auditing(tmp_path, [])
+    space, *_ = parts.namespace()
+    sockets = [space.events, space.requests, space.route]
+    values = {"netns": "qrouter-1", "inode": space.inode, "slot": 0, "attached": made.started, "noticed": made.started}
+    made._attach({**values, "newborn": False, "resumed": False}, sockets, made.started)
+    assert made.listings.waiting() == (left is not None)
 
 
 class Socket:
