@@ -48,7 +48,8 @@ def told(gaps: list[Gap], stretches: list[Gap], holes: list[Gap], *, named: bool
     kept = []
     for (node, netns, cause), found in whole.items():
         own = [hole for hole in holes if hole["node"] in (None, node)]
-        pieces = found if not own else _inside(found, own)
+        recorded = any(hole["node"] == node for hole in own)  # a daemon's first record ends a hole: else all is text
+        pieces = _inside(found, own) if recorded else found
         kept += [
             {"node": node, "netns": netns, "from": begin, "to": end, "cause": cause, "lost": None}
             for begin, end in pieces

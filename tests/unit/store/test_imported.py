@@ -44,6 +44,16 @@ def test_files_that_adjoin_are_one() -> None:
     ]
 
 
+def test_text_of_a_node_that_no_daemon_recorded() -> None:
+    """It is told, also where the daemon of another one does not run now."""
+    stopped = gap(50, None, "daemon-down", node=None)
+    assert bounds([stopped, gap(None, 40, node="gw2"), lines(0, 10)])[1:] == [
+        ("imported-lines", 0, 10),
+        ("daemon-down", 50, None),
+    ]
+    assert ("imported-lines", 0, 5) in bounds([stopped, gap(None, 5), lines(0, 10)])
+
+
 def test_a_gap_is_cut() -> None:
     """By the stretches inside it, at its ends, and wholly."""
     far = 3 * Q
