@@ -1,4 +1,4 @@
-"""What waits in memory while the disk takes nothing, and what no longer fits there: counted exactly.
+"""What waits in memory while the disk takes nothing, and what no longer fits there: counted.
 
 Flushes wait as they would be on disk, packed, in order, up to a number of bytes. From the first that does not fit all
 are dropped until everything that waits is written: so what was lost is one stretch of time and one gap record.
@@ -6,7 +6,8 @@ are dropped until everything that waits is written: so what was lost is one stre
 What is counted is connections of which nothing is on record. An end that is dropped is one, unless its start was
 written or waits; a start that is dropped is none, for the connection is known by its end, or from a dump. Which starts
 were kept is known by their time, and near the last one by a hash of their tuples: the kernel dates a start's event
-before the connection, by a few microseconds as a rule, by milliseconds where a batch of packets was held up.
+before the connection, by a few microseconds as a rule, by milliseconds where a batch of packets was held up. Exact but
+for a tuple that ends and is used again near that, and for what a table lists meanwhile: they may count once too often.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Starts:
         """Keep those of these rows."""
         start = columns.of["start"][: columns.rows]
         opened = columns.of["end"][: columns.rows] == NONE
-        self.latest = max(self.latest, int(start[opened].max(initial=self.latest)))
+        self.latest = int(start[opened].max(initial=self.latest))
         new = np.flatnonzero(opened & (start > self.latest - EDGE))
         old = self.times > self.latest - EDGE
         self.times = np.concatenate((self.times[old], start[new]))

@@ -146,10 +146,11 @@ def sweep() -> list[str]:
     others = (RUN_NETNS / name for name in names if name not in left)
     spared = {_which(path) for path in (*others, Path("/proc/self/ns/net"), Path("/proc/1/ns/net"))}
     for name in left:
-        with contextlib.suppress(AnetconError, ProcessLookupError):
+        with contextlib.suppress(AnetconError):
             if _which(RUN_NETNS / name) not in spared:
                 for pid in command(["ip", "netns", "pids", name]).split():
-                    os.kill(int(pid), signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
         remove(name)
     return left
 
