@@ -306,9 +306,7 @@ class Auditor:
             return
         debug("%s: let go of (%s)", namespace.netns, why)
         self._drain(namespace, now)
-        self.requests.forget(namespace)
-        self.listings.forget(namespace)
-        self.repeats.forget(namespace)
+        self._forget(namespace)
         if why == "gone" and self.lines is None:
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
         elif why == "gone":
@@ -327,8 +325,15 @@ class Auditor:
         self.vanished.end(namespace.netns, namespace.inode)
         self._release(namespace)
 
+    def _forget(self, namespace: Namespace) -> None:
+        """Ask it nothing more, and expect nothing."""
+        self.requests.forget(namespace)
+        self.listings.forget(namespace)
+        self.repeats.forget(namespace)
+
     def _release(self, namespace: Namespace) -> None:
         now = self.clock()
+        self._forget(namespace)  # a second may have passed since it was detached, with questions of its own
         self.pipeline.process(now)  # its events are decoded while its code still has its name
         for cause in ("conntrack-inactive", "tracking-off", "listener-stuck"):
             self.lasting.end(namespace.netns, cause, now)
@@ -377,7 +382,14 @@ class Auditor:
         elif now >= max(namespace.ask_again, namespace.attached + SETTLED) and self.requests.waiting() < QUESTIONS:
             namespace.ask_again = now + int(self.settings.period * SECOND)
             question = active.rules(lambda: self._is_active(namespace))
-            self.requests.ask(Job(namespace, question, lambda _: self._is_inactive(namespace)), now)
+
+            def asked(answered: bool) -> None:
+                if answered or question.failed:
+                    self._is_inactive(namespace)
+                else:
+                    namespace.ask_again = 0  # nothing is known: it was not answered in time
+
+            self.requests.ask(Job(namespace, question, asked), now)
 
     def _something_started(self, namespace: Namespace) -> bool:
         counted = self.pipeline.shared[namespace.slot]

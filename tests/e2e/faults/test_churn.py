@@ -58,6 +58,14 @@ NO_WATCHDOG = """
 from anetcon.keeper import watchdog
 watchdog.Watchdog.tick = lambda *_: None
 """
+A_SECOND_AT_DETACH = """
+from anetcon.capture.auditor import Auditor
+detach = Auditor._detach
+def slowly(self, slot, why, now):
+    detach(self, slot, why, now)
+    self._every_second(self.clock(), now)
+Auditor._detach = slowly
+"""
 
 
 class Churn:
@@ -270,6 +278,16 @@ def test_a_frozen_capture_lets_go(daemon: Start, router: Router) -> None:
     assert auditor.status()["capture"]["restarts"] == 0
     assert auditor.stop() == 0
     assert {gap["cause"] for gap in auditor.gaps() if gap["to"]} <= {"namespace-gone"}  # a last look that was too late
+
+
+@pytest.mark.slow
+def test_a_second_passes_while_it_lets_go(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """What capture looks at each second is due just when a namespace that had no traffic goes: no gap is left of it."""
+    weakened("anetcon.capture.main", A_SECOND_AT_DETACH)
+    auditor = daemon(router.name)
+    released_while_frozen(auditor, router, SOON)
+    assert auditor.stop() == 0
+    assert {gap["cause"] for gap in auditor.gaps() if gap["to"]} <= {"namespace-gone"}
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ Start = Callable[..., Daemon]
 SOME = 60_000
 RATE = 3_000
 """Connections a second while the program is replaced, which takes a second or more: it reads its configuration."""
+EVENLY = RATE // 100
+"""Connections at a time, a hundred times a second: some fall into every moment, however short."""
 ROUNDS, EACH = 3, 20_000
 NO_CAPTURE_GAP = """
 from anetcon.capture import journals
@@ -47,10 +49,10 @@ upgrade.execute = forgetful
 
 
 @contextmanager
-def sending(ledger: Ledger, rate: float = float("inf")) -> Iterator[threading.Event]:
+def sending(ledger: Ledger, rate: float = float("inf"), piece: int = 500) -> Iterator[threading.Event]:
     """The flood is made in a thread of its own: all of it once the block is left, or what is once the event is set."""
     over = threading.Event()
-    thread = threading.Thread(target=ledger.send, kwargs={"piece": 500, "rate": rate, "enough": over.is_set})
+    thread = threading.Thread(target=ledger.send, kwargs={"piece": piece, "rate": rate, "enough": over.is_set})
     thread.start()
     try:
         yield over
@@ -121,7 +123,7 @@ def replaced(auditor: Daemon, router: Router) -> Ledger:
     assert before is not None
     with Flood(router, SOME) as flood:
         ledger = Ledger(flood)
-        with sending(ledger, RATE) as over:
+        with sending(ledger, RATE, EVENLY) as over:
             reached(ledger, RATE)
             auditor.process.send_signal(signal.SIGUSR2)
             wait_until(lambda: auditor.capture_pid() not in (None, before), 20, "capture is a new process")
