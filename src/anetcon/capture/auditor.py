@@ -276,6 +276,7 @@ class Auditor:
         namespace.ask_route()
         self._route(namespace, now)  # the kernel has answered: no event is classified without the addresses
         namespace.drops = _drops(namespace)
+        namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since the capture before this one
         if not (namespace.resumed and self._continues):
             record = self.lines is None
             self.tables.opened(namespace, lambda opened: self._opened(namespace, opened), record=record)
@@ -447,7 +448,9 @@ class Auditor:
             time.sleep(REPEAT)
 
     def _finish(self) -> None:
-        """Read what waits, flush it, close the segments: a next capture goes on without a gap."""
+        """Read what waits, flush it, close the segments: a next capture goes on without a gap. What the keeper said
+        last comes first: what it lost count of, and, of a capture that had hardly begun, the sockets themselves."""
+        self._keeper_speaks(self._now())
         self._read_held_back()
         now = self.clock()
         for namespace in self.namespaces.values():

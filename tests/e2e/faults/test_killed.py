@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anetcon.errors import NOT_FOUND_WITH_GAPS
+from anetcon.testbed import kernel
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import Router
 from tests.e2e.daemon import Daemon, seconds
@@ -23,7 +25,7 @@ from tests.netns.waiting import wait_until
 
 Start = Callable[..., Daemon]
 
-SOME = 60_000
+SOME, READ = 60_000, 500
 RATE = 3_000
 """Connections a second while the program is replaced, which takes a second or more: it reads its configuration."""
 EVENLY = RATE // 100
@@ -36,6 +38,14 @@ journals.Journals.gap = lambda self, netns, start, end, cause, lost=None: (
     None if cause == "capture-down" else said(self, netns, start, end, cause, lost)
 )
 """
+NO_FLUSH_BEFORE = """
+import contextlib, os
+due = journals.Journals.due
+with contextlib.suppress(FileExistsError):
+    os.close(os.open({first!r}, os.O_CREAT | os.O_EXCL))
+    journals.Journals.due = lambda self, now, pending: not pending and due(self, now, pending)
+"""
+"""The first capture keeps what it has read: it surely has something when it is killed."""
 NO_DAEMON_GAP = NO_CAPTURE_GAP.replace("capture-down", "daemon-down")
 NEW_SOCKETS = """
 import os, signal
@@ -49,10 +59,14 @@ upgrade.execute = forgetful
 
 
 @contextmanager
-def sending(ledger: Ledger, rate: float = float("inf"), piece: int = 500) -> Iterator[threading.Event]:
-    """The flood is made in a thread of its own: all of it once the block is left, or what is once the event is set."""
+def sending(
+    ledger: Ledger, count: int | None = None, rate: float = float("inf"), piece: int = 500
+) -> Iterator[threading.Event]:
+    """The flood, or its next `count`, is made in a thread of its own: all of it once the block is left, or what is once
+    the event is set."""
     over = threading.Event()
-    thread = threading.Thread(target=ledger.send, kwargs={"piece": piece, "rate": rate, "enough": over.is_set})
+    asked = {"count": count, "piece": piece, "rate": rate, "enough": over.is_set}
+    thread = threading.Thread(target=ledger.send, kwargs=asked)
     thread.start()
     try:
         yield over
@@ -72,16 +86,20 @@ def restarted(auditor: Daemon, pid: int) -> None:
 
 
 def capture_killed(auditor: Daemon, router: Router) -> tuple[Ledger, tuple[float, float]]:
-    """60,000 connections with capture killed in their middle; from when to when there was none."""
+    """60,000 connections with capture killed in their middle; from when to when there was none. The last third is
+    made after it was killed, however late that was; the first few it has read by then."""
     auditor.wait_attached([router.name])
     with Flood(router, SOME) as flood:
         ledger = Ledger(flood)
         killed = auditor.capture_pid()
         assert killed is not None
-        with sending(ledger):
+        ledger.send(READ)
+        wait_until(lambda: not any(kernel.queued(router.namespace).values()), 20, "they are read")
+        with sending(ledger, SOME * 2 // 3 - READ):
             reached(ledger, SOME // 2)
-            moment = time.time()
             os.kill(killed, signal.SIGKILL)
+            moment = time.time()  # not before it: another flush may come until then
+        ledger.send()
         restarted(auditor, killed)
         back = time.time()
         assert flood.made() == SOME
@@ -101,10 +119,10 @@ def test_capture_killed_among_60000(daemon: Start, router: Router) -> None:
 
 
 @pytest.mark.slow
-def test_capture_killed_without_its_gap(daemon: Start, router: Router, weakened: Weaken) -> None:
+def test_capture_killed_without_its_gap(daemon: Start, router: Router, weakened: Weaken, tmp_path: Path) -> None:
     """The control: a capture that does not say what its predecessor took with it is found out."""
-    weakened("anetcon.capture.main", NO_CAPTURE_GAP)
-    auditor = daemon(router.name, store={"flush_seconds": 2.0})  # it surely has something when it is killed
+    weakened("anetcon.capture.main", NO_CAPTURE_GAP + NO_FLUSH_BEFORE.format(first=str(tmp_path / "first")))
+    auditor = daemon(router.name)
     ledger, _ = capture_killed(auditor, router)
     with pytest.raises(UnaccountedError):
         ledger.explained(auditor, during(auditor))
@@ -123,7 +141,7 @@ def replaced(auditor: Daemon, router: Router) -> Ledger:
     assert before is not None
     with Flood(router, SOME) as flood:
         ledger = Ledger(flood)
-        with sending(ledger, RATE, EVENLY) as over:
+        with sending(ledger, rate=RATE, piece=EVENLY) as over:
             reached(ledger, RATE)
             auditor.process.send_signal(signal.SIGUSR2)
             wait_until(lambda: auditor.capture_pid() not in (None, before), 20, "capture is a new process")

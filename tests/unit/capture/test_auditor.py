@@ -14,6 +14,7 @@ from anetcon.capture import auditor
 from anetcon.capture.clock import THRESHOLD
 from anetcon.capture.settings import Settings
 from anetcon.journal.write import segment_path
+from anetcon.keeper.channel import Channel, pair
 from anetcon.keeper.clock import now_us
 from tests.unit.capture import parts
 from tests.unit.capture.test_settings import RESOLVED
@@ -56,6 +57,26 @@ def test_what_of_a_first_start_is_listed(tmp_path: Path, left: bytes | None) -> 
     values = {"netns": "qrouter-1", "inode": space.inode, "slot": 0, "attached": made.started, "noticed": made.started}
     made._attach({**values, "newborn": False, "resumed": False}, sockets, made.started)
     assert made.listings.waiting() == (left is not None)
+
+
+def test_what_the_keeper_said_last_is_heard(tmp_path: Path) -> None:
+    """Told to end before it has heard what the keeper said, capture hears it first: the count of what was lost; and
+    the sockets of a namespace, for which the kernel may keep something."""
+    made = auditing(tmp_path, [])
+    space, far_events, _ = parts.namespace()
+    values = {"op": "attach", "netns": "qrouter-1", "inode": space.inode, "slot": 0, "attached": 1, "noticed": 1}
+    ours, theirs = map(Channel, pair())
+    handed = [each.fileno() for each in (space.events, space.requests, space.route)]
+    ours.send({**values, "newborn": False, "resumed": True}, handed)
+    ours.send({"op": "gap", "netns": "qrouter-1", "from": 1, "to": 2, "cause": "overrun", "lost": 7})
+    far_events.send(parts.message(1, destroy=True))
+    made.stop()
+    made.run(theirs)
+    ours.close()
+    theirs.close()
+    made.namespaces[0].close()
+    assert [gap["lost"] for gap in parts.rows(tmp_path, "gaps") if gap["cause"] == "overrun"] == [7]
+    assert [row["src_port"] for row in parts.rows(tmp_path, "connections")] == [1]
 
 
 class Socket:
