@@ -20,6 +20,7 @@ from typing import Any
 
 from anetcon import counters
 from anetcon.keeper.channel import Channel
+from anetcon.keeper.children import WITHHELD
 
 SO_MEMINFO = 55
 
@@ -57,6 +58,7 @@ class Capture:
     def run(self) -> None:
         """Until SIGTERM, or the end of the channel."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "running", False))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
         try:
             self.channel.send({"op": "hello"})
             while self.running:  # the channel stays open until then, even when the keeper is replaced

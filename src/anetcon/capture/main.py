@@ -16,6 +16,7 @@ import time
 from anetcon import counters
 from anetcon.errors import AnetconError
 from anetcon.keeper.channel import Channel
+from anetcon.keeper.children import WITHHELD
 from anetcon.keeper.report import report as log
 from anetcon.keeper.report import reporter
 from anetcon.keeper.settings import read
@@ -62,6 +63,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: auditor.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
         collect_seldom()
         auditor.run(Channel.of(options.channel))
     except AnetconError as error:

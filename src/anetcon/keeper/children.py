@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.loop import Loop, Timer
@@ -23,6 +23,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 LONG_LIFE = 10.0
 """A child that lived this long (s) is started again at once; one that dies earlier, after a growing pause."""
 
+WITHHELD = frozenset({signal.SIGTERM, signal.SIGHUP})
+"""What a child that runs for long is signalled by. Until it can take them they wait: before that they would end it."""
+
 Ended = Callable[[int], None]
 
 
@@ -32,13 +35,24 @@ def spawn(
     stdin: int | None = None,
     stdout: int | None = None,
     before: Callable[[], object] | None = None,
+    held: Collection[signal.Signals] = (),
 ) -> int:
-    """Start a program that inherits the descriptors `keep` and dies with us; its pid. `before` runs in the child."""
+    """Start a program that inherits the descriptors `keep` and dies with us; its pid. `before` runs in the child, which
+    begins with the signals `held` blocked."""
     ours = os.getpid()
-    pid = os.fork()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     if pid:
         return pid
     try:
+        signal.set_wakeup_fd(-1)  # the keeper would take what comes until the program runs for its own
+        for number in WITHHELD:
+            signal.signal(number, signal.SIG_DFL)
         sc.set_death_signal(signal.SIGKILL)
         if os.getppid() != ours:
             os._exit(1)
@@ -51,6 +65,7 @@ def spawn(
                 os.dup2(wanted, standard)
         if before is not None:
             before()
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         os.execvp(arguments[0], arguments)  # noqa: S606  (a shell is what we do not want)
     except OSError as error:
         os.write(2, f"anetcon-keeper: cannot start {arguments[0]}: {error.strerror}\n".encode())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from anetcon.errors import PermissionMissingError
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Message
-from anetcon.keeper.children import Child, Reaper, python, spawn
+from anetcon.keeper.children import WITHHELD, Child, Reaper, python, spawn
 from anetcon.keeper.loop import Loop
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ class KernelLog:
     def _launch(self) -> int:
         kmsg, out, _ = self.descriptors()
         arguments = python(self._module, "--kmsg", str(kmsg), "--out", str(out))
-        return spawn(arguments, keep=[self._keep, kmsg, out], before=sc.clear_ambient)
+        return spawn(arguments, keep=[self._keep, kmsg, out], before=sc.clear_ambient, held=WITHHELD)
 
 
 def _open() -> tuple[int, int]:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 
 from anetcon.errors import PermissionMissingError, StoreError
+from anetcon.keeper.children import WITHHELD
 from anetcon.keeper.clock import now_us, text
 from anetcon.keeper.files import FILE_MODE, give_to_readers
 from anetcon.keeper.syscalls import set_name
@@ -132,6 +133,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
     source, log = int(given["--in"]), LogFile(given["--file"])
     poll = select.poll()
     for descriptor in (source, pipe):

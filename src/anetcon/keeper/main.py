@@ -136,10 +136,10 @@ class Keeper:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, upgrade.SIGNALS)
         if self.kernel_log is not None:
             self.kernel_log.start()
+        self._watch_namespaces()
+        self._list()  # before there is a capture: what is attached when it begins leaves no gap, however late we are
         self.processes.start(children)
         self.reaper.reap()  # what ended while nobody listened
-        self._watch_namespaces()
-        self._list()
         self._each_second()
         self.loop.every(guard.TICK_SECONDS, self._each_tick)
         self.loop.every(status.EVERY_SECONDS, self._each_second)
@@ -482,6 +482,7 @@ def raise_file_limit() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run; the exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, upgrade.SIGNALS)  # until they are handled: `run`
     sc.set_name("anetcon-keeper")
     reporter.introduce("anetcon-keeper")
     os.umask(0o027)

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 
 from anetcon.keeper import syscalls as sc
-from anetcon.keeper.children import Child, Reaper, python, spawn
+from anetcon.keeper.children import WITHHELD, Child, Reaper, python, spawn
 from anetcon.keeper.loop import Loop
 
 TYPE_CHECKING = False
@@ -113,4 +113,4 @@ class OwnLog:
             os.dup2(stderr, STDERR)
             sc.set_death_signal(signal.SIGTERM)
 
-        return spawn(arguments, keep=[source], before=outlive)
+        return spawn(arguments, keep=[source], before=outlive, held=WITHHELD)

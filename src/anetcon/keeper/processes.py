@@ -13,7 +13,7 @@ from anetcon.keeper import capabilities, settings
 from anetcon.keeper import channel as channels
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Channel, Message
-from anetcon.keeper.children import Child, Reaper, python, spawn
+from anetcon.keeper.children import WITHHELD, Child, Reaper, python, spawn
 from anetcon.keeper.loop import Loop
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ class Processes:
 
     def _launch(self, module: str, options: dict[str, int], before: Callable[[], object]) -> int:
         arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return spawn(python(module, *arguments), keep=[self._keep, *options.values()], before=before)
+        return spawn(python(module, *arguments), keep=[self._keep, *options.values()], before=before, held=WITHHELD)
 
     def _watch_channel(self) -> None:
         assert self._channel is not None  # noqa: S101  (for the type checker)

@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from anetcon.keeper.children import WITHHELD
 from anetcon.keeper.report import reporter
 from anetcon.keeper.syscalls import set_name
 from anetcon.kmsg import packets
@@ -166,6 +167,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
     _hurry()
     gc.disable()
     reader = Reader(int(given["--kmsg"]), socket.socket(fileno=int(given["--out"])))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 from anetcon.keeper import children
-from anetcon.keeper.children import Child, Reaper, spawn
+from anetcon.keeper.children import WITHHELD, Child, Reaper, spawn
 from anetcon.keeper.loop import Loop
 from tests.netns.waiting import wait_until
 
@@ -70,6 +71,38 @@ def test_a_child_inherits_what_it_is_given_and_nothing_else(loop: Loop, reaper: 
     assert "memfd:other" not in said
     for descriptor in (kept, other, answer):
         os.close(descriptor)
+
+
+TAKES_IT = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(("held", "status"), [(WITHHELD, 5), ((), 128 + signal.SIGTERM)])
+def test_a_signal_that_comes_before_the_program_runs(
+    loop: Loop, reaper: Reaper, held: Collection[signal.Signals], status: int
+) -> None:
+    """It waits until the program takes it, or ends the child; it is never lost, and never taken for the keeper's."""
+    before = signal.getsignal(signal.SIGTERM)
+    taken: list[str] = []
+    ended: list[int] = []
+
+    def on_end(code: int) -> None:
+        ended.append(code)
+        loop.after(0, loop.stop)  # what else has come is told first
+
+    loop.on_signal(signal.SIGTERM, lambda: taken.append("SIGTERM"))
+    try:
+        command = [sys.executable, "-c", TAKES_IT]
+        reaper.expect(spawn(command, before=lambda: os.kill(os.getpid(), signal.SIGTERM), held=held), on_end)
+        loop.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (ended, taken) == ([status], [])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
 class Kept:
