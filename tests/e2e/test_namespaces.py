@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from anetcon.testbed import traffic
@@ -94,3 +95,21 @@ def test_what_was_open_before(bed: Testbed, daemon: Start) -> None:
     assert auditor.stop() == 0
     (record,) = auditor.search("--dport", "8080")
     assert record["end"] is not None
+
+
+def test_what_is_open_in_a_namespace_that_goes_as_the_daemon_ends(bed: Testbed, daemon: Start) -> None:
+    """Capture hears that it is gone and that it is to end at once: what was open there has ended, and is on record."""
+    world = World(bed)
+    router = Router(world, instances=1)
+    inside = router.instances[0]
+    auditor = daemon(router.name)
+    auditor.wait_attached([router.name])
+    with Server(world.namespace, SERVER, 8080) as server:
+        traffic.tcp(inside.namespace, inside.address, (SERVER, 8080), server)
+    auditor.wait_flushed()
+    auditor.signal_capture(signal.SIGSTOP)  # which the keeper ends when it stops
+    router.close()
+    wait_until(lambda: auditor.states().get(router.name) == "gone", 10, "the router is gone")
+    assert auditor.stop() == 0
+    (record,) = auditor.search("--dport", "8080")
+    assert record["end_reason"] == "namespace-gone"

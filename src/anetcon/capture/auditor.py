@@ -114,6 +114,8 @@ class Auditor:
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], object]] = {}
         self._stopping = False
+        self._unlisted: set[Namespace] = set()
+        """Those whose first listing, or the last of one that is gone, is not in yet."""
         self._sheds = 0
         self._busiest = 0
         self._tick = self.started
@@ -219,7 +221,9 @@ class Auditor:
             while (received := self.channel.receive()) is not None:
                 self._obey(*received, now)
         except EOFError:
-            self.log("the keeper is gone; stopping")
+            if self._others.pop(self.channel.fileno(), None) is not None:
+                self._poll.unregister(self.channel.fileno())
+                self.log("the keeper is gone; stopping")
             self.stop()
 
     def _obey(self, message: dict[str, Any], descriptors: list[int], now: int) -> None:
@@ -279,6 +283,7 @@ class Auditor:
         namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since the capture before this one
         if not (namespace.resumed and self._continues):
             record = self.lines is None
+            self._unlisted.add(namespace)
             self.tables.opened(namespace, lambda opened: self._opened(namespace, opened), record=record)
             if record and was_here and (namespace.resumed or not namespace.newborn):
                 self.listings.want(namespace)  # of those on record some may have ended meanwhile
@@ -294,6 +299,7 @@ class Auditor:
 
     def _opened(self, namespace: Namespace, opened: Opened | None) -> None:
         """The first dump is in: what it says about the time before."""
+        self._unlisted.discard(namespace)
         namespace.active |= opened is not None and opened.found > 0
         if namespace.newborn and not namespace.resumed and (opened is None or opened.older):
             self.journals.gap(namespace.netns, namespace.noticed, namespace.attached, "not-attached")
@@ -307,8 +313,10 @@ class Auditor:
             return
         debug("%s: let go of (%s)", namespace.netns, why)
         self._drain(namespace, now)
+        self._watch_drops(namespace, self._tick)
         self._forget(namespace)
         if why == "gone" and self.lines is None:
+            self._unlisted.add(namespace)
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
         elif why == "gone":
             self.vanished.end(namespace.netns, namespace.inode)
@@ -341,6 +349,7 @@ class Auditor:
         namespace.context.close(now)
         self._collect(namespace)
         self.pipeline.remove(namespace)
+        self._unlisted.discard(namespace)
         del self.namespaces[namespace.slot]
         del self._by_events[namespace.events.fileno()]
         for sock in (namespace.requests, namespace.route):
@@ -352,7 +361,7 @@ class Auditor:
         self.requests.tick(now)
         self.channel.flush()
         for namespace in list(self.namespaces.values()) if self.lines is None else ():
-            self._watch_drops(namespace, now, before)
+            self._watch_drops(namespace, before)
             self._watch_activity(namespace, now)
             self.tables.look_again(namespace, now)
         if self._sheds != self.journals.sheds and not self.journals.failing:
@@ -361,11 +370,12 @@ class Auditor:
                 self.listings.want(namespace)
         self.listings.tick(now)
 
-    def _watch_drops(self, namespace: Namespace, now: int, before: int) -> None:
+    def _watch_drops(self, namespace: Namespace, before: int) -> None:
         """Publish the drop counter; while the kernel does not hold ends back, its increase is what was lost."""
         drops = _drops(namespace)
-        if drops == namespace.drops:
+        if drops == namespace.drops or self.lines is not None:
             return
+        now = self.clock()  # after the counter was read: whoever was held up before that lost more meanwhile
         lost, namespace.drops, namespace.dropped = drops - namespace.drops, drops, now
         self.pipeline.shared[namespace.slot, DROPS] = drops
         if not self.settings.hold:
@@ -447,14 +457,22 @@ class Auditor:
             self._header[0] += np.uint64(1)
             time.sleep(REPEAT)
 
-    def _finish(self) -> None:
-        """Read what waits, flush it, close the segments: a next capture goes on without a gap. What the keeper said
-        last comes first: what it lost count of, and, of a capture that had hardly begun, the sockets themselves."""
+    def _hear_all(self) -> None:
+        """Do what the keeper said before it said stop: a count of what was lost, a namespace that is gone, whose table
+        nobody can list later, and, to a capture that had hardly begun, the sockets themselves."""
+        begun = time.monotonic()
         self._keeper_speaks(self._now())
+        while self._unlisted and time.monotonic() - begun < PATIENCE:
+            self._turn()
+
+    def _finish(self) -> None:
+        """Read what waits, flush it, close the segments: a next capture goes on without a gap."""
+        self._hear_all()
         self._read_held_back()
         now = self.clock()
         for namespace in self.namespaces.values():
             self._drain(namespace, now)
+            self._watch_drops(namespace, self._tick)
             namespace.context.close(now)
         if self.lines is not None:
             self.lines.read_all(now)

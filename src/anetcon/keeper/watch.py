@@ -54,7 +54,7 @@ class _Watched:
 
     __slots__ = (
         *("all_seen", "asked", "changed", "fresh", "inside", "legacy", "legacy_seen", "near", "off", "refused", "seen"),
-        *("since", "told"),
+        *("since", "told", "until"),
     )
 
     def __init__(self, inside: Inside, seen: int) -> None:
@@ -72,7 +72,12 @@ class _Watched:
         self.told: int | None = None
         """The kernel's count of refusals up to which everything was told."""
         self.refused = 0
-        self.since = 0
+        self.since = self.until = 0
+        """From when to when these refusals were."""
+
+    def hear(self) -> None:
+        """Take what the kernel tells of the ruleset."""
+        self.changed = self.inside.changed() or self.changed
 
 
 class Watch:
@@ -115,8 +120,9 @@ class Watch:
             if watched is None:
                 continue
             try:
+                now = now_us()
                 if len(attached) > MANY and number % 2 == self._odd and watched.inside.first() == ON:
-                    watched.seen = now_us()
+                    watched.seen = now
                 else:
                     self._look(audited, watched, sockets, full, audited in in_turn)
                 if audited in old:
@@ -142,7 +148,7 @@ class Watch:
         else:
             watched = self._watched[audited] = _Watched(inside, audited.attached)
             audited.closing = lambda: self._close(audited)
-            self._loop.watch(inside.ruleset.fileno(), lambda: setattr(watched, "changed", inside.changed()))
+            self._loop.watch(inside.ruleset.fileno(), watched.hear)
 
     def _close(self, audited: Audited) -> None:
         watched = self._watched.pop(audited, None)
@@ -164,10 +170,11 @@ class Watch:
         return {audited for audited, _ in attached[first : self._next]}
 
     def _look(self, audited: Audited, watched: _Watched, sockets: Sockets, full: float, in_turn: bool) -> None:
-        now = now_us()
+        now = now_us()  # before everything: what is seen to be as it was, was so until then at least
+        watched.hear()
         values = watched.inside.switches()
         if values != ALL_ON or watched.off:
-            self._mend(audited, watched, values, now)
+            self._mend(audited, watched, values)
         before, watched.all_seen, watched.seen = watched.all_seen, now, now
         near = watched.inside.connections() >= full
         if near and not watched.near:
@@ -178,7 +185,7 @@ class Watch:
         if watched.changed:
             self._ruleset(audited, watched, before)
 
-    def _mend(self, audited: Audited, watched: _Watched, values: Iterable[bytes], now: int) -> None:
+    def _mend(self, audited: Audited, watched: _Watched, values: Iterable[bytes]) -> None:
         for number, value in enumerate(values):
             name = f"{SYSCTLS[number]} in {audited.netns}"
             if value == ON and number not in watched.off:
@@ -196,7 +203,7 @@ class Watch:
             if value == AUTOMATIC and number == 0:
                 self._report(f"{name} was set to 2 and is 1 again; nothing was missed")
                 continue
-            self._gap(audited, CAUSES[number], began, now)
+            self._gap(audited, CAUSES[number], began, now_us())
             self._report(f"{name} was switched off by somebody and is 1 again; see `anetcon gaps`")
 
     def _ruleset(self, audited: Audited, watched: _Watched, before: int) -> None:
@@ -207,7 +214,7 @@ class Watch:
 
     def _look_legacy(self, audited: Audited, watched: _Watched) -> None:
         """Have capture judge what iptables-legacy has now, if that is something else than it was."""
-        before = watched.legacy_seen
+        before, now = watched.legacy_seen, now_us()
         try:
             found = legacy.targets(self._home, self._path(audited.name), audited.inode)
         except PermissionError:
@@ -218,7 +225,7 @@ class Watch:
                     "found; run the daemon as root or in group root, as its unit has it"
                 )
             return
-        watched.legacy_seen = now_us()
+        watched.legacy_seen = now
         if found != watched.legacy:
             watched.legacy = found
             self._ruleset(audited, watched, before)
@@ -235,8 +242,10 @@ class Watch:
                 "raise nf_conntrack_max, or lower the timeouts of connection tracking"
             )
         watched.refused += fresh
+        if fresh:
+            watched.until = now_us()
         if watched.refused and (not fresh or now - watched.since > LONGEST):
-            self._gap(audited, "table-full", watched.since, before if not fresh else now, watched.refused)
+            self._gap(audited, "table-full", watched.since, watched.until, watched.refused)
             watched.refused, watched.since = 0, now
 
     def _gap(self, audited: Audited, cause: str, start: int, end: int | None, lost: int | None = None) -> None:

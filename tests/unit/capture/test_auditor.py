@@ -3,6 +3,7 @@ tested with real namespaces."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from anetcon.capture import auditor
 from anetcon.capture.clock import THRESHOLD
+from anetcon.capture.namespace import Namespace
 from anetcon.capture.settings import Settings
 from anetcon.journal.write import segment_path
 from anetcon.keeper.channel import Channel, pair
@@ -107,3 +109,35 @@ def test_what_is_held_back_at_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
     for each in namespaces.values():
         assert each.read == list(range(len(each.read)))
         assert abs(len(each.read) - looks) <= 1
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_loss_in_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    """What was lost is a gap until the counter was read, however long after the turn's beginning that is; also what was
+    lost between the last look and the end."""
+    made, late = auditing(tmp_path, []), 0
+
+    def drops(_space: Namespace) -> int:
+        nonlocal late
+        late = 100_000  # it is held up there
+        return 7
+
+    made.clock = lambda: now_us() + late
+    monkeypatch.setattr(auditor, "_drops", drops)
+    monkeypatch.setattr(made, "settings", SimpleNamespace(hold=False, period=3, journals=made.settings.journals))
+    space, *_ = parts.namespace()
+    made.namespaces[space.slot] = space
+    made.pipeline.add(space)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        made.channel = Channel(ours)
+        begin = made._tick
+        if ends:
+            made._finish()
+        else:
+            made._every_second(begin, begin)
+            made._flush(made.clock())
+    (gap,) = [gap for gap in parts.rows(tmp_path, "gaps") if gap["cause"] == "overrun"]
+    assert gap["lost"] == 7
+    assert round(gap["from"].timestamp() * 1e6) == begin
+    assert round(gap["to"].timestamp() * 1e6) >= begin + late

@@ -1,12 +1,14 @@
-"""What the watch says when it cannot look; what it finds is tested where there are namespaces (tests/netns)."""
+"""What the watch says when it cannot look, and when it is held up; what it finds is tested where there are namespaces
+(tests/netns)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from anetcon.keeper import legacy
+from anetcon.keeper import legacy, watch
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.watch import Watch, _Watched
@@ -28,3 +30,90 @@ def test_tables_that_may_not_be_read_are_told_once(monkeypatch: pytest.MonkeyPat
     assert len(said) == 1
     assert "as root or in group root" in said[0]
     assert watched.legacy_seen == 7
+
+
+NOTHING = cast("Any", None)
+AUDITED = Audited("a", Found(1, newborn=False))
+
+
+class HeldUp:
+    """A namespace's switches and ruleset; each look at it takes a second of `now`, and `meanwhile` happens in it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100
+        self.values = list(watch.ALL_ON)
+        self.told = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.sent: list[dict[str, Any]] = []
+        self.watch = Watch(NOTHING, NOTHING, lambda _: None, self.sent.append, lambda _: None)
+        self.watched = _Watched(cast("Any", self), seen=90)
+        self.watched.told, self.watched.changed, self.watched.fresh = 0, False, False
+        monkeypatch.setattr(watch, "now_us", lambda: self.now)
+
+    def _held_up(self) -> None:
+        self.now += 1
+        self.meanwhile()
+
+    def look(self) -> None:
+        """A look at everything."""
+        self.watch._look(AUDITED, self.watched, NOTHING, full=10, in_turn=False)
+
+    def switches(self) -> list[bytes]:
+        """As of Inside."""
+        self._held_up()
+        return list(self.values)
+
+    def switch_on(self, number: int) -> None:
+        """As of Inside."""
+        self._held_up()
+        self.values[number] = watch.ON
+
+    def connections(self) -> int:
+        """As of Inside."""
+        return 0
+
+    def changed(self) -> bool:
+        """As of Inside."""
+        told, self.told = self.told, False
+        return told
+
+
+def test_a_gap_lasts_until_the_switch_is_on_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is held up before it puts the switch back says so: nothing is told of what is made until then."""
+    held = HeldUp(monkeypatch)
+    held.look()
+    held.values[0] = b"0\n"
+    seen = held.now - 1
+    held.look()
+    (gap,) = held.sent
+    assert (gap["cause"], gap["from"], gap["to"]) == ("events-off", seen, held.now)
+
+
+def test_a_ruleset_was_another_one_since_the_look_that_nothing_was_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the kernel told of it, and whoever was to hear that was held up until the next look."""
+    held = HeldUp(monkeypatch)
+    held.look()
+    looked = held.now - 1
+    held.now += 5
+    held.told = True  # it is in the socket, and the loop has not come to it
+    held.look()
+    held.look()
+    (message,) = held.sent
+    assert (message["op"], message["since"]) == ("ruleset", looked)
+
+
+def test_a_rule_of_legacy_added_while_the_table_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not there when the look before began, and maybe when that ended."""
+    held = HeldUp(monkeypatch)
+    tables: list[list[legacy.Target]] = [[], [("ip", "CT", 1, 0)]]
+
+    def targets(*_: object) -> list[legacy.Target]:
+        held.now += 10
+        return tables.pop(0)
+
+    monkeypatch.setattr(legacy, "targets", targets)
+    began = held.now
+    held.watch._look_legacy(AUDITED, held.watched)
+    held.watch._look_legacy(AUDITED, held.watched)
+    (message,) = held.sent
+    assert message["since"] == began
