@@ -68,6 +68,7 @@ class Capture:
                         self.hear()
                     else:
                         self.count(key.data)
+            self.hear()  # what was said before it was told to end
         except EOFError:
             note(self.store, op="channel closed")
         note(self.store, op="ended")

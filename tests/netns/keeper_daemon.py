@@ -142,13 +142,31 @@ class Daemon:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """The keeper stands still inside the block: it repairs nothing and notices nothing."""
+        """The keeper stands still inside the block: it repairs nothing and notices nothing, and no child that it has
+        sent on an errand does."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             wait_until(lambda: _state(self.pid) == "T", 5, "the keeper stands still", every=0.001)
+            wait_until(lambda: not self._errands(), 5, "what it had begun is done", every=0.001)
             yield
         finally:
             os.kill(self.pid, signal.SIGCONT)
+
+    def _errands(self) -> list[int]:
+        """Its children that are no program of their own, and run."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [pid for pid in map(int, children) if is_alive(pid) and _name(pid) == "anetcon-keeper"]
+
+    def wait_watched(self) -> None:
+        """Until it has open what it watches in a namespace from then on."""
+        wait_until(self._watches, 5, "its files are open")
+
+    def _watches(self) -> bool:
+        found = False
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found |= descriptor.readlink().name == "nf_conntrack_count"
+        return found
 
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM and its exit status."""
@@ -185,12 +203,25 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def _name(pid: int) -> str:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
         return _state(pid) != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def writer(fifo: Path) -> int:
+    """A descriptor to write into a pipe with; 0 while nobody reads it."""
+    with contextlib.suppress(OSError):
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    return 0
 
 
 def show(figure: str) -> None:

@@ -1,4 +1,4 @@
-"""The keeper, told that the machine's first network namespace is that of its parent: /proc/1 may be out of reach."""
+"""The keeper, told which is the machine's first network namespace: /proc/1 may be out of reach."""
 
 import os
 import sys
@@ -7,5 +7,5 @@ from pathlib import Path
 from anetcon.keeper import main, nflog
 
 if __name__ == "__main__":
-    nflog.FIRST = Path(f"/proc/{os.getppid()}/ns/net")
+    nflog.FIRST = Path(os.environ["FIRST_NETNS"])
     sys.exit(main.main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ import pytest
 
 from anetcon.errors import AlreadyRunningError
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, is_alive, ours, show, sockets_of
+from tests.netns.keeper_daemon import Daemon, is_alive, ours, show, sockets_of, writer
 from tests.netns.waiting import wait_until
 
 TRACKING = "table inet tracking {\n chain any {\n  ct state new\n }\n}\n"
@@ -88,7 +87,7 @@ def test_a_second_daemon_is_refused(daemon: Daemon, tmp_path: Path) -> None:
     daemon.run()
     second = Daemon(tmp_path, [ours()])
     second.log_file = tmp_path / "second.log"
-    assert second.start().wait(10) == AlreadyRunningError.exit_status
+    assert second.start().wait(40) == AlreadyRunningError.exit_status
     assert second.log().count("\n") == 1
     assert f"process {daemon.pid}," in second.log()
     assert (daemon.store / "lock").read_text().strip() == str(daemon.pid)
@@ -140,6 +139,7 @@ def test_replaced_in_place_it_keeps_its_sockets(daemon: Daemon, bed: Testbed) ->
     daemon.run()
     first = daemon.wait_heard("attach", netns=namespace.name)
     started = wait_until(lambda: daemon.status()["started"], 5, "status is there")
+    daemon.wait_watched()
     before = sockets_of(daemon.pid)
     shared = before & sockets_of(first["pid"])
     os.kill(daemon.pid, signal.SIGUSR2)
@@ -153,7 +153,7 @@ def test_replaced_in_place_it_keeps_its_sockets(daemon: Daemon, bed: Testbed) ->
     wait_until(lambda: daemon.namespace(namespace.name).get("events") == 1, 5, "the event in between is counted")
     wait_until(lambda: daemon.status()["capture"]["pid"] == again["pid"], 5, "status knows the new capture")
     assert daemon.status()["started"] == started
-    assert len(sockets_of(daemon.pid)) == len(before)
+    wait_until(lambda: len(sockets_of(daemon.pid)) == len(before), 5, "as many sockets are open as before")
     wait_until(lambda: len(daemon.heard("follow started")) == 2, 10, "follow was replaced too")
     later = bed.namespace("later")
     daemon.wait_heard("attach", netns=later.name, newborn=True)
@@ -194,6 +194,7 @@ def test_what_is_asked_for_while_the_file_is_read_is_not_forgotten(daemon: Daemo
     os.mkfifo(daemon.answer)  # whoever reads it waits for us
     os.kill(daemon.pid, signal.SIGHUP)
     slow = wait_until(lambda: writer(daemon.answer), 10, "it is being read")
+    daemon.wait_heard("follow got SIGHUP")  # two that come at once are one
     daemon.answer.unlink()
     daemon.answer.write_text(now.replace("testnode", "another"))
     os.kill(daemon.pid, signal.SIGUSR2)
@@ -202,15 +203,31 @@ def test_what_is_asked_for_while_the_file_is_read_is_not_forgotten(daemon: Daemo
     os.write(slow, now.encode())
     os.close(slow)
     daemon.wait_heard("follow started", 10, node="another")
-    assert daemon.status()["node"] == "another"
+    wait_until(lambda: daemon.status()["node"] == "another", 5, "status has it, too")
     assert "the configuration is applied" not in daemon.log()
 
 
-def writer(fifo: Path) -> int:
-    """A descriptor to write into a pipe with; 0 while nobody reads it."""
-    with contextlib.suppress(OSError):
-        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-    return 0
+STARTS_SLOWLY = """
+import sys
+if sys.orig_argv[2:3] == ["tests.netns.keeper_child"] and not {{"config", "--channel"}} & set(sys.orig_argv):
+    open("{}").read()
+"""
+
+
+def test_what_follow_is_told_while_it_starts(daemon: Daemon, tmp_path: Path) -> None:
+    """A signal that comes before it can take any waits for it, and does not end it."""
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    (tmp_path / "sitecustomize.py").write_text(STARTS_SLOWLY.format(held))
+    daemon.environment["PYTHONPATH"] = str(tmp_path)
+    daemon.start()
+    starting = wait_until(lambda: writer(held), 20, "follow is being started")
+    os.kill(daemon.pid, signal.SIGHUP)
+    wait_until(lambda: "the configuration is applied" in daemon.log(), 10, "it was told of the reload")
+    os.close(starting)
+    daemon.wait_heard("follow got SIGHUP")
+    assert len(daemon.heard("follow started")) == 1
+    assert daemon.stop() == 0
 
 
 def test_a_bad_configuration_changes_nothing(daemon: Daemon, bed: Testbed) -> None:

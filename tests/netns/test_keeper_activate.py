@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, ours
+from tests.netns.keeper_daemon import Daemon, ours, writer
 from tests.netns.waiting import wait_until
 
 pytestmark = pytest.mark.needs("nft")
@@ -52,6 +53,28 @@ def test_conntrack_is_made_to_run_until_the_end(daemon: Daemon, bare: Namespace)
     assert daemon.stop() == 0
     assert bare.run("nft", "list", "tables") == ""
     assert "cannot" not in daemon.log()
+
+
+def test_an_end_while_it_is_being_made_to_run(daemon: Daemon, bare: Namespace, tmp_path: Path) -> None:
+    """nft is at work when the daemon is told to end: our table, which stands by then, is removed all the same."""
+    slow, held = tmp_path / "slow", tmp_path / "held"
+    slow.mkdir()
+    os.mkfifo(held)
+    program = slow / "nft"
+    program.write_text(f'#!/bin/sh\nPATH={os.environ["PATH"]}:/usr/sbin\nnft "$@"\ncat {held}\n')
+    program.chmod(0o755)
+    daemon.environment["PATH"] = f"{slow}:{os.environ['PATH']}"
+    daemon.run()
+    released = wait_until(lambda: writer(held), 5, "nft has done its work")
+    assert TABLE in bare.run("nft", "list", "tables")
+    program.unlink()
+    assert daemon.process
+    daemon.process.terminate()
+    follow = Path("/proc", str(daemon.wait_heard("follow got SIGTERM")["pid"]))
+    wait_until(lambda: not follow.exists(), 5, "both children are buried, and our tables are seen to")
+    os.close(released)
+    assert daemon.process.wait(40) == 0
+    assert bare.run("nft", "list", "tables") == ""
 
 
 def test_our_table_is_removed_when_the_namespace_or_the_setting_goes(daemon: Daemon, bare: Namespace) -> None:

@@ -129,8 +129,10 @@ def test_hold_is_ended_and_begun_by_a_reload(daemon: Daemon, namespace: Namespac
     connect(namespace)
     namespace.run("conntrack", "-F")
     wait_until(lambda: table(namespace) == 0, 2, "the table is empty though nobody reads")
+    os.kill(capture, signal.SIGCONT)  # the keeper would do so itself after a while
     daemon.reload(on_overload="hold")
     wait_until(lambda: daemon.log().count("the configuration is applied") == 2, 5, "it is applied")
+    os.kill(capture, signal.SIGSTOP)
     connect(namespace)
     namespace.run("conntrack", "-F")
     assert table(namespace) > CONNECTIONS / 2

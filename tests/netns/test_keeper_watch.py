@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -43,16 +42,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 def attached(daemon: Daemon, namespace: Namespace) -> None:
     """Start the daemon, and wait until it watches the namespace."""
     daemon.run().wait_heard("attach", netns=namespace.name)
-    watched = "nf_conntrack_count"
-
-    def watches() -> bool:
-        found = False
-        for descriptor in Path(f"/proc/{daemon.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found |= descriptor.readlink().name == watched
-        return found
-
-    wait_until(watches, 5, "its files are open")
+    daemon.wait_watched()
 
 
 def now() -> int:
@@ -76,14 +66,15 @@ def told(daemon: Daemon, namespace: Namespace, cause: str) -> dict[str, Any]:
 def test_what_is_switched_off_is_put_back(daemon: Daemon, namespace: Namespace, name: str, cause: str) -> None:
     """At the next look, with a gap that has the bounds of the fault, and a line that names the sysctl."""
     attached(daemon, namespace)
-    off = now()
-    namespace.sysctl(**{f"netfilter__{name}": 0})
+    with daemon.frozen():  # what it saw last was before, whenever that is
+        off = now()
+        namespace.sysctl(**{f"netfilter__{name}": 0})
     gap = told(daemon, namespace, cause)
     assert value(namespace, name) == "1"
     assert off - SLACK <= gap["from"] <= off
     assert off < gap["to"] <= off + SLACK
     assert gap["lost"] is None
-    assert f"{name} in {namespace.name} was switched off" in daemon.log()
+    wait_until(lambda: f"{name} in {namespace.name} was switched off" in daemon.log(), 5, "the log names it")
     assert {each["cause"] for each in daemon.heard("gap", netns=namespace.name)} == {cause}
 
 
@@ -91,7 +82,8 @@ def test_events_for_whoever_listens(daemon: Daemon, namespace: Namespace) -> Non
     """The kernel's own default, 2, loses nothing while we listen: it is put back without a gap."""
     attached(daemon, namespace)
     namespace.sysctl(netfilter__nf_conntrack_events=2)
-    wait_until(lambda: value(namespace, "nf_conntrack_events") == "1", 5, "it is 1 again")
+    wait_until(lambda: "was set to 2 and is 1 again" in daemon.log(), 5, "it is 1 again")
+    assert value(namespace, "nf_conntrack_events") == "1"
     assert daemon.heard("gap", netns=namespace.name) == []
 
 

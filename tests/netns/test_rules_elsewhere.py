@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,13 @@ def _alone() -> Iterator[None]:
 
 
 @pytest.fixture
+def first_netns() -> Iterator[str]:
+    """Leads to the machine's first network namespace, wherever our thread is just now."""
+    with Path("/proc/thread-self/ns/net").open("rb") as ours:
+        yield f"/proc/{os.getpid()}/fd/{ours.fileno()}"
+
+
+@pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Makes keepers, not started yet."""
     made: list[Daemon] = []
@@ -48,11 +56,14 @@ def bare(bed: Testbed, role: str) -> Namespace:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_daemon_in_a_namespace_of_its_own(make: Callable[..., Daemon], bed: Testbed, engine: str) -> None:
+def test_a_daemon_in_a_namespace_of_its_own(
+    make: Callable[..., Daemon], bed: Testbed, first_netns: str, engine: str
+) -> None:
     """The machine's switch is set, watched and put back from there; `default` is that namespace and has no hash."""
     host, router = bare(bed, "host"), bare(bed, "r")
     daemon = make(engine, "default", f"^{router.name}$", period=0.3)
     daemon.home, daemon.module = host, "tests.netns.keeper_elsewhere"
+    daemon.environment["FIRST_NETNS"] = first_netns
     daemon.run()
     for name in ("default", router.name):
         daemon.wait_heard("attach", netns=name)

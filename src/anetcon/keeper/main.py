@@ -426,9 +426,15 @@ class Keeper:
         self.processes.follow.stop(self._finish)
 
     def _finish(self) -> None:
-        self.activation.keep(set(), self.roster.path)
-        self.loop.every(0.05, lambda: None if self.activation.busy or self.errands.busy else self._end())
+        self._tidy_up()
+        self.loop.every(0.05, self._tidy_up)
         self.loop.after(REMOVE_SECONDS, self._end)
+
+    def _tidy_up(self) -> None:
+        """Until nothing is left to be removed, also of what was under way and has come to stand since."""
+        self.activation.keep(set(), self.roster.path)
+        if not (self.activation.busy or self.errands.busy):
+            self._end()
 
     def _end(self) -> None:
         """Once, for it takes as long as the last lines do. The log last: it has the lines of all others."""

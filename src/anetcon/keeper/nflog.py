@@ -103,8 +103,8 @@ class Printing:
 
     def look(self) -> None:
         """See that the switch is on."""
+        now = now_us()  # before it is read: it may be switched off right after
         flipped = self._switch.on()
-        now = now_us()
         if self._switch.problem is not None:
             if self.dark is None:
                 self.dark = self._seen or now

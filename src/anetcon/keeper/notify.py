@@ -35,7 +35,7 @@ class Notifier:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._ready = self._turned = False
         self._fed = -self._every
-        self._status = ""
+        self._status = self._reloading = ""
 
     def state(self) -> list[str | None]:
         """What the program that replaces this one needs to know."""
@@ -49,6 +49,9 @@ class Notifier:
         """Tell what is new. `ready`: the record runs; `turned`: capture went on since the last tick."""
         if self._socket is None:
             return
+        if self._reloading:
+            self._tell_reloading()
+        ready = ready and not self._reloading  # in their order
         self._turned = self._turned or turned
         feed = self._every and self._turned and time.monotonic() >= self._fed + self._every
         words = ["READY=1"] * (ready and not self._ready)
@@ -61,7 +64,13 @@ class Notifier:
 
     def reloading(self) -> None:
         """The configuration is read again; `tick` says when that is done."""
-        self._ready = not self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._ready = False
+        self._reloading = f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
+        self._tell_reloading()
+
+    def _tell_reloading(self) -> None:
+        if self._tell(self._reloading):
+            self._reloading = ""
 
     def stopping(self) -> None:
         """The end begins; nothing is told after this."""

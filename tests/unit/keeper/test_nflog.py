@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from anetcon.keeper import nflog
 from anetcon.keeper.attach import Home
+from anetcon.keeper.clock import now_us
 from anetcon.keeper.nflog import Printing, Switch
 
 
@@ -102,3 +104,25 @@ def test_times_without_it_are_told(switch: Path, tmp_path: Path) -> None:
     assert told[2][0] == told[1][0]
     assert told[2][1] is not None
     assert (len(told), len(said)) == (3, 2)
+
+
+def test_switched_off_right_after_it_was_seen_on(switch: Path, tmp_path: Path) -> None:
+    """The time without begins when it was seen on, not a moment later."""
+    told: list[tuple[int, int | None]] = []
+    off: list[int] = []
+
+    class Flipped(Switch):
+        """Somebody switches it off before we go on."""
+
+        def on(self) -> bool:
+            found = super().on()
+            if not off:
+                off.append(now_us())
+                switch.write_text("0")
+                threading.Event().wait(0.01)
+            return found
+
+    printing = Printing(Flipped(Home(), tmp_path / "kept.json"), lambda *gap: told.append(gap), lambda _: None)
+    printing.look()
+    printing.look()
+    assert [since <= off[0] for since, _ in told] == [True]

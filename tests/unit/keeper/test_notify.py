@@ -104,17 +104,34 @@ def test_nothing_is_told_after_stopping(manager: Manager) -> None:
     assert manager.heard() == ["STOPPING=1", "STATUS=Stopping"]
 
 
-def test_what_is_not_taken_is_said_again(manager: Manager) -> None:
-    """A manager that is busy is not waited for, and misses nothing."""
-    notifier = manager.notifier()
+def crowd(manager: Manager) -> None:
+    """Say to it as much as it takes."""
     with contextlib.suppress(BlockingIOError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.setblocking(False)
         while True:
             other.sendto(b"x", "\0" + manager.path[1:] if manager.path[0] == "@" else manager.path)
+
+
+def test_what_is_not_taken_is_said_again(manager: Manager) -> None:
+    """A manager that is busy is not waited for, and misses nothing."""
+    notifier = manager.notifier()
+    crowd(manager)
     notifier.tick(ready=True, turned=False, status="s")
     assert set(manager.heard()) == {"x"}
     notifier.tick(ready=True, turned=False, status="s")
     assert manager.heard() == ["READY=1", "STATUS=s"]
+
+
+def test_a_reload_that_is_not_taken_is_said_before_it_is_over(manager: Manager) -> None:
+    """In their order: who reloads waits for the one, then for the other."""
+    notifier = manager.notifier()
+    notifier.tick(ready=True, turned=False, status="s")
+    crowd(manager)
+    notifier.reloading()
+    notifier.tick(ready=True, turned=False, status="s")
+    assert "RELOADING=1" not in manager.heard()
+    notifier.tick(ready=True, turned=False, status="s")
+    assert [each.partition("_")[0] for each in manager.heard()] == ["RELOADING=1", "MONOTONIC", "READY=1"]
 
 
 def test_children_do_not_inherit_it_and_the_next_program_does(manager: Manager) -> None:
