@@ -34,6 +34,8 @@ SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
 OLD_UNIT = "[Service]\nExecStart=/bin/bash /usr/sbin/anetcon.sh\n[Install]\nWantedBy=multi-user.target\n"
 DPKG = "dpkg --force-confold --force-unsafe-io"
 UNTOUCHED = ("proc", "sys", "dev", "run", "tmp")
+PRIVATE = "systemd-private-"
+"""Folders of services that have a /var/tmp of their own: systemd removes them some time after a stop."""
 OTHERS = ("/var/lib/dpkg", "/var/log/", "/var/cache/")
 """Where dpkg, man-db and whoever writes logs note what they did."""
 BACKUPS = {f"/etc/{name}-" for name in ("passwd", "shadow", "group", "gshadow")}
@@ -143,6 +145,7 @@ def files(root: Path) -> dict[str, str]:
     for folder, folders, names in os.walk(root):
         if Path(folder) == root:
             folders[:] = [each for each in folders if each not in UNTOUCHED]
+        folders[:] = [each for each in folders if not each.startswith(PRIVATE)]
         for name in [*folders, *names]:
             path = Path(folder, name)
             status = path.lstat()

@@ -47,8 +47,9 @@ def test_sysctls_are_what_they_were(bed: Testbed, tmp_path: Path) -> None:
     before = {each.name: attached(each, tmp_path) for each in (one, theirs, other)}
     assert set(sysctls(one).values()) == {"1"}
     theirs.sysctl(netfilter__nf_conntrack_events=0)
-    other.close()
-    again = Namespace(other.name)
+    with other.path.open():  # held, since its number would be free for the next one as soon as it is gone
+        other.close()
+        again = Namespace(other.name)
     again.sysctl(netfilter__nf_conntrack_acct=1, netfilter__nf_conntrack_timestamp=1)
     try:
         new = sysctls(again)

@@ -1,8 +1,9 @@
 """The kernel's lines over a restart of rsyslog, and those of them that it lost, written where it would have.
 
 Stopped, rsyslog loses one or two lines that imklog has just taken from the kernel (measured, at 500 lines a second: in
-four of six restarts). /dev/kmsg has them still. They come in order: what is not in a log when a later line is has been
-lost. Refuses to read a log from before the restart, and to wait longer than SECONDS for a line to be there.
+four of six restarts). /dev/kmsg has them still. They come in order, lot by lot: what is not in a log when a line of a
+later lot is has been lost. Refuses to read a log from before the restart, and to wait longer than SECONDS for a line to
+be there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import NamedTuple
 KMSG = Path("/dev/kmsg")
 SECONDS = 30.0
 """Only where nothing is printed any more is it waited for so long."""
+LOTS = 2
+"""rsyslog writes the lines that it takes at once file by file: a later one may be in the first file while an earlier
+one is yet to come into the second. Once a line is there that was printed after that, the lot is written."""
 RECORD_BYTES = 8192
 
 
@@ -42,13 +46,16 @@ class Witness:
     def fill(self) -> int:
         """Append what was lost until now; how many lines."""
         self._read()
-        missing, printed = [*self._lines], len(self._lines)
-        deadline, is_over = time.monotonic() + SECONDS, False
-        while missing and not is_over:
+        missing, printed, lots = [*self._lines], len(self._lines), 0
+        deadline = time.monotonic() + SECONDS
+        while missing and lots < LOTS and time.monotonic() < deadline:
             time.sleep(0.02)
             self._read()
             there = self._written()
-            is_over = any(line.text in there for line in self._lines[printed:]) or time.monotonic() > deadline
+            if any(line.text in there for line in self._lines[printed:]):
+                lots += 1
+                self._read()
+                printed = len(self._lines)  # what comes from now on is of another lot than what is there
             there = self._written()  # once more: a later line may have been in the second file when the first was read
             missing = [line for line in missing if line.text not in there]
         os.close(self._kmsg)

@@ -28,10 +28,16 @@ class Ring(Witness):
     def __init__(self, log: Path, elsewhere: Path) -> None:
         super().__init__({"[A][X]": log}, [elsewhere], Path("/dev/null"))
         self.prints: list[bytes] = []
+        self.looks = 0
 
     def _read(self) -> None:
         while self.prints:
-            self._lines.append(parsed(self.prints.pop(0)))
+            self._lines.append(parsed(self.prints[0]))
+            del self.prints[0]
+
+    def _written(self) -> str:
+        self.looks += 1
+        return super()._written()
 
 
 @pytest.fixture
@@ -42,6 +48,26 @@ def logs(tmp_path: Path) -> tuple[Path, Path]:
     return log, elsewhere
 
 
+def filling(seen: Ring) -> tuple[threading.Thread, list[int]]:
+    """`fill` at work, and what it will have returned, once it has read what is printed by now."""
+    done: list[int] = []
+    thread = threading.Thread(target=lambda: done.append(seen.fill()))
+    printed = len(seen.prints)
+    thread.start()
+    wait_until(lambda: len(seen._lines) == printed, 30, "they are read")
+    return thread, done
+
+
+def write(seen: Ring, log: Path, number: int) -> None:
+    """The kernel prints a line, rsyslog writes it, and that is seen."""
+    seen.prints.append(RECORD % number)
+    wait_until(lambda: not seen.prints, 30, "it is read")
+    with log.open("a") as file:
+        file.write(f"{text(number)}\n")
+    before = seen.looks
+    wait_until(lambda: seen.looks >= before + 3, 30, "it is seen")  # the look at work, and both of the next turn
+
+
 def test_what_is_missing_before_a_later_line(logs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is appended at once, as rsyslog writes it, with the kernel's time; what is there, also in the other file, is
     not."""
@@ -50,18 +76,30 @@ def test_what_is_missing_before_a_later_line(logs: tuple[Path, Path], monkeypatc
     seen = Ring(*logs)
     seen.prints = [RECORD % number for number in (2, 3, 4)]
     elsewhere.write_text(f"{text(3)}\n")
-    done: list[int] = []
-    thread = threading.Thread(target=lambda: done.append(seen.fill()))
-    thread.start()
-    wait_until(lambda: len(seen._lines) == 3, 30, "they are read")
+    thread, done = filling(seen)
+    write(seen, log, 5)
+    assert thread.is_alive()
     with log.open("a") as file:
-        file.write(f"{text(5)}\n")
-    seen.prints.append(RECORD % 5)
+        file.write(f"{text(6)}\n")
+    seen.prints.append(RECORD % 6)
     thread.join()
     assert done == [2], "2 was there before, so it is another line with the same text"
     assert [line[len("Nov 20 13:05:09 ") :] for line in log.read_text().splitlines()[-2:]] == [
         f"node1 kernel: [ 5678.000001] {text(number)}" for number in (2, 4)
     ]
+
+
+def test_a_later_line_that_is_written_first(logs: tuple[Path, Path]) -> None:
+    """rsyslog has written one file of a lot and not yet the other, in which the earlier line is: it is not lost."""
+    log, elsewhere = logs
+    seen = Ring(*logs)
+    seen.prints = [RECORD % 3]
+    thread, done = filling(seen)
+    write(seen, log, 4)
+    elsewhere.write_text(f"{text(3)}\n")
+    thread.join()
+    assert done == [0]
+    assert text(3) not in log.read_text()
 
 
 def test_without_a_later_line_it_is_not_waited_for_ever(
