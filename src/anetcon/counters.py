@@ -13,13 +13,14 @@ import struct
 
 HEADER = (
     *("progress", "flushed", "flushes", "journal_rows", "journal_bytes", "unwritten"),
-    *("unwritten_since", "unwritten_error", "waiting_rows", "next_line", "line_time", "spare"),
+    *("unwritten_since", "unwritten_error", "waiting_rows", "next_line", "line_time", "line_to_be"),
 )
 """By capture. progress: goes up at every turn of its loop, at least every 200 ms. flushed: microseconds of wall clock
 up to which the journal is written. unwritten: flushes that failed in a row; while there are
 any, unwritten_since: microseconds of wall clock, unwritten_error: errno, waiting_rows: rows that wait in memory.
 Under a LOG engine, next_line, line_time: the sequence number after that of the last kernel message that is written, and
-its time; the keeper sets the first next_line."""
+its time; the keeper sets the first next_line. line_to_be: what next_line is
+once the flush under way is written; 0 while there is none."""
 
 SLOT = ("events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "state")
 """By capture, one row a namespace. drops: SO_MEMINFO's drop counter. slow: events the slow decoder took.

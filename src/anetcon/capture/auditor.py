@@ -103,7 +103,10 @@ class Auditor:
         self.pipeline.narrow(settings.networks)
         self.lines: KernelLines | None = None
         if settings.lines is not None:
-            self.lines = KernelLines(settings.lines, self.pipeline, self._header, log, after_crash=not self._continues)
+            crash = not self._continues
+            self.lines = KernelLines(
+                settings.lines, self.pipeline, self._header, log, after_crash=crash, flushed=before
+            )
             self.lasting.begin(None, "log-engine", origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)

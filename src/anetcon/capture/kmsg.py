@@ -3,7 +3,8 @@
 - A jump in the sequence numbers is that many messages lost (overwritten in the kernel's ring before they were read, or
   given up by the reader when capture was away for too long): a gap from the line before to the line after.
 - Which line is written last survives a crash, in the shared counters: what the next capture does not get of the lines
-  after it was read and lost by the one before.
+  after it was read and lost by the one before. A crash between a flush and its count is seen by the journal, which ends
+  elsewhere than the counters say.
 - A line's namespace follows from the hash in its prefix. Lines of namespaces that are not audited are not ours.
 
 Refuses to wait: packets are taken as they come and decoded when a flush is due or there are many.
@@ -51,11 +52,13 @@ LONGEST = 8192
 """Bytes of the longest record."""
 
 NEXT, TIME = counters.HEADER.index("next_line"), counters.HEADER.index("line_time")
+TO_BE, FLUSHED = counters.HEADER.index("line_to_be"), counters.HEADER.index("flushed")
 
 
 class KernelLines:
-    """What capture knows of the kernel's lines. `header` is that of the shared counters; `after_crash`: what is missing
-    before the first line was read, and lost, by the capture before this one."""
+    """What capture knows of the kernel's lines. `header` is that of the shared counters; `flushed`: up to when the
+    journal was written at the start; `after_crash`: what is missing before the first line was read, and lost, by the
+    capture before this one."""
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class KernelLines:
         log: Callable[[str], None],
         *,
         after_crash: bool,
+        flushed: int | None = None,
     ) -> None:
         self._decoder = LineDecoder(prefix)
         self._hashed = prefix.hashed
@@ -72,6 +76,9 @@ class KernelLines:
         self._header = header
         self._log = log
         self._clock = LocalClock()
+        if header[TO_BE] and flushed is not None and flushed != header[FLUSHED]:
+            header[NEXT] = header[TO_BE]
+        header[TO_BE] = 0
         self._next, self._time = int(header[NEXT]), int(header[TIME])
         self._down = after_crash
         self._socket: socket.socket | None = None
@@ -161,9 +168,13 @@ class KernelLines:
         for begin, end, lost, down in self._losses:
             self.journals.gap(None, begin, end, "capture-down" if down else "overrun", lost)
         self._losses.clear()
+        if not self.journals.failing and self._header[NEXT] != self._next:
+            self._header[TO_BE] = self._next
         self._pipeline.flush(now)
         if not self.journals.failing:
             self._header[NEXT], self._header[TIME] = self._next, self._time
+        self._header[FLUSHED] = self.journals.flushed
+        self._header[TO_BE] = 0
 
     def _count_lost(self, lines: Lines, offset: int) -> None:
         sequence, times = lines.sequence, lines.time + offset

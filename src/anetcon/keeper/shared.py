@@ -33,6 +33,7 @@ class Shared:
         """Say which kernel message will be read first, before capture begins."""
         self._words[counters.HEADER.index("next_line")] = number
         self._words[counters.HEADER.index("line_time")] = 0
+        self._words[counters.HEADER.index("line_to_be")] = 0
 
     def column(self, name: str, slots: int = SLOTS) -> list[int]:
         """One counter of the first `slots` namespaces."""

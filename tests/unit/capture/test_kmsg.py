@@ -18,6 +18,8 @@ from anetcon.capture.kmsg import KernelLines, prefix_of
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import Prefix
+from anetcon.journal.read import last_flush
+from anetcon.journal.write import Writer
 from anetcon.kmsg.packets import Stamp, pack
 from tests.unit.capture import parts
 from tests.unit.capture.parts import NOW
@@ -41,12 +43,15 @@ class Scene:
     """A pipeline that hears kernel lines through a socket."""
 
     def __init__(self, store: Path, memory: mmap.mmap, after_crash: bool = False, hashed: bool = True) -> None:
+        flushed = last_flush(store / "journal" / "connections")
         self.store = store
         self.said: list[str] = []
         self.pipeline: Pipeline = parts.pipeline(store, memory)
         self.header: Array = np.frombuffer(memory, np.uint64, len(counters.HEADER))
         prefix = Prefix("[ANETCON]", "[D]", "[X]", hashed=hashed)
-        self.lines = KernelLines(prefix, self.pipeline, self.header, self.said.append, after_crash=after_crash)
+        self.lines = KernelLines(
+            prefix, self.pipeline, self.header, self.said.append, after_crash=after_crash, flushed=flushed
+        )
         self.reader, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         assert self.lines.listen(end) == end.fileno()
         parts.SOCKETS.extend([self.reader, end])
@@ -156,6 +161,41 @@ def test_the_next_capture_goes_on_where_the_last_one_wrote(tmp_path: Path, memor
     second.lines.flush(NOW)
     assert second.gaps() == [(None, 1000, 4000, "capture-down", 2), (None, 4000, 500_000, "overrun", 2)]
     assert [row["src_port"] for row in parts.rows(tmp_path)] == [100, 101, 104, 107]
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_crash_around_a_flush(
+    tmp_path: Path, memory: mmap.mmap, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """Killed when a flush was just written, and not yet counted, or just before: what is on record is not counted as
+    lost, and what is not is."""
+    first = Scene(tmp_path, memory)
+    first.attach()
+    first.print(line(100, at=1000))
+    first.lines.flush(NOW)
+    first.print(line(101, at=2000), line(102, at=3000))
+    put = Writer.put
+
+    def killed(writer: Writer, payload: bytes, rows: int, start: int, end: int) -> None:
+        if written:
+            put(writer, payload, rows, start, end)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Writer, "put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            first.lines.flush(NOW + 500_000)
+    second = Scene(tmp_path, memory, after_crash=True)
+    second.attach()
+    second.print(line(104, at=700_000))
+    second.lines.flush(NOW + 900_000)
+    assert second.gaps() == [(None, 1000, 700_000, "capture-down", 1 if written else 3)]
+    assert [row["src_port"] for row in parts.rows(tmp_path)] == [100, *((101, 102) if written else ()), 104]
+    third = Scene(tmp_path, memory)
+    third.attach()
+    third.print(line(105))
+    third.lines.flush(NOW + 1_000_000)
+    assert len(third.gaps()) == 1
 
 
 def test_a_capture_that_ended_in_order_leaves_nothing_missing(tmp_path: Path, memory: mmap.mmap) -> None:
