@@ -15,10 +15,14 @@ from typing import Any
 
 from anetcon.journal.read import last_flush
 from anetcon.testbed import daemon
+from anetcon.testbed.kernel import NETLINK_NETFILTER
+from anetcon.testbed.namespaces import Namespace
 from tests.netns.waiting import wait_until
 from tests.unit.cli.asking import Answer
 
 PROGRAM = Path(sys.executable).parent / "anetcon"
+EVENTS = 0x5
+"""The groups of the socket of events: NFNLGRP_CONNTRACK_NEW and NFNLGRP_CONNTRACK_DESTROY."""
 QUICK = {"store": {"flush_seconds": 0.1, "sync_seconds": 0.1}}
 """Settings for tests that often wait until what they made is on record."""
 
@@ -131,6 +135,13 @@ class Daemon(daemon.Daemon):
             with contextlib.suppress(ProcessLookupError):  # a child dies with the keeper
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+
+
+def listening(namespace: Namespace) -> list[int]:
+    """The ports of the sockets in a namespace that listen to connections: a daemon's is one, once it is attached."""
+    with namespace.inside():
+        rows = [row.split() for row in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]]
+    return [int(row[2]) for row in rows if int(row[1]) == NETLINK_NETFILTER and int(row[3], 16) == EVENTS]
 
 
 def seconds(text: str) -> float:

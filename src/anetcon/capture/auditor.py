@@ -99,7 +99,7 @@ class Auditor:
         self.vanished = Vanished(settings.journals.store / "namespaces.json", settings.where)
         for name, inode in self.vanished.find():
             self.journals.listed(name, inode, self.started, self.started)
-        self.pipeline = Pipeline(self.journals, shared, settings.protocols)
+        self.pipeline = Pipeline(self.journals, shared, settings.protocols, clock)
         self.pipeline.narrow(settings.networks)
         self.lines: KernelLines | None = None
         if settings.lines is not None:

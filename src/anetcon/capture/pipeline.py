@@ -7,7 +7,7 @@ due: one numpy pass over thousands of messages costs a quarter of what passes ov
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,10 +27,13 @@ _SLOT = {name: column for column, name in enumerate(counters.SLOT)}
 class Pipeline:
     """Owns slots, columns and the namespaces' codes; the journals are told when to flush.
 
-    Codes number the namespaces within the columns; a code is used again only after a flush has emptied them.
+    Codes number the namespaces within the columns; a code is used again only after a flush has emptied them. `clock`
+    tells how late it is by now: a flush is given the time up to which all was read, and more was read since.
     """
 
-    def __init__(self, journals: Journals, shared: mmap.mmap, protocols: set[int]) -> None:
+    def __init__(
+        self, journals: Journals, shared: mmap.mmap, protocols: set[int], clock: Callable[[], int] = lambda: 0
+    ) -> None:
         self.journals = journals
         self.columns = Columns(ROWS)
         self.decoder = Decoder()
@@ -41,6 +44,7 @@ class Pipeline:
         self.undecodable: dict[str, int] = {}
         self._strays: dict[str, tuple[int, int]] = {}
         """Code and inode by name, of namespaces that are not attached (any more)."""
+        self._clock = clock
         self._protocols = protocols
         self._networks: dict[str, list[tuple[bytes, bytes]]] = {}
         self._wanted = Wanted(protocols, {})
@@ -196,7 +200,7 @@ class Pipeline:
     def write(self, now: int) -> None:
         """Flush the columns."""
         for name, count in self.undecodable.items():
-            self.journals.gap(name, self.journals.taken, now, "undecodable", count)
+            self.journals.gap(name, self.journals.taken, max(now, self._clock()), "undecodable", count)
         self.undecodable.clear()
         self.journals.flush(self.columns, self.names, now)
 

@@ -42,9 +42,11 @@ def shared() -> mmap.mmap:
         os.close(descriptor)
 
 
-def pipeline(store: Path, memory: mmap.mmap | None = None, protocols: set[int] | None = None) -> Pipeline:
-    """A pipeline with a journal of its own."""
-    return Pipeline(Journals(settings(store), NOW, print), memory or shared(), protocols or set())
+def pipeline(
+    store: Path, memory: mmap.mmap | None = None, protocols: set[int] | None = None, late: int = 0
+) -> Pipeline:
+    """A pipeline with a journal of its own; `late`: how late it is already when it flushes."""
+    return Pipeline(Journals(settings(store), NOW, print), memory or shared(), protocols or set(), lambda: late)
 
 
 def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket.socket, socket.socket]:

@@ -36,6 +36,15 @@ def test_events_become_rows(tmp_path: Path) -> None:
     assert (gap["cause"], gap["netns"], gap["lost"]) == ("undecodable", "qrouter-1", 1)
 
 
+def test_what_comes_while_sockets_are_drained_is_inside_its_gap(tmp_path: Path) -> None:
+    """A flush has the time before them, for up to then all is recorded; what could not be decoded may be younger."""
+    pipe = pipeline(tmp_path, late=NOW + 9)
+    pipe.add(namespace()[0])
+    pipe.take(events(b"\x20junk"))
+    pipe.flush(NOW + 1)
+    assert [round(gap["to"].timestamp() * 1e6) for gap in rows(tmp_path, "gaps")] == [NOW + 9]
+
+
 def test_sockets_are_drained_over_the_slots(tmp_path: Path) -> None:
     """More events than there are slots are all taken."""
     pipe = pipeline(tmp_path)
