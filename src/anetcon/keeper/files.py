@@ -142,14 +142,14 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 def rewrite(path: Path, content: bytes) -> None:
     """Write over a text file where it is: the blocks it has are its own, also on a full disk. OSError when it would
-    need more. A reader may see half of it."""
+    need more. It stays as long as it was, with spaces at its end: were it cut afterwards, whoever reads it in between
+    would see the end of what was there before."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
         if len(content) > found.st_blocks * 512:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        _write_all(descriptor, content)
-        os.ftruncate(descriptor, len(content))
+        _write_all(descriptor, content.ljust(found.st_size))
     finally:
         os.close(descriptor)
 

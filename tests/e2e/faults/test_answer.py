@@ -51,7 +51,7 @@ def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
     assert line.startswith("gap: ")
     assert "capture-down in every namespace" in line
     assert json.loads(record)["src_port"] == made.src_port
-    across = ("--since", f"{begin - 1:.3f}")
+    across = ("--since", f"{begin:.3f}")  # the gap begins before: when capture wrote last
     assert auditor.command(*nobody, *across).returncode == NOT_FOUND_WITH_GAPS
     found = auditor.json("search", "--sport", str(made.src_port), *across)
     assert [gap["cause"] for gap in found["coverage"]["gaps"]] == ["capture-down"]

@@ -142,12 +142,27 @@ def test_a_full_disk_is_told_in_the_blocks_there_are(
     monkeypatch.setattr(files, "replace", full)
     aside = Aside(Reaper(loop), path)
     assert aside.write(b"{}")
-    loop.every(0.01, lambda: loop.stop() if path.read_bytes() == b"{}" else None)
+    loop.every(0.01, lambda: loop.stop() if path.read_bytes().rstrip() == b"{}" else None)
     loop.run()
-    assert path.read_bytes() == b"{}"
     with pytest.raises(OSError, match="No space"):
         files.rewrite(path, b"y" * 5000)
-    assert path.read_bytes() == b"{}"
+    assert path.read_bytes().rstrip() == b"{}"
+
+
+def test_a_reader_sees_what_was_written_over_or_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the file between two steps of its writer finds one of the two whole, also when it got shorter."""
+    path, seen = tmp_path / "status.json", []
+    path.write_text(json.dumps({"of": "before" * 100}))
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        written = real(descriptor, data)
+        seen.append(json.loads(path.read_bytes()))
+        return written
+
+    monkeypatch.setattr(os, "write", write)
+    files.rewrite(path, b'{"of": "now"}\n')
+    assert seen == [{"of": "now"}]
 
 
 def test_a_replacement_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
