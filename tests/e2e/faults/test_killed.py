@@ -30,7 +30,8 @@ RATE = 3_000
 """Connections a second while the program is replaced, which takes a second or more: it reads its configuration."""
 EVENLY = RATE // 100
 """Connections at a time, a hundred times a second: some fall into every moment, however short."""
-ROUNDS, EACH = 3, 20_000
+ROUNDS, EACH, LATE = 3, 20_000, 500
+"""Connections a round; the last of them surely when nobody listens any more."""
 NO_CAPTURE_GAP = """
 from anetcon.capture import journals
 said = journals.Journals.gap
@@ -48,10 +49,12 @@ with contextlib.suppress(FileExistsError):
 """The first capture keeps what it has read: it surely has something when it is killed."""
 NO_DAEMON_GAP = NO_CAPTURE_GAP.replace("capture-down", "daemon-down")
 NEW_SOCKETS = """
-import os, signal
+import os, select, signal
 from anetcon.keeper import upgrade
 whole = upgrade.execute
 def forgetful(state, *others):
+    os.kill(state["children"][0], signal.SIGSTOP)
+    select.select([state["attached"][0]["descriptors"][0]], [], [])  # there is something to be forgotten
     os.kill(state["children"][0], signal.SIGKILL)
     whole({**state, "attached": []}, *others)
 upgrade.execute = forgetful
@@ -182,12 +185,11 @@ def killed_whole(auditor: Daemon, router: Router, rounds: int = ROUNDS) -> tuple
         ledger = Ledger(flood)
         on_record: set[int] = set()
         for number in range(rounds):
-            thread = threading.Thread(target=ledger.send, args=(EACH,), kwargs={"piece": 500})
-            thread.start()
-            reached(ledger, number * EACH + moments.randrange(EACH))
-            auditor.kill()
-            down = time.time()
-            thread.join()
+            with sending(ledger, EACH - LATE):
+                reached(ledger, number * EACH + moments.randrange(EACH - LATE))
+                auditor.kill()
+                down = time.time()
+            ledger.send(LATE)
             flushed = set(ledger.each_once(auditor).times.nonzero()[0].tolist())
             assert on_record <= flushed, "what was flushed is still there"
             on_record = flushed
