@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import anetcon
+from anetcon.testbed.namespaces import Namespace, owner
 from tests.netns.waiting import wait_until
 
 HERE = Path(__file__).parent
@@ -105,6 +106,7 @@ def booted(
         given.append(f"{Path(anetcon.__file__).parents[1]}:/opt/anetcon/src")
         given.append(f"{sysconfig.get_path('purelib')}:/opt/anetcon/libraries")
     if netns:
+        Namespace(f"anet{owner()}-first-ever").close()  # what comes later is seen there only once there was one
         given.append("/run/netns:/run/netns:rw")
     with _boot(given, kept) as machine:
         if program and not (machine.root / PROGRAM[1:]).exists():

@@ -29,7 +29,8 @@ from tests.netns.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "0.1.0~test1", "0.1.0~test2"
 MOST, RATE = 480_000, 12_000
-"""Connections there can be, enough for an upgrade of 40 s; and how many a second."""
+"""Connections there can be, and how many a second; an eighth of that once half of them are made, so that they last for
+an upgrade of three minutes."""
 SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
 OLD_UNIT = "[Service]\nExecStart=/bin/bash /usr/sbin/anetcon.sh\n[Install]\nWantedBy=multi-user.target\n"
 DPKG = "dpkg --force-confold --force-unsafe-io"
@@ -169,7 +170,8 @@ def upgraded_under_load(machine: Host, router: Router, before: int) -> Ledger:
 
         def send() -> None:
             while not over.is_set() and ledger.sent < MOST:
-                ledger.send(RATE // 4, piece=500, rate=RATE)
+                rate = RATE if ledger.sent < MOST // 2 else RATE // 8
+                ledger.send(rate // 4, piece=500, rate=rate)
 
         sending = threading.Thread(target=send)
         sending.start()
@@ -351,7 +353,7 @@ def test_a_failed_upgrade_leaves_the_old_running(packages: Path) -> None:
         assert state == f"{OLD} installed"
 
         machine.dpkg("--unpack", "/packages/new.deb")
-        capture = capture_pid(machine)
+        capture = wait_until(lambda: capture_pid(machine), 60, "the failure's own replacement is over", every=0.2)
         machine.run("kill", "-9", capture)
         wait_until(lambda: capture_pid(machine) not in ("", capture), 60, "capture runs again", every=0.2)
         runs_on(machine, pid, "before")

@@ -146,8 +146,9 @@ def _be_child(keeper: int, home: Home, errands: list[Errand], pipe: int) -> None
         if os.getppid() != keeper:
             return
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the keeper's, which `systemctl kill` sends to all
         _close_all_but(0, 1, 2, pipe, home.fileno())
         os.set_blocking(pipe, True)
         for errand in errands:

@@ -70,6 +70,16 @@ def notes(outcomes: list[Outcome]) -> list[str]:
     return ["".join(outcome.notes) for outcome in outcomes]
 
 
+def test_what_is_for_the_keeper_does_not_end_it(loop: Loop) -> None:
+    """Nor the program that it waits for: `systemctl kill --signal=USR2` reaches all that there are just then."""
+
+    def work() -> Outcome:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return said(str(subprocess.run(["sh", "-c", "kill -USR2 $$; exit 7"], check=False).returncode))
+
+    assert notes(told(loop, work)) == ["7"]
+
+
 def test_each_is_told_of_by_a_few_children(loop: Loop) -> None:
     """More errands than a child takes are shared out, none is lost, and they run outside this process."""
     count = errands.MOST_CHILDREN * errands.MOST_EACH * 2 + 1
