@@ -28,8 +28,8 @@ PARTS = {
     "seen from outside": ("nat_src_ip", "nat_src_port"),
     "reached": ("nat_dst_ip", "nat_dst_port"),
 }
-CLOCK = 0.5
-"""Seconds that the time of a kernel line may be wrong by on a busy machine."""
+CLOCK = 5.0
+"""Seconds that the time of a kernel line may be wrong by on a busy machine: as much as the first line is read late."""
 
 
 class Scene:

@@ -26,6 +26,7 @@ from anetcon.testbed.traffic import Made, Server
 from bench import old_lines
 from tests.e2e.conftest import Start
 from tests.e2e.daemon import PROGRAM
+from tests.e2e.test_answers import PROTO
 from tests.machine import PATH
 from tests.netns.logging_rules import hashed
 from tests.netns.waiting import wait_until
@@ -219,6 +220,11 @@ def rsyslog(folder: Path, world: World, stamp: str) -> Iterator[Path]:
     assert world
 
 
+def _opened(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells the connections of one instance apart: a port may be an echo's identifier, too."""
+    return row["proto"], row["src_ip"], row["src_port"]
+
+
 def log(namespace: Namespace) -> None:
     """The rules of the readme, for every protocol."""
     namespace.run("iptables-nft", "-t", "nat", "-N", "anetcon")
@@ -266,7 +272,7 @@ def test_lines_that_a_real_rsyslogd_wrote(old: Old, world: World, stamp: str) ->
     rows = old.found("--node", "gw1")
     assert {row["netns"] for row in rows} == {router.name}
     for each in made[:-1]:  # the rules are of IPv4
-        (row,) = (r for r in rows if (r["src_ip"], r["src_port"]) == (each.src_ip, each.src_port))
+        (row,) = (r for r in rows if _opened(r) == (PROTO[each.proto], each.src_ip, each.src_port))
         assert (row["nat_dst_ip"], row["nat_dst_port"]) == (each.nat_dst_ip, each.nat_dst_port)
         assert row["class"] == ("float" if each.dst_ip != each.nat_dst_ip else "nat")
         assert row["dst_ip"] == (None if row["class"] == "float" else each.dst_ip)
@@ -298,7 +304,7 @@ def test_text_of_a_real_conntrack(old: Old, world: World, options: str) -> None:
     assert said["total"]["unreadable"] == 0
     rows = old.found("--netns", f"^{router.name}$")
     for each in made:
-        (row,) = (r for r in rows if (r["src_ip"], r["src_port"]) == (each.src_ip, each.src_port))
+        (row,) = (r for r in rows if _opened(r) == (PROTO[each.proto], each.src_ip, each.src_port))
         for name in ("src", "dst", "nat_src", "nat_dst"):
             ends = (row[f"{name}_ip"], row[f"{name}_port"])
             assert ends == (getattr(each, f"{name}_ip"), getattr(each, f"{name}_port")), (name, each)

@@ -81,7 +81,7 @@ def test_signals_end_it_in_order(making: Making, meanwhile: Meanwhile, number: s
 def test_gaps_are_said_as_they_come(making: Making, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gap is one line on stderr, beside the records and once however often it is looked for; JSON ends with all."""
     monkeypatch.setattr(command, "GAP_SECONDS", 0.0)
-    now, looks, real = time.time_ns() // 1000, itertools.count(), command._Gaps.look
+    looks, real = itertools.count(), command._Gaps.look
 
     def look(gaps: command._Gaps) -> None:
         real(gaps)
@@ -89,6 +89,7 @@ def test_gaps_are_said_as_they_come(making: Making, meanwhile: Meanwhile, monkey
             signal.raise_signal(signal.SIGTERM)
 
     def happens() -> None:
+        now = time.time_ns() // 1000  # not before it began to follow, however late that was
         lost = {"node": "gw1", "netns": None, "from": now, "to": now + SECOND, "cause": "overrun", "lost": 7}
         making.add(lost, table="gaps").alive(now + 2 * SECOND)
 

@@ -22,10 +22,10 @@ FOUND = {"nf_conntrack_events": "2"}
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """A loop that ends within 10 s; signals are as before afterwards."""
+    """A loop that ends within 40 s; signals are as before afterwards."""
     before = signal.getsignal(signal.SIGCHLD)
     made = Loop()
-    made.after(10, made.stop)
+    made.after(40, made.stop)
     yield made
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, before)

@@ -67,8 +67,9 @@ def test_records_go_on_in_one_packet(kernel: Kernel) -> None:
     assert b"".join(kernel.taken()) == record(1) + record(2) + record(3)
 
 
-def test_a_packet_is_stamped_for_what_was_read_first(kernel: Kernel) -> None:
+def test_a_packet_is_stamped_for_what_was_read_first(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stamp is of the first burst: of those records the last was read just then."""
+    monkeypatch.setattr(main, "AGE", 1000.0)
     kernel.print(1, 2)
     kernel.reader.turn(0)
     kernel.print(3)
