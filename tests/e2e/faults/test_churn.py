@@ -229,7 +229,6 @@ def rounds(auditor: Daemon, churn: Churn, first: int, last: int, within: float =
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_fifty_rounds_leave_nothing_behind(bed: Testbed, daemon: Start) -> None:
     """Fifty namespaces attached and let go, one after the other: no descriptor is left, and no memory grows. Room that
     was there and is used for the first time, by a burst, is growth as well, but not again and again."""

@@ -146,7 +146,6 @@ def test_frozen_without_hold(daemon: Start, router: Router, weakened: Weaken) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router, weakened: Weaken) -> None:
     """300,000 connections behind a capture that stands still: the router refuses none, a real one passes at once, and
     made = recorded + counted lost."""
@@ -160,7 +159,6 @@ def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router, wea
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_frozen_without_the_guard(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: with no guard the table fills, and the router refuses connections because of us."""
     weakened("anetcon.keeper.main", STAYS_FROZEN + NO_GUARD)
@@ -180,7 +178,6 @@ def test_frozen_without_a_count(daemon: Start, router: Router, weakened: Weaken)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_everything_frozen_for_more_than_the_table_holds(daemon: Start, router: Router) -> None:
     """With the keeper frozen as well nobody guards: the table fills and refuses, as docs/explanation/completeness.md
     says; continued, a real connection passes at once and everything made is recorded or counted."""

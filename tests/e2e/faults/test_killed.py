@@ -203,7 +203,6 @@ def killed_whole(auditor: Daemon, router: Router, rounds: int = ROUNDS) -> tuple
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_everything_killed_three_times(daemon: Start, router: Router) -> None:
     """Three gaps with right bounds; what was flushed is there, none twice; and an answer says that there are gaps."""
     auditor = daemon(router.name)
@@ -226,7 +225,6 @@ def test_everything_killed_three_times(daemon: Start, router: Router) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_everything_killed_without_a_gap(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: a daemon that does not say that it was down is found out."""
     weakened("anetcon.capture.main", NO_DAEMON_GAP)
@@ -237,7 +235,6 @@ def test_everything_killed_without_a_gap(daemon: Start, router: Router, weakened
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_processes_killed_at_random(daemon: Start, router: Router) -> None:
     """One process after the other, at random moments under load: the daemon goes on, or is started again by whoever
     starts it; none is there twice, and whatever is missing was made in a gap."""
