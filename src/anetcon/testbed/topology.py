@@ -28,6 +28,9 @@ NOBODY = "02:00:00:00:00:09"
 WORLD4 = "198.51.100.0/24"
 WORLD6 = "2001:db8:beef::/64"
 
+NODAD = " nodad"
+"""With an IPv6 address: without it the kernel lets nobody bind to one before a worker of its own has come by."""
+
 _HOST = {"ipv6__conf__default__accept_dad": 0, "ipv4__conf__all__rp_filter": 0, "ipv4__conf__default__rp_filter": 0}
 _FORWARDS = {**_HOST, "ipv4__ip_forward": 1, "ipv6__conf__all__forwarding": 1}
 
@@ -54,7 +57,7 @@ class World:
             self.namespace,
             [
                 "link set lo up",
-                *(f"addr add {address} dev lo" for address in (SERVER, SERVER6)),  # to be bound to
+                *(f"addr add {address} dev lo" for address in (SERVER, SERVER6 + NODAD)),  # to be bound to
                 *(f"route add local {network} dev lo" for network in (WORLD4, WORLD6)),
             ],
         )
@@ -225,9 +228,9 @@ class Router:
             [
                 *(f"link set {name} up" for name in ("lo", inner, outer)),
                 f"addr add {self.address(1)}/16 dev {inner}",
-                f"addr add {self.address6(1)}/64 dev {inner}",
+                f"addr add {self.address6(1)}/64{NODAD} dev {inner}",
                 f"addr add {self.snat}/32 dev {outer}",
-                f"addr add 2001:db8:ffff:{number}::2/64 dev {outer}",
+                f"addr add 2001:db8:ffff:{number}::2/64{NODAD} dev {outer}",
                 f"route add default via {GATEWAY} dev {outer} onlink",
                 f"route add default via 2001:db8:ffff:{number}::1",
             ],
@@ -236,7 +239,7 @@ class Router:
             world,
             [
                 f"addr add {GATEWAY}/32 dev {self.link}",
-                f"addr add 2001:db8:ffff:{number}::1/64 dev {self.link}",
+                f"addr add 2001:db8:ffff:{number}::1/64{NODAD} dev {self.link}",
                 f"link set {self.link} up",
                 f"route add {self.snat}/32 dev {self.link}",
                 f"route add 2001:db8:{number}::/64 via 2001:db8:ffff:{number}::2",
@@ -269,7 +272,7 @@ class Router:
             "link set lo up",
             f"link set {interface} up",
             *(f"addr add {instance.address}/16 dev {interface}" for instance in instances),
-            *(f"addr add {instance.address6}/64 dev {interface}" for instance in instances),
+            *(f"addr add {instance.address6}/64{NODAD} dev {interface}" for instance in instances),
             f"route add default via {self.address(1)}",
             f"route add default via {self.address6(1)}",
         ]
