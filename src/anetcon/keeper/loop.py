@@ -13,6 +13,8 @@ import signal
 import time
 from collections.abc import Callable
 
+from anetcon.keeper.clock import now_us
+
 Callback = Callable[[], None]
 
 
@@ -39,6 +41,9 @@ class Loop:
         self._order = itertools.count()
         self._signals: dict[int, Callback] = {}
         self._running = True
+        self.before = self._asked = now_us()
+        """When the turn before this one began to wait (us): what is heard in this one has happened since. Not when that
+        was over: a process that was stopped and goes on may be told of nothing, and of what happened the next time."""
         self._pipe, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self.watch(self._pipe, self._on_pipe)
@@ -84,6 +89,7 @@ class Loop:
     def run(self) -> None:
         """Until `stop`."""
         while self._running:
+            self.before, self._asked = self._asked, now_us()
             for descriptor, _ in self._epoll.poll(self._pause()):
                 call = self._readers.get(descriptor)
                 if call is not None:  # an earlier callback may have forgotten it

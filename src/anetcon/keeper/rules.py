@@ -173,9 +173,10 @@ class Rules:
             if standing.error is not None or standing.legacy or standing.watch is None:
                 self._look(standing)
                 continue
+            now = now_us()
             standing.told = standing.watch.generation()
             if standing.told == standing.generation:
-                self._is_right(standing)
+                self._is_right(standing, now)
             else:
                 self._changed(standing, standing.checked)
 
@@ -281,7 +282,7 @@ class Rules:
         if not standing.running and told == standing.generation:
             self._calm(standing)
         else:
-            self._changed(standing, now_us())
+            self._changed(standing, max(self._loop.before, standing.checked))
 
     def _changed(self, standing: Standing, since: int) -> None:
         standing.last = time.monotonic()
@@ -368,12 +369,13 @@ class Rules:
         standing.smooth = False
         standing.generation, standing.legacy = outcome.generation, outcome.legacy
         standing.spelling = outcome.spelling
-        self._is_right(standing)
+        self._is_right(standing, outcome.looked)
         if not standing.attached:
             self.stood(standing.audited)
 
-    def _is_right(self, standing: Standing) -> None:
-        standing.checked = standing.audited.rules_checked = now_us()
+    def _is_right(self, standing: Standing, looked: int) -> None:
+        """Or was, when somebody looked: that may have taken its time to be heard."""
+        standing.checked = standing.audited.rules_checked = looked
 
     def _failed(self, standing: Standing, since: int | None, why: str) -> None:
         before, standing.error = standing.error, f"its rules do not stand: {why}"

@@ -93,6 +93,7 @@ def stand(wanted: Wanted, spelling: Spelling, crowded: bool = False) -> Outcome:
     families = [_Family(family, wanted, spelling) for family in text.FAMILIES if family == 4 or _has_ipv6()]
     failure = RulesError("another program changes them all the time")
     for pause in PAUSES:
+        outcome.look()
         outcome.generation = netlink.generation()
         try:
             right = [_put_right(each, families, outcome, moment) for each in list(families)]

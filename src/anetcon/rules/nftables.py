@@ -30,6 +30,7 @@ def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
     accepted = [lines(table), *([spelling["inet"]] if "inet" in spelling else [])]
     before: list[str] | None = None
     for _ in range(ATTEMPTS):
+        outcome.look()
         outcome.generation = netlink.generation()
         there = netlink.has_table(netlink.INET, TABLE)
         found = lines(programs.nft("-n", "list", "table", "inet", TABLE)) if there else []

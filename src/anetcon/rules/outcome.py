@@ -19,6 +19,8 @@ class Outcome:
         """The namespace is not there any more, or is another one."""
         self.generation: int | None = None
         """The ruleset's generation at which all was found right."""
+        self.looked = 0
+        """When (us) that look began."""
         self.legacy = False
         """Whether iptables-legacy is in use, of whose tables nobody tells changes."""
         self.found: list[str] = []
@@ -28,6 +30,10 @@ class Outcome:
         self.notes: list[str] = []
         """What cannot be had here, though the rules stand."""
         self.spelling = spelling or {}
+
+    def look(self) -> None:
+        """Everything is looked at from here on."""
+        self.looked = time.time_ns() // 1000
 
     def wrote(self, what: str) -> None:
         """Something was wrong and is put right now."""

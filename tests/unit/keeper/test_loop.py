@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
+from anetcon.keeper.clock import now_us
 from anetcon.keeper.loop import Loop
 
 
@@ -30,6 +32,25 @@ def test_timers_run_in_order_and_cancelled_ones_never(loop: Loop) -> None:
     loop.after(0.005, lambda: called.append("never")).cancel()
     loop.run()
     assert called == ["first", "second"]
+
+
+def test_what_is_heard_happened_since_the_turn_before(loop: Loop) -> None:
+    """However long a turn took: what it did not see came after it began."""
+    begun: list[int] = []
+
+    def first() -> None:
+        begun.append(now_us())
+        threading.Event().wait(0.01)
+        loop.after(0, second)
+
+    def second() -> None:
+        begun.append(loop.before)
+        loop.stop()
+
+    loop.after(0.005, first)
+    before = now_us()
+    loop.run()
+    assert before <= begun[1] <= begun[0]
 
 
 def test_every_calls_until_the_end(loop: Loop) -> None:
