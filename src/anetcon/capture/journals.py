@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.capture import batch
-from anetcon.capture.waiting import Flush, Shed, Starts, Waiting
+from anetcon.capture.waiting import Flush, Shed, Starts, Waiting, latest_start
 from anetcon.decode.columns import Columns
 from anetcon.journal.write import Writer
 from anetcon.record import TABLES
@@ -65,6 +65,8 @@ class Journals:
         self.small: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES if table != "connections"}
         self.flushed = self.taken = self._tried = self._begun = self._synced = now
         """`flushed`: up to when the journal is on disk; `taken`: or waits to be."""
+        self._started = now
+        """When the last connection began of which the start is on disk."""
         self.flushes = self.rows = self.failing = self.error = 0
         self.failing_since = 0
         self.waiting = Waiting(settings.memory)
@@ -133,6 +135,7 @@ class Journals:
             self._failed(error, now)
             self._keep(flush, columns)
         else:
+            self._started = latest_start(columns, self._started)
             columns.rows = 0
             if self.failing:
                 self._works_again()
@@ -174,6 +177,7 @@ class Journals:
         leaves a journal that ends where the gap begins."""
         self._open()
         while self.waiting:
+            self._started = max(self._started, self.waiting.starts.latest if self.waiting.starts else 0)
             self._put(self.waiting.flushes[0])
             self.waiting.written()
         if self._shed is not None or self._unkept is not None:
@@ -192,10 +196,10 @@ class Journals:
         if self._shed is None and not columns.rows:
             self.waiting.idle(flush.start, flush.end)
         elif self._shed is None and self.waiting.fits(flush.payload):
-            self.waiting.add(flush, columns)
+            self.waiting.add(flush, columns, self._started)
         elif columns.rows:
             if self._shed is None:
-                kept = self.waiting.starts or Starts(flush.start)
+                kept = self.waiting.starts or Starts(self._started, flush.start)
                 self._shed = Shed(flush.start, kept if self.settings.starts else None)
                 self.sheds += 1
                 self._say("shed", flush.end, "memory is full as well: records are being lost, and counted; make room")

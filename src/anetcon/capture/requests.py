@@ -1,11 +1,16 @@
 """One question to the kernel at a time, over all namespaces, without waiting for the answer.
 
+The kernel is odd here: a socket answers one dump at a time. Of one that was forgotten (its namespace is going, or the
+capture that asked has died; the socket is the same) the rest is still to be read, and until then the next one is
+refused (EBUSY); so it is asked again.
+
 Dumps walk the whole connection table of the kernel (measured: 3.6 ms even for an empty namespace), so they are queued:
 urgent ones first, and one that gets no answer in time is given up.
 """
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -67,7 +72,10 @@ class Requests:
             except OSError:
                 self._finish(False, now)
                 return
-            if over:
+            if over and job.exchange.failed == errno.EBUSY:
+                job.exchange.failed = 0
+                self._send(job)
+            elif over:
                 self._finish(job.exchange.failed == 0, now)
                 return
 
@@ -91,8 +99,11 @@ class Requests:
         while self._current is None and self._queue:
             job = self._queue.popleft()
             self._current, self._heard = job, now
-            try:
-                job.exchange.send(job.namespace.requests)
-            except OSError:
-                self._current = None
-                job.done(False)
+            self._send(job)
+
+    def _send(self, job: Job) -> None:
+        try:
+            job.exchange.send(job.namespace.requests)
+        except OSError:
+            self._current = None
+            job.done(False)

@@ -4,10 +4,13 @@ Flushes wait as they would be on disk, packed, in order, up to a number of bytes
 are dropped until everything that waits is written: so what was lost is one stretch of time and one gap record.
 
 What is counted is connections of which nothing is on record. An end that is dropped is one, unless its start was
-written or waits; a start that is dropped is none, for the connection is known by its end, or from a dump. Which starts
-were kept is known by their time, and near the last one by a hash of their tuples: the kernel dates a start's event
-before the connection, by a few microseconds as a rule, by milliseconds where a batch of packets was held up. Exact but
-for a tuple that ends and is used again near that, and for what a table lists meanwhile: they may count once too often.
+written or waits; a start that is dropped is none, for the connection is known by its end, or from a dump. Of the starts
+that wait a hash of their tuples is kept: also of what came meanwhile some may be missing, since the kernel keeps ends
+that capture was too slow for, and no starts. Of what began before, the start was written. The kernel dates a start's
+event before the connection, by a few microseconds as a rule, by milliseconds where a batch of packets was held up, so
+near the edges the tuples tell, not the times. Exact but for a tuple that ends and is used again near that, and for what
+a table lists meanwhile, which may count once too often; and for connections whose start was lost before the disk was
+full, which are not counted.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ from anetcon.record import LINES
 
 EDGE = 1_000_000
 """Microseconds by which a start's time may differ from the kernel's (measured: 1,890 on busy processors), with room."""
+
+WRITTEN = 100_000
+"""The same behind the last start that was written: with less room, since those that are taken for written in it, and
+were lost, are not counted."""
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
@@ -38,21 +45,20 @@ class Flush:
 
 @dataclass
 class Starts:
-    """Up to when starts were kept, and hashes of the tuples of those within EDGE of that."""
+    """The starts that wait: from when they go (`before`, the last that was written), up to when, and hashes of their
+    tuples."""
 
+    before: int
     latest: int
-    times: Array = field(default_factory=lambda: np.empty(0, np.int64))
-    hashes: Array = field(default_factory=lambda: np.empty(0, np.uint64))
+    hashes: list[Array] = field(default_factory=list)
+    size: int = 0
 
     def add(self, columns: Columns) -> None:
         """Keep those of these rows."""
-        start = columns.of["start"][: columns.rows]
-        opened = columns.of["end"][: columns.rows] == NONE
-        self.latest = int(start[opened].max(initial=self.latest))
-        new = np.flatnonzero(opened & (start > self.latest - EDGE))
-        old = self.times > self.latest - EDGE
-        self.times = np.concatenate((self.times[old], start[new]))
-        self.hashes = np.concatenate((self.hashes[old], _hashes(columns, new)))
+        self.latest = latest_start(columns, self.latest)
+        new = _hashes(columns, np.flatnonzero(columns.of["end"][: columns.rows] == NONE))
+        self.hashes.append(new)
+        self.size += new.nbytes
 
 
 @dataclass
@@ -71,11 +77,12 @@ class Waiting:
 
     def fits(self, payload: bytes | memoryview) -> bool:
         """Whether one more may wait."""
-        return not self.flushes or self.size + len(payload) <= self.limit
+        held = self.size + (self.starts.size if self.starts else 0)
+        return not self.flushes or held + len(payload) <= self.limit
 
-    def add(self, flush: Flush, columns: Columns) -> None:
-        """Let a flush wait; `columns` are its rows."""
-        self.starts = self.starts or Starts(flush.start)
+    def add(self, flush: Flush, columns: Columns, before: int) -> None:
+        """Let a flush wait; `columns` are its rows, `before` the last start that was written."""
+        self.starts = self.starts or Starts(before, flush.start)
         self.starts.add(columns)
         self.flushes.append(flush)
         self.size += len(flush.payload)
@@ -107,6 +114,7 @@ class Shed:
         self.since = self.until = since
         self.lost = 0
         self._kept = kept
+        self._hashes = np.sort(np.concatenate([np.empty(0, np.uint64), *(kept.hashes if kept else [])]))
         self._dropped: Array = np.empty(0, np.uint64)
         """The tuples of starts within EDGE of those."""
 
@@ -129,11 +137,24 @@ class Shed:
 
     def _gone(self, start: Array, hashes: Array, kept: Starts) -> Array:
         """Of which of these connections that ended no start was kept."""
-        gone: Array = start > kept.latest
+        gone: Array = start > kept.before + WRITTEN
         near = start <= kept.latest + 2 * EDGE
-        gone[near] &= ~np.isin(hashes[near], kept.hashes)
+        gone[near] &= ~self._waits(hashes[near])
         gone[near] |= np.isin(hashes[near], self._dropped)
         return gone
+
+    def _waits(self, hashes: Array) -> Array:
+        """Whether each of these is among the tuples of the starts that wait."""
+        if not len(self._hashes):
+            return np.zeros(len(hashes), np.bool_)
+        found: Array = self._hashes[np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)] == hashes
+        return found
+
+
+def latest_start(columns: Columns, otherwise: int) -> int:
+    """When the last of the connections began that these rows say to have begun; or before, when that is later."""
+    start = columns.of["start"][: columns.rows]
+    return int(start[columns.of["end"][: columns.rows] == NONE].max(initial=otherwise))
 
 
 def _hashes(columns: Columns, rows: Array) -> Array:

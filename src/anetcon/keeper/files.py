@@ -99,6 +99,11 @@ class Aside:
         self._reaper.expect(pid, self._on_end)
         return True
 
+    @property
+    def busy(self) -> bool:
+        """Whether the last time is not done yet."""
+        return self._busy
+
     def _on_end(self, _status: int) -> None:
         self._busy = False
 

@@ -88,7 +88,8 @@ class Keeper:
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
-        self.status = Status(self.roster, self.shared, Aside(self.reaper, store / "status.json").write)
+        self.shown = Aside(self.reaper, store / "status.json")
+        self.status = Status(self.roster, self.shared, self.shown.write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
         self.kernel_log: KernelLog | None = None
         self._look: Timer | None = None
@@ -237,7 +238,8 @@ class Keeper:
         return self.roster.capture_works and tried and self._resolving is None
 
     def _each_second(self) -> None:
-        self._show()
+        if not self._ended:  # nobody waits any more for who writes it: the next daemon could be overwritten
+            self._show()
         if not self._stopping:
             self._activate()
             self.watch.tick([] if self.settings.log_engine else self.roster.attached())
@@ -433,7 +435,7 @@ class Keeper:
     def _tidy_up(self) -> None:
         """Until nothing is left to be removed, also of what was under way and has come to stand since."""
         self.activation.keep(set(), self.roster.path)
-        if not (self.activation.busy or self.errands.busy):
+        if not (self.activation.busy or self.errands.busy or self.shown.busy):
             self._end()
 
     def _end(self) -> None:

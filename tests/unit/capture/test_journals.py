@@ -186,21 +186,24 @@ def test_lost_is_what_nothing_is_on_record_of(tmp_path: Path, disk: Disk) -> Non
 
 
 @given(
-    st.lists(st.tuples(st.integers(-2, 4), st.integers(0, 4), st.integers(-EDGE, EDGE // 4)), max_size=40),
+    st.lists(
+        st.tuples(st.integers(-2, 4), st.integers(0, 4), st.integers(-EDGE, EDGE // 4), st.booleans()), max_size=40
+    ),
     st.integers(1, 3),
 )
-def test_a_start_may_be_dated_before_its_connection(made: list[tuple[int, int, int]], kept: int) -> None:
+def test_a_start_may_be_dated_before_its_connection(made: list[tuple[int, int, int, bool]], kept: int) -> None:
     """Whatever lies between an event's time and the kernel's: an end counts if its start does not wait, and only then.
-    The first `kept` seconds fit into memory; a connection begins in one, lasts for some, and has a time beside that."""
+    The first `kept` seconds fit into memory; a connection begins in one, lasts for some, and has a time beside that;
+    of some the kernel told the end alone, since capture was too slow."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         disk = Disk(patch)
         journals = Journals(settings(Path(folder), memory=1 << 20), NOW, lambda _: None)
         disk.room = False
         for second in range(10):
             flushed = Columns(2 * 40)
-            for number, (begun, lasts, beside) in enumerate(made):
+            for number, (begun, lasts, beside, told) in enumerate(made):
                 happened = NOW + begun * SECOND + number
-                if max(begun, 0) == second:
+                if max(begun, 0) == second and (told or begun < 1):
                     flushed.append(connections(number, 1, happened))
                 if max(begun, 0) + lasts == second:
                     flushed.append(connections(number, 1, happened - beside, "end"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 
 from anetcon.capture.dump import connections
@@ -75,3 +76,22 @@ def test_a_closed_socket_is_a_failed_question() -> None:
     answered: list[bool] = []
     Requests().ask(Job(space, connections(lambda _: None), answered.append), NOW)
     assert answered == [False]
+
+
+def test_a_socket_that_is_still_answering_is_asked_again() -> None:
+    """What nobody waits for any more is read, and then the question is answered."""
+    space, _, kernel = namespace()
+    queue = Requests()
+    answered: list[bool] = []
+    taken: list[bytes] = []
+    queue.ask(Job(space, connections(taken.extend), answered.append), NOW)
+    queue.forget(space)
+    queue.ask(Job(space, connections(taken.extend), answered.append), NOW)
+    forgotten, *asked = (struct.unpack_from("=I", kernel.recv(100), 8)[0] for _ in range(2))
+    for sequence, number in ((forgotten, 0), (asked[0], errno.EBUSY)):
+        kernel.send(error(sequence, number))
+    queue.readable(space, NOW)
+    assert answered == []
+    kernel.send(error(struct.unpack_from("=I", kernel.recv(100), 8)[0], 0))
+    queue.readable(space, NOW)
+    assert (answered, taken) == ([True], [])
