@@ -81,31 +81,34 @@ def _locked(lock: int) -> bool:
 
 
 class Aside:
-    """Replaces a small file again and again, without waiting for the disk."""
+    """Replaces a small file again and again, without waiting for the disk. `writing` is the child that does it now: of
+    the program before this one, where that was replaced in place meanwhile."""
 
-    def __init__(self, reaper: Reaper, path: Path) -> None:
+    def __init__(self, reaper: Reaper, path: Path, writing: int | None = None) -> None:
+        self.writing = writing
         self._reaper = reaper
         self._path = path
-        self._busy = False
+        if writing is not None:
+            reaper.expect(writing, self._on_end)
 
     def write(self, content: bytes) -> bool:
         """Begin to replace the file; False when the last time is not done yet."""
-        if self._busy:
+        if self.busy:
             return False
         pid = os.fork()
         if not pid:
             _write_and_exit(self._path, content)
-        self._busy = True
+        self.writing = pid
         self._reaper.expect(pid, self._on_end)
         return True
 
     @property
     def busy(self) -> bool:
         """Whether the last time is not done yet."""
-        return self._busy
+        return self.writing is not None
 
     def _on_end(self, _status: int) -> None:
-        self._busy = False
+        self.writing = None
 
 
 def _write_and_exit(path: Path, content: bytes) -> None:

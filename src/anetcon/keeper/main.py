@@ -88,7 +88,7 @@ class Keeper:
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
-        self.shown = Aside(self.reaper, store / "status.json")
+        self.shown = Aside(self.reaper, store / "status.json", state and state.get("writing"))
         self.status = Status(self.roster, self.shared, self.shown.write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
         self.kernel_log: KernelLog | None = None
@@ -404,6 +404,7 @@ class Keeper:
             "kernel_log": self.kernel_log and self.kernel_log.state(),
             "log": self.log.state(),
             "notify": self.notifier.state(),
+            "writing": self.shown.writing,
         }
         keep = [self.lock, self.shared.descriptor, *self.processes.channel, *self.log.descriptors()]
         keep += self.kernel_log.descriptors() if self.kernel_log is not None else []

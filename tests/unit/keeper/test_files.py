@@ -95,6 +95,27 @@ def test_a_file_is_replaced_by_a_child(tmp_path: Path, loop: Loop) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_the_program_before_has_begun_to_write_is_waited_for(tmp_path: Path, loop: Loop) -> None:
+    """Two at once would write into one file aside, and a reader see half of it."""
+    path = tmp_path / "status.json"
+    reading, writing = os.pipe()
+    pid = os.posix_spawnp("cat", ["cat"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)])
+    aside = Aside(Reaper(loop), path, pid)
+    assert not aside.write(b"too soon")
+    for descriptor in (reading, writing):
+        os.close(descriptor)
+
+    def again() -> None:
+        if path.exists():
+            loop.stop()
+        else:
+            aside.write(b"now")
+
+    loop.every(0.01, again)
+    loop.run()
+    assert path.read_bytes() == b"now"
+
+
 def test_sysctls_are_saved_once_a_namespace(tmp_path: Path) -> None:
     """The first values found are kept, over a restart too; a torn line is dropped."""
     path = tmp_path / "sysctls.jsonl"
