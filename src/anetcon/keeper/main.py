@@ -88,7 +88,7 @@ class Keeper:
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
-        self.shown = Aside(self.reaper, store / "status.json", state and state.get("writing"))
+        self.shown = Aside(self.reaper, store / "status.json", state.get("writing") if state else None)
         self.status = Status(self.roster, self.shared, self.shown.write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
         self.kernel_log: KernelLog | None = None
