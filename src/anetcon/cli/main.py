@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import os
 import sys
 import traceback
@@ -141,6 +142,15 @@ def _open_streams() -> None:
             setattr(sys, name, stream)
 
 
+def _print_whole() -> None:
+    """Python is odd here: unbuffered (PYTHONUNBUFFERED, which many containers set) it gives a text to one write(2), and
+    drops what that did not take, as when the program is stopped (Ctrl-Z) while whoever reads is slower."""
+    raw: object = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        given = {"encoding": sys.stdout.encoding, "errors": sys.stdout.errors, "line_buffering": sys.stdout.isatty()}
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), **given)  # type: ignore[arg-type]
+
+
 app = typer.Typer(
     cls=_Lazy,
     add_completion=False,
@@ -166,6 +176,7 @@ def main() -> NoReturn:
     """
     gc.set_threshold(200_000, 20, 50)
     _open_streams()
+    _print_whole()
     status = 0
     try:
         app(prog_name="anetcon")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import typer
 
 from anetcon import __version__
+from anetcon.cli import main
 from anetcon.cli.main import COMMANDS, app
 from anetcon.errors import DEFECT, AnetconError
 from tests.unit.cli.asking import Answer
@@ -132,3 +134,34 @@ def test_a_defect_is_no_answer() -> None:
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == DEFECT
     assert "ZeroDivisionError" in done.stderr
+
+
+class Slow(io.RawIOBase):
+    """A stream that takes a few bytes at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = b""
+
+    def writable(self) -> bool:
+        """As of a stream."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Take the first of it."""
+        self.taken += bytes(data[:7])
+        return min(7, len(data))
+
+
+def test_what_is_printed_unbuffered_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PYTHONUNBUFFERED, too, everything gets out that the stream does not take at once."""
+    slow = Slow()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(slow, encoding="utf-8", write_through=True))  # type: ignore[type-var]
+    unbuffered = sys.stdout
+    unbuffered.write("x" * 100)
+    assert len(slow.taken) < 100, "Python mends this itself now"
+    slow.taken = b""
+    main._print_whole()
+    sys.stdout.write("x" * 20_000)
+    sys.stdout.flush()
+    assert slow.taken == b"x" * 20_000
