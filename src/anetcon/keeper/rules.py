@@ -359,7 +359,7 @@ class Rules:
             self._tell(netns, begin, end)
         if outcome.found and not first:
             late = (end - begin) / 1000
-            self._report(f"{netns}: {'; '.join(outcome.found)}; put right {late:.0f} ms after the change")
+            self._report(f"{netns}: {'; '.join(outcome.found)}; put right at most {late:.0f} ms after the change")
             standing.audited.rules_repaired = end
         else:
             debug("%s: %s", netns, "; ".join(outcome.found) or "the rules were as they have to be")
