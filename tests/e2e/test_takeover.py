@@ -163,7 +163,7 @@ class Site:
 
         def stored() -> Counter[tuple[str, int]] | None:
             """All of them, in the order of the kernel's lines, once the last of each kind is there."""
-            if any(f"SPT={last.src_port} " not in self.log(name) for name in ("nat", "float")):
+            if not self.has_lines(last.src_port):
                 return None
             found = self._stored(made)
             return found if found[key(last)] else None
@@ -185,6 +185,10 @@ class Site:
             LINE.search(line) for line in lines if f"[{hashed}]" in line or re.search(r"\] \[(NAT|FLOAT)\] ", line)
         )
         return Counter((match[1], int(match[2])) for match in found if match)
+
+    def has_lines(self, port: int) -> bool:
+        """Whether both connections from this port have theirs."""
+        return all(f"SPT={port} " in self.log(name) for name in ("nat", "float"))
 
     def inodes(self) -> list[int]:
         """Which files the text logs are."""
@@ -248,6 +252,8 @@ def taken_over(site: Site, *commands: Sequence[str]) -> tuple[list[Made], Counte
     """Install while traffic flows, by other commands if there are some; what was made, and where it is."""
     with Traffic(site.world, site.router) as flowing:
         flowing.go_on()
+        # It opens its files when it has the first line, which it could not do any more where they are another's.
+        wait_until(lambda: site.has_lines(flowing.made[EACH_SIDE - 1].src_port), 60, "rsyslog is at work")
         for each in commands or [(PROGRAM, "install")]:
             site.machine.run(*each)
         flowing.go_on()
@@ -401,8 +407,7 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
     assert old.find(site.machine.root).unit is not None
     assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
     last = flowing.made[-1].src_port
-    for name in ("nat", "float"):
-        wait_until(lambda: f"SPT={last} " in site.log(name), 60, "the last has its line")  # noqa: B023
+    wait_until(lambda: site.has_lines(last), 60, "the last have their lines")
     lines = site.lines()
     assert [each for each in flowing.made if lines[key(each)] != 1] == []
 
