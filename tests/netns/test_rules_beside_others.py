@@ -162,6 +162,7 @@ def test_no_reader_ever_sees_two_copies_of_our_table(tmp_path: Path, bare: Names
             for command in ("flush chain inet anetcon postrouting", "delete table inet anetcon", "flush ruleset") * 2:
                 bare.run("nft", command)
                 wait_until(lambda: table(bare) == right, 4, command)
+            wait_until(lambda: reader.most, 4, "it was read while it stood")
     assert reader.most == 1
 
 
