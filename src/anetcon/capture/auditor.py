@@ -87,6 +87,8 @@ class Auditor:
         self.started = self._clocks.wall
         folder = settings.journals.store / "journal" / "connections"
         before = last_flush(folder)
+        self._before = self.started if before is None else min(before, self.started)
+        """Up to when whoever was before this one wrote."""
         self._first = not segments(folder)  # of one that cannot be read back there may be a store
         self._continues = restarted and ended_cleanly(folder)
         self.journals = Journals(settings.journals, self.started, log)
@@ -282,8 +284,9 @@ class Auditor:
         self._watch(namespace.route.fileno(), lambda now: self._route(namespace, now))
         namespace.ask_route()
         self._route(namespace, now)  # the kernel has answered: no event is classified without the addresses
-        namespace.drops = _drops(namespace)
-        namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since the capture before this one
+        namespace.drops = int(self.pipeline.shared[namespace.slot, DROPS])  # what the capture before saw; or none
+        namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since
+        self._watch_drops(namespace, self._before if namespace.resumed else namespace.attached)
         if not (namespace.resumed and self._continues):
             record = self.lines is None
             self._unlisted.add(namespace)

@@ -60,6 +60,30 @@ def forgetful(state, *others):
 upgrade.execute = forgetful
 """
 
+DROPPED = 50_000
+"""Messages that the kernel drops between two captures: two a connection, but for what the socket has room for."""
+HELD_UP = f"""
+import time
+from types import SimpleNamespace
+from anetcon.capture import auditor
+attach = auditor.Auditor._attach
+def late(self, message, sockets, now):
+    deadline = time.monotonic() + 60
+    while message["resumed"] and auditor._drops(SimpleNamespace(events=sockets[0])) < {DROPPED}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    attach(self, message, sockets, now)
+auditor.Auditor._attach = late
+"""
+COUNTS_ANEW = """
+watch = auditor.Auditor._watch_drops
+def anew(self, namespace, before):
+    if namespace.resumed and before == self._before:
+        namespace.drops = auditor._drops(namespace)
+    watch(self, namespace, before)
+auditor.Auditor._watch_drops = anew
+"""
+
 
 @contextmanager
 def sending(
@@ -174,6 +198,47 @@ def test_replaced_with_new_sockets(daemon: Start, router: Router, weakened: Weak
     ledger = replaced(auditor, router)
     with pytest.raises(UnaccountedError):
         ledger.whole(auditor)
+
+
+def replaced_while_it_sheds(auditor: Daemon, router: Router) -> tuple[int, int]:
+    """Connections that are not on record, and messages counted as lost, where nobody read while many came."""
+    auditor.wait_attached([router.name])
+    before = auditor.capture_pid()
+    assert before is not None
+    with Flood(router, DROPPED // 2 + EACH) as flood:
+        ledger = Ledger(flood)
+        ledger.send(EACH // 2)
+        auditor.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: not Path(f"/proc/{before}").exists(), 20, "capture has ended", every=0.001)
+        ledger.send()
+        wait_until(lambda: auditor.capture_pid() not in (None, before), 20, "capture is a new process")
+        auditor.wait_attached([router.name])
+        auditor.wait_written()
+        made = flood.made()
+    assert auditor.stop() == 0, auditor.errors()
+    gaps = auditor.gaps("--since", ledger.since())
+    lost = sum(gap["lost"] for gap in gaps if gap["cause"] == "overrun")
+    return made - ledger.explained(auditor, gaps).connections, lost
+
+
+@pytest.mark.slow
+def test_replaced_while_it_sheds(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """What the kernel drops between two captures is counted: two messages of each connection that is missing."""
+    weakened("anetcon.capture.main", HELD_UP)
+    missing, lost = replaced_while_it_sheds(
+        daemon(router.name, audit={"namespaces": [f"^{router.name}$"], "on_overload": "shed"}), router
+    )
+    assert 0 < 2 * missing <= lost
+
+
+@pytest.mark.slow
+def test_replaced_by_one_that_counts_anew(daemon: Start, router: Router, weakened: Weaken) -> None:
+    """The control: a capture that takes the kernel's count as it finds it says less than is missing."""
+    weakened("anetcon.capture.main", HELD_UP + COUNTS_ANEW)
+    missing, lost = replaced_while_it_sheds(
+        daemon(router.name, audit={"namespaces": [f"^{router.name}$"], "on_overload": "shed"}), router
+    )
+    assert lost < missing
 
 
 def killed_whole(auditor: Daemon, router: Router, rounds: int = ROUNDS) -> tuple[Ledger, list[tuple[float, float]]]:

@@ -141,3 +141,23 @@ def test_a_loss_in_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert gap["lost"] == 7
     assert round(gap["from"].timestamp() * 1e6) == begin
     assert round(gap["to"].timestamp() * 1e6) >= begin + late
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_loss_between_two_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool) -> None:
+    """What the kernel dropped after the capture before had looked last, or since the socket was opened, and before
+    this one has looked is a gap as well."""
+    made, seen = auditing(tmp_path, []), 5 if resumed else 0
+    monkeypatch.setattr(auditor, "_drops", lambda _: 12)
+    monkeypatch.setattr(made, "settings", SimpleNamespace(hold=False, period=3, journals=made.settings.journals))
+    monkeypatch.setattr(made, "_route", lambda *_: None)
+    space, *_ = parts.namespace()
+    made.pipeline.shared[space.slot, auditor.DROPS] = seen
+    made._before, space.attached = made.started - 1_000_000, made.started - 1000
+    message = {key: getattr(space, key) for key in ("slot", "netns", "inode", "attached", "noticed", "newborn")}
+    with space.events, space.requests, space.route:
+        made._attach({**message, "resumed": resumed}, [space.events, space.requests, space.route], now_us())
+        made._flush(made.clock())
+    (gap,) = [gap for gap in parts.rows(tmp_path, "gaps") if gap["cause"] == "overrun"]
+    assert gap["lost"] == 12 - seen
+    assert round(gap["from"].timestamp() * 1e6) == (made._before if resumed else space.attached)
