@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.journal.read import last_flush
+from anetcon.store.coverage import running
 from anetcon.testbed import daemon
 from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import Namespace
@@ -130,11 +131,12 @@ class Daemon(daemon.Daemon):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self) -> None:
-        """kill -9 of everything at once."""
+        """kill -9 of everything at once, until all of it has ended: whoever is the last lets go of the lock."""
         for pid in (self.process.pid, *self.children()):
             with contextlib.suppress(ProcessLookupError):  # a child dies with the keeper
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+        wait_until(lambda: running(self.store) is None, 10, "nobody has the lock")
 
 
 def listening(namespace: Namespace) -> list[int]:
