@@ -360,11 +360,14 @@ def test_to_an_engine_without_rules(site: Site) -> None:
 def test_a_plain_stop_would_miss_some(site: Site) -> None:
     """Where the old program's trap runs, connections are in no log and no store, and the record says so: without that
     this counting could not fail."""
-    oldstyle.install(site.machine, site.router.name)
+    oldstyle.install(site.machine, site.router.name, period=1)
+    alone = site.machine.root / "run/systemd/system/anetcon.service.d/20-alone.conf"
+    alone.write_text("[Service]\nKillMode=process\n")  # else systemd may end a program of the trap's, and a rule stays
     start(site)
     with Traffic(site.world, site.router) as flowing:
         flowing.go_on()
         site.machine.run("systemctl", "stop", "anetcon")
+        assert site.chain() == []
         flowing.go_on()
         site.machine.run(PROGRAM, "install")
         flowing.go_on()
