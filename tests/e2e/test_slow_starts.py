@@ -8,18 +8,22 @@ from anetcon.testbed.traffic import Server
 from tests.e2e.conftest import Start, Weaken
 
 LATE_KEEPER = """
-import time
+import threading
 from anetcon.keeper.namespaces import Namespaces
 found = Namespaces.fileno
 def late(self):
-    time.sleep(1)
+    threading.Event().wait(1)
     return found(self)
 Namespaces.fileno = late
 """
 LATE_FOLLOW = """
-import time
-time.sleep(3)
+import signal, threading, time
+deadline = time.monotonic() + 60
+while signal.SIGTERM not in signal.sigpending():
+    assert time.monotonic() < deadline
+    threading.Event().wait(0.01)
 """
+"""Until it is told to end; where that is not held back, it is the end."""
 
 
 def test_the_keeper_is_held_up_before_it_looks_for_namespaces(daemon: Start, world: World, weakened: Weaken) -> None:

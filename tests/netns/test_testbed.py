@@ -237,11 +237,11 @@ def test_nothing_stays() -> None:
 
 
 ENDLESS = """
-import time
+import threading
 from anetcon.testbed.namespaces import Testbed
 with Testbed() as bed:
     print(bed.router_namespace().name, bed.namespace("left").name, flush=True)
-    while True: time.sleep(0.1)  # a signal may come just before
+    while True: threading.Event().wait(0.1)  # a signal may come just before
 """
 
 

@@ -63,7 +63,7 @@ upgrade.execute = forgetful
 DROPPED = 50_000
 """Messages that the kernel drops between two captures: two a connection, but for what the socket has room for."""
 HELD_UP = f"""
-import time
+import threading, time
 from types import SimpleNamespace
 from anetcon.capture import auditor
 attach = auditor.Auditor._attach
@@ -71,7 +71,7 @@ def late(self, message, sockets, now):
     deadline = time.monotonic() + 60
     while message["resumed"] and auditor._drops(SimpleNamespace(events=sockets[0])) < {DROPPED}:
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        threading.Event().wait(0.01)
     attach(self, message, sockets, now)
 auditor.Auditor._attach = late
 """
