@@ -64,7 +64,7 @@ class Loaded(NamedTuple):
             name: [str(ipaddress.ip_network(network, strict=False)) for network in networks]
             for name, networks in self.config.audit.networks.items()
         }
-        values["settings_file"] = str(self.file) if self.file else None
+        values["settings_file"] = str(self.file.absolute()) if self.file else None
         values["sources"] = {key: self.source(key) for key in SETTINGS}
         return values
 

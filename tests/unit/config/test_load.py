@@ -101,13 +101,15 @@ def test_what_is_found_out_here_and_now(file: Path) -> None:
     assert loaded(file, '[logs]\nnamespace_hash_file = ""').config.logs.namespace_hash_file == ""
 
 
-def test_resolved_settings_are_plain(file: Path) -> None:
+def test_resolved_settings_are_plain(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon's processes get numbers of protocols, networks without host bits and the file's name."""
     text = '[audit]\nprotocols = ["udp", "tcp"]\n[audit.networks]\nr = ["10.0.0.1/8", "2001:db8::/32"]'
     resolved = loaded(file, text).resolved()
     assert resolved["audit"]["protocols"] == [6, 17]
     assert resolved["audit"]["networks"] == {"r": ["10.0.0.0/8", "2001:db8::/32"]}
     assert resolved["settings_file"] == str(file)
+    monkeypatch.chdir(file.parent)
+    assert load(Path(file.name)).resolved()["settings_file"] == str(file), "whoever reads it may be elsewhere"
     assert loaded(file, "").resolved()["audit"]["protocols"] == "all"
 
 
