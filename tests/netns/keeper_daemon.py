@@ -60,7 +60,7 @@ class Daemon:
         self.module = "anetcon.keeper.main"
         self.within: list[str] = []
         """What runs the program, such as unshare with its options."""
-        self.environment = dict(os.environ)
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> Daemon:

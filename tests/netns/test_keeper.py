@@ -209,7 +209,7 @@ def test_what_is_asked_for_while_the_file_is_read_is_not_forgotten(daemon: Daemo
 
 STARTS_SLOWLY = """
 import sys
-if sys.orig_argv[2:3] == ["tests.netns.keeper_child"] and not {{"config", "--channel"}} & set(sys.orig_argv):
+if sys.orig_argv[3:4] == ["tests.netns.keeper_child"] and not {{"config", "--channel"}} & set(sys.orig_argv):
     open("{}").read()
 """
 
@@ -219,7 +219,7 @@ def test_what_follow_is_told_while_it_starts(daemon: Daemon, tmp_path: Path) -> 
     held = tmp_path / "held"
     os.mkfifo(held)
     (tmp_path / "sitecustomize.py").write_text(STARTS_SLOWLY.format(held))
-    daemon.environment["PYTHONPATH"] = str(tmp_path)
+    daemon.environment["PYTHONPATH"] += f":{tmp_path}"
     daemon.start()
     starting = wait_until(lambda: writer(held), 20, "follow is being started")
     os.kill(daemon.pid, signal.SIGHUP)

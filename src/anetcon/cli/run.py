@@ -17,6 +17,7 @@ from anetcon.cli.overrides import DaemonOverrides
 from anetcon.cli.version import VersionOption
 from anetcon.errors import AlreadyRunningError, PermissionMissingError, StoreError
 from anetcon.keeper import capabilities
+from anetcon.keeper.children import python
 from anetcon.keeper.logfile import require_writable
 from anetcon.store.coverage import running
 from anetcon.store.layout import make_folder
@@ -90,5 +91,5 @@ def _become_keeper(resolved: dict[str, Any], options: list[str]) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.set_inheritable(descriptor, True)
     sys.stdout.flush()
-    command = [sys.executable, "-m", KEEPER, "--settings", str(descriptor)]
-    os.execv(sys.executable, [*command, *(["--", *options] if options else [])])  # noqa: S606 - no shell wanted
+    command = python(KEEPER, "--settings", str(descriptor), *(["--", *options] if options else []))
+    os.execv(command[0], command)  # noqa: S606 - no shell wanted

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine, can_enter
+from anetcon.keeper.children import python
 
 PATIENCE = 60.0
 PROBLEMS = {
@@ -58,8 +58,7 @@ def probe(machine: Machine) -> Iterator[Finding]:
         )
         return
     audit = machine.resolved["audit"]
-    words = [sys.executable, "-m", "anetcon.doctor.probe", audit["engine"]]
-    words += ["activate"] if audit["activate_conntrack"] else []
+    words = python("anetcon.doctor.probe", audit["engine"], *["activate"] * audit["activate_conntrack"])
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
         found = json.loads(done.stdout)

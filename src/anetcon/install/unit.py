@@ -63,6 +63,8 @@ StateDirectoryMode=0750
 LogsDirectory=anetcon
 LogsDirectoryMode=0750
 UMask=0027
+# Whatever Python starts takes no module from the folder it is started in.
+Environment=PYTHONSAFEPATH=1
 
 # Entering namespaces; conntrack, its sysctls, receive buffers.
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_NET_ADMIN

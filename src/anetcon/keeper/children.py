@@ -194,5 +194,6 @@ class Child:
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module with this interpreter."""
-    return [sys.executable, "-m", module, *arguments]
+    """The command that runs a module with this interpreter. `-P`: never one that lies in the folder it is started in,
+    which may be anybody's."""
+    return [sys.executable, "-P", "-m", module, *arguments]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterable
 
 from anetcon.keeper import settings
 from anetcon.keeper.attach import Sockets
+from anetcon.keeper.children import python
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited, Roster
@@ -60,12 +60,12 @@ def execute(state: dict[str, Any], resolved: dict[str, Any], keep: Iterable[int]
     descriptors = [settings.write(resolved), settings.write(state)]
     inherited = [*descriptors, *keep, *(each for kept in state["attached"] for each in kept["descriptors"])]
     options = ["--settings", str(descriptors[0]), "--state", str(descriptors[1])]
-    command = [sys.executable, "-m", "anetcon.keeper.main", *options, *arguments]
+    command = python("anetcon.keeper.main", *options, *arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         for descriptor in inherited:
             os.set_inheritable(descriptor, True)
-        os.execv(sys.executable, command)  # noqa: S606  (a shell is what we do not want)
+        os.execv(command[0], command)  # noqa: S606  (a shell is what we do not want)
     finally:  # only when it failed
         for descriptor in inherited:
             os.set_inheritable(descriptor, False)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from anetcon.errors import AnetconError
 
 T = TypeVar("T")
-ANETCON = [sys.executable, "-m", "anetcon.cli.main"]
+ANETCON = [sys.executable, "-P", "-m", "anetcon.cli.main"]
 PATIENCE = 40.0
 """Seconds it has to get ready, and to end in good order."""
 

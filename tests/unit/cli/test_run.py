@@ -46,8 +46,8 @@ def test_becoming_the_keeper(file: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(Executed):
         Answer("run", "-c", file, "-p", "3", "-v")
     assert seen["path"] == sys.executable
-    assert seen["words"][:4] == [sys.executable, "-m", "anetcon.keeper.main", "--settings"]
-    assert seen["words"][5:] == ["--", "--config", str(file), "--period", "3.0", "--verbose"]
+    assert seen["words"][:5] == [sys.executable, "-P", "-m", "anetcon.keeper.main", "--settings"]
+    assert seen["words"][6:] == ["--", "--config", str(file), "--period", "3.0", "--verbose"]
     assert seen["inherited"] is True
     assert (seen["settings"]["node"], seen["settings"]["audit"]["period"]) == ("gw1", 3.0)
     assert seen["settings"]["settings_file"] == str(file)
