@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
@@ -25,6 +27,28 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     for option, value in ((M_MMAP_THRESHOLD, MOST_MMAP_THRESHOLD), (M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 16 << 20)):
         libc.mallopt(option, value)
+
+
+def group_limit(proc: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that the control group of this process may use, or one above it; None where nothing limits it."""
+    limits = []
+    with contextlib.suppress(OSError):
+        for line in proc.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers in ("", "memory"):
+                above = mounts / controllers
+                name = "memory.limit_in_bytes" if controllers else "memory.max"
+                place = above / group.lstrip("/")
+                limits += [_number(each / name) for each in (place, *place.parents) if each.is_relative_to(above)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _number(file: Path) -> int | None:
+    """What a file says; None where it is not there, or says no number, such as `max`."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def collect_seldom() -> None:

@@ -49,7 +49,7 @@ LAYERS: dict[str, set[str]] = {
         "journal",
     },
     "identity": {"protocols", "record"},
-    "store": {"errors", "gaps", "protocols", "record", "journal", "identity"},
+    "store": {"errors", "gaps", "memory", "protocols", "record", "journal", "identity"},
     "follow": {"memory", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "history": {"errors", "gaps", "protocols", "record", "decode", "identity", "store", "follow"},
     "doctor": {"errors", "keeper", "decode", "capture", "journal", "store"},

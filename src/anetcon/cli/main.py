@@ -40,6 +40,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Every command: where it is, and its line of help, which is the first of its own."""
 
+READING = {"who", "search", "follow", "status", "gaps"}
+"""Those that read records: what they put into a temporary file is for nobody else."""
+
 PIPE_CLOSED = 128 + 13  # as of a program that SIGPIPE ended
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
@@ -163,9 +166,12 @@ app = typer.Typer(
 
 @app.callback()
 def anetcon(
-    version: VersionOption = False,
+    ctx: typer.Context,
+    version: VersionOption = False,  # noqa: ARG001 - typer sees to it
 ) -> None:
     """Audit the connections of Linux routers: who was behind a public address, at any time."""
+    if ctx.invoked_subcommand in READING:
+        os.umask(0o077)
 
 
 def main() -> NoReturn:

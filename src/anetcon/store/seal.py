@@ -33,7 +33,7 @@ from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, n
 from anetcon.journal.read import Lost, damage, flushes, is_closed, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import absent, behind, layout, lock, manifest, parquet, retain
+from anetcon.store import absent, behind, layout, lock, manifest, parquet, retain, spill
 from anetcon.store.damage import unexplained
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
@@ -452,6 +452,7 @@ def sweep(store: Path, state: manifest.State) -> None:
             left.append(path)
     for path in left:
         path.unlink(missing_ok=True)
+    spill.sweep(store)
     for table in TABLES:
         folder = layout.journal_folder(store, table)
         oldest = min(segments(folder), default=0)

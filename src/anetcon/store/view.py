@@ -13,7 +13,6 @@ from the field table and from the manifest, each quoted (so S608, which sees onl
 from __future__ import annotations
 
 import os
-import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from anetcon.identity.tuples import columns_of
 from anetcon.journal.read import Lost, damage, read_segment, torn
 from anetcon.journal.write import segments
 from anetcon.record import FORMAT, TABLES, arrow_schema
-from anetcon.store import layout, manifest, where
+from anetcon.store import layout, manifest, spill, where
 
 ATTEMPTS = 20
 """How often a question starts again when the sealer is faster."""
@@ -39,9 +38,6 @@ BATCH_ROWS = 100_000
 
 REMEMBERED = 300_000_000
 """Microseconds before the last seal's newest END: repeats of what ended since can still come."""
-
-MEMORY_SHARE = 0.25
-"""Of the machine's memory, which is a router's: beyond that a question uses temporary files."""
 
 Answer = TypeVar("Answer")
 
@@ -86,10 +82,9 @@ class Store:
             ":memory:",
             config={
                 "threads": min(4, os.cpu_count() or 1),
-                "memory_limit": f"{MEMORY_SHARE * _memory_bytes():.0f}B",
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "temp_directory": str(Path(tempfile.gettempdir()) / f"anetcon-{os.getpid()}"),
+                **spill.settings(path),
             },
         )
         self._duckdb.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -297,10 +292,6 @@ class Store:
             chosen += f", substr(filename, {len(str(self.path)) + 2}) AS file, file_row_number AS row"
             more = ", filename = true, file_row_number = true"
         return f"SELECT {chosen} FROM read_parquet([{names}], hive_partitioning = false{more})"  # noqa: S608
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _what(error: RuntimeError) -> BaseException:

@@ -109,7 +109,11 @@ class Making:
 
     def add(self, *rows: dict[str, Any], table: str = "connections") -> Making:
         """One flush of rows."""
-        self._writer(table).append(batch(table, list(rows)), self.clock, self.clock)
+        return self.write(batch(table, list(rows)), table)
+
+    def write(self, rows: pa.RecordBatch, table: str = "connections") -> Making:
+        """The same, where they are a batch already."""
+        self._writer(table).append(rows, self.clock, self.clock)
         return self
 
     def alive(self, until: int) -> Making:
