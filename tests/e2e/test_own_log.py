@@ -87,10 +87,10 @@ def test_options_of_the_program_before(started: Callable[..., Logged], bed: Test
     daemon.has("debug: anetcon-capture is process ")
     assert daemon.own.stat().st_mode & 0o777 == 0o640
     assert daemon.stop() == 0
-    daemon.has("debug: all is done")
     lines = daemon.text().splitlines()
     assert [line for line in lines if not STAMPED.fullmatch(line)] == []
-    assert lines[-1].endswith("anetcon-keeper: debug: all is done")
+    assert f"auditing 2 network namespaces (audit.namespaces: ^{names[0]}$, ^{names[1]}$), engine" in daemon.text()
+    assert lines[-1].endswith("anetcon-keeper: stopped: nothing is recorded before the next start")
     assert daemon.errors() == ""
 
 

@@ -218,6 +218,28 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
     assert service.shown("NRestarts") == "0"
 
 
+def test_lines_carry_their_level(service: Service) -> None:
+    """The journal has what is wrong as a warning or an error, and the rest for the record: a filter by priority finds
+    that nothing is audited, and that a configuration is refused."""
+    service.configure("^there-is-none-such-")
+    service.systemctl("start")
+    service.write(SETTINGS, "[audit]\nnamspaces = []\n")
+    assert service.systemctl("reload", check=False).returncode == 1
+    wait_until(lambda: "going on with the one before" in service.said(), 60, "it is refused", every=0.1)
+    service.systemctl("stop")
+    shown = "journalctl --sync && journalctl --no-pager --output=json --unit=anetcon _COMM=anetcon-keeper"
+    lines = [json.loads(line) for line in service.machine.run("sh", "-c", shown).stdout.splitlines()]
+    levels = {line["MESSAGE"].removeprefix("anetcon-keeper: "): line["PRIORITY"] for line in lines}
+    for words, level in (
+        (r"version .* started: auditing 0 network namespaces \(audit.namespaces: \^there-is-none-such-\)", "6"),
+        (r"nothing is recorded: no namespace in /run/netns .* selects", "4"),
+        (r"the configuration is refused", "3"),
+        (r"stopped: nothing is recorded before the next start", "6"),
+    ):
+        assert {level} == {found for said, found in levels.items() if re.match(words, said)}, levels
+    assert not [said for said in levels if said.startswith("<")]
+
+
 def test_what_stands_still_is_started_again(service: Service, bed: Testbed) -> None:
     """When everything is stopped nobody but systemd's watchdog is left: it starts it again; the gap is on record."""
     router = Router(World(bed), instances=1)

@@ -242,3 +242,47 @@ def test_a_bad_configuration_changes_nothing(daemon: Daemon, bed: Testbed) -> No
     wait_until(lambda: "going on with the one before" in daemon.log(), 5, "the log says so")
     assert not daemon.heard("ended")
     assert daemon.stop() == 0
+
+
+def test_it_says_who_is_audited(daemon: Daemon, bed: Testbed) -> None:
+    """One line at the start and one at the end; one for each namespace that comes, goes, or is selected no more; one
+    for many at once; none twice."""
+    there = bed.namespace("there")
+    daemon.run()
+    (started,) = (line for line in daemon.log().splitlines() if "started: auditing" in line)
+    assert (
+        f"auditing 1 network namespace (audit.namespaces: {ours()}), engine conntrack, store {daemon.store}" in started
+    )
+    assert started.endswith(f"ask: anetcon status --store {daemon.store}")
+    late, left = bed.namespace("late"), bed.namespace("left")
+    for name in (there, late, left):
+        wait_said(daemon, f"{name.name}: attached")
+    late.close()
+    wait_said(daemon, f"{late.name}: let go, since deleted")
+    daemon.reload(namespaces=[f"^{there.name}$"])
+    wait_said(daemon, f"{left.name}: let go, since no longer selected")
+    wait_said(daemon, f"applied: auditing 1 network namespace (audit.namespaces: ^{there.name}$)")
+    many = [bed.namespace(f"many{number}") for number in range(12)]
+    daemon.reload(namespaces=[ours()])
+    daemon.wait_attached(many[-1].name)
+    daemon.stop()
+    last, stopped = (line for line in daemon.log().splitlines()[-20:] if "debug" not in line and "applied" not in line)
+    assert last == "anetcon-keeper: network namespaces: 13 attached; too many to name each, `anetcon status` has them"
+    assert stopped == "anetcon-keeper: stopped: nothing is recorded before the next start"
+
+
+def wait_said(daemon: Daemon, words: str) -> None:
+    """Until a line ends so, once."""
+
+    def lines() -> list[str]:
+        return [line for line in daemon.log().splitlines() if line.endswith(words) and "debug" not in line]
+
+    assert len(wait_until(lines, 20, f"{words!r} is said: {daemon.log()}")) == 1
+
+
+def test_that_nothing_is_audited_is_said(daemon: Daemon) -> None:
+    """At the start, as a warning with what to do; a daemon that audits something does not say it."""
+    daemon.settings["audit"]["namespaces"] = [f"{ours()}none"]
+    daemon.run()
+    (warning,) = (line for line in daemon.log().splitlines() if "nothing is recorded" in line)
+    assert f"selects ({ours()}none); see `ip netns list`" in warning

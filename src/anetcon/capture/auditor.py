@@ -36,7 +36,7 @@ from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments
 from anetcon.keeper.channel import Channel
-from anetcon.keeper.report import debug
+from anetcon.keeper.report import ERROR, NOTICE, WARNING, debug
 
 BUILD_UP, BUSY_BUILD_UP = 0.010, 0.005
 """Seconds a round waits for more events once there are some: a buffer of 2 MiB holds 3,000, a flood's 10 ms. Half as
@@ -174,7 +174,7 @@ class Auditor:
         clocks = read(self.clock)
         for cause, start, end, by in moved(self._clocks, clocks):
             self.journals.gap(None, start, end, cause)
-            self.log(f"the wall clock was set by {by / SECOND:+.3f} s" if by else "the machine was suspended")
+            self.log(f"{WARNING}the wall clock was set by {by / SECOND:+.3f} s" if by else "the machine was suspended")
             self._tick += by
             self.journals.stepped(by)
             self.requests.stepped(by)
@@ -190,7 +190,7 @@ class Auditor:
         try:
             return self.pipeline.drain(namespace, now)
         except OSError as error:  # ENOBUFS cannot come (NETLINK_NO_ENOBUFS); anything else is told and survived
-            self.log(f"cannot read events of {namespace.netns}: {error.strerror}; going on")
+            self.log(f"{WARNING}cannot read events of {namespace.netns}: {error.strerror}; going on")
             return 0
 
     def _flush(self, now: int) -> None:
@@ -228,7 +228,7 @@ class Auditor:
         except EOFError:
             if self._others.pop(self.channel.fileno(), None) is not None:
                 self._poll.unregister(self.channel.fileno())
-                self.log("the keeper is gone; stopping")
+                self.log(f"{ERROR}the keeper is gone; stopping")
             self.stop()
 
     def _obey(self, message: dict[str, Any], descriptors: list[int], now: int) -> None:
@@ -310,7 +310,9 @@ class Auditor:
         if namespace.newborn and not namespace.resumed and (opened is None or opened.older):
             self.journals.gap(namespace.netns, namespace.noticed, namespace.attached, "not-attached")
         if opened is None:
-            self.log(f"cannot list the open connections of {namespace.netns}; those are recorded when they end")
+            self.log(
+                f"{WARNING}cannot list the open connections of {namespace.netns}; those are recorded when they end"
+            )
 
     def _detach(self, slot: int, why: str, now: int) -> None:
         namespace = self.namespaces.get(slot)
@@ -430,7 +432,7 @@ class Auditor:
         namespace.active = True
         self.pipeline.shared[namespace.slot, STATE] = 0
         if self.lasting.end(namespace.netns, "conntrack-inactive", self.clock()):
-            self.log(f"connection tracking runs in {namespace.netns} now")
+            self.log(f"{NOTICE}connection tracking runs in {namespace.netns} now")
 
     def _is_inactive(self, namespace: Namespace, since: int | None = None) -> None:
         if namespace.active or self.lasting.lasts(namespace.netns, "conntrack-inactive"):
@@ -438,8 +440,8 @@ class Auditor:
         self.pipeline.shared[namespace.slot, STATE] = INACTIVE
         self.lasting.begin(namespace.netns, "conntrack-inactive", namespace.attached if since is None else since)
         self.log(
-            f"connection tracking does not run in {namespace.netns}: no rule needs it, so nothing is recorded there; "
-            "set activate_conntrack = true to make it run"
+            f"{WARNING}connection tracking does not run in {namespace.netns}: no rule needs it, so nothing is recorded "
+            "there; set activate_conntrack = true to make it run"
         )
 
     def _read_held_back(self) -> None:

@@ -20,6 +20,7 @@ from anetcon.capture import batch
 from anetcon.capture.waiting import Flush, Shed, Starts, Waiting, latest_start
 from anetcon.decode.columns import Columns
 from anetcon.journal.write import Writer
+from anetcon.keeper.report import ERROR, NOTICE
 from anetcon.record import TABLES
 
 SEGMENT_ROWS = 1_000_000
@@ -221,7 +222,7 @@ class Journals:
 
     def _works_again(self) -> None:
         if self._complained:
-            self._log(f"the journal is written again after {self.failing} failed flushes")
+            self._log(f"{NOTICE}the journal is written again after {self.failing} failed flushes")
         self._complained = False
         self.failing = self.error = self.failing_since = 0
 
@@ -229,7 +230,7 @@ class Journals:
         if now - self._said.get(what, -SAID_EVERY) >= SAID_EVERY:
             self._said[what] = now
             self._complained = True
-            self._log(line)
+            self._log(ERROR + line)
 
     # Segments
 

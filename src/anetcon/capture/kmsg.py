@@ -27,6 +27,7 @@ from anetcon.capture.localclock import LocalClock
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
+from anetcon.keeper.report import WARNING
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
 from anetcon.record import UNKNOWN_NETNS
@@ -205,8 +206,8 @@ class KernelLines:
         if text and text not in self._strangers and len(self._strangers) < STRANGERS:
             self._strangers.add(text)
             self._log(
-                f"there are lines of a namespace that is not audited, hash {text.decode()}: left out. Somebody else's "
-                "rules print our prefix"
+                f"{WARNING}there are lines of a namespace that is not audited, hash {text.decode()}: left out. "
+                "Somebody else's rules print our prefix"
             )
         return NOT_OURS
 

@@ -17,8 +17,8 @@ from anetcon import counters
 from anetcon.errors import AnetconError
 from anetcon.keeper.channel import Channel
 from anetcon.keeper.children import WITHHELD
+from anetcon.keeper.report import ERROR, WARNING, reporter
 from anetcon.keeper.report import report as log
-from anetcon.keeper.report import reporter
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
 from anetcon.memory import collect_seldom, keep_freed_memory, leave
@@ -57,7 +57,7 @@ def main() -> int:
     try:
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     except PermissionError:
-        log("cannot raise its own priority; give its unit LimitNICE=-10, or CAP_SYS_NICE")
+        log(f"{WARNING}cannot raise its own priority; give its unit LimitNICE=-10, or CAP_SYS_NICE")
     try:
         auditor = Auditor(Settings.of(resolved), counters.attach(options.counters), now, log)
         signal.signal(signal.SIGTERM, lambda *_: auditor.stop())
@@ -67,7 +67,7 @@ def main() -> int:
         collect_seldom()
         auditor.run(Channel.of(options.channel))
     except AnetconError as error:
-        log(str(error))
+        log(ERROR + str(error))
         return error.exit_status
     return 0
 

@@ -14,6 +14,7 @@ import numpy as np
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.decode.columns import NONE, Columns
+from anetcon.keeper.report import NOTICE, WARNING
 
 CAUSE = "listener-stuck"
 SAMPLE = 2048
@@ -66,13 +67,13 @@ class Repeats:
                 if not self._lasting.lasts(namespace.netns, CAUSE):
                     self._lasting.begin(namespace.netns, CAUSE, since)
                     self._find(namespace, CAUSE, WHAT)
-                    self._log(f"{namespace.netns}: {WHAT}")
+                    self._log(f"{WARNING}{namespace.netns}: {WHAT}")
         for namespace, last in list(self._seen.items()):
             if now - last > QUIET:
                 self.forget(namespace)
                 self._lasting.end(namespace.netns, CAUSE, last)
                 self._find(namespace, CAUSE, None)
-                self._log(f"{namespace.netns}: ends are no longer repeated")
+                self._log(f"{NOTICE}{namespace.netns}: ends are no longer repeated")
 
     def stepped(self, by: int) -> None:
         """The wall clock was set."""

@@ -12,6 +12,7 @@ from anetcon.capture import hiding
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
+from anetcon.keeper.report import NOTICE, WARNING
 
 CAUSE = "tracking-off"
 SHOWN = 3
@@ -60,8 +61,10 @@ class Ruleset:
             self._find(namespace, CAUSE, what)
             self._lasting.begin(namespace.netns, CAUSE, since)
             if not lasts:
-                self._log(f"{namespace.netns}: {what}: what passes there is not recorded; remove it, or accept that")
+                self._log(
+                    f"{WARNING}{namespace.netns}: {what}: what passes there is not recorded; remove it, or accept that"
+                )
         elif lasts:
             self._find(namespace, CAUSE, None)
             self._lasting.end(namespace.netns, CAUSE, self._clock())
-            self._log(f"{namespace.netns}: no rule hides connections any more")
+            self._log(f"{NOTICE}{namespace.netns}: no rule hides connections any more")

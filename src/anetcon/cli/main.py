@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from anetcon.cli.version import VersionOption
 from anetcon.errors import DEFECT, AnetconError
+from anetcon.keeper.report import ERROR, said
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("anetcon.cli.run:run", "The audit daemon, in the foreground."),
@@ -97,7 +98,7 @@ class _Lazy(TyperGroup):
             finally:
                 sys.stdout.flush()
         except AnetconError as error:
-            typer.echo(f"anetcon: {error}", err=True)
+            typer.echo(said("anetcon", f"{ERROR}{error}"), err=True)
             raise typer.Exit(error.exit_status) from None
         except BrokenPipeError:
             _drop_output()

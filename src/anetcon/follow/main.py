@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
 from anetcon.follow import privileges
-from anetcon.follow.report import NAME, log, reporter
+from anetcon.follow.report import ERROR, NAME, NOTICE, log, reporter
 from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
@@ -79,7 +79,7 @@ class Turn:
         if more is None:
             return False
         if self._complained:
-            log(f"{self._name}: works again")
+            log(f"{NOTICE}{self._name}: works again")
         self._pause, self._not_before, self._complained = FIRST_PAUSE, 0.0, False
         return more
 
@@ -104,7 +104,7 @@ class Turn:
         except OSError as error:
             self._failed(_reason(error))
         except Exception as error:  # noqa: BLE001 - a defect in one follower must not stop the other
-            log(traceback.format_exc().rstrip())
+            log(ERROR + traceback.format_exc().rstrip())
             self._failed(f"{type(error).__name__}: {error}; please report this")
         return None
 
@@ -115,7 +115,7 @@ class Turn:
         self._not_before = self._now() + self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         if self._now() - self._said >= SAID_EVERY:
-            log(f"{self._name}: {why}; trying again, nothing is lost")
+            log(f"{ERROR}{self._name}: {why}; trying again, nothing is lost")
             self._said = self._now()
             self._complained = True
 

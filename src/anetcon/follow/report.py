@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from anetcon.keeper.report import debug, reporter
+from anetcon.keeper.report import ERROR, NOTICE, debug, reporter
 from anetcon.keeper.report import report as log
 
 NAME = "anetcon-follow"
 
-__all__ = ["NAME", "debug", "log", "reporter"]
+__all__ = ["ERROR", "NAME", "NOTICE", "debug", "log", "reporter"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 
-from anetcon.follow.report import log
+from anetcon.follow.report import NOTICE, log
 from anetcon.follow.settings import Settings
 from anetcon.store.manifest import rfc3339
 from anetcon.store.seal import Sealer
@@ -44,7 +44,7 @@ class Sealing:
     def _retain(self) -> None:
         cut = self.sealer.retain()
         if cut is not None:
-            log(f"retention: removed what had ended before {rfc3339(cut.before)} ({cut.reason})")
+            log(f"{NOTICE}retention: removed what had ended before {rfc3339(cut.before)} ({cut.reason})")
 
     def reopen(self) -> None:
         """Nothing is held open."""

@@ -22,7 +22,7 @@ from anetcon.follow import position, quiet
 from anetcon.follow.hashes import HashFile
 from anetcon.follow.lines import Lines
 from anetcon.follow.lines import Settings as LineSettings
-from anetcon.follow.report import log
+from anetcon.follow.report import ERROR, log
 from anetcon.follow.settings import Settings
 from anetcon.identity import Tracker, Verdict
 from anetcon.identity.tuples import IDENTITY, numbers, one_piece
@@ -141,8 +141,8 @@ class TextLogs:
         to = self._saved.until or 0 if first is None else first.start
         begin = "the beginning" if self._saved.until is None else manifest.rfc3339(self._saved.until)
         log(
-            f"text logs: too far behind; connections from {begin} to {manifest.rfc3339(to)} are not in them (they are "
-            "in the store); raise store.journal_megabytes, or see why they are slow"
+            f"{ERROR}text logs: too far behind; connections from {begin} to {manifest.rfc3339(to)} are not in them "
+            "(they are in the store); raise store.journal_megabytes, or see why they are slow"
         )
         self._saved.missed = [*self._saved.missed, (self._saved.until, to)][-MISSED:]
         self._saved.segment, self._saved.line = number, 0

@@ -6,6 +6,7 @@ settings    what it uses of the configuration
 loop        descriptors, timers, signals; one thread
 namespaces  which are there: inotify and listings
 roster      what each one's state is; attach, retry, let go
+announce    what is audited, in the log: at the start, what comes and goes, that nothing is
 attach      enter a namespace, set its sysctls, open its sockets
 lines       under a LOG engine: the kernel's log and the child that reads it
 guard       hold mode must never fill a connection table

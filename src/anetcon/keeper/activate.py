@@ -15,6 +15,7 @@ from pathlib import Path
 from anetcon.keeper import files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper, spawn
+from anetcon.keeper.report import ERROR, WARNING
 
 TABLE = "inet anetcon_conntrack"
 REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
@@ -54,7 +55,7 @@ class Activation:
                 self._set_active(self._active | {(name, inode)})
                 return
             why = _REASONS.get(status, f"`nft -f -` ended with status {status}, see its message above")
-            self._report(f"cannot make conntrack run in {name}: {why}")
+            self._report(f"{ERROR}cannot make conntrack run in {name}: {why}")
 
         self._run(_ADD, inode, path, ended)
 
@@ -76,7 +77,9 @@ class Activation:
         def ended(status: int) -> None:
             self.busy -= 1
             if status not in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
-                self._report(f"cannot remove the nftables table {TABLE} from {name}: do it by `nft delete table`")
+                self._report(
+                    f"{WARNING}cannot remove the nftables table {TABLE} from {name}: do it by `nft delete table`"
+                )
 
         self._run(REMOVE, inode, path, ended)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.loop import Loop, Timer
-from anetcon.keeper.report import debug
+from anetcon.keeper.report import ERROR, WARNING, debug, said
 
 STOP_SECONDS = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
@@ -68,7 +68,8 @@ def spawn(
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
         os.execvp(arguments[0], arguments)  # noqa: S606  (a shell is what we do not want)
     except OSError as error:
-        os.write(2, f"anetcon-keeper: cannot start {arguments[0]}: {error.strerror}\n".encode())
+        line = f"{ERROR}cannot start {arguments[0]}: {error.strerror}"
+        os.write(2, f"{said('anetcon-keeper', line)}\n".encode())
     finally:
         os._exit(127)
 
@@ -123,7 +124,7 @@ class Child:
         try:
             self.pid = self._launch()
         except OSError as error:
-            self._report(f"cannot start {self.name}: {error.strerror}")
+            self._report(f"{ERROR}cannot start {self.name}: {error.strerror}")
             self._on_end(127)
         else:
             self._reaper.expect(self.pid, self._on_end)
@@ -166,7 +167,7 @@ class Child:
         self._kill = self._loop.after(STOP_SECONDS, self._out_of_time)
 
     def _out_of_time(self) -> None:
-        self._report(f"{self.name} did not end within {STOP_SECONDS:g} s and is killed")
+        self._report(f"{WARNING}{self.name} did not end within {STOP_SECONDS:g} s and is killed")
         self.signal(signal.SIGKILL)
 
     def _on_end(self, status: int) -> None:
@@ -183,7 +184,7 @@ class Child:
         else:
             if time.monotonic() - self._since >= LONG_LIFE:
                 self._pause = 0.0
-            self._report(f"{self.name} ended with status {status}; starting it again in {self._pause:g} s")
+            self._report(f"{ERROR}{self.name} ended with status {status}; starting it again in {self._pause:g} s")
             self.restarts += 1
         self._loop.after(self._pause, self._start_again)
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from anetcon.keeper import attach, stats
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.clock import now_us
+from anetcon.keeper.report import NOTICE, WARNING
 from anetcon.keeper.shared import Shared
 
 TICK_SECONDS = 0.1
@@ -139,7 +140,7 @@ class Guard:
         held.left = now_us()
         self._out.add(slot)
         self._report(
-            f"{held.netns}: the connection table is over {self.share:.0%} full or has no limit; "
+            f"{WARNING}{held.netns}: the connection table is over {self.share:.0%} full or has no limit; "
             "events that capture has no room for are dropped and counted until it has caught up"
         )
 
@@ -157,7 +158,7 @@ class Guard:
         if back:
             held.left = None
             self._out.discard(slot)
-            self._report(f"{held.netns}: capture has caught up, no event is dropped any more")
+            self._report(f"{NOTICE}{held.netns}: capture has caught up, no event is dropped any more")
 
     def _tell(self, held: _Held) -> None:
         """Send a gap for what was lost since the last one, and count anew from here."""

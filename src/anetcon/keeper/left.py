@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.keeper import files
+from anetcon.keeper.report import WARNING
 from anetcon.rules.work import Left
 
 TYPE_CHECKING = False
@@ -99,7 +100,9 @@ class Leftovers:
             self._lines += 1
         except OSError as error:
             if not self._told:
-                self._report(f"cannot write {self._path}: {error.strerror}; after a crash our rules would stay behind")
+                self._report(
+                    f"{WARNING}cannot write {self._path}: {error.strerror}; after a crash our rules would stay behind"
+                )
             self._told = True
 
     def _line(self, place: Place) -> bytes:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from anetcon import counters
 from anetcon.errors import AnetconError
-from anetcon.keeper import attach, capabilities, files, guard, settings, status, upgrade
+from anetcon.keeper import announce, attach, capabilities, files, guard, settings, status, upgrade
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.channel import Message
@@ -38,7 +38,7 @@ from anetcon.keeper.namespaces import READABLE, Found, Namespaces
 from anetcon.keeper.notify import Notifier
 from anetcon.keeper.ownlog import OwnLog
 from anetcon.keeper.processes import Processes
-from anetcon.keeper.report import debug, report, reporter
+from anetcon.keeper.report import ERROR, INFO, WARNING, debug, report, reporter
 from anetcon.keeper.roster import Roster
 from anetcon.keeper.rules import Rules
 from anetcon.keeper.settings import DEFAULT, Settings
@@ -139,6 +139,7 @@ class Keeper:
             self.kernel_log.start()
         self._watch_namespaces()
         self._list()  # before there is a capture: what is attached when it begins leaves no gap, however late we are
+        self.roster.announcer.start(self.settings, len(self.roster.audited), again=self.options.state is not None)
         self.processes.start(children)
         self.reaper.reap()  # what ended while nobody listened
         self._each_second()
@@ -175,7 +176,7 @@ class Keeper:
             why = f"cannot list {self.settings.netns_dir}: {error.strerror}"
             if not self.roster.audited:
                 raise AnetconError(f"{why}; {READABLE}") from error
-            report(f"{why}; trying again")
+            report(f"{WARNING}{why}; trying again")
 
     def _look_again(self) -> None:
         self._look = None
@@ -188,8 +189,8 @@ class Keeper:
         self.rules.keep(self.roster.audited.values())
         for name in self.namespaces.never_became:
             report(
-                f"{self.settings.netns_dir}/{name} is no network namespace as seen from here; if it is one elsewhere, "
-                "start the daemon where its mount is seen"
+                f"{WARNING}{self.settings.netns_dir}/{name} is no network namespace as seen from here; if it is one "
+                "elsewhere, start the daemon where its mount is seen"
             )
         for name, since in self.namespaces.missed:
             self.roster.missed(name, since)
@@ -222,7 +223,7 @@ class Keeper:
             case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
                 self.roster.found(slot, cause, what)
             case _:
-                report(f"capture said something unknown: {message}")
+                report(f"{WARNING}capture said something unknown: {message}")
 
     def _send_gap(self, netns: str, begin: int, end: int, lost: int) -> None:
         self.processes.send({"op": "gap", "netns": netns, "from": begin, "to": end, "cause": "overrun", "lost": lost})
@@ -242,6 +243,7 @@ class Keeper:
             self._show()
         if not self._stopping:
             self._activate()
+            self.roster.announcer.tick(self.settings, len(self.roster.audited))
             self.watch.tick([] if self.settings.log_engine else self.roster.attached())
 
     def _show(self) -> None:
@@ -313,15 +315,19 @@ class Keeper:
                     return
                 self._refused = True
                 if code:
-                    report(f"the configuration is refused (status {code}, see above); going on with the one before")
+                    report(
+                        f"{ERROR}the configuration is refused (status {code}, see above); going on with the one before"
+                    )
                 else:
                     resolved = settings.read(answer)
                     wanted(Settings(resolved.get("resolved", resolved)))
                     self._refused = False
             except (ValueError, KeyError, TypeError, re.error) as error:
-                report(f"cannot read what `anetcon config show` said: {error!r}; going on with the settings before")
+                report(
+                    f"{ERROR}cannot read what `anetcon config show` said: {error!r}; going on with the settings before"
+                )
             except AnetconError as error:
-                report(f"{error}; going on with the settings before")
+                report(f"{ERROR}{error}; going on with the settings before")
             finally:
                 os.close(answer)
             self._show()  # before it is ready again: who waited for that is not told how it was before
@@ -361,7 +367,7 @@ class Keeper:
             else:  # capture takes what the reader still has, then it is replaced too
                 self.kernel_log = None
                 closing.close(self._replace_children)
-        report("the configuration is applied")
+        report(f"{INFO}the configuration is applied: {announce.auditing(new, len(self.roster.audited))}")
 
     def _let_go(self) -> None:
         """With another engine everything is attached anew: sysctls, sockets and rules differ."""
@@ -408,16 +414,18 @@ class Keeper:
         }
         keep = [self.lock, self.shared.descriptor, *self.processes.channel, *self.log.descriptors()]
         keep += self.kernel_log.descriptors() if self.kernel_log is not None else []
+        self.roster.announcer.finish()
         try:
             upgrade.execute(state, new.resolved, keep, self.options.again())
         except OSError as error:
-            report(f"cannot execute {sys.executable}: {error.strerror}; going on as before")
+            report(f"{ERROR}cannot execute {sys.executable}: {error.strerror}; going on as before")
 
     def _stop(self) -> None:
         """Capture first, so that nothing is left out of the journal, then follow, then our tables."""
         if not self._stopping:
             self._stopping = True
             self.notifier.stopping()
+            self.roster.announcer.finish()
             self.guard.tell()
             self.roster.tell_end()
             self.rules.tell_end()
@@ -444,7 +452,7 @@ class Keeper:
         if self._ended:
             return
         self._ended = True
-        debug("all is done")
+        report(f"{INFO}stopped: nothing is recorded before the next start")
         self.log.stop(self.loop.stop)
 
 
@@ -507,7 +515,7 @@ def main(arguments: list[str]) -> int:
         keeper = Keeper(chosen, options, state)
         keeper.run(tuple(state["children"]) if state else (None, None))
     except AnetconError as error:
-        report(str(error))
+        report(ERROR + str(error))
         return error.exit_status
     return 0
 

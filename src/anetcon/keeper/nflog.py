@@ -17,6 +17,7 @@ from pathlib import Path
 from anetcon.keeper import files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.clock import now_us
+from anetcon.keeper.report import ERROR, WARNING
 
 SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 FIRST = Path("/proc/1/ns/net")
@@ -109,12 +110,12 @@ class Printing:
             if self.dark is None:
                 self.dark = self._seen or now
                 self._tell(self.dark, None)
-                self._report(self._switch.problem)
+                self._report(ERROR + self._switch.problem)
             return
         if flipped:
             if self.dark is None:
                 self.dark = self._seen or now
-            self._report("nf_log_all_netns was switched off by somebody; it is on again")
+            self._report(f"{WARNING}nf_log_all_netns was switched off by somebody; it is on again")
         self.over()
         self._seen = now
 
@@ -128,5 +129,5 @@ class Printing:
         """Leave the switch as it was found."""
         why = self._switch.put_back()
         if why is not None:
-            self._report(why)
+            self._report(WARNING + why)
         self._seen = 0

@@ -15,6 +15,7 @@ from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Channel, Message
 from anetcon.keeper.children import WITHHELD, Child, Reaper, python, spawn
 from anetcon.keeper.loop import Loop
+from anetcon.keeper.report import WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Processes:
             self._channel.send(message, descriptors)
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
-                self._report(f"cannot tell capture anything more, it will be started again: {error.strerror}")
+                self._report(f"{WARNING}cannot tell capture anything more, it will be started again: {error.strerror}")
             self._close_channel()
         else:
             self._watch_channel()
@@ -125,7 +126,7 @@ class Processes:
             if self._channel is channel:
                 self._close_channel()
         except ValueError as error:
-            self._report(f"capture sent something else than a message: {error}")
+            self._report(f"{WARNING}capture sent something else than a message: {error}")
         if self._channel is channel:
             self._watch_channel()
 

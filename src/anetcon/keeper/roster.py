@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from anetcon import counters
-from anetcon.keeper import attach
+from anetcon.keeper import announce, attach
 from anetcon.keeper.attach import Home, Sockets
 from anetcon.keeper.channel import Message
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.files import Sysctls
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
-from anetcon.keeper.report import debug
+from anetcon.keeper.report import ERROR, WARNING, debug
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 
@@ -89,6 +89,7 @@ class Roster:
         self._sysctls = sysctls
         self._send = send
         self._report = report
+        self.announcer = announce.Announcer(report)
         self.draining: dict[int, Audited] = {}
         """By slot: what capture was told to let go of, and has not yet."""
         self._anew: dict[tuple[str, int], tuple[bool, int]] = {}
@@ -108,6 +109,8 @@ class Roster:
             found = present.get(name)
             if found is None or found.inode != audited.inode:
                 self._let_go(audited)
+                if audited.attached or audited.message is not None:
+                    self.announcer.tell(announce.GONE if self._selects(audited) else announce.DESELECTED, audited.netns)
         for name, found in present.items():
             if name not in self.audited:
                 audited = self.audited[name] = Audited(name, found)
@@ -216,7 +219,7 @@ class Roster:
             audited.cause = cause
             self._tell_not_attached(audited, None)
         if why != audited.message:
-            self._report(f"cannot {what} {audited.netns}: {why}; retrying in {self.settings.period:g} s")
+            self._report(f"{ERROR}cannot {what} {audited.netns}: {why}; retrying in {self.settings.period:g} s")
         audited.message = why
 
     def _attach(self, audited: Audited) -> None:
@@ -247,27 +250,31 @@ class Roster:
         if self.settings.hold:
             self._guard.add(audited.slot, audited.netns, sockets.events, sockets.stats)
         self._hand_over(audited, sockets)
+        self.announcer.tell(announce.ATTACHED, audited.netns)
         debug("%s: attached, slot %d, receive buffer %d bytes", audited.netns, audited.slot, sockets.granted // 2)
         if audited.message is not None:
             self._tell_not_attached(audited, audited.attached)
-            self._report(f"entered {audited.netns}")
             audited.message = None
 
     def _save(self, audited: Audited, found: dict[str, str]) -> None:
         try:
             self._sysctls.save(audited.netns, audited.inode, found)
         except OSError as error:  # no reason not to audit
-            self._report(f"cannot write sysctls.jsonl: {_reason(error)}; uninstalling will not restore the sysctls")
+            self._report(
+                f"{WARNING}cannot write sysctls.jsonl: {_reason(error)}; uninstalling will not restore the sysctls"
+            )
 
     def _account(self, audited: Audited, sockets: Sockets, wanted: int, asked: int) -> None:
         self._buffers += sockets.granted
         if sockets.granted < 2 * asked:
-            self._report(f"{audited.netns}: the kernel grants a receive buffer of {sockets.granted // 2} bytes only")
+            self._report(
+                f"{WARNING}{audited.netns}: the kernel grants a receive buffer of {sockets.granted // 2} bytes only"
+            )
         if asked == attach.FLOOR_BYTES < wanted and not self._floor_told:
             self._floor_told = True
             self._report(
-                f"the receive buffers reach {self.settings.buffers_total_bytes} bytes: from here on a namespace gets "
-                f"{asked}; raise audit.buffers_total_bytes if the machine has the memory"
+                f"{WARNING}the receive buffers reach {self.settings.buffers_total_bytes} bytes: from here on a "
+                f"namespace gets {asked}; raise audit.buffers_total_bytes if the machine has the memory"
             )
 
     def _hand_over(self, audited: Audited, sockets: Sockets) -> None:

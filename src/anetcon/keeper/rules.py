@@ -22,7 +22,7 @@ from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.left import Leftovers, Place
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.nflog import Printing, Switch
-from anetcon.keeper.report import debug
+from anetcon.keeper.report import ERROR, NOTICE, WARNING, debug
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.settings import Settings
 from anetcon.rules import netlink, work
@@ -359,12 +359,14 @@ class Rules:
             self._tell(netns, begin, end)
         if outcome.found and not first:
             late = (end - begin) / 1000
-            self._report(f"{netns}: {'; '.join(outcome.found)}; put right at most {late:.0f} ms after the change")
+            self._report(
+                f"{WARNING}{netns}: {'; '.join(outcome.found)}; put right at most {late:.0f} ms after the change"
+            )
             standing.audited.rules_repaired = end
         else:
             debug("%s: %s", netns, "; ".join(outcome.found) or "the rules were as they have to be")
         for note in outcome.notes if first else ():
-            self._report(f"{netns}: {note}")
+            self._report(f"{NOTICE}{netns}: {note}")
         standing.error = standing.missing = None
         standing.smooth = False
         standing.generation, standing.legacy = outcome.generation, outcome.legacy
@@ -388,7 +390,7 @@ class Rules:
             if standing.timer is None:  # once soon, then every period
                 standing.timer = self._loop.after(LATEST_SECONDS, lambda: self._quiet(standing))
         if before != standing.error:
-            self._report(f"{standing.audited.netns}: {standing.error}; trying again")
+            self._report(f"{ERROR}{standing.audited.netns}: {standing.error}; trying again")
 
     # Taking away
 
@@ -407,7 +409,7 @@ class Rules:
                 self._left.only(place.inode, None)
                 debug("%s: our rules are taken away", place.netns)
             else:
-                self._report(f"{place.netns}: cannot take our rules away: {outcome.error}")
+                self._report(f"{WARNING}{place.netns}: cannot take our rules away: {outcome.error}")
             if place.inode in self._standing:  # it is audited again since
                 self._next(place.inode)
 

@@ -23,6 +23,7 @@ from anetcon.keeper.channel import Message
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.inside import Inside
 from anetcon.keeper.loop import Loop
+from anetcon.keeper.report import ERROR, NOTICE, WARNING
 from anetcon.keeper.roster import Audited
 
 CAUSES = ("events-off", "timestamps-off", "counters-off")
@@ -144,7 +145,9 @@ class Watch:
             self._silent.add(audited)
             if self._path(audited.name) is None or self._path(audited.name).exists():  # type: ignore[union-attr]
                 why = error.strerror or error
-                self._report(f"cannot watch the sysctls of {audited.netns}: {why}; if they change, nothing will tell")
+                self._report(
+                    f"{WARNING}cannot watch the sysctls of {audited.netns}: {why}; if they change, nothing will tell"
+                )
         else:
             watched = self._watched[audited] = _Watched(inside, audited.attached)
             audited.closing = lambda: self._close(audited)
@@ -197,14 +200,16 @@ class Watch:
                 if number not in watched.off:
                     watched.off[number] = began
                     self._gap(audited, CAUSES[number], began, None)
-                    self._report(f"{name} was switched off and cannot be put back: {error.strerror}; do it by sysctl")
+                    self._report(
+                        f"{ERROR}{name} was switched off and cannot be put back: {error.strerror}; do it by sysctl"
+                    )
                 continue
             watched.off.pop(number, None)
             if value == AUTOMATIC and number == 0:
-                self._report(f"{name} was set to 2 and is 1 again; nothing was missed")
+                self._report(f"{NOTICE}{name} was set to 2 and is 1 again; nothing was missed")
                 continue
             self._gap(audited, CAUSES[number], began, now_us())
-            self._report(f"{name} was switched off by somebody and is 1 again; see `anetcon gaps`")
+            self._report(f"{WARNING}{name} was switched off by somebody and is 1 again; see `anetcon gaps`")
 
     def _ruleset(self, audited: Audited, watched: _Watched, before: int) -> None:
         """Have capture look at the ruleset: a rule may hide connections now."""
@@ -221,8 +226,8 @@ class Watch:
             if not self._blind:
                 self._blind = True
                 self._report(
-                    "the names of iptables-legacy's tables cannot be read: its rules that hide connections will not be "
-                    "found; run the daemon as root or in group root, as its unit has it"
+                    f"{WARNING}the names of iptables-legacy's tables cannot be read: its rules that hide connections "
+                    "will not be found; run the daemon as root or in group root, as its unit has it"
                 )
             return
         watched.legacy_seen = now
@@ -238,7 +243,7 @@ class Watch:
         if fresh and not watched.refused:
             watched.since = before
             self._report(
-                f"{audited.netns}: its connection table is full and the kernel refuses connections; "
+                f"{ERROR}{audited.netns}: its connection table is full and the kernel refuses connections; "
                 "raise nf_conntrack_max, or lower the timeouts of connection tracking"
             )
         watched.refused += fresh

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.keeper.children import Child
+from anetcon.keeper.report import WARNING
 
 TICKS_A_SECOND = 10
 STILL, STILL_RELEASING, STILL_STARTING = 10 * TICKS_A_SECOND, 2 * TICKS_A_SECOND, 30 * TICKS_A_SECOND
@@ -72,7 +73,7 @@ class Watchdog:
         return not spared
 
     def _say(self, what: str) -> None:
-        self._report(f"{self._capture.name} has not moved for {self._still / TICKS_A_SECOND:g} s: {what}")
+        self._report(f"{WARNING}{self._capture.name} has not moved for {self._still / TICKS_A_SECOND:g} s: {what}")
 
 
 def _state(pid: int) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from functools import partial
 
 from anetcon.keeper.children import WITHHELD
-from anetcon.keeper.report import reporter
+from anetcon.keeper.report import WARNING, reporter
 from anetcon.keeper.syscalls import set_name
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
@@ -150,7 +150,7 @@ def _hurry() -> None:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
         except PermissionError:
-            reporter.report("cannot raise its own priority; give its unit LimitRTPRIO=1, or CAP_SYS_NICE")
+            reporter.report(f"{WARNING}cannot raise its own priority; give its unit LimitRTPRIO=1, or CAP_SYS_NICE")
 
 
 def main(arguments: list[str]) -> int:

@@ -356,4 +356,4 @@ def test_a_disk_that_does_not_keep_what_it_took(tmp_path: Path, monkeypatch: pyt
     journals.flush(columns(1), ["a"], NOW + 6 * SECOND)
     wait_until(lambda: journals.syncing() is False, 10, "the sync is done")
     journals.flush(columns(1), ["a"], NOW + 7 * SECOND)
-    assert said == ["what was written may not be on the disk: Input/output error; check it"]
+    assert said == ["<3>what was written may not be on the disk: Input/output error; check it"]

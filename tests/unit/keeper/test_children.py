@@ -131,7 +131,9 @@ def test_a_child_that_dies_is_started_again_with_growing_pauses(loop: Loop, reap
     loop.run()
     kept.child.stop(lambda: None)
     assert kept.child.restarts == 3
-    assert kept.reports == [f"it ended with status 4; starting it again in {pause} s" for pause in ("0", "0.1", "0.2")]
+    assert kept.reports == [
+        f"<3>it ended with status 4; starting it again in {pause} s" for pause in ("0", "0.1", "0.2")
+    ]
 
 
 def test_a_launch_that_fails_is_tried_again(loop: Loop, reaper: Reaper) -> None:
@@ -146,7 +148,7 @@ def test_a_launch_that_fails_is_tried_again(loop: Loop, reaper: Reaper) -> None:
     kept.on_start = on_start
     kept.child.start()
     loop.run()
-    assert kept.reports[0] == "cannot start it: no process is left"
+    assert kept.reports[0] == "<3>cannot start it: no process is left"
     assert kept.child.pid is not None
     kept.child.stop(loop.stop)
     loop._running = True
@@ -165,7 +167,7 @@ def test_a_child_that_does_not_stop_is_killed(
     wait_until(ready.exists, 10, "it ignores SIGTERM")
     kept.child.stop(loop.stop)
     loop.run()
-    assert kept.reports == ["it did not end within 0.2 s and is killed"]
+    assert kept.reports == ["<4>it did not end within 0.2 s and is killed"]
     assert kept.starts == 1
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 
-from anetcon.keeper.report import MOST, Reporter
+import pytest
+
+from anetcon.keeper.report import ERROR, MOST, WARNING, Reporter
 
 
 def test_lines_and_debug() -> None:
@@ -44,3 +47,32 @@ def test_nobody_reads() -> None:
         assert reporter.dropped == 0
     os.close(write)
     os.close(read)
+
+
+@pytest.mark.parametrize(
+    ("line", "journal"),
+    [
+        (f"{ERROR}broken", "<3>x: broken"),
+        (f"{WARNING}odd", "<4>x: odd"),
+        ("well", "<6>x: well"),
+        (f"{WARNING}<0>named\n<0>and broken", "<4>x: <0>named\n<4><0>and broken"),
+    ],
+)
+def test_the_journal_gets_levels(line: str, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What systemd has named as its journal is given each line's level, in front and again wherever it would cut the
+    line; a terminal, a pipe and a file are given the words alone."""
+    ours, theirs = socket.socketpair()
+    reporter = Reporter("x", ours.fileno())
+    for named in ("", "8:1", "no numbers"):
+        monkeypatch.setenv("JOURNAL_STREAM", named)
+        reporter.report(line)
+        assert theirs.recv(1000).decode() == journal.replace(journal[:3], "", 1).replace("\n<4>", "\n") + "\n"
+    status = os.fstat(ours.fileno())
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    reporter.report(line)
+    assert theirs.recv(1000).decode() == journal + "\n"
+    reporter.debugging = True
+    reporter.debug("how %s", "so")
+    assert theirs.recv(1000) == b"<7>x: debug: how so\n"
+    for each in (ours, theirs):
+        each.close()
