@@ -35,6 +35,8 @@ TABLES = {
     "gaps": "When something could not be recorded, and why.",
     "addresses": "Which addresses a namespace itself had, and when.",
     "neighbours": "Which MAC address stood behind an address of a connected network, and when.",
+    "routes": "Which networks were connected to a namespace or routed behind it, by which interface, and when:\n"
+    "unicast routes of every table but `local`, a row an interface. A namespace with more than 1,000 routes has none.",
     "listings": "When a whole connection table was listed after a loss: what was open at `from` has a row of origin\n"
     "`dump` before `to`; what has none had ended.",
 }

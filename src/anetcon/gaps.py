@@ -151,6 +151,13 @@ _CAUSES = (
         limit=True,
     ),
     GapCause(
+        "routes-unknown",
+        "the namespace has more than 1,000 routes, or one that cannot be read: which networks are connected to it or "
+        "routed behind it is not recorded",
+        "nothing; an answer about an address that only such a network accounts for is not complete",
+        whole=True,
+    ),
+    GapCause(
         "disk-full",
         "the journal could not be written for so long that records had to be dropped",
         "free space, or set `store.max_gigabytes`",

@@ -50,6 +50,13 @@ class Origin(IntEnum):
     IMPORT = 3
 
 
+class Family(IntEnum):
+    """Which addresses: IPv4 ones are kept as ::ffff:a.b.c.d, which IPv6 has as well."""
+
+    IPV4 = 0
+    IPV6 = 1
+
+
 LINES = (Origin.LOG, Origin.IMPORT)
 """Origins of which each row is a connection by itself: one line of text, its start seen from one side of the
 translation and nothing more (what is null then follows from the class, see the fields); or, imported from text that has
@@ -72,6 +79,7 @@ def labels(enum: type[IntEnum]) -> list[str]:
 CLASSES = labels(Class)
 END_REASONS = labels(EndReason)
 ORIGINS = labels(Origin)
+FAMILIES = labels(Family)
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,17 @@ NEIGHBOURS: tuple[Field, ...] = (
     *_INTERVAL,
 )
 
+ROUTES: tuple[Field, ...] = (
+    _NODE,
+    _NETNS,
+    _INODE,
+    Field("interface", "text", "interface the network is reached by"),
+    Field("family", "enum", "whether the network is one of IPv4 or IPv6", values=tuple(FAMILIES)),
+    Field("network", "address", "first address of the network"),
+    Field("prefix_length", "u8", "how many leading bits of that address are the network; 0: everything else"),
+    *_INTERVAL,
+)
+
 LISTINGS: tuple[Field, ...] = (_NODE, _NETNS, _INODE, *_INTERVAL)
 
 TABLES: dict[str, tuple[Field, ...]] = {
@@ -216,6 +235,7 @@ TABLES: dict[str, tuple[Field, ...]] = {
     "gaps": GAPS,
     "addresses": ADDRESSES,
     "neighbours": NEIGHBOURS,
+    "routes": ROUTES,
     "listings": LISTINGS,
 }
 """Every table of journal and store. In all but `connections` a row may be written again with `to` filled in: rows

@@ -20,7 +20,7 @@ import numpy as np
 from anetcon import counters
 from anetcon.capture import active
 from anetcon.capture.clock import moved, read
-from anetcon.capture.context import Context
+from anetcon.capture.context import MOST_ROUTES, Context
 from anetcon.capture.journals import Journals
 from anetcon.capture.kmsg import KernelLines
 from anetcon.capture.lasting import Lasting
@@ -282,7 +282,7 @@ class Auditor:
         self._poll.register(namespace.events.fileno(), select.EPOLLIN)
         self._watch(namespace.requests.fileno(), lambda now: self.requests.readable(namespace, now))
         self._watch(namespace.route.fileno(), lambda now: self._route(namespace, now))
-        namespace.ask_route()
+        namespace.follow(now)
         self._route(namespace, now)  # the kernel has answered: no event is classified without the addresses
         namespace.drops = int(self.pipeline.shared[namespace.slot, DROPS])  # what the capture before saw; or none
         namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since
@@ -302,6 +302,9 @@ class Auditor:
         if namespace.context.changed:
             namespace.context.changed = False
             self.pipeline.addresses_changed()
+        if namespace.context.routes_unknown and not self.lasting.lasts(namespace.netns, "routes-unknown"):
+            self.lasting.begin(namespace.netns, "routes-unknown", now)
+            self.log(f"{namespace.netns}: more than {MOST_ROUTES} routes, or one that cannot be read; none is recorded")
 
     def _opened(self, namespace: Namespace, opened: Opened | None) -> None:
         """The first dump is in: what it says about the time before."""
@@ -352,7 +355,7 @@ class Auditor:
         now = self.clock()
         self._forget(namespace)  # a second may have passed since it was detached, with questions of its own
         self.pipeline.process(now)  # its events are decoded while its code still has its name
-        for cause in ("conntrack-inactive", "tracking-off", "listener-stuck"):
+        for cause in ("conntrack-inactive", "tracking-off", "listener-stuck", "routes-unknown"):
             self.lasting.end(namespace.netns, cause, now)
         namespace.context.close(now)
         self._collect(namespace)
@@ -368,6 +371,8 @@ class Auditor:
     def _every_second(self, now: int, before: int) -> None:
         self.requests.tick(now)
         self.channel.flush()
+        for namespace in self.namespaces.values():
+            namespace.ask_route(now)
         for namespace in list(self.namespaces.values()) if self.lines is None else ():
             self._watch_drops(namespace, before)
             self._watch_activity(namespace, now)

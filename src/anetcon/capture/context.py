@@ -1,36 +1,64 @@
-"""Addresses and neighbours of one namespace as intervals, from the kernel's route messages.
+"""Addresses, neighbours and routes of one namespace as intervals, from the kernel's route messages.
 
-Pure: fed with whole messages and the time, it collects rows for the journal's tables `addresses` and `neighbours`.
-The MAC behind an inner address cannot be found out later; that is why neighbours are kept. A neighbour's interval
-goes on while its entry is merely stale, and ends when the kernel drops it, finds it failed, or sees another MAC.
+Pure: fed with whole messages and the time, it collects rows for the journal's tables `addresses`, `neighbours` and
+`routes`, and says in `wanted` what is to be listed. The MAC behind an inner address cannot be found out later; that is
+why neighbours are kept. A neighbour's interval goes on while its entry is merely stale, and ends when the kernel drops
+it, finds it failed, or sees another MAC.
+
+A listing is the truth: what it does not have is no more. It is wanted where messages were lost, and for routes whenever
+one may have gone (`capture.routes`). What the kernel tells of a change while it is under way is newer than the listing.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from anetcon.capture.dump import messages
+from anetcon.capture import routes
+from anetcon.capture.dump import attributes, messages
 from anetcon.decode import layout as k
-from anetcon.decode.oracle import Malformed, attributes
+from anetcon.decode.oracle import Malformed
+from anetcon.record import label
 
-# linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h
-RTM_NEWLINK, RTM_GETLINK = 16, 18
+# linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWNEXTHOP, RTM_DELNEXTHOP = 104, 105
 IFINFOMSG_LEN, IFADDRMSG_LEN, NDMSG_LEN = 16, 8, 12
 IFLA_IFNAME = 3
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_INCOMPLETE, NUD_FAILED, NUD_NOARP = 0x01, 0x20, 0x40
 NUD_WITHOUT_MAC = NUD_INCOMPLETE | NUD_FAILED | NUD_NOARP
-GETLINK_BODY, GETADDR_BODY, GETNEIGH_BODY = bytes(IFINFOMSG_LEN), bytes(IFADDRMSG_LEN), bytes(NDMSG_LEN)
 
-DUMPS = ((RTM_GETLINK, GETLINK_BODY), (RTM_GETADDR, GETADDR_BODY), (RTM_GETNEIGH, GETNEIGH_BODY))
+MOST_ROUTES = 1000
+"""A namespace with more of them is one that routes for others; they are then not followed."""
+
+
+class Listing(NamedTuple):
+    """What the kernel can be asked for: everything of a kind, rows of a table, all of them or those of one family."""
+
+    kind: int
+    body: bytes
+    table: str
+    family: str | None = None
+
+
+LINKS = Listing(RTM_GETLINK, bytes(IFINFOMSG_LEN), "")
+ADDRESSES = Listing(RTM_GETADDR, bytes(IFADDRMSG_LEN), "addresses")
+NEIGHBOURS = Listing(RTM_GETNEIGH, bytes(NDMSG_LEN), "neighbours")
+ROUTES = {
+    family: Listing(routes.RTM_GETROUTE, routes.get(number), "routes", label(family))
+    for number, family in routes.FAMILIES.items()
+}
+EVERYTHING = (LINKS, ADDRESSES, NEIGHBOURS, *ROUTES.values())
 """What to ask for at attach, in this order."""
 
 Row = dict[str, Any]
+Key = tuple[Any, ...]
+"""The interface's index, and what else tells a row of one table from the others."""
 
 
 def mapped(address: bytes) -> bytes | None:
@@ -50,90 +78,213 @@ class Context:
     rows: list[tuple[str, Row]] = field(default_factory=list)
     changed: bool = False
     """Whether the namespace's own addresses changed since the owner last looked."""
-    wants_links: bool = False
-    """Whether an interface turned up whose name is not known; the owner then asks for the links."""
+    wanted: dict[Listing, int] = field(default_factory=dict)
+    """What is to be listed, and since when that may differ from what is known."""
+    routes_unknown: bool = False
+    """There are too many, or one that cannot be read: none is followed any more."""
     _names: dict[int, str] = field(default_factory=dict)
-    _open: dict[tuple[str, int, bytes], Row] = field(default_factory=dict)
+    _open: dict[str, dict[Key, Row]] = field(default_factory=lambda: {listing.table: {} for listing in EVERYTHING})
     _unnamed: list[bytes] = field(default_factory=list)
+    _listing: Listing | None = None
+    _since: int = 0
+    _began: int = 0
+    _settled: set[Key] | None = None
+    """What the listing had, or a change meanwhile. None before its first answer: what was told until then is older."""
+    _listed: bool = False
+    """Whether the message that is taken is one of the listing."""
 
     def addresses(self) -> list[bytes]:
         """The namespace's own addresses now, 16 bytes each."""
-        return [address for table, _, address in self._open if table == "addresses"]
+        return [row["address"] for row in self._open["addresses"].values()]
+
+    def want(self, now: int, *listings: Listing) -> None:
+        """Of these something may have gone that was not told."""
+        for listing in listings:
+            if not (listing.table == "routes" and self.routes_unknown):
+                self.wanted.setdefault(listing, now)
+
+    def begin(self, listing: Listing, now: int) -> None:
+        """A listing that was wanted is asked for."""
+        self._listing, self._since, self._began, self._settled = listing, self.wanted.pop(listing, now), now, None
+
+    def listed(self, answers: list[bytes]) -> None:
+        """Take messages of the listing."""
+        self._settled = set() if self._settled is None else self._settled
+        self._listed = True
+        for message in answers:
+            self._take(struct.unpack_from("=H", message, 4)[0], message, self._began)
+        self._listed = False
+
+    def end(self, now: int, *, whole: bool) -> None:
+        """The listing is over: what it did not have is no more. One that is not whole is wanted again."""
+        listing, settled = self._listing, self._settled or set()
+        self._listing = self._settled = None
+        if listing is None:
+            return
+        if not whole:
+            self.want(self._since, listing)
+            return
+        for key, row in list(self._open[listing.table].items()):
+            if key not in settled and listing.family in (None, row["family"]):
+                self._set(listing.table, key, None, max(self._since, row["from"]))
+        if listing is LINKS:
+            self._unnamed.clear()
+            for index in self._names.keys() - {key[0] for key in settled}:
+                self._lose(index, now)
 
     def feed(self, data: bytes, now: int) -> None:
-        """Take one datagram of route messages; malformed ones and unknown kinds are passed over."""
+        """Take one datagram of what the kernel tells unasked; malformed messages and unknown kinds are passed over."""
         for kind, _, message in messages(data):
-            self.take(kind, message, now)
+            self._take(kind, message, now)
 
-    def take(self, kind: int, message: bytes, now: int) -> None:
-        """Take one route message."""
+    def _take(self, kind: int, message: bytes, now: int) -> None:
         try:
-            if kind == RTM_NEWLINK:
-                self._link(message, now)
+            if kind in (RTM_NEWLINK, RTM_DELLINK):
+                self._link(message, kind == RTM_NEWLINK, now)
             elif kind in (RTM_NEWADDR, RTM_DELADDR):
                 self._address(message, kind == RTM_NEWADDR, now)
             elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
                 self._neighbour(message, kind == RTM_NEWNEIGH, now)
+            elif kind in (routes.RTM_NEWROUTE, routes.RTM_DELROUTE):
+                self._route(message, kind == routes.RTM_NEWROUTE, now)
+            elif kind in (RTM_NEWNEXTHOP, RTM_DELNEXTHOP):
+                self.want(now, *ROUTES.values())
         except (Malformed, struct.error):
             return
 
-    def _link(self, message: bytes, now: int) -> None:
-        index = struct.unpack_from("=i", message, k.NLMSG_HDRLEN + 4)[0]
-        found = _attributes(message, IFINFOMSG_LEN)
+    def _link(self, message: bytes, there: bool, now: int) -> None:
+        family, _, _, index = struct.unpack_from("=BBHi", message, k.NLMSG_HDRLEN)
+        if family or not self._counts("", (index,)):  # AF_BRIDGE tells of a bridge's port, which stays an interface
+            return
+        if not there:
+            self._lose(index, now)
+            return
+        found = attributes(message, IFINFOMSG_LEN)
         if IFLA_IFNAME in found:
-            self._names[index] = found[IFLA_IFNAME].rstrip(b"\0").decode(errors="replace")
+            self._name(index, found[IFLA_IFNAME].rstrip(b"\0").decode(errors="replace"), now)
+        if not self._listed:  # going down takes routes along, coming up brings next hops back
+            self.want(now, *ROUTES.values())
         unnamed, self._unnamed = self._unnamed, []
         for waiting in unnamed:
-            self.take(struct.unpack_from("=H", waiting, 4)[0], waiting, now)
+            self._take(struct.unpack_from("=H", waiting, 4)[0], waiting, now)
 
     def _address(self, message: bytes, there: bool, now: int) -> None:
-        index = struct.unpack_from("=I", message, k.NLMSG_HDRLEN + 4)[0]
-        found = _attributes(message, IFADDRMSG_LEN)
-        address = mapped(found.get(IFA_LOCAL, found.get(IFA_ADDRESS, b"")))
-        if address is None or not self._named(index, message, there):
+        number, length, _, _, index = struct.unpack_from("=BBBBI", message, k.NLMSG_HDRLEN)
+        found = attributes(message, IFADDRMSG_LEN)
+        packed = found.get(IFA_LOCAL, found.get(IFA_ADDRESS, b""))
+        family, address = routes.FAMILIES.get(number), mapped(packed)
+        if family is None or address is None or not self._named(index, message, there, now):
             return
-        self._set("addresses", index, address, {} if there else None, now)
+        if found.get(IFA_ADDRESS, packed) != packed:
+            length = 8 * len(packed)  # of a link to one peer, the length is the peer's
+        fields = {"family": label(family), "address": address, "prefix_length": length}
+        self._told("addresses", (index, family, address, length), fields if there else None, now)
+        if not there:
+            self.want(now, ROUTES[family])
 
     def _neighbour(self, message: bytes, there: bool, now: int) -> None:
-        index, state = struct.unpack_from("=iH", message, k.NLMSG_HDRLEN + 4)
-        found = _attributes(message, NDMSG_LEN)
-        address = mapped(found.get(NDA_DST, b""))
+        number, _, _, index, state = struct.unpack_from("=BBHiH", message, k.NLMSG_HDRLEN)
+        found = attributes(message, NDMSG_LEN)
+        family, address = routes.FAMILIES.get(number), mapped(found.get(NDA_DST, b""))
         mac = found.get(NDA_LLADDR, b"")
-        if address is None or not self._named(index, message, there):
+        if family is None or address is None or not self._named(index, message, there, now):
             return
         known = there and not state & NUD_WITHOUT_MAC and len(mac) == 6 and any(mac)
+        fields = {"family": label(family), "address": address, "mac": mac}
         if known or not there or state & NUD_FAILED:
-            self._set("neighbours", index, address, {"mac": mac} if known else None, now)
+            self._told("neighbours", (index, family, address), fields if known else None, now)
+        else:
+            self._counts("neighbours", (index, family, address))
 
-    def _named(self, index: int, message: bytes, there: bool) -> bool:
+    def _route(self, message: bytes, there: bool, now: int) -> None:
+        if self.routes_unknown:
+            return
+        try:
+            found = routes.route(message)
+        except (Malformed, struct.error):
+            self._give_up(now)
+            return
+        if found is None:
+            return
+        network, replaces = found.network, struct.unpack_from("=H", message, 6)[0] & k.NLM_F_REPLACE
+        if replaces or not there:
+            self.want(now, ROUTES[network.family])
+        if not there:
+            return
+        fields = {
+            "family": label(network.family),
+            "network": mapped(network.address),
+            "prefix_length": network.prefix_length,
+        }
+        for index in found.interfaces or ():
+            if self._named(index, message, there, now):
+                self._told("routes", (index, network), fields, now)
+        if found.interfaces is None or len(self._open["routes"]) > MOST_ROUTES:
+            self._give_up(now)
+
+    def _give_up(self, now: int) -> None:
+        """Follow no route any more."""
+        self.routes_unknown = True
+        for listing in ROUTES.values():
+            self.wanted.pop(listing, None)
+        for key in list(self._open["routes"]):
+            self._set("routes", key, None, now)
+
+    def _name(self, index: int, name: str, now: int) -> None:
+        before, self._names[index] = self._names.get(index, name), name
+        if before != name:
+            for table, key in self._of(index):
+                self._set(table, key, {"interface": name}, now)
+
+    def _lose(self, index: int, now: int) -> None:
+        """An interface is gone, and all that was on it."""
+        for table, key in self._of(index):
+            self._set(table, key, None, now)
+        self._names.pop(index, None)
+        self.want(now, *ROUTES.values())
+
+    def _of(self, index: int) -> list[tuple[str, Key]]:
+        return [(table, key) for table, rows in self._open.items() for key in rows if key[0] == index]
+
+    def _named(self, index: int, message: bytes, there: bool, now: int) -> bool:
         if index in self._names:
             return True
-        if there and len(self._unnamed) < 1000:
+        if there and len(self._unnamed) < MOST_ROUTES:
             self._unnamed.append(message)
-            self.wants_links = True
+            self.want(now, LINKS)
         return False
 
-    def _set(self, table: str, index: int, address: bytes, extra: Row | None, now: int) -> None:
-        """Begin an interval with `extra` columns, or end the one there is (None)."""
-        key = (table, index, address)
-        before = self._open.get(key)
-        if before is not None and extra is not None and all(before[name] == value for name, value in extra.items()):
+    def _counts(self, table: str, key: Key) -> bool:
+        """Whether a message is the latest word on what it is about; it is from now on."""
+        if self._listing is None or self._settled is None or table != self._listing.table:
+            return True
+        if self._listed and key in self._settled:
+            return False
+        self._settled.add(key)
+        return True
+
+    def _told(self, table: str, key: Key, fields: Row | None, now: int) -> None:
+        """A message says that a row is there, with these columns, or that it is not (None)."""
+        if self._counts(table, key):
+            self._set(table, key, fields and {"interface": self._names[key[0]], **fields}, now)
+
+    def _set(self, table: str, key: Key, fields: Row | None, now: int) -> None:
+        """Begin an interval with these columns, or end the one there is (None)."""
+        rows = self._open[table]
+        before = rows.get(key)
+        if before is not None and fields is not None and all(before[name] == value for name, value in fields.items()):
             return
         if before is not None:
             self.rows.append((table, {**before, "to": now}))
-            del self._open[key]
-        if extra is not None:
-            row = {"node": self.node, "netns": self.netns, "netns_inode": self.inode, "to": None, "from": now}
-            self._open[key] = row = {**row, "interface": self._names[index], "address": address, **extra}
+            del rows[key]
+        if fields is not None:
+            known = before or {"node": self.node, "netns": self.netns, "netns_inode": self.inode}
+            rows[key] = row = {**known, **fields, "from": now, "to": None}
             self.rows.append((table, row))
         self.changed |= table == "addresses"
 
     def close(self, now: int) -> None:
         """End every interval: the namespace is gone, or nobody watches it any more."""
-        self.rows += [(table, {**row, "to": now}) for (table, _, _), row in self._open.items()]
-        self._open.clear()
-
-
-def _attributes(message: bytes, header: int) -> dict[int, bytes]:
-    start = k.NLMSG_HDRLEN + header
-    return {kind: message[a:b] for kind, _, a, b in attributes(message, start, len(message))}
+        for table, rows in self._open.items():
+            self.rows += [(table, {**row, "to": now}) for row in rows.values()]
+            rows.clear()

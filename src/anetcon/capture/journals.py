@@ -1,4 +1,4 @@
-"""The journal's four tables as capture writes them: when to flush, sync and start a new segment.
+"""The journal's tables as capture writes them: when to flush, sync and start a new segment.
 
 Nothing here may make capture wait: a flush is a write, and `fdatasync` runs in a thread of its own. What a full or
 failing disk does not take waits in memory, as much as is configured, and is written in order when there is room; what

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import socket
 from collections import deque
 from dataclasses import dataclass, field
 
-from anetcon.capture.context import DUMPS, Context
+from anetcon.capture.context import EVERYTHING, Context, Listing
 from anetcon.capture.dump import BUFFER, Exchange
+from anetcon.keeper import syscalls as sc
 
 READS = 64
 """Datagrams of route messages taken at a turn; the rest waits for the next."""
+
+ROUTES = (sc.RTNLGRP_IPV4_ROUTE, sc.RTNLGRP_IPV6_ROUTE, sc.RTNLGRP_NEXTHOP)
+FOLLOWED = (sc.RTNLGRP_LINK, sc.RTNLGRP_NEIGH, sc.RTNLGRP_IPV4_IFADDR, sc.RTNLGRP_IPV6_IFADDR, *ROUTES)
+"""Groups of the route socket: what the kernel tells unasked."""
 
 
 @dataclass(eq=False)
@@ -46,42 +53,75 @@ class Namespace:
     look_again: int = 0
     descriptor: int = field(init=False)
     """Of `events`: asked for at every turn."""
-    _exchanges: deque[Exchange] = field(default_factory=deque)
+    _to_list: deque[Listing] = field(default_factory=deque)
+    _asked: tuple[Listing, Exchange] | None = None
+    _follows_routes: bool = True
 
     def __post_init__(self) -> None:
         self.descriptor = self.events.fileno()
 
-    def ask_route(self, kinds: tuple[tuple[int, bytes], ...] = DUMPS) -> None:
-        """Ask for the links, addresses and neighbours there are; the answers come with the notifications."""
-        idle = not self._exchanges
-        self._exchanges.extend(Exchange(kind, body, _nothing) for kind, body in kinds)
-        if idle:
-            self._exchanges[0].send(self.route)
+    def follow(self, now: int) -> None:
+        """Have the kernel tell of links, addresses, neighbours and routes, and ask for those there are; the answers
+        come between what it tells."""
+        with contextlib.suppress(OSError):  # older than 4.20: answers have more in them than is asked for
+            self.route.setsockopt(sc.SOL_NETLINK, sc.NETLINK_GET_STRICT_CHK, 1)
+        for group in FOLLOWED:
+            self.route.setsockopt(sc.SOL_NETLINK, sc.NETLINK_ADD_MEMBERSHIP, group)
+        self.context.want(now, *EVERYTHING)
+        self.ask_route(now)
+
+    def ask_route(self, now: int) -> None:
+        """Ask for what is wanted, unless it is being asked."""
+        if self._asked is None and self.context.wanted:
+            self._to_list.extend(self.context.wanted)
+            self._ask_next(now)
 
     def read_route(self, now: int) -> None:
-        """Take the route messages that wait: notifications, and answers to `ask_route`."""
+        """Take the route messages that wait."""
         for _ in range(READS):
             try:
                 data = self.route.recv(BUFFER, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            except OSError:  # ENOBUFS: notifications were lost, so ask for everything again
-                self.ask_route()
+            except OSError:  # ENOBUFS: something that was told is lost
+                self.context.want(now, *EVERYTHING)
                 break
+            self._take(data, now)
+        if self.context.routes_unknown and self._follows_routes:
+            self._follows_routes = False
+            for group in ROUTES:
+                self.route.setsockopt(sc.SOL_NETLINK, sc.NETLINK_DROP_MEMBERSHIP, group)
+
+    def _take(self, data: bytes, now: int) -> None:
+        if self._asked is None or not self._asked[1].answers(data):
             self.context.feed(data, now)
-            if self._exchanges and self._exchanges[0].feed(data):
-                self._exchanges.popleft()
-                if self._exchanges:
-                    self._exchanges[0].send(self.route)
-        if self.context.wants_links:
-            self.context.wants_links = False
-            self.ask_route(DUMPS[:1])
+            return
+        listing, exchange = self._asked
+        unwanted = listing.table == "routes" and self.context.routes_unknown
+        if not (exchange.skip(data) if unwanted else exchange.feed(data)):
+            return
+        if exchange.failed == errno.EBUSY:  # the rest of a dump that the capture before this one asked for comes first
+            exchange.failed = 0
+            with contextlib.suppress(OSError):
+                exchange.send(self.route)
+                return
+        self.context.end(now, whole=not (exchange.failed or exchange.interrupted))
+        self._ask_next(now)
+
+    def _ask_next(self, now: int) -> None:
+        self._asked = None
+        while self._to_list and self._asked is None:
+            listing = self._to_list.popleft()
+            if listing in self.context.wanted:
+                exchange = Exchange(listing.kind, listing.body, self.context.listed)
+                self.context.begin(listing, now)
+                try:
+                    exchange.send(self.route)
+                    self._asked = listing, exchange
+                except OSError:
+                    self.context.end(now, whole=False)
 
     def close(self) -> None:
         """Let go of the namespace: nothing of ours keeps it alive."""
         for sock in (self.events, self.requests, self.route):
             sock.close()
-
-
-def _nothing(_: list[bytes]) -> None:
-    """The answers were fed to the context already."""

@@ -1,4 +1,4 @@
-"""Rows of gaps, addresses, neighbours and listings: which of them are one interval, and where one ends that was cut
+"""Rows of every table but connections: which of them are one interval, and where one ends that was cut
 short. Pure functions over columns."""
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def merge_intervals(table: pa.Table) -> pa.Table:
 
 
 def cut_intervals(table: pa.Table, gaps: pa.Table) -> pa.Table:
-    """Addresses or neighbours, merged, of which none lasts beyond the moment its node's recording stopped without a
-    word (rows of `gaps`): what is still so afterwards was found again then, and is another interval."""
+    """Addresses, neighbours or routes, merged, of which none lasts beyond the moment its node's recording stopped
+    without a word (rows of `gaps`): what is still so afterwards was found again then, and is another interval."""
     at = numbers(gaps["from"], OPEN)
     silent = np.isin(_plain(gaps["cause"]).to_numpy(), SILENT) & (at != OPEN)
     if not silent.any():

@@ -17,7 +17,8 @@ from anetcon.install.tree import Tree, named
 
 STORED = (
     *("lock", "sealing.lock", "importing.lock", "*.json", "*.jsonl", "*.json.new", "*.jsonl.new", "namespace.hash*"),
-    *("journal", "import", "followers", "spill-*", "node=*", "open", "gaps", "addresses", "neighbours", "listings"),
+    *("journal", "import", "followers", "spill-*", "node=*"),
+    *("open", "gaps", "addresses", "neighbours", "routes", "listings"),
 )
 LOGGED = ("anetcon.nat.log*", "anetcon.float.log*", "anetcon.log*")
 ALL = ("*",)

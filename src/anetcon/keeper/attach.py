@@ -124,7 +124,7 @@ def open_sockets(buffer: int, starts: bool, ends: bool = True) -> Sockets:
         requests = opened.enter_context(_netlink(sc.NETLINK_NETFILTER))
         route = opened.enter_context(_netlink(socket.NETLINK_ROUTE))
         route.setblocking(False)
-        route.bind((0, _groups(sc.RTNLGRP_NEIGH, sc.RTNLGRP_IPV4_IFADDR, sc.RTNLGRP_IPV6_IFADDR)))
+        route.bind((0, 0))  # capture joins what it follows
         stats = opened.enter_context(_netlink(sc.NETLINK_NETFILTER))
         stats.setblocking(False)
         opened.pop_all()

@@ -33,10 +33,10 @@ FOLDER_MODE = 0o750
 FILE_MODE = 0o640
 GROUP = "adm"
 
-INTERVALS = ("gaps", "addresses", "neighbours", "listings")
+INTERVALS = ("gaps", "addresses", "neighbours", "routes", "listings")
 """The tables whose store files are one a month."""
 
-CUT_SHORT = ("addresses", "neighbours")
+CUT_SHORT = ("addresses", "neighbours", "routes")
 """Those of them whose rows last until an event ends them, which nobody hears while nothing is recorded."""
 
 NO_ROOM = 64 << 10

@@ -140,7 +140,7 @@ class State:
         lasts."""
         files = [entry for entry in self.connections if entry.end is not None and microseconds(entry.end) < before]
         month = rfc3339(before)[:7]
-        for table in ("addresses", "neighbours", "listings"):
+        for table in ("addresses", "neighbours", "routes", "listings"):
             files += [entry for entry in self.of(table)[:-1] if layout.month_of_file(entry.file) < month]
         return files
 

@@ -150,7 +150,7 @@ class Store:
     def intervals(
         self, table: str, condition: str = where.EVERYTHING, since: int | None = None, until: int | None = None
     ) -> pa.Table:
-        """Rows of gaps, addresses or neighbours that touch the time from `since` to `until`, by `from`.
+        """Rows of any table but connections that touch the time from `since` to `until`, by `from`.
 
         None goes on where recording stopped: what was found there afterwards is another row."""
 

@@ -50,10 +50,11 @@ def pipeline(
 
 
 def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket.socket, socket.socket]:
-    """A namespace whose sockets end here: the far ends of its events and requests."""
-    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
-    SOCKETS.extend(end for pair in pairs for end in pair)
-    (events, far_events), (requests, far_requests), (route, _) = pairs
+    """A namespace whose sockets end here: the far ends of its events and requests. Its routes are the machine's."""
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+    (events, far_events), (requests, far_requests) = pairs
+    route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    SOCKETS.extend((*pairs[0], *pairs[1], route))
     made = Namespace(
         slot=slot,
         netns=name,

@@ -1,15 +1,18 @@
-"""Addresses and neighbours as intervals, from route messages built as the kernel builds them."""
+"""Addresses, neighbours and routes as intervals, from route messages built as the kernel builds them."""
 
 from __future__ import annotations
 
 import struct
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.capture import context as c
 from anetcon.capture.context import Context
+from anetcon.record import Family
+from tests.unit.capture.test_routes import by, message
 from tests.unit.decode.messages import attribute
 
 MAC, OTHER = b"\xfa\x16\x3e\0\0\1", b"\xfa\x16\x3e\0\0\2"
@@ -22,9 +25,10 @@ def netlink(kind: int, body: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
 
 
-def link(index: int, name: bytes) -> bytes:
+def link(index: int, name: bytes, kind: int = c.RTM_NEWLINK, family: int = 0) -> bytes:
     """An interface and its name."""
-    return netlink(c.RTM_NEWLINK, struct.pack("=BBHiII", 0, 0, 1, index, 0, 0) + attribute(c.IFLA_IFNAME, name + b"\0"))
+    header = struct.pack("=BBHiII", family, 0, 1, index, 0, 0)
+    return netlink(kind, header + attribute(c.IFLA_IFNAME, name + b"\0"))
 
 
 def address(kind: int, packed: bytes, index: int = 2) -> bytes:
@@ -42,9 +46,11 @@ def neighbour(kind: int, mac: bytes | None, state: int = REACHABLE, index: int =
 def fed(*steps: tuple[int, bytes]) -> Context:
     """A context that knows interface 2 and was fed messages at times."""
     context = Context("n", "qrouter-1", 7)
-    context.feed(link(2, b"qr-1"), 0)
-    for now, message in steps:
-        context.feed(message, now)
+    context.begin(c.LINKS, 0)
+    context.listed([link(2, b"qr-1"), link(3, b"qr-3")])
+    context.end(0, whole=True)
+    for now, said in steps:
+        context.feed(said, now)
     return context
 
 
@@ -86,10 +92,150 @@ def test_a_neighbour_keeps_its_interval_while_it_is_stale() -> None:
 def test_an_unknown_interface_is_asked_for() -> None:
     """What came before the interface's name waits for it."""
     context = fed((5, address(c.RTM_NEWADDR, INNER, index=9)))
-    assert context.wants_links
+    assert list(context.wanted) == [c.LINKS]
     assert context.rows == []
     context.feed(link(9, b"qg-9"), 6)
     assert intervals(context, "interface", "to") == [("qg-9", None)]
+
+
+def test_another_family_of_tables_is_no_neighbour() -> None:
+    """What a bridge or a tunnel knows of MAC addresses (AF_BRIDGE) says nothing about who has an address."""
+    other = bytearray(neighbour(c.RTM_NEWNEIGH, MAC))
+    other[16] = 7
+    assert fed((1, bytes(other))).rows == []
+
+
+def test_an_interface_that_is_renamed() -> None:
+    """What is on it goes on under the new name."""
+    context = fed((1, address(c.RTM_NEWADDR, INNER)), (2, link(2, b"qr-9")))
+    assert intervals(context, "interface", "from", "to") == [("qr-1", 1, None), ("qr-1", 1, 2), ("qr-9", 2, None)]
+
+
+def test_an_interface_that_goes_away() -> None:
+    """All that was on it ends then; a port that leaves a bridge is no interface that goes."""
+    rows = (1, address(c.RTM_NEWADDR, INNER)), (1, neighbour(c.RTM_NEWNEIGH, MAC)), (1, ROUTE)
+    context = fed(*rows, (2, link(2, b"qr-1", c.RTM_DELLINK, family=7)))
+    assert intervals(context, "to") == [(None,)] * 3
+    context.feed(link(2, b"qr-1", c.RTM_DELLINK), 3)
+    assert intervals(context, "to")[3:] == [(3,)] * 3
+    assert context.addresses() == []
+
+
+ROUTE = message("10.5.0.0/16", by(2))
+UNREADABLE = ROUTE[:17] + b"\xff" + ROUTE[18:]
+"""Its network has more bits than its address."""
+
+
+def relisted(context: Context, listing: c.Listing, now: int, *answers: bytes, whole: bool = True) -> None:
+    """Something is listed that was wanted."""
+    context.begin(listing, now)
+    if answers:
+        context.listed(list(answers))
+    context.end(now + 1, whole=whole)
+
+
+def test_a_route_is_an_interval() -> None:
+    """It begins when it is told of, once for each interface. What went is not told for certain: the routes are listed
+    again, and what is not there any more ended when the first was said to have gone."""
+    context = fed((1, ROUTE), (2, ROUTE), (3, message("::/0", by(2))))
+    assert [table for table, _ in context.rows] == ["routes", "routes"]
+    assert context.wanted == {}
+    said = "interface", "family", "network", "prefix_length", "from", "to"
+    assert intervals(context, *said) == [
+        ("qr-1", "ipv4", c.mapped(b"\x0a\5\0\0"), 16, 1, None),
+        ("qr-1", "ipv6", bytes(16), 0, 3, None),
+    ]
+    context.feed(message("10.5.0.0/16", by(2), there=False), 5)
+    context.feed(message("10.6.0.0/16", by(2), there=False), 7)
+    four, six = c.ROUTES.values()
+    assert context.wanted == {four: 5}
+    relisted(context, four, 8, message("10.7.0.0/16", by(2)))
+    assert intervals(context, "prefix_length", "from", "to")[2:] == [(16, 8, None), (16, 1, 5)]
+    assert context.wanted == {}
+    relisted(context, six, 9)
+    assert intervals(context, "prefix_length", "from", "to")[4:] == [(0, 3, 9)]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        message("10.5.0.0/16", by(2), there=False),
+        message("10.5.0.0/16", by(3), replaces=True),
+        link(2, b"qr-1"),
+        link(3, b"qr-3", c.RTM_DELLINK),
+        address(c.RTM_DELADDR, INNER),
+        netlink(c.RTM_DELNEXTHOP, bytes(8)),
+        netlink(c.RTM_NEWNEXTHOP, bytes(8)),
+    ],
+)
+def test_when_routes_are_listed_again(hint: bytes) -> None:
+    """Whenever one of a family may have gone: the kernel does not tell of each."""
+    context = fed((1, address(c.RTM_NEWADDR, INNER)), (2, ROUTE))
+    assert context.wanted == {}
+    context.feed(hint, 3)
+    assert context.wanted[c.ROUTES[Family.IPV4]] == 3
+
+
+def test_a_change_is_newer_than_the_listing_it_comes_in() -> None:
+    """What is told between its answers counts, whichever way; what was told before the first does not."""
+    context = fed((1, address(c.RTM_NEWADDR, INNER)), (1, address(c.RTM_NEWADDR, b"\x0a\0\0\6")))
+    context.want(2, c.ADDRESSES)
+    context.begin(c.ADDRESSES, 3)
+    context.feed(address(c.RTM_NEWADDR, b"\x0a\0\0\7"), 3)
+    context.listed([address(c.RTM_NEWADDR, b"\x0a\0\0\6")])
+    context.feed(address(c.RTM_DELADDR, b"\x0a\0\0\6"), 4)
+    context.feed(address(c.RTM_DELADDR, b"\x0a\0\0\x08"), 4)
+    context.feed(address(c.RTM_NEWADDR, b"\x0a\0\0\x09"), 5)
+    context.listed([address(c.RTM_NEWADDR, b"\x0a\0\0\6"), address(c.RTM_NEWADDR, b"\x0a\0\0\x08")])
+    context.end(6, whole=True)
+    assert context.addresses() == [c.mapped(b"\x0a\0\0\x09")]
+    ended = [(row["address"][-1], row["to"]) for _, row in context.rows if row["to"]]
+    assert sorted(ended) == [(5, 2), (6, 4), (7, 3)]
+
+
+def test_a_listing_with_holes_ends_nothing() -> None:
+    """It is wanted once more, since the same time."""
+    context = fed((1, address(c.RTM_NEWADDR, INNER)))
+    context.want(2, c.ADDRESSES)
+    relisted(context, c.ADDRESSES, 3, whole=False)
+    assert context.wanted == {c.ADDRESSES: 2}
+    assert len(context.addresses()) == 1
+    relisted(context, c.ADDRESSES, 4)
+    assert intervals(context, "to") == [(None,), (2,)]
+
+
+def test_an_interface_that_no_listing_has() -> None:
+    """It is gone, with what was on it; what waited for its name waits no longer."""
+    context = fed((1, address(c.RTM_NEWADDR, INNER)), (1, address(c.RTM_NEWADDR, INNER, index=9)))
+    relisted(context, c.LINKS, 3, link(3, b"qr-3"))
+    assert intervals(context, "to") == [(None,), (4,)]
+    assert not context._unnamed
+
+
+@pytest.mark.parametrize("last", [message("10.200.0.0/16", by(2)), message("10.6.0.0/16"), UNREADABLE])
+def test_too_many_routes_are_none(last: bytes) -> None:
+    """One more than is followed, or one whose interface is not told or that cannot be read: all end, no other begins,
+    and none is asked for."""
+    networks = [f"10.{n // 256}.{n % 256}.0/24" for n in range(c.MOST_ROUTES)]
+    context = fed(*((1, message(network, by(2))) for network in networks))
+    assert intervals(context, "to") == [(None,)] * c.MOST_ROUTES
+    context.feed(last, 5)
+    assert context.routes_unknown
+    ended = [row["to"] for _, row in context.rows if row["to"] is not None]
+    assert ended in ([5] * c.MOST_ROUTES, [5] * (c.MOST_ROUTES + 1))
+    before = len(context.rows)
+    context.feed(message("10.201.0.0/16", by(2)), 6)
+    context.feed(link(2, b"qr-1"), 6)
+    assert (len(context.rows), context.wanted) == (before, {})
+
+
+def test_a_link_to_one_peer_has_no_network() -> None:
+    """The prefix length of its address is that of the peer's network."""
+    body = struct.pack("=BBBBI", 2, 24, 0, 0, 2) + attribute(c.IFA_LOCAL, INNER)
+    context = fed((1, netlink(c.RTM_NEWADDR, body + attribute(c.IFA_ADDRESS, b"\x0a\1\0\1"))))
+    assert intervals(context, "address", "prefix_length") == [(c.mapped(INNER), 32)]
+    context = fed((1, netlink(c.RTM_NEWADDR, body + attribute(c.IFA_ADDRESS, INNER))))
+    assert intervals(context, "prefix_length") == [(24,)]
 
 
 def test_closing_ends_every_interval() -> None:
@@ -100,9 +246,9 @@ def test_closing_ends_every_interval() -> None:
     assert context.addresses() == []
 
 
-@given(st.binary(max_size=120), st.integers(0, 119), st.integers(0, 255))
+@given(st.binary(max_size=120), st.integers(0, 200), st.integers(0, 255))
 def test_damaged_messages_are_passed_over(noise: bytes, at: int, value: int) -> None:
     """Neither noise nor a changed byte raises."""
-    message = bytearray(neighbour(c.RTM_NEWNEIGH, MAC) + address(c.RTM_NEWADDR, INNER) + link(3, b"x"))
-    message[at % len(message)] = value
-    fed((1, noise), (2, bytes(message)))
+    changed = bytearray(neighbour(c.RTM_NEWNEIGH, MAC) + address(c.RTM_NEWADDR, INNER) + link(3, b"x") + ROUTE)
+    changed[at % len(changed)] = value
+    fed((1, noise), (2, bytes(changed)))

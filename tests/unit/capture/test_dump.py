@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,9 @@ from anetcon.capture.dump import connections, messages
 from anetcon.decode import layout as k
 
 
-def framed(kind: int, sequence: int, body: bytes = b"") -> bytes:
+def framed(kind: int, sequence: int, body: bytes = b"", flags: int = k.NLM_F_MULTI) -> bytes:
     """A message with a header."""
-    return struct.pack("=IHHII", 16 + len(body), kind, 0, sequence, 0) + body
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
 
 
 def test_answers_are_taken_until_the_end() -> None:
@@ -34,7 +35,39 @@ def test_a_refusal_says_why() -> None:
     assert exchange.failed == 1
 
 
+def test_an_answer_is_told_from_what_the_kernel_tells_unasked() -> None:
+    """That may have our number by chance, but never says that it is one of many."""
+    exchange = connections(lambda _: None)
+    for flags, mine in ((k.NLM_F_MULTI, True), (k.NLM_F_MULTI | k.NLM_F_DUMP_INTR, True), (k.NLM_F_REPLACE, False)):
+        assert exchange.answers(framed(24, exchange.sequence, flags=flags)) == mine
+        assert not exchange.answers(framed(24, exchange.sequence + 1, flags=flags))
+    assert exchange.answers(framed(k.NLMSG_ERROR, exchange.sequence, bytes(4), 0))
+
+
+def test_an_answer_that_was_disturbed_says_so() -> None:
+    """The kernel marks it where something changed while it was put together."""
+    exchange = connections(lambda _: None)
+    exchange.feed(framed(24, exchange.sequence))
+    assert not exchange.interrupted
+    exchange.feed(framed(k.NLMSG_DONE, exchange.sequence, bytes(4), k.NLM_F_MULTI | k.NLM_F_DUMP_INTR))
+    assert exchange.interrupted
+
+
+def test_an_answer_that_nobody_wants_is_passed_over_to_its_end() -> None:
+    """Whether its end stands alone or behind other messages; nothing of it is handed out."""
+    exchange = connections(lambda _: pytest.fail("nobody wants it"))
+    some, last = framed(24, exchange.sequence, bytes(40)), framed(k.NLMSG_DONE, exchange.sequence, bytes(4))
+    assert not exchange.skip(some + some)
+    assert exchange.skip(last)
+    assert exchange.skip(some + last)
+    assert exchange.skip(framed(k.NLMSG_ERROR, exchange.sequence, bytes(20), 0))
+    assert not exchange.skip(framed(k.NLMSG_DONE, exchange.sequence + 1, bytes(4)))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_end(noise: bytes) -> None:
     """Whatever comes, what is handed out lies within it and it ends."""
+    exchange = connections(lambda _: None)
+    exchange.feed(noise)
+    assert not exchange.answers(noise)
     assert sum(len(message) for _, _, message in messages(noise)) <= len(noise)
