@@ -159,11 +159,15 @@ def gap_causes() -> list[str]:
         "",
         f"No connection is missing for {_listed(sorted(gaps.WHOLE))}:",
         "they tell of something beside the connections and make no answer incomplete. `anetcon gaps` lists them too.",
+        "",
+        f"For {_listed(sorted(gaps.UNTRANSLATED))} only connections are missing that nothing translated: a question",
+        "about a NAT address (translated, or the router's own) is complete all the same, any other question is not.",
+        f"An answer that {_listed(sorted(gaps.NOTES))} make not incomplete tells of them as a note.",
     ]
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:-1]) + f" and `{names[-1]}`"
+    return " and ".join(filter(None, (", ".join(f"`{name}`" for name in names[:-1]), f"`{names[-1]}`")))
 
 
 PAGES: dict[str, tuple[str, Callable[[], list[str]]]] = {

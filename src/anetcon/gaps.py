@@ -11,15 +11,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GapCause:
-    """Why a gap is there. With `whole` no connection is missing for it, so it makes no answer incomplete: it tells
-    that something beside the connections themselves is missing or doubtful. With `limit` it is no hole, but what the
-    record of a whole time cannot tell: as configured then, nothing that went wrong. With `one_sided` that is the public
-    side of its connections, so that `who` needs their other end."""
+    """Why a gap is there, and what that means for an answer.
+
+    - `whole`: no connection is missing, so it makes no answer incomplete: something beside the connections themselves
+      is missing or doubtful.
+    - `untranslated`: only connections are missing that nothing translated. A question about a NAT address is complete
+      all the same; any other is not.
+    - `note`: where it makes an answer not incomplete, the answer tells of it nevertheless.
+    - `limit`: it is no hole, but what the record of a whole time cannot tell: as configured then, nothing went wrong.
+    - `one_sided`: that is the public side of its connections, so that `who` needs their other end.
+    """
 
     name: str
     meaning: str
     todo: str
     whole: bool = False
+    untranslated: bool = False
+    note: bool = False
     limit: bool = False
     one_sided: bool = False
 
@@ -40,6 +48,13 @@ _CAUSES = (
         "not-yet-written",
         "the time asked about is so recent that none of it is on record yet",
         "ask again a few seconds later",
+    ),
+    GapCause(
+        "not-audited",
+        "no namespace was audited, or nothing that was audited accounts for the address that was asked about: it stood "
+        "on no interface, was not seen to be translated before and after, and is in no network that is known",
+        "ask the machine that has the address; see `anetcon status` for what is audited, or, where the address is one "
+        "of a pool, name its network in `audit.public`",
     ),
     GapCause(
         "not-attached",
@@ -104,6 +119,22 @@ _CAUSES = (
         "keeps ended connections in its table, which may fill; what is repeated is recorded once",
         "find the program (`ss -A netlink -p`, a full receive queue) and restart it",
         whole=True,
+    ),
+    GapCause(
+        "untracked",
+        "that many packets crossed the router outside of any connection, because conntrack calls them invalid: the "
+        "kernel counts them, translates none of them and announces nothing; what they said is not recorded",
+        "drop them: a rule `ct state invalid drop` in the forward chain (`anetcon doctor` says where it is missing)",
+        untranslated=True,
+        note=True,
+    ),
+    GapCause(
+        "untracked-dropped",
+        "that many packets were invalid to conntrack, and the forward chain drops such packets (`ct state invalid`): "
+        "they went nowhere",
+        "nothing",
+        whole=True,
+        note=True,
     ),
     GapCause(
         "undecodable",
@@ -185,6 +216,12 @@ CAUSES = {cause.name: cause for cause in _CAUSES}
 
 WHOLE = frozenset(cause.name for cause in _CAUSES if cause.whole)
 """Causes for which no connection is missing."""
+
+UNTRANSLATED = frozenset(cause.name for cause in _CAUSES if cause.untranslated)
+"""Causes for which no connection of a NAT address is missing."""
+
+NOTES = frozenset(cause.name for cause in _CAUSES if cause.note)
+"""Causes that an answer tells of also where they do not make it incomplete."""
 
 LIMITS = frozenset(cause.name for cause in _CAUSES if cause.limit)
 """Causes that say what the record of a time cannot tell."""

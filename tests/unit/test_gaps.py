@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import anetcon
-from anetcon.gaps import CAUSES, WHOLE
+from anetcon.gaps import CAUSES, NOTES, UNTRANSLATED, WHOLE
 
 SOURCE = Path(anetcon.__file__).parent
 
@@ -74,3 +74,9 @@ def test_findings_are_told_from_gaps() -> None:
     """Only causes for which no connection is missing leave an answer complete."""
     assert "overrun" not in WHOLE
     assert {"suspended", "sink-behind"} <= WHOLE
+
+
+def test_what_is_missing_for_a_cause_is_said_once() -> None:
+    """A cause that leaves every connection is not also one that takes some away; what concerns some is told to all."""
+    assert not WHOLE & UNTRANSLATED
+    assert UNTRANSLATED <= NOTES

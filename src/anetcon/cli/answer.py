@@ -43,6 +43,7 @@ def coverage_json(coverage: Coverage) -> dict[str, Any]:
         "from": None if coverage.since is None else times.rfc3339(coverage.since),
         "to": None if coverage.until is None else times.rfc3339(coverage.until),
         "gaps": output.plain("gaps", coverage.gaps),
+        "notes": output.plain("gaps", coverage.notes),
     }
 
 
@@ -74,7 +75,12 @@ def utc(us: int | None) -> str:
 
 
 def window(coverage: Coverage) -> list[str]:
-    """What was searched, and whether the record is whole there; behind its holes what it never tells."""
+    """What was searched, and whether the record is whole there; behind its holes what it never tells, and notes."""
+    notes = output.plain("gaps", coverage.notes)
+    return [*_window(coverage), *(f"note: {gap_words(gap)}: {CAUSES[gap['cause']].meaning}" for gap in notes)]
+
+
+def _window(coverage: Coverage) -> list[str]:
     searched = f"searched {utc(coverage.since)} to {utc(coverage.until)} UTC"
     if coverage.complete:
         return [f"{searched}; the record is complete for it"]

@@ -26,10 +26,8 @@ def gaps(
     question = Question(since, until, [pattern(text) for text in netns or ()], node or (), everything=True)
     covered = coverage(Store(store), question)
     where = {name: value for name, value in (("netns", netns), ("node", node)) if value}
-    said = answer.coverage_json(covered)
-    records = Records(
-        "gaps", form, {"query": span.given() | where, "coverage": {k: said[k] for k in said if k != "gaps"}}
-    )
+    claim = {key: said for key, said in answer.coverage_json(covered).items() if key not in ("gaps", "notes")}
+    records = Records("gaps", form, {"query": span.given() | where, "coverage": claim})
     records.rows(covered.gaps)
     records.close()
     if form is Format.TABLE:

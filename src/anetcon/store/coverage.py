@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
-from anetcon.gaps import WHOLE
+from anetcon.gaps import NOTES, UNTRANSLATED, WHOLE
 from anetcon.journal.read import last_flush
 from anetcon.store import imported, layout, where
 from anetcon.store.damage import unexplained
@@ -46,12 +46,15 @@ class Question:
     until: int | None = None
     netns: Sequence[str] = ()
     node: Sequence[str] = ()
+    translated: bool = False
+    """Whether it is about an address that is translated, or is the router's own: `UNTRANSLATED` concerns others."""
     everything: bool = False
     """Also what is no gap in the connections (`gaps.WHOLE`): for a list of what happened, not for a claim."""
 
     def condition(self) -> str:
         """The rows of gaps that concern it."""
-        beside = WHOLE if self.netns else WHOLE | {DESELECTED}
+        silent = WHOLE - NOTES
+        beside = silent if self.netns else silent | {DESELECTED}
         parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(beside))}"]
         if self.netns:
             parts.append(where.either(["netns IS NULL", *(where.matches("netns", pattern) for pattern in self.netns)]))
@@ -62,20 +65,33 @@ class Question:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The window that was looked at, and the gaps in it, as rows of the table `gaps`."""
+    """The window that was looked at, and the gaps in it, as rows of the table `gaps`; `notes` are those that make the
+    answer not incomplete, and of which it tells all the same."""
 
     since: int | None
     until: int | None
     gaps: pa.Table
+    notes: pa.Table = field(default_factory=lambda: _gaps([]))
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return len(self.gaps) == 0
+        """Whether no connection is missing."""
+        return all(cause in WHOLE for cause in self.gaps["cause"].to_pylist())
 
 
 def coverage(store: Store, question: Question, now: int | None = None) -> Coverage:
     """What an answer to this question may claim."""
+    covered = _covered(store, question, now)
+    if question.everything:
+        return covered
+    harmless = pa.array(sorted(WHOLE | UNTRANSLATED if question.translated else WHOLE))
+    beside = pc.is_in(covered.gaps["cause"], harmless)
+    told = pc.and_(beside, pc.is_in(covered.gaps["cause"], pa.array(sorted(NOTES))))
+    return replace(covered, gaps=covered.gaps.filter(pc.invert(beside)), notes=covered.gaps.filter(told))
+
+
+def _covered(store: Store, question: Question, now: int | None) -> Coverage:
+    """The window, and every gap in it that concerns the question."""
     now = time.time_ns() // 1000 if now is None else now
     flushed = last_flush(layout.journal_folder(store.path, "connections"))
     if flushed is None:
@@ -130,7 +146,7 @@ def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
         for row in told
         if (row["to"] is None or row["to"] >= since) and (until is None or (row["from"] or 0) <= until)
     ]
-    return Coverage(covered.since, covered.until, _gaps(inside))
+    return replace(covered, gaps=_gaps(inside))
 
 
 def again(store: Store, covered: Coverage) -> Coverage:
@@ -143,7 +159,7 @@ def again(store: Store, covered: Coverage) -> Coverage:
         return covered
     gap = _gap(removed.start, removed.before, RETENTION) | {"lost": removed.rows}
     others = covered.gaps.filter(pc.not_equal(covered.gaps["cause"], RETENTION))
-    return Coverage(covered.since, covered.until, pa.concat_tables([others, _gaps([gap])]))
+    return replace(covered, gaps=pa.concat_tables([others, _gaps([gap])]))
 
 
 def _silent(store: Path, flushed: int, now: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,14 @@ def test_the_shape_of_the_answer(store: Path) -> None:
         "src": ["10.0.0.0/8"],
         "proto": ["tcp"],
     }
-    assert said["coverage"] == {"complete": True, "from": None, "to": "2026-11-20T14:05:09.000000Z", "gaps": []}
+    covered: dict[str, Any] = {
+        "complete": True,
+        "from": None,
+        "to": "2026-11-20T14:05:09.000000Z",
+        "gaps": [],
+        "notes": [],
+    }
+    assert said["coverage"] == covered
 
 
 def test_nothing_found(store: Path) -> None:

@@ -78,6 +78,7 @@ def test_the_shape_of_the_answer(making: Making) -> None:
         "from": "2026-11-20T13:04:10.000000Z",
         "to": "2026-11-20T13:06:10.000000Z",
         "gaps": [],
+        "notes": [],
     }
     assert said["connections"] == [
         {

@@ -109,7 +109,23 @@ def test_what_leaves_the_connections_whole(making: Making) -> None:
     """A finding for which no connection is missing makes no answer incomplete; a list of what happened has it."""
     making.add(gap(to=None, cause="timestamps-off"), table="gaps").alive(T0 + DAY)
     assert causes(said(making)) == []
-    assert causes(said(making, Question(ASKED.since, ASKED.until, everything=True))) == ["timestamps-off"]
+    covered = said(making, Question(ASKED.since, ASKED.until, everything=True))
+    assert (covered.gaps["cause"].to_pylist(), covered.complete) == (["timestamps-off"], True)
+
+
+def test_what_nothing_translated(making: Making) -> None:
+    """Packets outside of connections make a question incomplete, unless it is about what is translated: that is told of
+    them; of dropped ones everybody is told, and nobody's answer is incomplete."""
+    making.add(gap(to=None, cause="untracked", lost=7), gap(to=None, cause="untracked-dropped"), table="gaps")
+    making.alive(T0 + DAY)
+    covered = said(making)
+    assert (causes(covered), covered.complete) == (["untracked"], False)
+    assert covered.notes["cause"].to_pylist() == ["untracked-dropped"]
+    covered = said(making, Question(ASKED.since, ASKED.until, translated=True))
+    assert (causes(covered), covered.complete) == ([], True)
+    assert covered.notes["cause"].to_pylist() == ["untracked", "untracked-dropped"]
+    listed = said(making, Question(ASKED.since, ASKED.until, everything=True))
+    assert (listed.gaps["cause"].to_pylist(), len(listed.notes)) == (["untracked", "untracked-dropped"], 0)
 
 
 def test_a_namespace_nobody_knows(making: Making) -> None:
