@@ -90,9 +90,9 @@ def configuration() -> list[str]:
         "",
         "One TOML file, `/etc/anetcon/anetcon.toml` unless `-c` names another. Every setting has a default: an empty",
         "file is a whole configuration. Environment variables come over the file (`ANETCON_AUDIT_PERIOD=10`), options",
-        "of `anetcon run` over both. `anetcon config show` prints every value and where it came from, `anetcon config",
-        "check` whether the file can be used; neither starts anything. An unknown key is an error that names the",
-        "nearest one.",
+        "of `anetcon run` over both. `ANETCON_STORE` is short for `ANETCON_STORE_PATH`: every command looks there.",
+        "`anetcon config show` prints every value and where it came from, `anetcon config check` whether the file can",
+        "be used; neither starts anything. An unknown key is an error that names the nearest one.",
     ]
     by_table: dict[str, list[list[str]]] = {"": [], **{name: [] for name in model.TABLES}}
     for setting in model.settings():

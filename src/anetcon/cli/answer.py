@@ -11,16 +11,14 @@ import pyarrow as pa
 import typer
 
 from anetcon.cli import lines, output, text, times
-from anetcon.cli.candidates import Asked, Found
+from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.store import imported, where
-from anetcon.store.coverage import Coverage
+from anetcon.store.coverage import NEVER_RECORDED, Coverage
 from anetcon.store.view import Store
-
-SHOWN_INSIDES = 5
 
 _LINES_ALONE = "kernel lines tell no translated address or port"
 _MORE_WITH_TO = (
@@ -47,6 +45,13 @@ def coverage_json(coverage: Coverage) -> dict[str, Any]:
     }
 
 
+def say_beside(form: Format, coverage: Coverage) -> None:
+    """Say on stderr, in one line, what rows alone do not tell: whether the record is whole for what was asked."""
+    if form in (Format.CSV, Format.JSONL):
+        first, *others = (line.strip() for line in window(coverage))
+        typer.echo(" ".join([first, *(["; ".join(others)] if others else [])]), err=True)
+
+
 def leave(found: bool, coverage: Coverage) -> None:
     """End the program with the status of an answer."""
     if not found:
@@ -67,13 +72,6 @@ def say_unplaced(
         typer.echo(_UNPLACED, err=True)
 
 
-def utc(us: int | None) -> str:
-    """A time for a person."""
-    return (
-        "the beginning" if us is None else times.rfc3339(us).replace("T", " ").replace("Z", "").rstrip("0").rstrip(".")
-    )
-
-
 def window(coverage: Coverage) -> list[str]:
     """What was searched, and whether the record is whole there; behind its holes what it never tells, and notes."""
     notes = output.plain("gaps", coverage.notes)
@@ -81,7 +79,11 @@ def window(coverage: Coverage) -> list[str]:
 
 
 def _window(coverage: Coverage) -> list[str]:
-    searched = f"searched {utc(coverage.since)} to {utc(coverage.until)} UTC"
+    begin = "the beginning" if coverage.since is None else times.spoken(coverage.since)
+    if coverage.first is not None:
+        begin = f"{times.spoken(coverage.first)}, the first record,"
+    end = "now" if coverage.until is None else times.spoken(coverage.until)
+    searched = f"searched {begin} to {end} UTC"
     if coverage.complete:
         return [f"{searched}; the record is complete for it"]
     gaps = output.plain("gaps", coverage.gaps)
@@ -105,12 +107,10 @@ def _on(gap: dict[str, Any]) -> str:
 
 
 def _bounds(gap: dict[str, Any]) -> str:
-    begin, end = (_when(gap[name], unknown) for name, unknown in (("from", "the beginning"), ("to", "now")))
-    return f"{begin} to {end}"
-
-
-def _when(time: str | None, unknown: str) -> str:
-    return time.replace("T", " ").removesuffix("Z") if time else unknown
+    begin, end = (gap[name] and times.spoken(gap[name]) for name in ("from", "to"))
+    if gap["cause"] == NEVER_RECORDED and end and not begin:
+        return f"before {end}, the first record"
+    return f"{begin or 'the beginning'} to {end or 'now'}"
 
 
 def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
@@ -119,9 +119,9 @@ def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
     records = Records("connections", Format.TABLE)
     records.rows(found.connections)
     records.close()
-    notes = [f"{given['at_given']!r} was read as {utc(asked.at.us)} UTC", *([asked.at.note] if asked.at.note else [])]
-    if found.on_node is False:
-        notes.append(f"{asked.address.text} was never an address of this node in that time")
+    notes = asked.at.notes(given["at_given"])
+    if found.on_node is False and not found.total:
+        notes.append(f"{asked.address.text} stood on no interface of an audited namespace in that time")
     if found.more_with_to:
         notes.append(_MORE_WITH_TO)
     print_lines(["", *window(found.coverage), *notes])
@@ -134,17 +134,24 @@ def print_lines(lines: list[str]) -> None:
 
 def _sentence(asked: Asked, found: Found) -> str:
     public = asked.address.text if asked.address.port is None else endpoint(asked.address.text, asked.address.port)
-    asked_for = f"{public} at {utc(asked.at.us)} UTC"
+    asked_for = f"{public} at {times.spoken(asked.at.us)} UTC"
     if not found.total:
         return f"{asked_for}: no connection found"
-    insides = _insides(asked, found)
+    insides = [
+        _inside(asked, found, row, *inner)
+        for row, *inner in zip(
+            output.plain("connections", found.nearest),
+            *(found.nearest[name].to_pylist() for name in ("inner_ip", "inner_port", "count")),
+            strict=True,
+        )
+    ]
     behind = _how_far(asked, found) + _how_sure(found)
     if found.verdict == "one":
         was = "may have been" if found.possible == found.total else "was"
         return f"{asked_for} {was} {insides[0]}{behind}"
     more = f" and {found.insides - SHOWN_INSIDES} more" if found.insides > SHOWN_INSIDES else ""
-    listed = "; ".join(insides[:SHOWN_INSIDES])
-    return f"{asked_for} may have been any of {found.insides} insides, the nearest first: {listed}{more}{behind}"
+    listed = "; ".join(insides)
+    return f"{asked_for} could be any of {found.insides} inside hosts, the nearest first: {listed}{more}{behind}"
 
 
 def _how_sure(found: Found) -> str:
@@ -172,23 +179,16 @@ def _how_far(asked: Asked, found: Found) -> str:
     return ""
 
 
-def _insides(asked: Asked, found: Found) -> list[str]:
-    """Each inside once, as its nearest connection shows it."""
-    shown = output.plain("connections", found.connections)
-    inner = zip(found.connections["inner_ip"].to_pylist(), found.connections["inner_port"].to_pylist(), strict=True)
-    insides: dict[tuple[str, str, bytes], str] = {}
-    for row, (address, port) in zip(shown, inner, strict=True):
-        insides.setdefault((row["node"], row["netns"], address), _inside(asked, found, row, address, port))
-    return list(insides.values())
-
-
-def _inside(asked: Asked, found: Found, row: dict[str, Any], address: bytes, port: int) -> str:
+def _inside(asked: Asked, found: Found, row: dict[str, Any], address: bytes, port: int, count: int) -> str:
+    """An inside as its nearest connection shows it. Who did not name a port is told a host, and how much it had."""
     inner = text.address(address)
-    place = f"{endpoint(inner, port)} in {row['netns']}"
+    named = inner if asked.address.port is None else endpoint(inner, port)
+    place = f"{named} in {row['netns']}"
     if row["class"] == "local" and (row["nat_dst_ip"], row["nat_dst_port"]) == (inner, port):
-        place = f"{row['netns']} itself ({endpoint(inner, port)})"
-    mac = _mac(asked, found, row, inner)
-    return f"{place} (MAC {mac})" if mac else place
+        place = f"{row['netns']} itself ({named})"
+    if (mac := _mac(asked, found, row, inner)) is not None:
+        place += f" (MAC {mac})"
+    return place if asked.address.port is not None else f"{place}, {count} connection{'s' * (count != 1)}"
 
 
 def _mac(asked: Asked, found: Found, row: dict[str, Any], address: str) -> str | None:

@@ -32,6 +32,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _FAR = np.iinfo(np.int64).max
 
+SHOWN_INSIDES = 5
+"""How many insides an answer in words names."""
+
 
 class Endpoint(NamedTuple):
     """An address of 16 bytes and, if it was given, a port."""
@@ -93,9 +96,12 @@ class Asked:
 class Found:
     """The answer: the nearest of `total` connections, nearest first, with columns `inner_ip` and `inner_port` added. Of
     `possible` of them the public side is not recorded; with `more_with_to` there may be others, which --to would tell.
+    `nearest` is the nearest connection of each of the nearest `insides`, however few are listed, and the `count` of all
+    that are its own.
     """
 
     connections: pa.Table
+    nearest: pa.Table
     total: int
     possible: int
     more_with_to: bool
@@ -119,22 +125,37 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     addresses = store.intervals("addresses", own, asked.since, asked.until)
     matching = store.connections(asked.condition(), asked.since, asked.until).read_all()
     rows, settled = _candidates(matching, asked, lines.places(addresses))
-    insides = rows.group_by(["node", "netns", "inner_ip"]).aggregate([])
-    order = _order(rows, asked, lines.places(addresses))
-    nearest = rows.take(order[: limit or None])
+    rows = rows.take(_order(rows, asked, lines.places(addresses)))
+    nearest, insides = _insides(rows)
+    listed = rows.slice(0, limit or None)
     more = asked.to is None and not settled and not ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist())
     on_node = True if len(addresses) else False if covered.complete else None
     return Found(
-        connections=nearest,
+        connections=listed,
+        nearest=nearest,
         total=len(rows),
         possible=int(np.count_nonzero(lines.among(rows))),
         more_with_to=more,
-        insides=len(insides),
+        insides=insides,
         coverage=covered,
         addresses=addresses,
         on_node=on_node,
-        neighbours=_neighbours(store, nearest, asked),
+        neighbours=_neighbours(store, pa.concat_tables([listed, nearest.select(listed.column_names)]), asked),
     )
+
+
+def _insides(rows: pa.Table) -> tuple[pa.Table, int]:
+    """The first row of each of the first insides, with the number of its rows; and how many insides there are."""
+    if not len(rows):
+        return rows.append_column("count", pa.array([], pa.int64())), 0
+    code = np.zeros(len(rows), np.int64)
+    for name in ("node", "netns", "inner_ip"):
+        column = rows[name] if name == "inner_ip" else rows[name].cast(pa.string())
+        values = column.combine_chunks().dictionary_encode()
+        code = code * len(values.dictionary) + values.indices.to_numpy()
+    _, first, counts = np.unique(code, return_index=True, return_counts=True)
+    shown = np.argsort(first)[:SHOWN_INSIDES]
+    return rows.take(first[shown]).append_column("count", pa.array(counts[shown])), len(first)
 
 
 def _candidates(rows: pa.Table, asked: Asked, places: pa.Array) -> tuple[pa.Table, bool]:

@@ -6,20 +6,25 @@ be read with a sentence naming the option.
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from anetcon import protocols
 from anetcon.cli import times
 from anetcon.errors import ConfigError
-from anetcon.record import CLASSES
+from anetcon.record import CLASSES, UNKNOWN_NETNS
 from anetcon.store import where
+
+if TYPE_CHECKING:
+    from anetcon.store.view import Store
 
 ENDS = ("src", "dst", "nat_src", "nat_dst")
 LARGEST_PORT = 65535
@@ -28,8 +33,13 @@ STORE = Path("/var/lib/anetcon")
 """Where the daemon keeps its records unless it is told otherwise."""
 
 
+STORE_VARIABLE = "ANETCON_STORE"
+
+
 def configured_store() -> Path:
     """Where the daemon of this machine keeps its records; with no configuration that can be read, where it would."""
+    if given := os.environ.get(STORE_VARIABLE):
+        return Path(given)
     from anetcon.config.load import load  # not where the folder is given: a question is answered sooner
 
     try:
@@ -47,7 +57,7 @@ StoreOption = Annotated[
         readable=False,
         help="Folder of journal and store.",
         default_factory=configured_store,
-        show_default=f"the configured one, else {STORE}",
+        show_default=f"${STORE_VARIABLE}, else the configured one, else {STORE}",
     ),
 ]
 """Whoever opens the store says who may read it."""
@@ -129,6 +139,37 @@ def place(netns: Sequence[str] | None, node: Sequence[str] | None) -> list[str]:
     return parts
 
 
+def strangers(store: Store, netns: Sequence[str] | None, node: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+    """Each value of --netns and --node that fits nothing this store knows: the option's name, and a sentence."""
+    for option, noun, texts in (("netns", "namespace", netns or ()), ("node", "node", node or ())):
+        names = set[str]()
+        for table in ("gaps", "addresses", "connections"):  # the quick ones first
+            if all(_fits(option, text, names) for text in texts):
+                break
+            names |= store.names(option, table)
+        for text in texts:
+            if not _fits(option, text, names):
+                nearest = difflib.get_close_matches(text, sorted(names), 1, 0)
+                said = f"the nearest is {nearest[0]}" if nearest else "it knows none yet"
+                yield option, f"{text!r} fits no {noun} that this store knows; {said}"
+
+
+def _fits(option: str, text: str, names: set[str]) -> bool:
+    """Whether it is one of these; a connection of which no namespace is known may be of any."""
+    if option == "node" or UNKNOWN_NETNS in names:
+        return text in names or option == "netns"
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.match_substring_regex(pa.array(sorted(names), pa.string()), text)).as_py())
+
+
+def require_known(store: Store, netns: Sequence[str] | None, node: Sequence[str] | None) -> None:
+    """Refuse to answer about what is not there: a typing error would be nothing found."""
+    for option, sentence in strangers(store, netns, node):
+        raise bad(option, sentence)
+
+
 def bad(name: str, message: str) -> typer.BadParameter:
     """Wrong usage of an option."""
     return typer.BadParameter(message, param_hint=f"--{name.replace('_', '-')}")
@@ -185,8 +226,9 @@ class Span:
     until: Annotated[str | None, _option("--until", metavar="TIME", about="Begun by this time.")] = None
     tz: TzOption = "UTC"
 
+    @cached_property
     def read(self) -> tuple[times.Moment | None, times.Moment | None]:
-        """Both ends as they are understood."""
+        """Both ends as they are understood: once, for `10 minutes ago` is another moment each time."""
         since, until = (
             moment(name, text, self.tz) if text else None
             for name, text in (("since", self.since), ("until", self.until))
@@ -197,12 +239,12 @@ class Span:
 
     def bounds(self) -> tuple[int | None, int | None]:
         """Both ends in microseconds."""
-        since, until = self.read()
+        since, until = self.read
         return since.us if since else None, until.us if until else None
 
     def given(self) -> dict[str, Any]:
         """The times as they were given and understood, as the JSON query repeats them."""
-        since, until = self.read()
+        since, until = self.read
         return {
             "from": since and str(since),
             "until": until and str(until),
@@ -213,8 +255,8 @@ class Span:
 
     def notes(self) -> list[str]:
         """How the times were read, in words."""
-        given = zip((self.since, self.until), self.read(), strict=True)
-        return [f"{text!r} was read as {at}{'; ' if at.note else ''}{at.note}" for text, at in given if at]
+        given = zip((self.since, self.until), self.read, strict=True)
+        return [note for text, at in given if at for note in at.notes(text or "")]
 
 
 def moment(name: str, text: str, tz: str) -> times.Moment:

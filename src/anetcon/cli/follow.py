@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from anetcon.cli import answer, output
-from anetcon.cli.filters import Filters, LimitOption, StoreOption, with_options
+from anetcon.cli.filters import Filters, LimitOption, StoreOption, strangers, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store.coverage import Coverage, Question, coverage, running
 from anetcon.store.live import Live
@@ -41,6 +41,8 @@ def follow(
     """
     stop = threading.Event()
     gaps = _Gaps(Store(store), filters)
+    for option, sentence in strangers(Store(store), filters.netns, filters.node):
+        typer.echo(f"--{option}: {sentence}; waiting for one", err=True)
     live = Live(Store(store), every([filters.condition(), filters.result()]), ends)
     if running(store) is None:
         typer.echo(f"the daemon is not running with the store {store}: nothing new will come until it does", err=True)

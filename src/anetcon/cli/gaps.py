@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anetcon.cli import answer
-from anetcon.cli.filters import NetnsOption, NodeOption, Span, StoreOption, pattern, with_options
+from anetcon.cli.filters import NetnsOption, NodeOption, Span, StoreOption, pattern, require_known, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.view import Store
@@ -24,7 +24,9 @@ def gaps(
     """
     since, until = span.bounds()
     question = Question(since, until, [pattern(text) for text in netns or ()], node or (), everything=True)
-    covered = coverage(Store(store), question)
+    view = Store(store)
+    require_known(view, netns, node)
+    covered = coverage(view, question)
     where = {name: value for name, value in (("netns", netns), ("node", node)) if value}
     claim = {key: said for key, said in answer.coverage_json(covered).items() if key not in ("gaps", "notes")}
     records = Records("gaps", form, {"query": span.given() | where, "coverage": claim})
@@ -34,4 +36,5 @@ def gaps(
         answer.print_lines(
             [*([""] if covered.gaps else []), answer.window(covered)[0].removesuffix(":"), *span.notes()]
         )
+    answer.say_beside(form, covered)
     answer.leave(not covered.complete, covered)

@@ -16,7 +16,6 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from anetcon.cli import times
-from anetcon.cli.answer import utc
 from anetcon.cli.filters import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.config.load import Given, Loaded, load
@@ -231,8 +230,8 @@ def _say_retention(settings: Settings, loaded: Loaded) -> None:
     days = loaded.config.store.retention_days
     if days is not None:
         typer.echo(
-            f"connections that ended before {utc(settings.oldest)} UTC are left out: store.retention_days = {days:g} "
-            f"({loaded.source('store.retention_days')}) would delete them at once",
+            f"connections that ended before {times.spoken(settings.oldest)} UTC are left out: "
+            f"store.retention_days = {days:g} ({loaded.source('store.retention_days')}) would delete them at once",
             err=True,
         )
 
@@ -326,7 +325,9 @@ def _sentence(counts: Counts) -> str:
         "too old to be kept": counts.too_old,
     }
     shown = [f"{count} {what}" for what, count in words.items() if count or what == "connections added"]
-    span = f", {utc(counts.first)} to {utc(counts.last)} UTC" if counts.first is not None else ""
+    span = ""
+    if counts.first is not None and counts.last is not None:
+        span = f", {times.spoken(counts.first)} to {times.spoken(counts.last)} UTC"
     year = f"; year {counts.years}" if counts.years else ""
     year += f"; {_BACK.format(counts.back)}" if counts.back and counts.years else ""
     damage = f"; {counts.damage}" if counts.damage else ""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import typer
 
 from anetcon.cli import answer
-from anetcon.cli.filters import Filters, LimitOption, Span, StoreOption, with_options
+from anetcon.cli.filters import Filters, LimitOption, Span, StoreOption, require_known, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store.coverage import Question, again, coverage
 from anetcon.store.view import Store
@@ -31,6 +31,7 @@ def search(
     """
     since, until = span.bounds()
     view = Store(store)
+    require_known(view, filters.netns, filters.node)
     condition, result = filters.condition(), filters.result()
     covered = coverage(view, Question(since, until, filters.netns or (), filters.node or ()))
     found = _Limited(view.connections(condition, since, until, result, limit and limit + 1), limit)
@@ -44,6 +45,7 @@ def search(
     records.close()
     if form is Format.TABLE:
         answer.print_lines(([""] if found.rows else ["no connection found"]) + answer.window(covered) + span.notes())
+    answer.say_beside(form, covered)
     if found.cut:
         typer.echo(f"there are more than {limit} connections: --limit 0 shows all", err=True)
     anywhere = replace(filters, netns=None).condition(), result

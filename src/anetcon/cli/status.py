@@ -13,7 +13,7 @@ import typer
 from anetcon.cli.filters import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.times import moment
-from anetcon.errors import PermissionMissingError, StoreError
+from anetcon.errors import StoreError
 from anetcon.gaps import WHOLE
 from anetcon.journal.read import last_flush
 from anetcon.store.coverage import STALE, Question, coverage, running, unwritten
@@ -53,7 +53,7 @@ def read(store: Path) -> dict[str, Any]:
     except FileNotFoundError:
         owner = running(store)
     except PermissionError:
-        raise PermissionMissingError(f"cannot read {path}: be root or a member of group adm") from None
+        raise StoreError(f"cannot read {path}: be root or a member of group adm") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}") from error
     lately = owner is not None and _records(store, said)
@@ -68,21 +68,26 @@ def read(store: Path) -> dict[str, Any]:
 
 
 def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
-    """By cause: the gaps that began since the daemon's start, and what was counted as lost in them; also those that
-    make no answer incomplete (`whole`), such as a sink that is behind."""
+    """By cause: the gaps that began since the daemon's start, and how much was `lost` in them, None where any of them
+    does not tell; what was `counted`; also those that make no answer incomplete (`whole`), as a sink that is behind."""
     found: dict[str, dict[str, Any]] = {}
     for gap in plain("gaps", coverage(Store(store), Question(moment(started).us, everything=True)).gaps):
         if (gap["from"] or "") < started:
             continue
-        known = {"cause": gap["cause"], "gaps": 0, "lost": 0, "whole": gap["cause"] in WHOLE}
+        known = {"cause": gap["cause"], "gaps": 0, "lost": 0, "counted": 0, "whole": gap["cause"] in WHOLE}
         cause = found.setdefault(gap["cause"], known)
         cause["gaps"] += 1
-        cause["lost"] += gap["lost"] or 0
+        cause["counted"] += gap["lost"] or 0
+        cause["lost"] = None if None in (cause["lost"], gap["lost"]) else cause["counted"]
     return [found[cause] for cause in sorted(found)]
 
 
 def _lost(gap: dict[str, Any]) -> str:
-    return "no connection is missing" if gap["whole"] else f"{gap['lost']} counted lost"
+    if gap["whole"]:
+        return "no connection is missing"
+    if gap["lost"] is not None:
+        return f"{gap['lost']} counted lost"
+    return f"{gap['counted']} counted lost, and an unknown number" if gap["counted"] else "unknown how many were lost"
 
 
 def _not_recording(said: dict[str, Any]) -> str:

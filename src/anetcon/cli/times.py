@@ -35,11 +35,22 @@ class Moment:
     def __str__(self) -> str:
         return rfc3339(self.us)
 
+    def notes(self, text: str) -> list[str]:
+        """How a text was read as it, in words."""
+        return [f"{text!r} was read as {spoken(self.us)} UTC", *([self.note] if self.note else [])]
+
 
 def rfc3339(us: int) -> str:
-    """A time as records show it: UTC with microseconds."""
+    """A time for programs, as records have it: UTC with microseconds."""
     whole, fraction = divmod(us, SECOND)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z"
+
+
+def spoken(time: int | str) -> str:
+    """A time for people, of microseconds or as programs write it: UTC, and no part of a second where there is none."""
+    text = rfc3339(time) if isinstance(time, int) else time
+    whole, _, fraction = text.removesuffix("Z").replace("T", " ").partition(".")
+    return f"{whole}.{fraction}".rstrip("0").removesuffix(".") if fraction else whole
 
 
 def moment(text: str, zone: tzinfo = UTC, now: int | None = None) -> Moment:
@@ -136,5 +147,5 @@ def _note(at: datetime, zone: tzinfo, first: int, second: int) -> str:
     if first == second:
         return ""
     if second > first:
-        return f"{at} was twice in {zone}: read as the first; the second is {rfc3339(second)}"
+        return f"{at} was twice in {zone}: read as the first; the second is {spoken(second)} UTC"
     return f"{at} never was in {zone}, where clocks were put forward"

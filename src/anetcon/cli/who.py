@@ -20,6 +20,7 @@ from anetcon.cli.filters import (
     bad,
     moment,
     pattern,
+    require_known,
 )
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.store import where
@@ -65,12 +66,14 @@ def who(
         node=tuple(node or ()),
     )
     view = Store(store)
+    require_known(view, asked.netns, asked.node)
     found = ask(view, asked, limit)
     given = {"at_given": at, "tz": tz, "limit": limit}
     if form is Format.TABLE:
         answer.who_table(asked, found, given)
     else:
         _records(asked, found, form, given)
+    answer.say_beside(form, found.coverage)
     if found.total > len(found.connections):
         typer.echo(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)", err=True)
     anywhere = replace(asked, netns=()).condition(), where.EVERYTHING

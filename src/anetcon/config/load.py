@@ -184,7 +184,7 @@ def _known(key: str, source: str) -> str:
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
     """Variables of ours; one with the name of a table and an unknown key is an error, others are not ours."""
-    names = {"ANETCON_" + key.upper().replace(".", "_"): key for key in SETTINGS}
+    names = {"ANETCON_" + key.upper().replace(".", "_"): key for key in SETTINGS} | {"ANETCON_STORE": "store.path"}
     for name, text in environment.items():
         table, _, rest = name.removeprefix("ANETCON_").lower().partition("_")
         if name in names:

@@ -1,9 +1,8 @@
 """What an answer may claim: whether the record is whole for exactly what was asked, and if not, when and why not.
 
 The window ends at the last flush, since what is not yet written is no gap while the daemon runs; when it does not, or
-has not written for long, everything since its last flush is one. A namespace named that this store knows nothing of
-was never recorded. What text was imported of a time takes the place of the gap it was. Refuses to say "complete" of a
-store without a journal.
+has not written for long, everything since its last flush is one. What text was imported of a time takes the place of
+the gap it was. Refuses to say "complete" of a store without a journal.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ DESELECTED = "deselected"
 """Whoever names no namespace asks about those that are selected."""
 
 RETENTION = "retention"
+NEVER_RECORDED = "never-recorded"
 STALE = 30 * SECOND
 """A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
 
@@ -72,6 +72,8 @@ class Coverage:
     until: int | None
     gaps: pa.Table
     notes: pa.Table = field(default_factory=lambda: _gaps([]))
+    first: int | None = None
+    """The time of the first record, where the window has no beginning of its own."""
 
     @property
     def complete(self) -> bool:
@@ -97,12 +99,14 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
     if flushed is None:
         until = max(now if question.until is None else min(question.until, now), question.since or 0)
         text = store.intervals("gaps", question.condition(), question.since, until)
-        never = pa.concat_tables([text, _gaps([_gap(None, None, "never-recorded")])])
-        return again(store, _told(store, Coverage(question.since, until, never), question))
+        never = pa.concat_tables([text, _gaps([_gap(None, None, NEVER_RECORDED)])])
+        covered = Coverage(question.since, until, never, first=_first(text) if question.since is None else None)
+        return again(store, _told(store, covered, question))
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
     damaged, torn = store.damaged(), store.torn()  # before the gaps: what explains them is on record first
     gaps = [store.intervals("gaps", question.condition(), since, until)]
+    first = _first(gaps[0]) if since is None else None
     if since is None:
         # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it;
         # before this daemon's own there may be imported text, which `_told` knows.
@@ -119,9 +123,18 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
         for lost in (*damaged, *unexplained(torn, gaps[0]))
         if (lost.start or 0) <= until and lost.end >= (since or 0)
     ]
-    if question.netns and not _known(store, question):
-        extra.append(_gap(None, None, "not-attached") | {"netns": " or ".join(question.netns)})
-    return again(store, _told(store, Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)])), question))
+    covered = Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)]), first=first)
+    return again(store, _told(store, covered, question))
+
+
+def _first(gaps: pa.Table) -> int | None:
+    """When the first record was made, or the first text that was imported is from."""
+    times = [
+        row["to"] if row["cause"] == NEVER_RECORDED else row["from"]
+        for row in _plain(gaps)
+        if row["cause"] in (NEVER_RECORDED, *imported.CAUSES)
+    ]
+    return min((time for time in times if time is not None), default=None)
 
 
 def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
@@ -199,15 +212,6 @@ def running(store: Path) -> int | None:
     finally:
         os.close(descriptor)
     return None
-
-
-def _known(store: Store, question: Question) -> bool:
-    """Whether the store has any trace of a namespace that is named: an address of its own, a gap, a connection."""
-    named = where.either(where.matches("netns", pattern) for pattern in question.netns)
-    condition = where.every([named, *([where.text_in("node", question.node)] if question.node else [])])
-    if any(len(store.intervals(table, condition)) for table in ("gaps", "addresses")):
-        return True
-    return len(store.connections(condition, limit=1).read_all()) > 0
 
 
 def _plain(gaps: pa.Table) -> list[dict[str, Any]]:

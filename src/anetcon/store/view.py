@@ -184,6 +184,20 @@ class Store:
 
         return self._consistent(ask)
 
+    def names(self, column: str, table: str) -> set[str]:
+        """Every node or namespace (`column`) that a table tells of."""
+
+        def ask(state: manifest.State) -> set[str]:
+            self._duckdb.register("live", self._journal(table, state, where.EVERYTHING).select([column]))
+            sources = ["live"]
+            if sealed := [*state.of(table), *(state.of("open") if table == "connections" else ())]:
+                sources.append(f"({self._files(table, sealed)})")
+            rows = " UNION ALL ".join(f"SELECT {column}::VARCHAR AS name FROM {source}" for source in sources)  # noqa: S608
+            found = self._duckdb.sql(f"SELECT DISTINCT name FROM ({rows}) WHERE name IS NOT NULL").to_arrow_table()  # noqa: S608
+            return set(found["name"].to_pylist())
+
+        return self._consistent(ask)
+
     def removed(self) -> manifest.Removed | None:
         """What retention has taken away until now."""
         return self._consistent(lambda state: state.removed)

@@ -140,6 +140,9 @@ def test_the_store_that_is_configured(
     assert configured_store() == Path("/srv/audit")
     monkeypatch.setenv("ANETCON_STORE_PATH", "/srv/other")
     assert configured_store() == Path("/srv/other")
+    monkeypatch.setenv("ANETCON_STORE", "/srv/named")
+    assert configured_store() == Path("/srv/named")
+    monkeypatch.delenv("ANETCON_STORE")
     assert capsys.readouterr().err == ""
     file.write_text("[store\n")
     assert configured_store() == STORE

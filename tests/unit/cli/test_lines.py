@@ -88,7 +88,7 @@ def test_it_is_said_to_be_no_proof(making: Making) -> None:
     assert lines[3].split()[2:] == ["?", ROUTER, "nat", "tcp", "10.0.0.5:40000", REMOTE, "?", "=", "unknown"]
     assert lines[5:] == [
         "searched 2026-11-20 13:04:09 to 2026-11-20 13:06:09 UTC; the record does not tell everything there:",
-        "  2026-11-19 13:05:09.000000 to now: an engine that reads kernel lines was running: ends, counters and the "
+        "  2026-11-19 13:05:09 to now: an engine that reads kernel lines was running: ends, counters and the "
         "public side of a translation are not recorded",
         f"'{rfc3339(T0)}' was read as 2026-11-20 13:05:09 UTC",
     ]
@@ -121,7 +121,7 @@ def test_several_insides(making: Making) -> None:
     said = who(making, PUBLIC, T0 + 5 * SECOND, "--to", REMOTE, "--limit", "3")
     assert (said["verdict"], ports(said)[0], said["possible"]) == ("several", 5, 7)
     first = asked(making, PUBLIC, T0 + 5 * SECOND, "--to", REMOTE).out.splitlines()[0]
-    assert " may have been any of 7 insides, the nearest first: 10.0.0.5:5 in " in first
+    assert " could be any of 7 inside hosts, the nearest first: 10.0.0.5:5 in " in first
     assert first.endswith(f" and 2 more; {NOT_PROVEN}, so this is possible, not proven")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anetcon.cli import times
 from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, SECOND, T0, Making, start, whole
+from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, start, whole
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def ports(answer: Answer) -> list[int]:
 def test_by_start(store: Path) -> None:
     """Rows come by start, all of them."""
     answer = search(store, "--format", "jsonl")
-    assert (answer.status, ports(answer), answer.err) == (0, [0, 1, 2, 3, 4], "")
+    assert (answer.status, ports(answer)) == (0, [0, 1, 2, 3, 4])
 
 
 def test_times_and_filters(store: Path) -> None:
@@ -80,8 +82,46 @@ def test_nothing_found(store: Path) -> None:
     """Nothing found is 1 where the record is complete, 3 where it has gaps."""
     assert search(store, "--sport", "9").status == 1
     assert search(store, "--sport", "9", "--since", "2026-11-01").status == 3
-    answer = search(store, "--sport", "9", "--format", "csv")
-    assert (answer.status, len(answer.out.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_rows_alone(store: Path, form: str) -> None:
+    """Where only rows are printed, stderr has one line with the window and what the record may claim of it."""
+    searched = "searched 2026-11-19 13:05:09, the first record, to 2026-11-20 14:05:09 UTC; "
+    for words, status in (((), 0), (("--sport", "9"), 1)):
+        answer = search(store, *words, "--format", form)
+        assert (answer.status, answer.err) == (status, searched + "the record is complete for it\n")
+    answer = search(store, "--sport", "9", "--since", "2026-11-01", "--format", form)
+    assert (answer.status, len(answer.out.splitlines())) == (3, form == "csv")
+    assert answer.err == (
+        "searched 2026-11-01 00:00:00 to 2026-11-20 14:05:09 UTC; the record has gaps there: "
+        "before 2026-11-19 13:05:09, the first record: never-recorded in every namespace\n"
+    )
+
+
+def test_a_relative_time_is_read_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window that was searched, the query and the sentence about it name the same moment."""
+    real, late = times.moment, iter(range(100))
+    monkeypatch.setattr(times, "moment", lambda text, zone: real(text, zone, T0 + next(late) * SECOND))
+    said = Answer("search", "--store", store, "--since", "10 minutes ago", "--format", "json").json
+    assert said["query"]["from"] == said["coverage"]["from"]
+    words = Answer("search", "--store", store, "--since", "10 minutes ago").out
+    (read,) = re.findall("was read as (.*) UTC", words)
+    assert f"searched {read} to" in words
+
+
+@pytest.mark.parametrize("command", ["search", "gaps"])
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [(["--node", "gw2"], "gw1"), (["--netns", "qruoter"], ROUTER), (["--netns", "68fb.*"], ROUTER)],
+)
+def test_what_this_store_does_not_know(store: Path, command: str, words: list[str], nearest: str) -> None:
+    """A node or namespace with a typing error is wrong usage, which names the nearest, and not nothing found."""
+    answer = Answer(command, "--store", store, *words)
+    assert answer.status == 2
+    assert words[0] in answer.err
+    assert nearest in " ".join(answer.err.split())
+    assert search(store, "--node", "gw1", "--netns", "^qrouter-.*72", "--sport", "9").status == 1
 
 
 def test_in_words(store: Path) -> None:
@@ -89,8 +129,8 @@ def test_in_words(store: Path) -> None:
     lines = search(store, "--sport", "0").out.splitlines()
     assert "10.0.0.5:0" in lines[1]
     assert lines[3:] == [
-        "searched the beginning to 2026-11-20 14:05:09 UTC; the record is complete for it",
-        "'2026-11-20T14:05:09Z' was read as 2026-11-20T14:05:09.000000Z",
+        "searched 2026-11-19 13:05:09, the first record, to 2026-11-20 14:05:09 UTC; the record is complete for it",
+        "'2026-11-20T14:05:09Z' was read as 2026-11-20 14:05:09 UTC",
     ]
 
 

@@ -122,6 +122,22 @@ def test_a_damaged_status(store: Path) -> None:
     assert (answer.status, len(answer.err.splitlines())) == (8, 1)
 
 
+@pytest.mark.parametrize("command", ["status", "search", "gaps", "follow"])
+def test_a_store_that_may_not_be_read(tmp_path: Path, command: str) -> None:
+    """It is one exit status and one sentence for every command."""
+    path = Making(tmp_path / "store").add(start()).close()
+    (path / "status.json").write_text("{}")
+    path.chmod(0)
+    before = os.geteuid()
+    os.seteuid(before or 65534)  # root may read everything
+    try:
+        answer = Answer(command, "--store", path)
+    finally:
+        os.seteuid(before)
+    assert (answer.status, answer.out, len(answer.err.splitlines())) == (8, "", 1)
+    assert "be root or a member of group adm" in answer.err
+
+
 @pytest.mark.usefixtures("lock")
 def test_a_journal_that_cannot_be_written(store: Path) -> None:
     """Since when, why and what waits is said at once, and it counts as not recording."""
@@ -145,8 +161,24 @@ def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
     path = making.add(*lost, table="gaps").alive(NOW).close()
     (path / "status.json").write_text(json.dumps(said(since)))
     counted = {gap["cause"]: (gap["gaps"], gap["lost"]) for gap in gaps_of(path)}
-    assert counted == {"overrun": (2, 6), "capture-down": (1, 0), "daemon-down": (1, 0)}
-    assert "capture-down 1 (0 counted lost), daemon-down 1" in Answer("status", "--store", path).out
+    assert counted == {"overrun": (2, 6), "capture-down": (1, None), "daemon-down": (1, None)}
+    words = Answer("status", "--store", path).out
+    assert (
+        "capture-down 1 (unknown how many were lost), daemon-down 1 (unknown how many were lost), overrun 2 (6" in words
+    )
+
+
+def test_a_sum_with_an_unknown_part_is_unknown(tmp_path: Path) -> None:
+    """What some gaps of a cause were counted to have lost is told, and that it is not all."""
+    making, since = Making(tmp_path / "store").add(start()), NOW - 20 * SECOND
+    overrun = {"node": "gw1", "netns": ROUTER, "cause": "overrun"}
+    rows = [
+        overrun | {"from": since + at, "to": since + at + 1, "lost": lost} for at, lost in ((1, 3), (3, None), (5, 4))
+    ]
+    path = making.add(*rows, table="gaps").alive(NOW).close()
+    (path / "status.json").write_text(json.dumps(said(since)))
+    assert {"cause": "overrun", "gaps": 3, "lost": None, "counted": 7, "whole": False} in gaps_of(path)
+    assert "overrun 3 (7 counted lost, and an unknown number)" in Answer("status", "--store", path).out
 
 
 def test_what_left_the_record_whole_is_told_too(tmp_path: Path) -> None:
@@ -155,7 +187,7 @@ def test_what_left_the_record_whole_is_told_too(tmp_path: Path) -> None:
     behind = {"node": "gw1", "netns": None, "from": since + SECOND, "to": since + 2 * SECOND, "cause": "sink-behind"}
     path = making.add(behind | {"lost": 6}, table="gaps").alive(NOW).close()
     (path / "status.json").write_text(json.dumps(said(since)))
-    assert {"cause": "sink-behind", "gaps": 1, "lost": 6, "whole": True} in gaps_of(path)
+    assert {"cause": "sink-behind", "gaps": 1, "lost": 6, "counted": 6, "whole": True} in gaps_of(path)
     assert "sink-behind 1 (no connection is missing)" in Answer("status", "--store", path).out
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.cli.times import SECOND, duration, moment, rfc3339, zone_named
+from anetcon.cli.times import SECOND, duration, moment, rfc3339, spoken, zone_named
 
 NOW = 1_795_179_909_000_000
 """2026-11-20T13:05:09Z."""
@@ -87,7 +87,7 @@ def test_clocks_put_back_and_forward() -> None:
     madrid = zone_named("Europe/Madrid")
     twice = moment("2026-10-25 02:30", madrid)
     assert rfc3339(twice.us) == "2026-10-25T00:30:00.000000Z"
-    assert "2026-10-25T01:30:00.000000Z" in twice.note
+    assert "2026-10-25 01:30:00 UTC" in twice.note
     assert "never" in moment("2026-03-29 02:30", madrid).note
     assert moment("2026-07-01 12:00", madrid).note == ""
 
@@ -122,3 +122,12 @@ def test_what_is_no_length(text: str) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match="'"):
         duration(text)
+
+
+@pytest.mark.parametrize(
+    ("us", "people"),
+    [(NOW, "2026-11-20 13:05:09"), (NOW + 250_000, "2026-11-20 13:05:09.25"), (0, "1970-01-01 00:00:00")],
+)
+def test_for_people_and_for_programs(us: int, people: str) -> None:
+    """People read a date and a time with as much of a second as there is; programs RFC 3339 with microseconds."""
+    assert spoken(us) == spoken(rfc3339(us)) == people

@@ -246,7 +246,7 @@ def test_an_address_that_calls_itself(making: Making) -> None:
     own = ends(src="203.0.113.7:5000", dst="203.0.113.7:80", nat_src="203.0.113.7:5000", nat_dst="10.0.0.9:80")
     making.add(*whole(class_="float", **own)).alive(T0 + DAY)
     line = Answer("who", "203.0.113.7", "--at", rfc3339(T0), "--store", making.path).out.splitlines()[0]
-    assert f"was 10.0.0.9:80 in {ROUTER}" in line
+    assert f"was 10.0.0.9 in {ROUTER}, 1 connection" in line
 
 
 def test_the_router_itself(making: Making) -> None:
@@ -268,12 +268,17 @@ def test_addresses_of_this_node(making: Making) -> None:
 
 
 def test_never_here(making: Making) -> None:
-    """An address that was never here is said to be that, in words too; the record is complete."""
+    """An address that was never here is said to be that, in words too; the record is complete. With a match there is
+    no such line: it is the address of a pool, which stands on no interface."""
     making.alive(T0 + DAY)
     answer = Answer("who", "203.0.113.250", "--at", rfc3339(T0), "--store", making.path)
     assert answer.status == 1
-    assert "203.0.113.250 was never an address of this node in that time" in answer.out
+    assert "203.0.113.250 stood on no interface of an audited namespace in that time" in answer.out
     assert "the record is complete" in answer.out
+    making.add(*whole(nat_src_ip="203.0.113.250"))
+    answer = Answer("who", "203.0.113.250", "--at", rfc3339(T0), "--store", making.path)
+    assert answer.status == 0
+    assert "interface" not in answer.out
 
 
 def test_nothing_found_in_a_gap(making: Making) -> None:
@@ -331,8 +336,25 @@ def test_several_in_words(making: Making) -> None:
         making.add(*whole(src_ip=f"10.0.0.{number + 1}", start=T0 + number * SECOND))
     making.alive(T0 + DAY)
     line = Answer("who", PUBLIC, "--at", rfc3339(T0), "--store", making.path).out.splitlines()[0]
-    assert "any of 7 insides, the nearest first: 10.0.0.1:40000 in" in line
+    assert "any of 7 inside hosts, the nearest first: 10.0.0.1:40000 in" in line
     assert line.endswith(" and 2 more")
+
+
+def test_without_a_port(making: Making) -> None:
+    """Who names no port is told the inside hosts and how many connections each had, all of them whatever the limit."""
+    asked = ["who", "203.0.113.7", "--at", rfc3339(T0), "--store", str(making.path)]
+    making.add(*(row for port in (1, 2, 3) for row in whole(src_port=port, nat_src_port=port))).alive(T0 + DAY)
+    line = Answer(*asked).out.splitlines()[0]
+    assert line == f"203.0.113.7 at 2026-11-20 13:05:09 UTC was 10.0.0.5 in {ROUTER}, 3 connections"
+    making.add(*whole(src_ip="10.0.0.6", start=T0 + 30 * SECOND)).add(
+        of_neighbour("10.0.0.6", "fa:16:3e:00:00:06"), table="neighbours"
+    )
+    for limit in ("3", "0"):
+        line = Answer(*asked, "--limit", limit).out.splitlines()[0]
+        assert line == (
+            "203.0.113.7 at 2026-11-20 13:05:09 UTC could be any of 2 inside hosts, the nearest first: "
+            f"10.0.0.5 in {ROUTER}, 3 connections; 10.0.0.6 in {ROUTER} (MAC fa:16:3e:00:00:06), 1 connection"
+        )
 
 
 def test_more_than_are_shown(making: Making) -> None:
@@ -347,10 +369,12 @@ def test_more_than_are_shown(making: Making) -> None:
 
 
 def test_rows_alone(making: Making) -> None:
-    """As csv and jsonl the answer is the records alone."""
+    """As csv and jsonl the answer is the records alone, and one line on stderr about the window."""
     making.add(*whole()).alive(T0 + DAY)
     asked = ["who", PUBLIC, "--at", rfc3339(T0), "--store", str(making.path), "--format"]
     (line,) = Answer(*asked, "jsonl").lines
+    said = "searched 2026-11-20 13:04:09 to 2026-11-20 13:06:09 UTC; the record is complete for it\n"
+    assert Answer(*asked, "jsonl").err == Answer(*asked, "csv").err == said
     head, row = Answer(*asked, "csv").out.splitlines()
     assert dict(zip(head.split(","), row.split(","), strict=True)) == {name: str(value) for name, value in line.items()}
 
@@ -369,6 +393,8 @@ def test_rows_alone(making: Making) -> None:
         (["203.0.113.7", "--at", "now", "--to", "x"], "--to"),
         (["203.0.113.7", "--at", "now", "--tz", "Mars"], "--tz"),
         (["203.0.113.7", "--at", "now", "--netns", "("], "--netns"),
+        (["203.0.113.7", "--at", "now", "--netns", "qruoter"], "--netns"),
+        (["203.0.113.7", "--at", "now", "--node", "gw2"], "--node"),
         (["203.0.113.7", "--at", "now", "--format", "xml"], "--format"),
     ],
 )

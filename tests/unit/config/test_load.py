@@ -74,6 +74,7 @@ def test_the_environment_over_the_file_and_options_over_both(file: Path) -> None
     assert (made.config.store.path, made.sources["store.path"]) == ("/option", "--option")
     assert (made.config.logs.dir, made.sources["logs.dir"]) == ("/environment", "ANETCON_LOGS_DIR")
     assert made.config.audit.period == 2.0
+    assert loaded(file, text, environment={"ANETCON_STORE": "/short"}).config.store.path == "/short"
 
 
 def test_values_of_the_environment(file: Path) -> None:
