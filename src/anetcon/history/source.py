@@ -2,7 +2,11 @@
 
 What is compressed is read up to where it is damaged or torn off, and `damage` then says so. A block ends with a
 newline, but for the last where the file does not: somebody may be writing it. Of a line longer than a block the middle
-is left out, since no line of ours is. Memory is bounded by the size of a block.
+is left out, since no line of ours is.
+
+No more than a block is unpacked at a time, so memory is bounded by a few blocks and by what a format itself needs
+(`XZ_MEMORY` at most). What unpacks to more than `DENSEST` times its size without a line in it is no log: it is not
+unpacked any further, and `damage` says so.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,12 +30,23 @@ PIECE = 64 << 10
 CAREFUL = 64
 """Bytes that are decompressed at a time: usually, and near damage, so that nothing before it is lost."""
 
+DENSEST = 1000
+"""Times its size that what is compressed may unpack to without a newline; zeros do."""
+
+XZ_MEMORY = 256 << 20
+"""Bytes that a file of xz may ask for: `xz -9` needs 65 MiB."""
+
 STDIN = Path("-")
 
 PACKED = (".gz", ".zst", ".xz", ".bz2")
 """What names of compressed files end with."""
 
 _GZIP, _ZSTD, _XZ, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh"
+
+
+_DENSE = (
+    f"no packed log: it unpacks to over {DENSEST:,} times its size without a line; unpack it and import that, if it is one"
+)
 
 
 class _TornError(Exception):
@@ -83,24 +98,29 @@ class Source:
     def blocks(self) -> Iterator[bytes]:
         """Its lines, many at a time."""
         self.damage, self.consumed = "", 0
-        left = b""
+        left = bytearray()
+        bare = since = 0  # bytes without a newline that were left out, and how far the file had been read before them
         try:
             with self._open() as file:
                 for piece in self._pieces(file):
                     left += piece
                     while len(left) >= BLOCK:
                         end = left.rfind(b"\n", 0, BLOCK) + 1
-                        if not end:
-                            left = left[:LONGEST] + left[BLOCK:]
+                        if end:
+                            yield bytes(left[:end])
+                            del left[:end]
+                            bare, since = 0, self.consumed
                         else:
-                            yield left[:end]
-                            left = left[end:]
+                            del left[LONGEST:BLOCK]
+                            bare += BLOCK - LONGEST
+                            if bare > DENSEST * max(self.consumed - since, PIECE):
+                                raise _TornError(_DENSE)
         except _TornError as error:
             self.damage = str(error)
         except OSError as error:
             self.damage = f"not readable any further: {error.strerror}"
         if left:
-            yield left
+            yield bytes(left)
 
     @property
     def weight(self) -> int:
@@ -116,7 +136,7 @@ class Source:
         if head.startswith(_ZSTD):
             yield from self._zstd(head, file)
             return
-        unpack = {_GZIP: lambda: zlib.decompressobj(31), _XZ: lzma.LZMADecompressor, _BZIP2: bz2.BZ2Decompressor}
+        unpack = {_GZIP: _Gzip, _XZ: _xz, _BZIP2: bz2.BZ2Decompressor}
         for magic, make in unpack.items():
             if head.startswith(magic):
                 yield from self._unpacked(head, file, make)
@@ -131,20 +151,12 @@ class Source:
         self.consumed += len(piece)
         return piece
 
-    def _unpacked(self, data: bytes, file: BinaryIO, make: Any) -> Iterator[bytes]:
+    def _unpacked(self, data: bytes, file: BinaryIO, make: Callable[[], Any]) -> Iterator[bytes]:
         """Members, one behind the other; zeros behind the last are padding."""
         unpacker, begun = make(), False
         while data:
             begun = True
-            kept = unpacker.copy() if hasattr(unpacker, "copy") else None
-            try:
-                piece = unpacker.decompress(data)
-            except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
-                if kept is not None:
-                    yield _careful(kept, data)
-                raise _TornError(f"damaged: {error}") from None
-            if piece:
-                yield piece
+            yield from _what_is_in(unpacker, data)
             data = b""
             if unpacker.eof:
                 data, unpacker, begun = unpacker.unused_data.lstrip(b"\0"), make(), False
@@ -159,8 +171,8 @@ class Source:
         while True:
             try:
                 piece = stream.read(PIECE)
-            except (OSError, pa.ArrowException) as error:
-                raise _TornError(f"damaged or torn off: {str(error).partition(chr(10))[0]}") from None
+            except (OSError, pa.ArrowException):
+                raise _TornError("damaged or torn off") from None
             if not piece:
                 return
             yield piece
@@ -186,12 +198,62 @@ class _Counted(io.RawIOBase):
         return True
 
 
+class _Gzip:
+    """zlib's unpacker with the face that those of bz2 and lzma have. Where it breaks, what was before is given first."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(31)
+        self._broken: zlib.error | None = None
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        """What is behind the member."""
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        """What `data` unpacks to, at most so many bytes; `needs_input` tells whether that was all. Raises zlib.error."""
+        if self._broken:
+            raise self._broken
+        data, before = self._zlib.unconsumed_tail + data, self._zlib.copy()
+        try:
+            piece = self._zlib.decompress(data, most)
+        except zlib.error as error:
+            self._broken, self.needs_input = error, False
+            return _careful(before, data)
+        self.needs_input = len(piece) < most
+        return piece
+
+
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+
+def _what_is_in(unpacker: Any, data: bytes) -> Iterator[bytes]:
+    """What some bytes unpack to, a block at a time."""
+    while True:
+        try:
+            piece = unpacker.decompress(data, BLOCK)
+        except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError, MemoryError):
+            raise _TornError("damaged") from None
+        if piece:
+            yield piece
+        data = b""
+        if unpacker.eof or unpacker.needs_input:
+            return
+
+
 def _careful(unpacker: Any, data: bytes) -> bytes:
     """What is there before the damage."""
-    found = b""
+    found = bytearray()
     try:
         for at in range(0, len(data), CAREFUL):
             found += unpacker.decompress(data[at : at + CAREFUL])
     except zlib.error:
         pass
-    return found
+    return bytes(found)

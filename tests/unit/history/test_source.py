@@ -6,10 +6,13 @@ import bz2
 import gzip
 import lzma
 import os
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -110,6 +113,72 @@ def test_a_line_without_end(tmp_path: Path) -> None:
     text, _ = read(tmp_path / "a", b"x" * (5 * BLOCK) + b"\nnext\n")
     first, second = text.splitlines()
     assert (len(first) < 2 * BLOCK, second) == (True, b"next")
+
+
+MUCH = 128 << 20
+BOMBS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.compressobj(9, wbits=31),
+    "xz": lambda: lzma.LZMACompressor(preset=0),
+    "bzip2": bz2.BZ2Compressor,
+}
+
+
+def bomb(kind: str) -> bytes:
+    """Zeros as one member."""
+    if kind == "zstd":
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            for _ in range(MUCH >> 20):
+                stream.write(bytes(1 << 20))
+        return bytes(sink.getvalue())
+    packer = BOMBS[kind]()
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(MUCH >> 20)) + bytes(packer.flush())
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+import pyarrow
+from anetcon.history.source import Source
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+before, source = peak(), Source(Path(sys.argv[1]))
+for block in source.blocks():
+    pass
+print(peak() - before, source.damage)
+"""
+
+
+@pytest.mark.parametrize("kind", [*BOMBS, "zstd"])
+def test_a_bomb(tmp_path: Path, kind: str) -> None:
+    """What unpacks to zeros is said to be no log, and takes the memory of a few blocks."""
+    (tmp_path / "bomb").write_bytes(bomb(kind))
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path / "bomb"], check=True, capture_output=True, text=True
+    )
+    peak, _, damage = ran.stdout.partition(" ")
+    assert "1,000 times its size without a line" in damage
+    assert int(peak) < 16 * BLOCK
+
+
+def test_a_huge_line(tmp_path: Path) -> None:
+    """A plain file of one line, and zeros before the lines of a log that somebody truncated, take no more."""
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.truncate(MUCH)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nnext\n")
+    ran = subprocess.run([sys.executable, "-c", MEASURED, path], check=True, capture_output=True, text=True)
+    assert int(ran.stdout.partition(" ")[0]) < 16 * BLOCK
+    *_, last = Source(path).blocks()
+    assert last.endswith(b"\0\nnext\n")
+
+
+def test_dense_lines(tmp_path: Path) -> None:
+    """A log of one line a million times is as dense as zeros are, and read."""
+    text = b"the same line\n" * (8 << 20)
+    assert len(text) > 1000 * len(packed := bz2.compress(text))
+    found, damage = read(tmp_path / "a", packed)
+    assert (len(found), damage) == (len(text), "")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
