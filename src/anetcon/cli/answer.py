@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 
 from anetcon.cli import lines, output, text, times
@@ -63,13 +63,17 @@ def say_unplaced(
 ) -> None:
     """Say on stderr, to who named namespaces, that connections of which no namespace is known fit as well. `asked` are
     the conditions, of rows and of whole connections, without a namespace."""
-    named = any(re.search(text, UNKNOWN_NETNS) for text in netns)
-    if not netns or named or ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist()):
+    if not netns or _names_unknown(netns) or ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist()):
         return
     condition, result = asked
     unplaced = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
     if len(view.connections(unplaced, since, until, result, 1).read_all()):
         typer.echo(_UNPLACED, err=True)
+
+
+def _names_unknown(netns: Sequence[str]) -> bool:
+    """Whether any of these patterns, which are RE2's, fits connections without a namespace."""
+    return any(pc.match_substring_regex(pa.scalar(UNKNOWN_NETNS), text).as_py() for text in netns)
 
 
 def window(coverage: Coverage) -> list[str]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ENDS = ("src", "dst", "nat_src", "nat_dst")
 LARGEST_PORT = 65535
 
+LONGEST_PATTERN, COPIES = 1000, 32
+"""Characters of a regular expression, and how many of it one behind the other RE2 must be able to take."""
+
 STORE = Path("/var/lib/anetcon")
 """Where the daemon keeps its records unless it is told otherwise."""
 
@@ -207,15 +210,27 @@ def protocol(text: str) -> int:
 
 
 def pattern(text: str) -> str:
-    """The regular expression of --netns, checked."""
+    """The regular expression of --netns, checked. One that the store may be asked with must be small: matching takes
+    as long as it is large. RE2 refuses what takes more than 8 MB; so copies of one that is small have to be, too."""
+    if why := _unreadable(text):
+        raise bad("netns", f"the regular expression {text!r} cannot be read: {why}")
+    if len(text) > LONGEST_PATTERN or _unreadable(f"(?:{text})" * COPIES):
+        raise bad("netns", f"a regular expression of {len(text)} characters is too large: name fewer, or repeat less")
+    return text
+
+
+def _unreadable(text: str) -> str:
+    """Why RE2 cannot take a regular expression."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
         pc.match_substring_regex(pa.array([""]), text)
     except pa.ArrowInvalid as error:
-        raise bad("netns", f"the regular expression {text!r} cannot be read: {str(error).partition(': ')[2]}") from None
-    return text
+        return str(error).partition(": ")[2]
+    except UnicodeEncodeError:
+        return r"it is no text; a byte of a name that is none is recorded as \xNN, so search \\\\xNN"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

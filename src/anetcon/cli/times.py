@@ -16,12 +16,12 @@ LATEST = 7_258_118_400 * SECOND
 """2200-01-01: a number of seconds beyond is not one (milliseconds, most often)."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_NUMBER = re.compile(r"\d+(\.\d*)?")
-_AGO = re.compile(r"(\d+(?:\.\d+)?|an?)\s*(s|sec|m|min|minute|h|hour|second|d|day|w|week)s?\s+ago")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|min|h|d|w)?")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
+_AGO = re.compile(r"([0-9]+(?:\.[0-9]+)?|an?)\s*(s|sec|m|min|minute|h|hour|second|d|day|w|week)s?\s+ago")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|m|min|h|d|w)?")
 _DATE_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d|today|yesterday)"
-    r"(?:[t ]\s*(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*(z|utc|[+-]\d\d:?\d\d)?)?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}|today|yesterday)"
+    r"(?:[t ]\s*([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?\s*(z|utc|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 
 
@@ -91,7 +91,7 @@ def zone_named(name: str) -> tzinfo:
 
     if name.upper() in ("UTC", "Z"):
         return UTC
-    if re.fullmatch(r"[+-]\d\d:?\d\d", name):
+    if re.fullmatch(r"[+-][0-9]{2}:?[0-9]{2}", name):
         return _offset(name)
     try:
         return ZoneInfo(name)

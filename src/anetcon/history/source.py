@@ -44,9 +44,7 @@ PACKED = (".gz", ".zst", ".xz", ".bz2")
 _GZIP, _ZSTD, _XZ, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh"
 
 
-_DENSE = (
-    f"no packed log: it unpacks to over {DENSEST:,} times its size without a line; unpack it and import that, if it is one"
-)
+_DENSE = f"no packed log: it unpacks to over {DENSEST:,} times its size without a line; import it unpacked if it is one"
 
 
 class _TornError(Exception):
@@ -199,7 +197,7 @@ class _Counted(io.RawIOBase):
 
 
 class _Gzip:
-    """zlib's unpacker with the face that those of bz2 and lzma have. Where it breaks, what was before is given first."""
+    """zlib's unpacker with the face of those of bz2 and lzma. Where it breaks, what was before is given first."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(31)
@@ -217,7 +215,7 @@ class _Gzip:
         return self._zlib.unused_data
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        """What `data` unpacks to, at most so many bytes; `needs_input` tells whether that was all. Raises zlib.error."""
+        """What `data` unpacks to, so many bytes at most; `needs_input` says whether that is all. Raises zlib.error."""
         if self._broken:
             raise self._broken
         data, before = self._zlib.unconsumed_tail + data, self._zlib.copy()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,12 @@ NO_ROOM = 64 << 10
 
 DAY = 86_400_000_000
 """Microseconds."""
+
+_NAMES = re.compile(
+    r"(?:node=[A-Za-z0-9_.~%-]*/date=\d{4}-\d\d-\d\d/(?:long-)?(?:kept\.)?|open/"
+    rf"|(?:{'|'.join(INTERVALS)})/\d{{4}}-\d\d\.)\d{{8,20}}\.parquet",
+    re.ASCII,
+)
 
 
 def journal_folder(store: Path, table: str) -> Path:
@@ -94,6 +101,11 @@ def day_of_file(file: str) -> str:
 def month_of_file(file: str) -> str:
     """The month of an `interval_file`."""
     return Path(file).name.partition(".")[0]
+
+
+def is_named_so(file: str) -> bool:
+    """Whether a manifest's file, relative to the store, has a name that is made here, and so is within the store."""
+    return _NAMES.fullmatch(file) is not None
 
 
 def seal_of_file(name: str) -> int | None:

@@ -3,7 +3,8 @@
 `manifest.jsonl` is append-only: one JSON object a line, each with `prev`, the SHA-256 of the line before it (64 zeros
 in the first). A seal is one append: a line a file, then a line of kind `seal`, which commits those before it. Lines
 behind the last good seal line are what a crash left: they count for nothing and the next append cuts them off. A line
-that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped.
+that does not hold anywhere else is damage, and a StoreError: nothing is ever repaired or skipped. So is one that says
+what nobody here writes, whatever its digest: a time that is none, a file that `layout` would not name so.
 
 A line of kind `import` commits as `seal` does, rows that come from no journal: what was open stays what is open. The
 files of earlier imports that it names as `replaced` count no more: some of their rows are now known better. What a seal
@@ -33,11 +34,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from anetcon.errors import StoreError
-from anetcon.record import FORMAT
+from anetcon.record import FORMAT, TABLES
 from anetcon.store import layout
 
 FIRST = "0" * 64
 """`prev` of the first line."""
+
+COMMITS = ("seal", "import", "retention")
+"""Kinds of lines that are of no file."""
+
+MOST = 1 << 48
+"""Rows, bytes and seals are fewer, so that sums of them are numbers too."""
 
 FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
 RESERVED = 64 << 10
@@ -177,6 +184,8 @@ def replay(store: Path) -> State:
             if b"\0" in line and newline == len(data) - 1:
                 break
             raise StoreError(f"{path}: line {number} was changed, or the one before it; restore it from a backup")
+        if not _is_sound(entry):
+            raise StoreError(f"{path}: line {number} says what no anetcon writes; restore it from a backup")
         at, head = newline + 1, hashlib.sha256(line).hexdigest()
         if entry.kind == "retention":
             state.retire(entry, at, head)
@@ -202,6 +211,24 @@ def _decode(decoder: msgspec.json.Decoder[Entry], line: bytes) -> Entry | None:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether a line says what can be believed: times and numbers that are some, and files within the store."""
+    try:
+        times = [datetime.fromisoformat(text) for text in (entry.start, entry.end, entry.before) if text is not None]
+    except ValueError:
+        return False
+    commits = entry.kind in COMMITS
+    files = entry.replaced if commits else (entry.file,)
+    return (
+        all(time.tzinfo is UTC for time in times)
+        and all(map(layout.is_named_so, files))
+        and -commits <= entry.rows < MOST
+        and 0 <= entry.bytes < MOST
+        and 0 <= entry.seal < MOST
+        and entry.through.keys() <= TABLES.keys()
+    )
 
 
 def append(

@@ -19,8 +19,8 @@ Network = tuple[bytes, bytes]
 
 
 def quoted(text: str) -> str:
-    """A string literal."""
-    return "'" + text.replace("'", "''") + "'"
+    """A string literal; what is no text, as a byte of a file's name may be, is none of a record's."""
+    return "'" + text.encode(errors="backslashreplace").decode().replace("'", "''") + "'"
 
 
 def blob(value: bytes) -> str:

@@ -100,7 +100,23 @@ def test_any_text_is_a_range_of_ports_or_refused(text: str) -> None:
         assert repr(text) in str(error)  # noqa: PT017 - nearly every text is refused
 
 
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+@pytest.mark.parametrize("text", ["x" * 1001, ".{1000}" * 5, "(.?){1000}" * 20, r"(\pL{10}){10}", "(.{1000}){1000}"])
+def test_patterns_that_would_take_long(text: str) -> None:
+    """One that takes seconds for some thousand names is wrong usage; what people write is not."""
+    with pytest.raises(typer.BadParameter, match=r"too large|invalid repetition size"):
+        pattern(text)
+    for usual in (r"^qrouter-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", r"^(qrouter|snat|fip)-", r"(?i)^\w+-\pL+$"):
+        assert pattern(usual) == usual
+
+
+def test_a_byte_that_is_no_text(store: Store) -> None:
+    """As an argument it is wrong usage of --netns, and no node of any record."""
+    with pytest.raises(typer.BadParameter, match="it is no text"):
+        pattern("a\udcff")
+    assert len(store.connections(Filters(node=["a\udcff"]).condition()).read_all()) == 0
+
+
+@given(st.text(st.characters(exclude_characters="\0")))
 def test_any_pattern_that_is_accepted_can_be_used(store: Store, text: str) -> None:
     """What --netns accepts, the store understands."""
     try:

@@ -50,7 +50,8 @@ def test_what_a_time_means(text: str, read: int) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "soon", "20/11/2026", "2026-13-01", "2026-11-20 25:00", "2026-11-20 13:05:61", "2026-11-20T13:05:09+99:00",
-     "1795179909000", "-5", "1e9", "10 ago", "1969-12-31", "99999999 weeks ago"],
+     "1795179909000", "-5", "1e9", "10 ago", "1969-12-31", "99999999 weeks ago",
+     "٣ minutes ago", "٢٠٢٦-11-20", "1795179٩09", "2026-11-20T13:05:09+0٣:00"],
 )  # fmt: skip
 def test_what_is_no_time(text: str) -> None:
     """Anything else is a ValueError that names what was written."""

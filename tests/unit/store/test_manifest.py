@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,70 @@ def test_any_bytes_are_a_state_or_a_store_error(tmp_path_factory: pytest.TempPat
     layout.manifest_path(store).write_bytes(data)
     with suppress(StoreError):
         assert manifest.replay(store) == manifest.State()
+
+
+def forged(store: Path, said: dict[str, Any]) -> None:
+    """A manifest of one seal with this file line, whose chain is good."""
+    seal = {"kind": "seal", "seal": 1, "through": {"connections": 1}, "time": manifest.rfc3339(T)}
+    head, text = manifest.FIRST, b""
+    for values in (said, seal):
+        line = json.dumps({"prev": head} | values).encode() + b"\n"
+        head, text = hashlib.sha256(line).hexdigest(), text + line
+    layout.manifest_path(store).write_bytes(text)
+
+
+GOOD = {
+    "kind": "connections",
+    "seal": 1,
+    "file": "node=n/date=2026-11-20/00000001.parquet",
+    "rows": 1,
+    "from": "2026-11-20T13:05:09.000000Z",
+}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"from": "x"},
+        {"from": "2026-02-30T00:00:00.000000Z"},
+        {"to": "2026-11-20T13:05:09"},
+        {"file": "../../../etc/passwd"},
+        {"file": "/etc/passwd"},
+        {"file": "node=n/date=2026-11-20/../../../00000001.parquet"},
+        {"file": "open/00000001.parquet\n"},
+        {"file": ""},
+        {"rows": -5},
+        {"bytes": 1 << 70},
+        {"kind": "retention", "file": "", "before": "now"},
+        {"kind": "import", "file": "", "replaced": ["/etc/passwd"]},
+        {"kind": "seal", "file": "", "through": {"../..": 1}},
+    ],
+)
+def test_a_lie_in_a_good_chain_is_damage(tmp_path: Path, lie: dict[str, Any]) -> None:
+    """Who forges the chain as well is told which line nobody here writes; no file outside of the store is opened."""
+    forged(tmp_path, GOOD | {"file": "node=..n%2F/date=2026-11-20/long-kept.00000001.parquet"})
+    assert len(manifest.replay(tmp_path).connections) == 1
+    forged(tmp_path, GOOD | lie)
+    with pytest.raises(StoreError, match=r"line 1 .*restore it from a backup"):
+        manifest.replay(tmp_path)
+
+
+VALUES = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(max_size=9), st.sampled_from(list(GOOD.values())), st.just([""])
+)
+KEYS = st.sampled_from([*(f.encode_name for f in msgspec.structs.fields(manifest.Entry) if f.name != "prev"), "other"])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_any_line_is_believed_or_a_store_error(tmp_path_factory: pytest.TempPathFactory, lie: dict[str, Any]) -> None:
+    """What is believed can be worked with."""
+    store = tmp_path_factory.getbasetemp()
+    forged(store, GOOD | lie)
+    with suppress(StoreError):
+        state = manifest.replay(store)
+        state.doomed(T)
+        assert all(entry.covers(T, T) in (True, False) for entry in state.connections)
+        assert manifest.retire(store, state, T, T) is not None
 
 
 @pytest.mark.parametrize("failing", ["pwrite", "fsync"])
