@@ -7,6 +7,7 @@ Standard library only, since the keeper imports this.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -34,9 +35,11 @@ SLOT_SIZE = len(SLOT) * WORD
 
 
 def create(slots: int) -> int:
-    """A new memory file for `slots` namespaces, all zero; returns its descriptor."""
-    descriptor = os.memfd_create("anetcon-counters")
+    """A new memory file for `slots` namespaces, all zero; returns its descriptor. Whoever has it cannot make it
+    shorter: a read behind its end would end the other process."""
+    descriptor = os.memfd_create("anetcon-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, HEADER_SIZE + slots * SLOT_SIZE)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     os.set_inheritable(descriptor, True)
     return descriptor
 

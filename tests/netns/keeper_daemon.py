@@ -58,6 +58,7 @@ class Daemon:
         self.home: Namespace | None = None
         """Where to start it, and so what `default` means."""
         self.module = "anetcon.keeper.main"
+        self.capture = CHILD
         self.within: list[str] = []
         """What runs the program, such as unshare with its options."""
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -79,7 +80,7 @@ class Daemon:
         self.answer.write_text(json.dumps(self.settings))
         descriptor = os.memfd_create("settings")
         os.write(descriptor, json.dumps(self.settings).encode())
-        options = ["--settings", str(descriptor), "--capture", CHILD, "--follow", CHILD, "--resolver", CHILD]
+        options = ["--settings", str(descriptor), "--capture", self.capture, "--follow", CHILD, "--resolver", CHILD]
         inside = self.home.inside() if self.home else contextlib.nullcontext()
         with self.log_file.open("ab") as log, inside:
             self.process = subprocess.Popen(

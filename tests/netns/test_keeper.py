@@ -244,6 +244,7 @@ def test_a_bad_configuration_changes_nothing(daemon: Daemon, bed: Testbed) -> No
     assert daemon.stop() == 0
 
 
+<<<<<<< HEAD
 def test_it_says_who_is_audited(daemon: Daemon, bed: Testbed) -> None:
     """One line at the start and one at the end; one for each namespace that comes, goes, or is selected no more; one
     for many at once; none twice."""
@@ -286,3 +287,50 @@ def test_that_nothing_is_audited_is_said(daemon: Daemon) -> None:
     daemon.run()
     (warning,) = (line for line in daemon.log().splitlines() if "nothing is recorded" in line)
     assert f"selects ({ours()}none); see `ip netns list`" in warning
+=======
+def test_a_capture_that_was_taken_over_does_not_end_the_keeper(daemon: Daemon, bed: Testbed) -> None:
+    """Packets that no parser likes, counters at their largest and a memory file that is to be cut: the keeper goes on,
+    audits what comes, and writes a status that can be read."""
+    daemon.capture = "tests.netns.keeper_hostile"
+    there = tracked(bed)
+    daemon.run()
+    assert daemon.wait_heard("hostile", 10)["cut"] is False
+    daemon.wait_heard("attach", 10, netns=there.name)
+    later = bed.namespace("later")
+    daemon.wait_heard("attach", 10, netns=later.name)
+    said: str = wait_until(lambda: daemon.namespace(there.name).get("message") or "", 10, "it is shown")
+    assert len(said) < 20_000
+    assert daemon.status()["capture"]["unwritten"]["reason"] == "Unknown error 4095"
+    assert max(map(len, daemon.log().splitlines())) < 4000
+    assert len(daemon.heard("started")) == 1
+    assert daemon.stop() == 0
+
+
+FEW_FILES, MANY = 90, 41
+
+
+def test_few_descriptors_are_not_all_spent_on_namespaces(daemon: Daemon, bed: Testbed) -> None:
+    """With 90 descriptors and 41 namespaces both children run, those that fit are audited, and the others are said to
+    be tried again; when descriptors come free they are attached."""
+    made = {each.name: each for each in (bed.namespace(f"n{number}") for number in range(MANY))}
+    names = set(made)
+    daemon.within = ["prlimit", f"--nofile={FEW_FILES}:{FEW_FILES}"]
+    daemon.run()
+    wait_until(lambda: daemon.status()["capture"]["pid"], 10, "capture runs")
+    states = {name: daemon.namespace(name)["state"] for name in names}
+    attached = {name for name, state in states.items() if state == "attached"}
+    assert attached
+    assert {daemon.namespace(name)["message"] for name in names - attached} == {
+        "too many open files: raise LimitNOFILE"
+    }
+    assert {state for name, state in states.items() if name not in attached} == {"retrying"}
+    assert "cannot start" not in daemon.log()
+    assert "cannot watch" not in daemon.log()
+    heard = {told["netns"] for told in daemon.heard("attach")}
+    assert heard == attached
+    daemon.settings["audit"]["period"] = 0.2
+    daemon.reload()
+    made[min(attached)].close()
+    wait_until(lambda: len({t["netns"] for t in daemon.heard("attach")}) > len(attached), 10, "another is attached")
+    assert daemon.stop() == 0
+>>>>>>> 31816ff (Few descriptors and a hostile capture do not end the keeper's work)

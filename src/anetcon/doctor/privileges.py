@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from anetcon.doctor import processes
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine, can_enter, effective_capabilities
-from anetcon.keeper import capabilities
-
-FILES_A_NAMESPACE = 4
-SPARE_FILES = 200
+from anetcon.keeper import attach, capabilities
 
 
 def ours(machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 - the shape of a check
@@ -46,11 +43,11 @@ def of_daemon(machine: Machine) -> Iterator[Finding]:
 
 
 def files(machine: Machine, namespaces: int) -> Iterator[Finding]:
-    """Whether enough files can be open: four sockets a namespace."""
+    """Whether enough files can be open."""
     if not machine.daemon.pid:
         return
     limit = processes.open_files_limit(machine.text(f"/proc/{machine.daemon.pid}/limits"))
-    needed = FILES_A_NAMESPACE * namespaces + SPARE_FILES
+    needed = attach.EACH_FILES * namespaces + attach.KEPT_FILES
     if limit is not None and limit < needed:
         found = f"the daemon may have {limit} files open; {namespaces} namespaces need {needed}"
         means = "some namespaces cannot be attached"

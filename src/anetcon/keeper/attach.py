@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ from anetcon.keeper import syscalls as sc
 SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
 FLOOR_BYTES = 256 << 10
 """The smallest receive buffer that is asked for, however many namespaces there are."""
+
+EACH_FILES = 10
+"""Descriptors that the keeper has open for a namespace: its sockets, and what `inside` has."""
+
+KEPT_FILES = 64
+"""Descriptors that namespaces never take: those of the keeper itself, and of the children that it starts."""
 
 _FOLDER = "/proc/sys/net/netfilter/"
 
@@ -143,6 +150,12 @@ def buffer_to_ask(wanted: int, total: int, used: int) -> int:
     A 128th of what is left: the first 128 namespaces get 2 MiB of a total of 1 GiB, later ones less and less.
     """
     return min(wanted, max(FLOOR_BYTES, (total - used) // 256))
+
+
+def most_namespaces() -> int:
+    """How many namespaces the limit of open files leaves room for."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(0, limit - KEPT_FILES) // EACH_FILES
 
 
 def _load_modules() -> None:

@@ -87,7 +87,7 @@ class Channel:
             message = json.loads(packet)
             if not isinstance(message, dict):
                 raise ValueError("not an object")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise ValueError(f"not a message of the channel: {error}") from None

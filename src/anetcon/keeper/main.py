@@ -223,7 +223,8 @@ class Keeper:
             case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
                 self.roster.found(slot, cause, what)
             case _:
-                report(f"{WARNING}capture said something unknown: {message}")
+                op = message.get("op")
+                report(f"{WARNING}capture said something unknown: {op[:80] if isinstance(op, str) else 'no operation'}")
 
     def _send_gap(self, netns: str, begin: int, end: int, lost: int) -> None:
         self.processes.send({"op": "gap", "netns": netns, "from": begin, "to": end, "cause": "overrun", "lost": lost})

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+MESSAGES = 256
+"""Messages of capture taken at a turn: whatever it says, the guard of hold mode has its turn."""
+
+
 class Processes:
     """The children. `modules` names the programs of capture and follow; `keep` is a descriptor every child inherits.
 
@@ -120,7 +124,9 @@ class Processes:
         channel = self._channel
         try:
             channel.flush()
-            while self._channel is channel and (received := channel.receive()) is not None:
+            for _ in range(MESSAGES):
+                if self._channel is not channel or (received := channel.receive()) is None:
+                    break
                 self._on_received(*received)
         except (EOFError, OSError):
             if self._channel is channel:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from anetcon.keeper.shared import SLOTS, Shared
 
 GONE_SECONDS, GONE_MOST = 3600, 100
 """How long, and how many, namespaces that are gone are still listed."""
+
+FOUND_MOST, FOUND_LONGEST = 16, 1000
+"""Of what capture finds to be said of a namespace: how many things, and characters of each."""
 
 Send = Callable[[Message, Sequence[int]], None]
 
@@ -167,11 +171,12 @@ class Roster:
 
     def found(self, slot: int, cause: str, what: object) -> None:
         """Something is to be said of a namespace, or (None) no longer."""
+        cause = cause[:FOUND_LONGEST]
         for audited in self.audited.values():
             if audited.slot == slot:
                 audited.found.pop(cause, None)
-                if isinstance(what, str):
-                    audited.found[cause] = what
+                if isinstance(what, str) and len(audited.found) < FOUND_MOST:
+                    audited.found[cause] = what[:FOUND_LONGEST]
 
     def forget_old(self) -> None:
         """List no more what is gone for long."""
@@ -228,6 +233,8 @@ class Roster:
             raise OSError(errno.EBUSY, f"it is the same namespace as {twin}, under which it is recorded")
         if not self._free:
             raise OSError(errno.ENOSPC, f"{SLOTS} namespaces are audited already, which is the most")
+        if len(self._inodes) >= attach.most_namespaces():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         why = self.rules_missing(audited)
         if why is not None:
             if why:

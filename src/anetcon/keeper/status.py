@@ -31,6 +31,9 @@ child that writes it to close 10,000 descriptors."""
 
 INACTIVE = "no rule here uses conntrack, so nothing is tracked; audit.activate_conntrack = true would make it run"
 
+LATEST, LARGEST_ERRNO = 253_402_300_799_999_999, 4095
+"""The last microsecond of the year 9999, and MAX_ERRNO: capture may write any number into the memory it shares."""
+
 _COUNTED = counters.SLOT[:-1]
 
 
@@ -128,7 +131,7 @@ def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refu
         for child in children
         if child.restarts
     ]
-    told += [f"the journal cannot be written: {os.strerror(header['unwritten_error'])}"] * bool(header["unwritten"])
+    told += [f"the journal cannot be written: {_reason(header)}"] * bool(header["unwritten"])
     told += ["the configuration is refused, the one before holds"] * refused
     return f"{__version__}: " + ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
 
@@ -152,11 +155,15 @@ def _journal(header: dict[str, int]) -> dict[str, Any]:
     if header["unwritten"]:
         told["unwritten"] = {
             "since": _time(header["unwritten_since"]),
-            "reason": os.strerror(header["unwritten_error"]),
+            "reason": _reason(header),
             "waiting_rows": header["waiting_rows"],
         }
     return told
 
 
+def _reason(header: dict[str, int]) -> str:
+    return os.strerror(min(header["unwritten_error"], LARGEST_ERRNO))
+
+
 def _time(us: int) -> str | None:
-    return text(us) if us else None
+    return text(min(us, LATEST)) if us else None

@@ -52,7 +52,8 @@ def test_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_open_files(tmp_path: Path) -> None:
-    """Four a namespace, and some to spare."""
+    """Ten a namespace, and those that the keeper keeps back: as many namespaces as it would attach."""
     root = root_with(tmp_path, {f"proc/{KEEPER}/limits": "Max open files            1024      4096      files\n"})
-    assert ill(privileges.files(machine(root), 100)) == []
-    assert f"prlimit --pid {KEEPER} --nofile=8400" in one(privileges.files(machine(root), 1000)).remedy
+    assert ill(privileges.files(machine(root), 96)) == []
+    assert len(ill(privileges.files(machine(root), 97))) == 1
+    assert f"prlimit --pid {KEEPER} --nofile=20128" in one(privileges.files(machine(root), 1000)).remedy

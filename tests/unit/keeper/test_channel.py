@@ -94,7 +94,16 @@ def test_a_packet_too_large_is_refused(ends: tuple[Channel, Channel]) -> None:
         ends[0].send({"text": "x" * channel.MAX_PACKET})
 
 
-@given(st.binary(min_size=1, max_size=2000))
+DEEP = st.builds(
+    lambda begin, depth, end: (begin * depth + end)[: channel.MAX_PACKET],
+    st.sampled_from([b"[", b'{"a":', b'[{"b":', b"[[1],"]),
+    st.integers(1, 60_000),
+    st.binary(max_size=20),
+)
+"""Nested as deep as a packet is long."""
+
+
+@given(st.binary(min_size=1, max_size=2000) | DEEP)
 def test_garbage_is_one_error_and_leaks_no_descriptor(packet: bytes) -> None:
     """Whatever arrives is either an object or a ValueError that names the channel."""
     raw, end = channel.pair()

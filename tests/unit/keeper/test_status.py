@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anetcon import counters
 from anetcon.keeper import status as statuses
@@ -20,6 +23,8 @@ from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited, Roster
 from anetcon.keeper.shared import Shared
 from anetcon.keeper.status import Status
+
+WORDS = len(counters.HEADER) + len(counters.SLOT)
 
 
 class Fixture:
@@ -62,13 +67,20 @@ class Fixture:
 
 @pytest.fixture
 def fixture() -> Iterator[Fixture]:
+    """One for a test."""
+    with made() as fixture:
+        yield fixture
+
+
+@contextlib.contextmanager
+def made() -> Iterator[Fixture]:
     """Signals are as before afterwards."""
     before = signal.getsignal(signal.SIGCHLD)
-    made = Fixture()
-    yield made
+    fixture = Fixture()
+    yield fixture
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, before)
-    os.close(made.descriptor)
+    os.close(fixture.descriptor)
 
 
 def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
@@ -95,6 +107,22 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
     assert written["totals"]["namespaces"] == 3
     assert written["version"] == 1
     assert set(counters.SLOT[:-1]) < listed["one"].keys()
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.sampled_from([0, 1, 2**31, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1), min_size=WORDS, max_size=WORDS
+    )
+)
+def test_any_number_in_the_shared_memory_can_be_told(words: list[int]) -> None:
+    """Whatever capture writes there, status.json and the line for the service manager are made."""
+    with made() as fixture:
+        fixture.add("one", 0)
+        struct.pack_into(f"={WORDS}Q", fixture.memory, 0, *words)
+        fixture.update()
+        assert fixture.written[0]["capture"]["pid"] is None
+        assert statuses.line(fixture.roster, counters.header(fixture.memory), [fixture.child], refused=False)
 
 
 def test_nothing_is_written_while_nothing_changes(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
