@@ -20,6 +20,7 @@ class GapCause:
     - `note`: where it makes an answer not incomplete, the answer tells of it nevertheless.
     - `limit`: it is no hole, but what the record of a whole time cannot tell: as configured then, nothing went wrong.
     - `one_sided`: that is the public side of its connections, so that `who` needs their other end.
+    - `heals`: it is no gap any more once it has ended with none lost: what was missing is on record.
     """
 
     name: str
@@ -30,6 +31,7 @@ class GapCause:
     note: bool = False
     limit: bool = False
     one_sided: bool = False
+    heals: bool = False
 
 
 _CAUSES = (
@@ -80,6 +82,14 @@ _CAUSES = (
         "overrun",
         "events (or kernel lines) came faster than they were read, and the kernel dropped that many",
         "give the machine more processor time, or larger buffers; see [hold or shed](../explanation/hold-or-shed.md)",
+    ),
+    GapCause(
+        "starts-off",
+        "starts of connections were not delivered, or dropped, because events came faster than they were read: "
+        "connections that are open may be missing until the table has been listed. It is a gap no more once that is on "
+        "record; it stays one where it could not be: the daemon ended before, or ends were lost as well",
+        "nothing; if it comes often, give the machine more processor time, or larger buffers",
+        heals=True,
     ),
     GapCause(
         "events-off",
@@ -222,6 +232,9 @@ UNTRANSLATED = frozenset(cause.name for cause in _CAUSES if cause.untranslated)
 
 NOTES = frozenset(cause.name for cause in _CAUSES if cause.note)
 """Causes that an answer tells of also where they do not make it incomplete."""
+
+HEALING = frozenset(cause.name for cause in _CAUSES if cause.heals)
+"""Causes of gaps that are none any more once they have ended with none lost."""
 
 LIMITS = frozenset(cause.name for cause in _CAUSES if cause.limit)
 """Causes that say what the record of a time cannot tell."""

@@ -244,7 +244,6 @@ def test_a_bad_configuration_changes_nothing(daemon: Daemon, bed: Testbed) -> No
     assert daemon.stop() == 0
 
 
-<<<<<<< HEAD
 def test_it_says_who_is_audited(daemon: Daemon, bed: Testbed) -> None:
     """One line at the start and one at the end; one for each namespace that comes, goes, or is selected no more; one
     for many at once; none twice."""
@@ -287,7 +286,8 @@ def test_that_nothing_is_audited_is_said(daemon: Daemon) -> None:
     daemon.run()
     (warning,) = (line for line in daemon.log().splitlines() if "nothing is recorded" in line)
     assert f"selects ({ours()}none); see `ip netns list`" in warning
-=======
+
+
 def test_a_capture_that_was_taken_over_does_not_end_the_keeper(daemon: Daemon, bed: Testbed) -> None:
     """Packets that no parser likes, counters at their largest and a memory file that is to be cut: the keeper goes on,
     audits what comes, and writes a status that can be read."""
@@ -333,4 +333,3 @@ def test_few_descriptors_are_not_all_spent_on_namespaces(daemon: Daemon, bed: Te
     made[min(attached)].close()
     wait_until(lambda: len({t["netns"] for t in daemon.heard("attach")}) > len(attached), 10, "another is attached")
     assert daemon.stop() == 0
->>>>>>> 31816ff (Few descriptors and a hostile capture do not end the keeper's work)

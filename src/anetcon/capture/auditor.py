@@ -31,6 +31,8 @@ from anetcon.capture.repeats import Repeats
 from anetcon.capture.requests import Job, Requests
 from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
+from anetcon.capture.starts import CAUSE as STARTS_OFF
+from anetcon.capture.starts import Starts
 from anetcon.capture.tables import Opened, Tables
 from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
@@ -113,6 +115,7 @@ class Auditor:
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
+        self.starts = Starts(self.lasting, self.listings, settings.journals.starts and self.lines is None)
         self.repeats = Repeats(self.lasting, log, self._found)
         self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found, self._tracks)
         self._poll = select.epoll()
@@ -121,6 +124,8 @@ class Auditor:
         self._stopping = False
         self._unlisted: set[Namespace] = set()
         """Those whose first listing, or the last of one that is gone, is not in yet."""
+        self._drained: set[Namespace] = set()
+        """Those that something was read of since the last flush."""
         self._sheds = 0
         self._busiest = 0
         self._tick = self.started
@@ -165,8 +170,8 @@ class Auditor:
         if self.journals.due(now, self.pipeline.waiting() or (self.lines is not None and self.lines.waiting())):
             self._flush(now)
         if now - self._tick >= SECOND:
-            before, self._tick = self._tick, now
-            self._every_second(now, before)
+            self._tick = now
+            self._every_second(now)
         self._header[0] += np.uint64(1)
 
     def _now(self) -> int:
@@ -179,14 +184,17 @@ class Auditor:
             self.journals.stepped(by)
             self.requests.stepped(by)
             self.listings.stepped(by)
+            self.starts.stepped(by)
             self.repeats.stepped(by)
             for namespace in self.namespaces.values():
                 namespace.ask_again += by
                 namespace.look_again += by
+                namespace.looked += by
         self._clocks = clocks
         return clocks.wall
 
     def _drain(self, namespace: Namespace, now: int) -> int:
+        self._drained.add(namespace)
         try:
             return self.pipeline.drain(namespace, now)
         except OSError as error:  # ENOBUFS cannot come (NETLINK_NO_ENOBUFS); anything else is told and survived
@@ -199,6 +207,9 @@ class Auditor:
                 namespace.context.changed = False
                 self.pipeline.addresses_changed()
             self._collect(namespace)
+        for namespace in self._drained & set(self.namespaces.values()):
+            self._watch_drops(namespace, now)  # before a flush says that all was recorded until `now`
+        self._drained.clear()
         self.pipeline.process(now)
         self.repeats.look(self.pipeline.columns, self.pipeline.by_code, self.journals.taken, now)
         self.lasting.before_flush()
@@ -243,13 +254,19 @@ class Auditor:
         elif message["op"] == "ruleset" and message["slot"] in self.namespaces:
             self.ruleset.changed(self.namespaces[message["slot"]], message["since"], message["legacy"])
         elif message["op"] == "gap":
-            self.lasting.take(message["netns"], message["from"], message["to"], message["cause"], message["lost"])
-            self._lost(message["netns"], message["cause"], message["from"], message["to"])
+            self._lost(message["netns"], message["cause"], message["from"], message["to"], message["lost"])
 
-    def _lost(self, netns: str | None, cause: str, start: int, end: int | None) -> None:
-        """List again what something was lost of."""
-        if cause in RELIST and end is not None:
-            for namespace in (each for each in self.namespaces.values() if each.netns == netns):
+    def _lost(self, netns: str | None, cause: str, start: int, end: int | None, lost: int | None) -> None:
+        """Record a gap that the keeper tells, and list again what something was lost of."""
+        if cause != STARTS_OFF:
+            self.lasting.take(netns, start, end, cause, lost)
+        for namespace in [each for each in self.namespaces.values() if each.netns == netns]:
+            if cause == STARTS_OFF and end is None:
+                self.starts.off(namespace, start)
+            elif cause == STARTS_OFF and end is not None:
+                self.starts.on(namespace, end)
+            elif cause in RELIST and end is not None:
+                self.starts.lost(namespace, end)
                 self.listings.want(namespace, (start, end) if cause == "events-off" else None)
 
     def _found(self, namespace: Namespace, cause: str, what: str | None) -> None:
@@ -286,7 +303,10 @@ class Auditor:
         self._route(namespace, now)  # the kernel has answered: no event is classified without the addresses
         namespace.drops = int(self.pipeline.shared[namespace.slot, DROPS])  # what the capture before saw; or none
         namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since
-        self._watch_drops(namespace, self._before if namespace.resumed else namespace.attached)
+        namespace.looked = self._before if namespace.resumed else namespace.attached
+        self._watch_drops(namespace, now)
+        if (name, STARTS_OFF) in self.lasting.left:
+            self.starts.missed(namespace, self.started, now)
         if not (namespace.resumed and self._continues):
             record = self.lines is None
             self._unlisted.add(namespace)
@@ -324,7 +344,7 @@ class Auditor:
             return
         debug("%s: let go of (%s)", namespace.netns, why)
         self._drain(namespace, now)
-        self._watch_drops(namespace, self._tick)
+        self._watch_drops(namespace, now)
         self._forget(namespace)
         if why == "gone" and self.lines is None:
             self._unlisted.add(namespace)
@@ -342,6 +362,7 @@ class Auditor:
         if not answered:
             self.journals.gap(namespace.netns, self.journals.taken, now, "namespace-gone")
             self.journals.listed(namespace.netns, namespace.inode, now, now)
+        self.starts.gone(namespace, now, whole=answered and now - namespace.dropped >= SETTLED)
         self.vanished.end(namespace.netns, namespace.inode)
         self._release(namespace)
 
@@ -355,6 +376,7 @@ class Auditor:
         now = self.clock()
         self._forget(namespace)  # a second may have passed since it was detached, with questions of its own
         self.pipeline.process(now)  # its events are decoded while its code still has its name
+        self.starts.gone(namespace, now, whole=False)
         for cause in ("conntrack-inactive", "tracking-off", "listener-stuck", "routes-unknown"):
             self.lasting.end(namespace.netns, cause, now)
         namespace.context.close(now)
@@ -368,32 +390,39 @@ class Auditor:
         namespace.close()
         self.channel.send({"op": "detached", "slot": namespace.slot})
 
-    def _every_second(self, now: int, before: int) -> None:
+    def _every_second(self, now: int) -> None:
         self.requests.tick(now)
         self.channel.flush()
         for namespace in self.namespaces.values():
             namespace.ask_route(now)
         for namespace in list(self.namespaces.values()) if self.lines is None else ():
-            self._watch_drops(namespace, before)
+            self._watch_drops(namespace, now)
             self._watch_activity(namespace, now)
             self.tables.look_again(namespace, now)
         if self._sheds != self.journals.sheds and not self.journals.failing:
             self._sheds = self.journals.sheds
             for namespace in self.namespaces.values() if self.lines is None else ():
+                self.starts.missed(namespace, self.journals.shed_at, now)
+                self.starts.lost(namespace, now)
                 self.listings.want(namespace)
-        self.listings.tick(now)
+        self.starts.tick(now)
+        for namespace, begun in self.listings.tick(now):
+            self.starts.listed(namespace, begun)
 
-    def _watch_drops(self, namespace: Namespace, before: int) -> None:
-        """Publish the drop counter; while the kernel does not hold ends back, its increase is what was lost."""
-        drops = _drops(namespace)
+    def _watch_drops(self, namespace: Namespace, now: int) -> None:
+        """Publish the drop counter. What was dropped since the last look may have been starts; while the kernel does
+        not hold ends back, it is what was lost."""
+        drops, before, namespace.looked = _drops(namespace), namespace.looked, now
         if drops == namespace.drops or self.lines is not None:
             return
         now = self.clock()  # after the counter was read: whoever was held up before that lost more meanwhile
-        lost, namespace.drops, namespace.dropped = drops - namespace.drops, drops, now
+        lost, namespace.drops, namespace.dropped = (drops - namespace.drops) & 0xFFFFFFFF, drops, now
         self.pipeline.shared[namespace.slot, DROPS] = drops
         if not self.settings.hold:
             self.journals.gap(namespace.netns, before, now, "overrun", lost)
+            self.starts.lost(namespace, now)
             self.listings.want(namespace)
+        self.starts.missed(namespace, before if self.settings.hold else now, now)
 
     def _watch_activity(self, namespace: Namespace, now: int) -> None:
         """Find out whether connection tracking runs, and keep the gap that says that it does not."""
@@ -485,11 +514,11 @@ class Auditor:
         now = self.clock()
         for namespace in self.namespaces.values():
             self._drain(namespace, now)
-            self._watch_drops(namespace, self._tick)
+            self._watch_drops(namespace, now)
             namespace.context.close(now)
         if self.lines is not None:
             self.lines.read_all(now)
-        self.lasting.end_all(now)
+        self.lasting.end_all(now, but=STARTS_OFF)
         self._flush(now)
         self.journals.close()
 

@@ -71,8 +71,9 @@ class Journals:
         self.flushes = self.rows = self.failing = self.error = 0
         self.failing_since = 0
         self.waiting = Waiting(settings.memory)
-        self.sheds = 0
-        """Goes up when records begin to be dropped because memory is full too, and when that is over."""
+        self.sheds = self.shed_at = 0
+        """Goes up when records begin to be dropped because memory is full too, and when that is over; when the last
+        that were dropped began."""
         self._heartbeat = max(settings.flush_seconds, min(settings.sync_seconds, HEARTBEAT))
         self._log = log
         self._said: dict[str, int] = {}
@@ -202,7 +203,7 @@ class Journals:
             if self._shed is None:
                 kept = self.waiting.starts or Starts(self._started, flush.start)
                 self._shed = Shed(flush.start, kept if self.settings.starts else None)
-                self.sheds += 1
+                self.sheds, self.shed_at = self.sheds + 1, flush.start
                 self._say("shed", flush.end, "memory is full as well: records are being lost, and counted; make room")
             self._shed.drop(columns, flush.end)
         columns.rows = 0

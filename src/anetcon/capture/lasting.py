@@ -29,6 +29,8 @@ class Lasting:
         self._file = file
         self._tell = tell
         self._since = since
+        self.left: set[Key] = set()
+        """What lasted when the capture before this one wrote for the last time."""
         self._began: dict[Key, int] = {}
         self._saved: dict[Key, int] = {}
 
@@ -37,6 +39,7 @@ class Lasting:
         with contextlib.suppress(OSError, ValueError, TypeError):
             for netns, cause, began in json.loads(self._file.read_bytes()):
                 self._saved[netns, cause] = began
+                self.left.add((netns, cause))
                 self._tell(netns, began, max(began, at), cause, None)
 
     def begin(self, netns: str | None, cause: str, start: int) -> None:
@@ -45,11 +48,11 @@ class Lasting:
             self._began[netns, cause] = start = max(start, self._since)
             self._tell(netns, start, None, cause, None)
 
-    def end(self, netns: str | None, cause: str, at: int) -> bool:
+    def end(self, netns: str | None, cause: str, at: int, lost: int | None = None) -> bool:
         """Over, at `at`; whether it lasted."""
         began = self._began.pop((netns, cause), None)
         if began is not None:
-            self._tell(netns, began, max(began, at), cause, None)
+            self._tell(netns, began, max(began, at), cause, lost)
         return began is not None
 
     def take(self, netns: str | None, start: int, end: int | None, cause: str, lost: int | None) -> None:
@@ -63,10 +66,11 @@ class Lasting:
         """Whether it does now."""
         return (netns, cause) in self._began
 
-    def end_all(self, at: int) -> None:
-        """Everything is over, at `at`."""
+    def end_all(self, at: int, but: str) -> None:
+        """Everything is over, at `at`; but those of one cause, which the next capture finds `left`."""
         for netns, cause in list(self._began):
-            self.end(netns, cause, at)
+            if cause != but:
+                self.end(netns, cause, at)
 
     def before_flush(self) -> None:
         """Write down what begins, before the journal tells of it: whatever is on record can be ended after a crash."""

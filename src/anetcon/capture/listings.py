@@ -6,6 +6,9 @@ only when it is true: the loss was over before, no END can be on its way any mor
 listing, and the kernel had nothing to repeat from SETTLED before to SETTLED after it), every message could be read, and
 all of it is on disk, in one segment. Otherwise the table is listed another time.
 
+While a loss goes on the table is listed now and then all the same: what is open is on record then, and no more is
+claimed.
+
 Refuses to take more than 1 % of a core: the next listing waits a hundred times as long as one takes.
 """
 
@@ -25,6 +28,9 @@ SHARE = 100
 PAUSE = 200_000
 """Microseconds between two listings, at least."""
 
+AGAIN = 10_000_000
+"""Microseconds between two listings of a namespace while its loss goes on, at least."""
+
 MOST = 5
 """How often a namespace is listed again when something came between."""
 
@@ -32,14 +38,15 @@ MOST = 5
 class _Wanted:
     """A namespace that is to be listed, or is. `silent`: connections created in these times report no end."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: int) -> None:
         self.tries = 0
         self.again = False
         """Whether something was lost since the listing began."""
         self.silent: list[Span] = []
         self.since = 0
         """When the latest loss was told of."""
-        self.begun = 0
+        self.begun = now
+        """When its last listing began; before the first, when it was wanted."""
         self.done = 0
         self.drops = 0
         self.sheds = 0
@@ -66,8 +73,9 @@ class Listings:
 
     def want(self, namespace: Namespace, silent: Span | None = None) -> None:
         """Something of this namespace was lost: list it when that is over."""
-        wanted = self._wanted.setdefault(namespace, _Wanted())
-        wanted.tries, wanted.again, wanted.since = 0, True, self._clock()
+        now = self._clock()
+        wanted = self._wanted.setdefault(namespace, _Wanted(now))
+        wanted.tries, wanted.again, wanted.since = 0, True, now
         if silent is not None:
             wanted.silent.append(silent)
 
@@ -81,47 +89,58 @@ class Listings:
         """The wall clock was set: what is under way counts for nothing."""
         self._next += by
         for wanted in self._wanted.values():
-            wanted.sheds, wanted.since = -1, wanted.since + by
+            wanted.sheds, wanted.since, wanted.begun = -1, wanted.since + by, wanted.begun + by
+            wanted.done += by * bool(wanted.done)
 
     def waiting(self) -> int:
         """How many namespaces are to be listed."""
         return len(self._wanted)
 
-    def tick(self, now: int) -> None:
-        """Begin the next listing when it is time, or finish the one that is done."""
-        if self._current is not None:
-            wanted = self._wanted[self._current]
-            if wanted.done and now >= wanted.done + SETTLED and self._journals.flushed > wanted.done:
-                self._finish(self._current, wanted)
-        elif now >= self._next:
-            calm = (each for each, why in self._wanted.items() if now - max(each.dropped, why.since) >= SETTLED)
-            if (namespace := next(calm, None)) is not None:
-                self._begin(namespace, self._wanted[namespace], now)
+    def waits(self, namespace: Namespace) -> bool:
+        """Whether this one is to be listed."""
+        return namespace in self._wanted
 
-    def _begin(self, namespace: Namespace, wanted: _Wanted, now: int) -> None:
-        self._current = namespace
-        wanted.begun, wanted.done = now, 0
-        wanted.drops, wanted.sheds, wanted.segment = namespace.drops, self._journals.sheds, self._journals.segment
-        wanted.tries += 1
-        wanted.again = False
+    def tick(self, now: int) -> list[tuple[Namespace, int]]:
+        """Begin the next listing when it is time, and finish those that are settled: of which namespaces everything
+        that was open is on record, and when that was."""
+        found = []
+        for namespace, wanted in list(self._wanted.items()):
+            if wanted.done and now >= wanted.done + SETTLED and self._journals.flushed > wanted.done:
+                wanted.done = 0
+                if self._finish(namespace, wanted):
+                    found.append((namespace, wanted.begun))
+        if self._current is None and now >= self._next:
+            idle = [(each, why) for each, why in self._wanted.items() if not why.done]
+            calm = [each for each, why in idle if now - max(each.dropped, why.since) >= SETTLED]
+            long = [each for each, why in idle if now - why.begun >= AGAIN]
+            if calm or long:
+                self._begin((calm or long)[0], now, calm=bool(calm))
+        return found
+
+    def _begin(self, namespace: Namespace, now: int, *, calm: bool) -> None:
+        self._current, wanted = namespace, self._wanted[namespace]
+        wanted.begun = now
+        wanted.drops, wanted.segment = namespace.drops, self._journals.segment
+        wanted.sheds = self._journals.sheds if calm else -1
+        wanted.tries += calm
+        wanted.again = not calm
         self._tables.listed(namespace, wanted.silent, lambda listed: self._listed(namespace, listed))
 
     def _listed(self, namespace: Namespace, listed: Listed | None) -> None:
         wanted = self._wanted.get(namespace)
         if wanted is None or self._current is not namespace:
             return
-        wanted.done = self._clock()
+        self._current, wanted.done = None, self._clock()
         self._next = wanted.done + max(PAUSE, SHARE * (wanted.done - wanted.begun))
         self._drain(namespace, wanted.done)
         if listed is None or listed.unread:
             wanted.sheds = -1
 
-    def _finish(self, namespace: Namespace, wanted: _Wanted) -> None:
-        self._current = None
+    def _finish(self, namespace: Namespace, wanted: _Wanted) -> bool:
         lost = wanted.drops != namespace.drops or wanted.sheds != self._journals.sheds
-        if not lost and wanted.segment == self._journals.segment:
+        whole = not lost and wanted.segment == self._journals.segment
+        if whole:
             self._journals.listed(namespace.netns, namespace.inode, wanted.begun, self._journals.flushed)
-        elif wanted.tries < MOST:
-            return
-        if not wanted.again:
+        if not wanted.again and (whole or wanted.tries >= MOST):
             del self._wanted[namespace]
+        return whole

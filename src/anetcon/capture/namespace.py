@@ -43,6 +43,8 @@ class Namespace:
     starts: int | None = None
     """How many had started when the last such rule was gone: one more, and tracking runs all the same."""
     ask_again: int = 0
+    looked: int = 0
+    """When the drop counter was read last; `drops` is what it said."""
     drops: int = 0
     dropped: int = 0
     """When the drop counter was last seen to have moved."""

@@ -13,11 +13,23 @@ SILENT = ("daemon-down", "capture-down")
 
 
 def merge_intervals(table: pa.Table) -> pa.Table:
-    """One row an interval: of rows equal in all but `to` the latest `to` wins."""
+    """One row an interval: of rows equal in all but `to` the latest `to` wins. How many a gap lost may be known at its
+    end only, so that an open one is ended by a row with another count."""
     keys = [name for name in table.column_names if name != "to"]
     plain = pa.table({name: _plain(table[name]) for name in table.column_names})
     merged = plain.group_by(keys, use_threads=False).aggregate([("to", "max")]).rename_columns({"to_max": "to"})
-    return merged.select(table.column_names).cast(table.schema)
+    merged = merged.select(table.column_names)
+    if "lost" in keys and len(merged):
+        merged = merged.filter(_last(merged, [name for name in keys if name != "lost"]))
+    return merged.cast(table.schema)
+
+
+def _last(gaps: pa.Table, keys: list[str]) -> pa.Array:
+    """Which of these rows is not open while another of the same gap has ended."""
+    codes = [gaps[key].combine_chunks().dictionary_encode("encode").indices.to_numpy() for key in keys]
+    _, gap = np.unique(np.stack(codes), axis=1, return_inverse=True)
+    ended = gaps["to"].is_valid().to_numpy()
+    return pa.array(ended | ~np.isin(gap, gap[ended]))
 
 
 def cut_intervals(table: pa.Table, gaps: pa.Table) -> pa.Table:

@@ -5,9 +5,12 @@ in the connection table. When capture is stopped, hung or too slow the table wou
 lets the kernel drop such ends, and returns to hold when all is well; what was dropped meanwhile is a gap record.
 
 It works while capture does nothing at all: it asks the kernel, and its sockets are the keeper's copies. In hold the
-drop counter of a socket counts refusals and retries, out of hold exactly what is lost. Out of hold starts are not
-delivered at all: an end tells everything its start does, there is twice the room for ends, and the count of what is
-lost is one of connections.
+drop counter of a socket counts refusals and retries, out of hold what is lost.
+
+When hold ends starts go off too: an end tells everything its start does, there is twice the room for ends, and the
+count of what is lost is one of connections. They come back as soon as the queue is drained, whatever the table holds:
+without them an open connection is not on record. If the queue overflows again before hold is back they go off for
+twice as long. Capture is told of each such time before it begins.
 
 Refuses to hold where the table has no limit (nf_conntrack_max = 0): nothing would bound the memory.
 """
@@ -27,19 +30,24 @@ TICK_SECONDS = 0.1
 FROZEN_TICKS = 2
 """Capture turns at least every 200 ms; when it has not for so many ticks, every queue is looked at."""
 UNLIMITED = float("inf")
+FIRST_PAUSE, LONGEST_PAUSE = 10, 640
+"""Ticks that starts stay off: the first time, and at most. The next time begins anew after as long without loss."""
 RETURN_TICKS = 10
 RETURN_SHARE = 0.5
 """Hold resumes below this share of the limit that ended it; that is looked at every tenth tick."""
 
 Report = Callable[[str], None]
-SendGap = Callable[[str, int, int, int], None]
-"""Called with (netns, from, to, connections lost)."""
+OVERRUN, STARTS_OFF = "overrun", "starts-off"
+
+SendGap = Callable[[str, int, int | None, str, int | None], None]
+"""Called with (netns, from, to, cause, lost); without `to` it lasts."""
 
 
 class _Held:
-    """One guarded socket. `left`: since when it is out of hold (us), with the drops of that moment in `baseline`."""
+    """One guarded socket. `left`: since when it is out of hold (us), with the drops of that moment in `baseline`.
+    `off`: since when starts are off (us); they may come `back` at that tick, and the next time stay off for `pause`."""
 
-    __slots__ = ("baseline", "drops", "events", "left", "netns", "shared", "stats")
+    __slots__ = ("back", "baseline", "drops", "events", "left", "netns", "off", "pause", "shared", "stats")
 
     def __init__(self, netns: str, events: socket.socket, stats: socket.socket) -> None:
         self.netns = netns
@@ -47,6 +55,9 @@ class _Held:
         self.stats = stats
         self.left: int | None = None
         self.baseline = 0
+        self.off: int | None = None
+        self.back = 0
+        self.pause = FIRST_PAUSE
         self.drops = 0
         self.shared = 0
 
@@ -87,13 +98,14 @@ class Guard:
         """Guard a socket that was guarded before this program was re-executed; `out` as `state` gave it."""
         held = self._held[slot] = _Held(netns, events, stats)
         if out is not None:
-            held.left, held.baseline = out
+            held.left, held.baseline, *off = out
+            held.off = (off[0] or None) if off else held.left  # version 0.6 had starts off until hold was back
             self._out.add(slot)
 
     def state(self, slot: int) -> list[int] | None:
         """What `resume` needs to know of a socket that is out of hold."""
         held = self._held.get(slot)
-        return None if held is None or held.left is None else [held.left, held.baseline]
+        return None if held is None or held.left is None else [held.left, held.baseline, held.off or 0]
 
     def remove(self, slot: int) -> None:
         """Guard a socket no more, which must be open still; what it lost is told."""
@@ -107,11 +119,17 @@ class Guard:
         for slot in self._out:
             self._tell(self._held[slot])
 
+    def tell_again(self) -> None:
+        """Tell a new capture where starts are off."""
+        for slot in self._out:
+            if (held := self._held[slot]).off is not None:
+                self._send_gap(held.netns, held.off, None, STARTS_OFF, None)
+
     def shed(self) -> None:
         """End hold everywhere, for good."""
         for slot, held in list(self._held.items()):
             held.set_hold(False)
-            held.set_starts(self.starts)
+            self._starts_on(held)
             self.remove(slot)
 
     def tick(self) -> None:
@@ -127,6 +145,7 @@ class Guard:
         self._drops = drops
         for slot, held in self._held.items():
             if held.left is not None:
+                self._watch_starts(held)
                 if self._turn % RETURN_TICKS == 0:
                     self._try_return(slot, held)
             elif ((frozen and _crowded(held)) or drops[slot] != held.shared) and _fullness(held) > self.share:
@@ -134,7 +153,7 @@ class Guard:
             held.shared = drops[slot]
 
     def _leave(self, slot: int, held: _Held) -> None:
-        held.set_starts(self.starts and _fullness(held) == UNLIMITED)  # where it never returns, starts go on
+        self._starts_off(held)
         held.baseline = stats.queue(held.events)[2]  # before: a retry too many counted as lost, never one too few
         held.set_hold(False)
         held.left = now_us()
@@ -149,22 +168,46 @@ class Guard:
         queued, size, _ = stats.queue(held.events)
         if queued * 8 > size:
             return
-        fullness = _fullness(held)
-        back = fullness <= self.share * RETURN_SHARE
+        back = _fullness(held) <= self.share * RETURN_SHARE
         held.set_hold(back)
         self._tell(held)
-        if back or fullness == UNLIMITED:
-            held.set_starts(self.starts)
         if back:
+            self._starts_on(held)
             held.left = None
             self._out.discard(slot)
             self._report(f"{NOTICE}{held.netns}: capture has caught up, no event is dropped any more")
+
+    def _watch_starts(self, held: _Held) -> None:
+        """Out of hold: starts on when the queue is drained, off when it overflows all the same."""
+        queued, size, drops = stats.queue(held.events)
+        overflown, held.drops = drops != held.drops, drops
+        if held.off is None:
+            if overflown:
+                self._starts_off(held)
+        elif self._turn >= held.back and queued * 8 <= size:
+            self._starts_on(held)
+
+    def _starts_off(self, held: _Held) -> None:
+        """Where the table has no limit hold never returns, so starts go on."""
+        if self.starts and held.off is None and _fullness(held) != UNLIMITED:
+            if self._turn - held.back > LONGEST_PAUSE:
+                held.pause = FIRST_PAUSE
+            held.back, held.pause = self._turn + held.pause, min(2 * held.pause, LONGEST_PAUSE)
+            held.off = now_us()
+            self._send_gap(held.netns, held.off, None, STARTS_OFF, None)  # first: it is told before any is missing
+            held.set_starts(False)
+
+    def _starts_on(self, held: _Held) -> None:
+        if held.off is not None:
+            held.set_starts(self.starts)
+            self._send_gap(held.netns, held.off, now_us(), STARTS_OFF, None)
+            held.off = None
 
     def _tell(self, held: _Held) -> None:
         """Send a gap for what was lost since the last one, and count anew from here."""
         drops, now = stats.queue(held.events)[2], now_us()
         if held.left is not None and drops != held.baseline:
-            self._send_gap(held.netns, held.left, now, (drops - held.baseline) & 0xFFFFFFFF)
+            self._send_gap(held.netns, held.left, now, OVERRUN, (drops - held.baseline) & 0xFFFFFFFF)
             held.left, held.baseline = now, drops
 
 

@@ -84,7 +84,7 @@ class Keeper:
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
         self.watch = Watch(self.loop, self.home, self.roster.path, self.processes.send, report)
         self.errands = Errands(self.loop, self.reaper, self.home)
-        self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_rules_gap, report)
+        self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_gap, report)
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
@@ -208,8 +208,10 @@ class Keeper:
         self.roster.hand_over_again()
         self.rules.hear_again()
 
-    def _send_rules_gap(self, netns: str, begin: int, end: int | None) -> None:
-        gap = {"netns": netns, "from": begin, "to": end, "cause": "rules-missing", "lost": None}
+    def _send_gap(
+        self, netns: str, begin: int, end: int | None, cause: str = "rules-missing", lost: int | None = None
+    ) -> None:
+        gap = {"netns": netns, "from": begin, "to": end, "cause": cause, "lost": lost}
         self.processes.send({"op": "gap", **gap})
 
     def _on_message(self, message: Message) -> None:
@@ -217,6 +219,7 @@ class Keeper:
             case {"op": "hello"}:
                 self.roster.capture_said_hello()
                 self.watch.tell_again()
+                self.guard.tell_again()
                 self._sum_up()
             case {"op": "detached", "slot": int(slot)}:
                 self.roster.detached(slot)
@@ -225,9 +228,6 @@ class Keeper:
             case _:
                 op = message.get("op")
                 report(f"{WARNING}capture said something unknown: {op[:80] if isinstance(op, str) else 'no operation'}")
-
-    def _send_gap(self, netns: str, begin: int, end: int, lost: int) -> None:
-        self.processes.send({"op": "gap", "netns": netns, "from": begin, "to": end, "cause": "overrun", "lost": lost})
 
     def _each_tick(self) -> None:
         self.guard.tick()

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
-from anetcon.gaps import NOTES, UNTRANSLATED, WHOLE
+from anetcon.gaps import HEALING, NOTES, UNTRANSLATED, WHOLE
 from anetcon.journal.read import last_flush
 from anetcon.store import imported, layout, where
 from anetcon.store.damage import unexplained
@@ -105,7 +105,7 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
     damaged, torn = store.damaged(), store.torn()  # before the gaps: what explains them is on record first
-    gaps = [store.intervals("gaps", question.condition(), since, until)]
+    gaps = [_standing(store.intervals("gaps", question.condition(), since, until))]
     first = _first(gaps[0]) if since is None else None
     if since is None:
         # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it;
@@ -135,6 +135,12 @@ def _first(gaps: pa.Table) -> int | None:
         if row["cause"] in (NEVER_RECORDED, *imported.CAUSES)
     ]
     return min((time for time in times if time is not None), default=None)
+
+
+def _standing(gaps: pa.Table) -> pa.Table:
+    """Without those that are none any more: they have ended, and none was lost."""
+    healed = pc.and_(pc.is_in(gaps["cause"], pa.array(sorted(HEALING))), pc.is_valid(gaps["to"]))
+    return gaps.filter(pc.invert(pc.and_(healed, pc.fill_null(pc.equal(gaps["lost"], 0), fill_value=False))))
 
 
 def _told(store: Store, covered: Coverage, question: Question) -> Coverage:

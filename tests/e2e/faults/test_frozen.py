@@ -128,11 +128,11 @@ def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int, guarded
 @pytest.mark.parametrize("chosen", [capture, children, everything])
 def test_frozen_while_the_table_has_room(daemon: Start, router: Router, chosen: Chosen) -> None:
     """50,000 connections while capture, everything but the keeper, or everything stands still: all recorded, once
-    each, with their end and without a gap."""
+    each, with their end; dropped starts are a gap until the table was listed, and then there is none."""
     auditor = daemon(router.name)
     ledger = flooded(auditor, router, chosen, FITS)
     ledger.whole(auditor)
-    assert [gap["cause"] for gap in auditor.gaps("--since", ledger.since())] == []
+    wait_until(lambda: auditor.gaps("--since", ledger.since()) == [], 30, "the table was listed, and no gap is left")
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router, wea
     assert ledger.flood.made() == TOO_MANY
     ledger.counted(auditor, RETRIES)
     gaps = auditor.gaps("--since", ledger.since())  # more than one when a slow kernel goes on dropping
-    assert {(gap["cause"], gap["netns"]) for gap in gaps} == {("overrun", router.name)}
+    assert {(gap["cause"], gap["netns"]) for gap in gaps} - {("starts-off", router.name)} == {("overrun", router.name)}
 
 
 @pytest.mark.slow
@@ -225,4 +225,5 @@ def test_stopped_just_as_another_capture_begins(daemon: Start, router: Router) -
         wait_until(lambda: auditor.flushed() != before, 20, "another one has begun", 0.001)
         assert auditor.stop() == 0, auditor.errors()
     ledger.whole(auditor)
-    assert auditor.gaps("--since", ledger.since(), "--until", ledger.until()) == []
+    gaps = auditor.gaps("--since", ledger.since(), "--until", ledger.until())
+    assert {gap["cause"] for gap in gaps} <= {"starts-off"}  # it was stopped before the table was listed

@@ -131,11 +131,11 @@ def test_a_loss_in_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         made.channel = Channel(ours)
-        begin = made._tick
+        begin = space.looked = made._tick
         if ends:
             made._finish()
         else:
-            made._every_second(begin, begin)
+            made._every_second(begin)
             made._flush(made.clock())
     (gap,) = [gap for gap in parts.rows(tmp_path, "gaps") if gap["cause"] == "overrun"]
     assert gap["lost"] == 7

@@ -67,6 +67,21 @@ def test_what_a_crash_left(tmp_path: Path) -> None:
     assert rows == [("a", 600, 800, "conntrack-inactive", None)]
 
 
+def test_one_cause_goes_on_after_an_end_in_order(tmp_path: Path) -> None:
+    """The next capture ends it, and knows that it has to go on with it."""
+    gaps, rows = lasting(tmp_path)
+    gaps.begin("a", "starts-off", 200)
+    gaps.begin("a", "tracking-off", 300)
+    gaps.end_all(400, but="starts-off")
+    assert rows[2:] == [("a", 300, 400, "tracking-off", None)]
+    gaps.before_flush()
+    gaps.after_flush()
+    after, rows = lasting(tmp_path, since=400)
+    after.end_those_before(400)
+    assert rows == [("a", 200, 400, "starts-off", None)]
+    assert after.left == {("a", "starts-off")}
+
+
 def test_an_end_that_the_journal_has_not_told_yet(tmp_path: Path) -> None:
     """A crash between the end of a gap and the flush that tells of it leaves it to be ended by the next capture."""
     gaps, _ = lasting(tmp_path)

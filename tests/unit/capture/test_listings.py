@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from anetcon.capture.listings import MOST, PAUSE, SETTLED, SHARE, Listings
+from anetcon.capture.listings import AGAIN, MOST, PAUSE, SETTLED, SHARE, Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.identity.odd import TOLERANCE
-from tests.unit.capture.parts import NOW, message
+from tests.unit.capture.parts import NOW, message, namespace
 from tests.unit.capture.test_tables import Bench
 
 SECOND = 1_000_000
@@ -143,9 +143,9 @@ def test_it_is_given_up_after_some_tries(tmp_path: Path) -> None:
     """A namespace that never settles costs no more than so many listings."""
     bench = Listing(tmp_path)
     bench.listings.want(bench.space)
+    bench.tick(SETTLED)
     for _ in range(MOST):
         assert bench.listings.waiting() == 1
-        bench.tick(SETTLED)
         bench.answer(message(1, start=NOW * 1000))
         drop(bench)
         bench.tick(SETTLED)
@@ -192,3 +192,36 @@ def test_a_namespace_that_goes_is_forgotten(tmp_path: Path) -> None:
     bench.tick(SETTLED)
     assert bench.told() == []
     assert bench.listings.waiting() == 0
+
+
+def test_a_loss_that_goes_on_is_listed_now_and_then(tmp_path: Path) -> None:
+    """Every ten seconds what is open is recorded, and nothing is claimed before the loss is over."""
+    bench = Listing(tmp_path)
+    bench.listings.want(bench.space)
+    asked = 0
+    for _ in range(3 * AGAIN // SECOND):
+        bench.space.dropped = bench.now + SECOND
+        bench.tick()
+        if bench.requests.waiting():
+            asked += 1
+            bench.answer(message(1, start=NOW * 1000))
+    assert asked == 3
+    assert bench.told() == []
+    bench.tick(SETTLED)
+    bench.answer(message(1, start=NOW * 1000))
+    bench.tick(SETTLED)
+    assert len(bench.told()) == 1
+
+
+def test_the_next_does_not_wait_until_the_one_before_is_settled(tmp_path: Path) -> None:
+    """Where many are to be listed, one is asked for a moment after the other."""
+    bench = Listing(tmp_path)
+    other, _, requests = namespace("qrouter-2", slot=1)
+    bench.pipeline.add(other)
+    bench.listings.want(bench.space)
+    bench.listings.want(other)
+    bench.tick(SETTLED)
+    bench.answer(message(1, start=NOW * 1000))
+    bench.tick(PAUSE)
+    assert requests.recv(4096)
+    assert bench.told() == []

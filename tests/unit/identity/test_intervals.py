@@ -40,6 +40,16 @@ def test_an_interval_is_one_row_with_its_end() -> None:
     ]
 
 
+def test_a_gap_whose_count_is_known_at_its_end() -> None:
+    """It is one row; others with a count of their own stay, and so does one that is still open."""
+    row = {**GAP, "from": T, "cause": "untracked"}
+    one, other = {**row, "to": T + 5, "lost": 7}, {**row, "to": T + 5, "lost": 8}
+    assert merge_intervals(table("gaps", row, one)).to_pylist() == table("gaps", one).to_pylist()
+    assert merge_intervals(table("gaps", one, other)).to_pylist() == table("gaps", one, other).to_pylist()
+    later = {**row, "from": T + 6}
+    assert merge_intervals(table("gaps", row, later, one)).to_pylist() == table("gaps", later, one).to_pylist()
+
+
 def test_what_lasted_when_recording_stopped_ended_there() -> None:
     """An interval without an end goes on to the first stop of its own node behind its beginning, and no further."""
     addresses = table(

@@ -29,13 +29,14 @@ class Kernel:
         self.limit = LIMIT
         self.hold: list[bool] = []
         self.starts: list[bool] = []
-        self.gaps: list[tuple[str, int]] = []
+        self.gaps: list[tuple[str, int | None]] = []
+        self.off: list[bool] = []
         self.reports: list[str] = []
         self.guard = Guard(
             Shared(self.descriptor),
             0.7,
             True,
-            lambda netns, begin, end, lost: self.gaps.append((netns, lost)) if begin <= end else None,
+            self.take,
             self.reports.append,
         )
         monkeypatch.setattr(stats, "queue", lambda _: (self.queued, SIZE, self.drops))
@@ -44,9 +45,21 @@ class Kernel:
         monkeypatch.setattr(guards._Held, "set_starts", lambda _, starts: self.starts.append(starts))
         self.socket = socket.socket()
 
+    def take(self, netns: str, begin: int, end: int | None, cause: str, lost: int | None) -> None:
+        """A gap that the guard tells."""
+        assert end is None or begin <= end
+        if cause == "starts-off":
+            self.off.append(end is None)
+        else:
+            self.gaps.append((netns, lost))
+
     def holds(self) -> bool:
         """What the kernel was told last."""
         return self.hold[-1]
+
+    def delivers(self) -> bool:
+        """Whether starts are delivered."""
+        return self.starts[-1]
 
     def table(self, _socket: object) -> tuple[int, int]:
         """The size of the connection table."""
@@ -191,11 +204,65 @@ def test_a_replaced_keeper_knows_what_was_out_of_hold(kernel: Kernel) -> None:
     kernel.tick(3, progress=False)
     state = kernel.guard.state(0)
     assert state is not None
-    again = Guard(Shared(kernel.descriptor), 0.7, True, lambda n, _b, _e, lost: kernel.gaps.append((n, lost)), print)
+    again = Guard(Shared(kernel.descriptor), 0.7, True, kernel.take, print)
     again.resume(0, "qrouter-1", kernel.socket, kernel.socket, state)
     kernel.drops = 52
     again.tell()
     assert kernel.gaps == [("qrouter-1", 2)]
+    again.tell_again()
+    assert kernel.off == [True, True]
+
+
+@pytest.mark.parametrize("off", [[], [5]])
+def test_starts_that_were_off_come_back_after_a_replacement(kernel: Kernel, off: list[int]) -> None:
+    """Also those that a program before this one, which did not say so, left off."""
+    again = Guard(Shared(kernel.descriptor), 0.7, True, kernel.take, print)
+    again.resume(0, "qrouter-1", kernel.socket, kernel.socket, [5, 0, *off])
+    kernel.connections = 900
+    kernel.guard = again
+    kernel.tick()
+    assert kernel.starts == [True]
+    assert kernel.off == [False]
+    assert not kernel.hold[1:]
+
+
+def test_starts_come_back_whatever_the_table_holds(kernel: Kernel) -> None:
+    """Once the queue is drained, a second after they went off at the earliest, though hold is not back."""
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    assert (kernel.starts, kernel.off) == ([False], [True])
+    kernel.tick(guards.FIRST_PAUSE)
+    assert kernel.starts == [False]
+    kernel.queued = 0
+    kernel.tick()
+    assert (kernel.starts, kernel.off) == ([False, True], [True, False])
+    assert not kernel.holds()
+
+
+def off_for(kernel: Kernel) -> int:
+    """The queue overflows once: how many ticks starts are off then."""
+    kernel.drops += 1
+    kernel.tick()
+    assert not kernel.delivers()
+    ticks = 0
+    while not kernel.delivers():
+        kernel.tick()
+        ticks += 1
+    return ticks
+
+
+def test_each_overflow_keeps_starts_off_for_twice_as_long(kernel: Kernel) -> None:
+    """Up to a bound; and after as long without one the first is short again."""
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    kernel.queued = 0
+    kernel.tick(guards.FIRST_PAUSE)
+    assert kernel.starts == [False, True]
+    times = [off_for(kernel) for _ in range(9)]
+    assert times == [20, 40, 80, 160, 320, 640, 640, 640, 640]
+    kernel.tick(guards.LONGEST_PAUSE + 1)
+    assert off_for(kernel) == guards.FIRST_PAUSE
+    assert not kernel.holds()
 
 
 def test_shed_ends_hold_everywhere(kernel: Kernel) -> None:

@@ -84,6 +84,16 @@ def test_a_gap_that_ended(making: Making) -> None:
     assert causes(said(making)) == []
 
 
+@pytest.mark.parametrize(("end", "counts"), [({}, True), ({"to": T0}, True), ({"to": T0, "lost": 0}, False)])
+def test_starts_that_were_off(making: Making, end: dict[str, Any], counts: bool) -> None:
+    """While they are, and where nobody can tell what was missing, that is a gap; once it has ended with none lost
+    whatever was open is on record, and it is none, also in the list of gaps."""
+    row = gap(cause="starts-off", to=None, lost=None)
+    making.add(row, table="gaps").add(*([row | end] if end else []), table="gaps").alive(T0 + DAY)
+    assert causes(said(making)) == ["starts-off"] * counts
+    assert causes(said(making, Question(ASKED.since, ASKED.until, everything=True))) == ["starts-off"] * counts
+
+
 def test_before_anything_was_recorded(making: Making) -> None:
     """The time before this node ever recorded is a gap for whoever asks about it, not for who asks for everything."""
     making.alive(T0 + DAY)
