@@ -192,6 +192,14 @@ _CAUSES = (
         limit=True,
     ),
     GapCause(
+        "neighbours-flood",
+        "more than 1,000 neighbours a minute appeared on an interface; that many changes are not recorded, "
+        "and the one behind an inner address of that time may be missing",
+        "find out who floods the segment: the daemon's log names the interface",
+        whole=True,
+        note=True,
+    ),
+    GapCause(
         "routes-unknown",
         "the namespace has more than 1,000 routes, or one that cannot be read: which networks are connected to it or "
         "routed behind it is not recorded",

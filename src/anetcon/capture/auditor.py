@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from anetcon import counters
-from anetcon.capture import active
+from anetcon.capture import active, flood
 from anetcon.capture.clock import moved, read
 from anetcon.capture.context import MOST_ROUTES, Context
 from anetcon.capture.journals import Journals
@@ -324,7 +324,8 @@ class Auditor:
             self.pipeline.addresses_changed()
         if namespace.context.routes_unknown and not self.lasting.lasts(namespace.netns, "routes-unknown"):
             self.lasting.begin(namespace.netns, "routes-unknown", now)
-            self.log(f"{namespace.netns}: more than {MOST_ROUTES} routes, or one that cannot be read; none is recorded")
+            why = f"more than {MOST_ROUTES} routes, or one that cannot be read"
+            self.log(f"{WARNING}{namespace.netns} has {why}: none of them is recorded")
 
     def _opened(self, namespace: Namespace, opened: Opened | None) -> None:
         """The first dump is in: what it says about the time before."""
@@ -394,6 +395,11 @@ class Auditor:
         self.requests.tick(now)
         self.channel.flush()
         for namespace in self.namespaces.values():
+            for interface in namespace.context.tick(now):
+                self.log(
+                    f"{WARNING}{namespace.netns}: more than {flood.MOST} neighbours a minute appear on {interface}; "
+                    "see who floods it. Their MAC addresses are not all recorded",
+                )
             namespace.ask_route(now)
         for namespace in list(self.namespaces.values()) if self.lines is None else ():
             self._watch_drops(namespace, now)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from anetcon.capture import routes
 from anetcon.capture.dump import attributes, messages
+from anetcon.capture.flood import Flood, Passed
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed
 from anetcon.record import label
@@ -32,6 +33,9 @@ IFA_ADDRESS, IFA_LOCAL = 1, 2
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_INCOMPLETE, NUD_FAILED, NUD_NOARP = 0x01, 0x20, 0x40
 NUD_WITHOUT_MAC = NUD_INCOMPLETE | NUD_FAILED | NUD_NOARP
+
+LINK_LOCAL = {bytes((0xFE, second)) for second in range(0x80, 0xC0)}
+"""How addresses begin that nothing forwarded has (fe80::/10): neighbours of them are not recorded."""
 
 MOST_ROUTES = 1000
 """A namespace with more of them is one that routes for others; they are then not followed."""
@@ -85,6 +89,9 @@ class Context:
     _names: dict[int, str] = field(default_factory=dict)
     _open: dict[str, dict[Key, Row]] = field(default_factory=lambda: {listing.table: {} for listing in EVERYTHING})
     _unnamed: list[bytes] = field(default_factory=list)
+    _flood: Flood = field(default_factory=Flood)
+    _first: bool = True
+    """Whether the neighbours were not listed yet: however many there are when we come, they are no flood."""
     _listing: Listing | None = None
     _since: int = 0
     _began: int = 0
@@ -96,6 +103,19 @@ class Context:
     def addresses(self) -> list[bytes]:
         """The namespace's own addresses now, 16 bytes each."""
         return [row["address"] for row in self._open["addresses"].values()]
+
+    def tick(self, now: int) -> list[str]:
+        """Tell of the neighbours that were too many; the interfaces they were on."""
+        passed, again = self._flood.over(now)
+        if again:
+            self.want(now, NEIGHBOURS)
+        return self._tell(passed)
+
+    def _tell(self, passed: list[Passed]) -> list[str]:
+        for each in passed:
+            gap = {"from": each.first, "to": each.last, "cause": "neighbours-flood", "lost": each.number}
+            self.rows.append(("gaps", {"node": self.node, "netns": self.netns, **gap}))
+        return [self._names.get(each.interface, "an interface that is gone") for each in passed]
 
     def want(self, now: int, *listings: Listing) -> None:
         """Of these something may have gone that was not told."""
@@ -127,6 +147,7 @@ class Context:
         for key, row in list(self._open[listing.table].items()):
             if key not in settled and listing.family in (None, row["family"]):
                 self._set(listing.table, key, None, max(self._since, row["from"]))
+        self._first &= listing is not NEIGHBOURS
         if listing is LINKS:
             self._unnamed.clear()
             for index in self._names.keys() - {key[0] for key in settled}:
@@ -187,14 +208,19 @@ class Context:
         found = attributes(message, NDMSG_LEN)
         family, address = routes.FAMILIES.get(number), mapped(found.get(NDA_DST, b""))
         mac = found.get(NDA_LLADDR, b"")
-        if family is None or address is None or not self._named(index, message, there, now):
+        if family is None or address is None or address[:2] in LINK_LOCAL:
+            return
+        if not self._named(index, message, there, now):
             return
         known = there and not state & NUD_WITHOUT_MAC and len(mac) == 6 and any(mac)
-        fields = {"family": label(family), "address": address, "mac": mac}
-        if known or not there or state & NUD_FAILED:
-            self._told("neighbours", (index, family, address), fields if known else None, now)
-        else:
-            self._counts("neighbours", (index, family, address))
+        key, fields = (index, family, address), {"family": label(family), "address": address, "mac": mac}
+        if not (known or not there or state & NUD_FAILED):
+            self._counts("neighbours", key)
+            return
+        before = self._open["neighbours"].get(key)
+        if known and (before is None or before["mac"] != mac) and not (self._listed and self._first):
+            known = self._flood.allows(index, now)
+        self._told("neighbours", key, fields if known else None, now)
 
     def _route(self, message: bytes, there: bool, now: int) -> None:
         if self.routes_unknown:
@@ -285,6 +311,7 @@ class Context:
 
     def close(self, now: int) -> None:
         """End every interval: the namespace is gone, or nobody watches it any more."""
+        self._tell(self._flood.end())
         for table, rows in self._open.items():
             self.rows += [(table, {**row, "to": now}) for row in rows.values()]
             rows.clear()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.capture import context as c
+from anetcon.capture import flood
 from anetcon.capture.context import Context
 from anetcon.record import Family
 from tests.unit.capture.test_routes import by, message
@@ -37,9 +38,10 @@ def address(kind: int, packed: bytes, index: int = 2) -> bytes:
     return netlink(kind, struct.pack("=BBBBI", family, 24, 0, 0, index) + attribute(c.IFA_ADDRESS, packed))
 
 
-def neighbour(kind: int, mac: bytes | None, state: int = REACHABLE, index: int = 2) -> bytes:
+def neighbour(kind: int, mac: bytes | None, state: int = REACHABLE, index: int = 2, packed: bytes = INNER) -> bytes:
     """What is known of a neighbour."""
-    body = struct.pack("=BBHiHBB", 2, 0, 0, index, state, 0, 1) + attribute(c.NDA_DST, INNER)
+    family = 2 if len(packed) == 4 else 10
+    body = struct.pack("=BBHiHBB", family, 0, 0, index, state, 0, 1) + attribute(c.NDA_DST, packed)
     return netlink(kind, body + (attribute(c.NDA_LLADDR, mac) if mac else b""))
 
 
@@ -96,6 +98,53 @@ def test_an_unknown_interface_is_asked_for() -> None:
     assert context.rows == []
     context.feed(link(9, b"qg-9"), 6)
     assert intervals(context, "interface", "to") == [("qg-9", None)]
+
+
+def test_a_link_local_neighbour_is_none() -> None:
+    """Nothing that is forwarded has its address; the network beside it is another one."""
+    there = [bytes((0xFE, second)) + bytes(13) + b"\1" for second in (0x7F, 0x80, 0xBF, 0xC0)]
+    context = fed(*((1, neighbour(c.RTM_NEWNEIGH, MAC, packed=packed)) for packed in there))
+    assert [row["address"][1] for _, row in context.rows] == [0x7F, 0xC0]
+
+
+def many(number: int) -> list[bytes]:
+    """As many neighbours."""
+    return [neighbour(c.RTM_NEWNEIGH, MAC, packed=struct.pack(">I", 0x0A010000 + n)) for n in range(number)]
+
+
+def test_a_flood_of_neighbours() -> None:
+    """As many begin as are allowed. Beyond that a change only ends what was known, so that no MAC address lasts on
+    record that is not true; the rest is one gap, and when the minute is over all that is there is known again."""
+    context = fed((1, neighbour(c.RTM_NEWNEIGH, MAC)), *((2, each) for each in many(flood.MOST - 1)))
+    assert len(context.rows) == flood.MOST
+    for each in (neighbour(c.RTM_NEWNEIGH, OTHER), *many(flood.MOST + 99)[flood.MOST - 1 :]):
+        context.feed(each, 5)
+    context.feed(neighbour(c.RTM_NEWNEIGH, MAC, index=3), 5)
+    ended, other = [row for _, row in context.rows[flood.MOST :]]
+    assert (ended["mac"], ended["to"], other["interface"]) == (MAC, 5, "qr-3")
+    assert context.tick(6) == []
+    assert context.tick(2 + flood.MINUTE) == ["qr-1"]
+    table, gap = context.rows[-1]
+    assert (table, gap["cause"], gap["lost"], gap["from"], gap["to"]) == ("gaps", "neighbours-flood", 101, 5, 5)
+    assert list(context.wanted) == [c.NEIGHBOURS]
+    relisted(context, c.NEIGHBOURS, 3 + flood.MINUTE, neighbour(c.RTM_NEWNEIGH, OTHER), *many(flood.MOST - 1))
+    (row,) = [row for _, row in context.rows[flood.MOST + 3 :] if row["interface"] == "qr-1"]
+    assert (row["mac"], row["from"], row["to"]) == (OTHER, 3 + flood.MINUTE, None)
+
+
+def test_many_neighbours_at_the_start_are_no_flood() -> None:
+    """They are there; what comes later is counted."""
+    context = fed()
+    relisted(context, c.NEIGHBOURS, 3, *many(3 * flood.MOST))
+    assert len(context.rows) == 3 * flood.MOST
+    assert context.tick(flood.MINUTE) == []
+
+
+def test_a_flood_is_told_at_the_end() -> None:
+    """Also when the namespace goes before the minute is over."""
+    context = fed(*((1, each) for each in many(flood.MOST + 1)))
+    context.close(2)
+    assert [row["lost"] for table, row in context.rows if table == "gaps"] == [1]
 
 
 def test_another_family_of_tables_is_no_neighbour() -> None:
