@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from anetcon.identity.tuples import addresses, numbers
 from anetcon.journal.write import Writer
-from anetcon.record import arrow_schema
+from anetcon.record import FAMILIES, Family, arrow_schema
 from anetcon.store import layout, manifest
 from anetcon.store.seal import Sealer
 from bench.realistic import SECOND, World, generate, started, world
@@ -65,15 +65,16 @@ def _rest(
 ) -> list[dict[str, Any]]:
     """The files that are not of connections that ended."""
     router = [{"node": NODE, "netns": name, "netns_inode": int(of.inodes[n])} for n, name in enumerate(of.routers)]
-    gaps = [
+    four = FAMILIES[Family.IPV4]
+    gaps: list[dict[str, Any]] = [
         {"node": NODE, "netns": None, "from": first, "to": first + 5 * SECOND, "cause": "daemon-down", "lost": None},
         {"node": NODE, "netns": of.routers[0], "from": last - 60 * SECOND, "to": None, "cause": "overrun", "lost": 3},
     ]
-    own = [
+    own: list[dict[str, Any]] = [
         {**row, "interface": "qg-0", "address": _packed(of.public[n]), "from": first, "to": None}
         for n, row in enumerate(router)
     ]
-    neighbours = [
+    neighbours: list[dict[str, Any]] = [
         {
             **router[of.router_of[n]],
             "interface": "qr-0",
@@ -86,7 +87,7 @@ def _rest(
     ]
     files = []
     for table, rows in (("gaps", gaps), ("addresses", own), ("neighbours", neighbours)):
-        made = pa.Table.from_pylist(rows, arrow_schema(table))
+        made = pa.Table.from_pylist([{**row, "family": four} for row in rows], arrow_schema(table))
         files += sealer.put_intervals(state, table, made, arrow_schema("gaps").empty_table())
     still_open = started(generate(rng, 1_000, first=last, seconds=60, node=NODE, of=of))
     return [*files, sealer.put_open(state.seal + 1, still_open, np.arange(1_000), *_columns(still_open))]

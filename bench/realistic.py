@@ -14,7 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from anetcon.record import CLASSES, END_REASONS, ORIGINS, Class, EndReason, Origin, arrow_schema
+from anetcon.record import (
+    CLASSES,
+    END_REASONS,
+    FAMILIES,
+    ORIGINS,
+    REPLIES,
+    Class,
+    EndReason,
+    Family,
+    Origin,
+    Reply,
+    arrow_schema,
+)
 
 Array = npt.NDArray[Any]
 
@@ -112,7 +124,7 @@ def generate(
 
 def started(table: pa.Table) -> pa.Table:
     """These connections as their START rows have them."""
-    for name in ("end", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason"):
+    for name in ("end", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason", "reply"):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, table.schema.field(at), pa.nulls(table.num_rows, table.schema.field(at).type))
     return table
@@ -280,6 +292,12 @@ class _Drawn:
         self._destination(ping, 128 << 8)
         self.nat_src_port[ping] = self.src_port[ping]
 
+    def _replies(self) -> Array:
+        """As the kernel says: a connection that closed in order was assured."""
+        closed = (self.proto == TCP) & (self.reason == EndReason.CLOSED)
+        answered = np.where(self.packets_in > 0, np.int8(Reply.SEEN), np.int8(Reply.NONE))
+        return np.where(closed, np.int8(Reply.ASSURED), answered)
+
     def _address(self, numbers: Array) -> Array:
         """Addresses as 16 bytes; those of IPv6 connections are 2001:db8::/32 with the number inside."""
         result = np.zeros((self.rows, 16), np.uint8)
@@ -299,6 +317,8 @@ class _Drawn:
             "class": (self.klass, CLASSES),
             "end_reason": (self.reason, END_REASONS),
             "origin": (np.full(self.rows, Origin.EVENT, np.int8), ORIGINS),
+            "family": (np.where(self.six, np.int8(Family.IPV6), np.int8(Family.IPV4)), FAMILIES),
+            "reply": (self._replies(), REPLIES),
             "netns_inode": of.inodes[self.router],
             "zone": np.zeros(self.rows, np.uint16),
             "mark": np.where(self.klass == Class.LOCAL, 0, NEUTRON_MARK).astype(np.uint32),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from anetcon.decode.columns import Array
@@ -28,25 +30,31 @@ class OwnAddresses:
     def __init__(self) -> None:
         self.replace(set())
 
-    def replace(self, owned: set[tuple[int, bytes]]) -> None:
-        """Take (namespace code, 16-byte address) pairs as all there are from now on."""
-        codes = np.array([code for code, _ in owned], np.int32)
-        words = np.frombuffer(b"".join(address for _, address in owned), np.uint64).reshape(-1, 2)
+    def replace(self, owned: set[tuple[int, int, bytes]]) -> None:
+        """Take (namespace code, family, 16-byte address) as all there are from now on."""
+        codes = np.array([_place(code, family) for code, family, _ in owned], np.int32)
+        words = np.frombuffer(b"".join(address for _, _, address in owned), np.uint64).reshape(-1, 2)
         keys = _keys(codes, words)
         order = np.argsort(keys)
         self._keys, self._codes, self._words = keys[order], codes[order], words[order]
         self._maybe = np.zeros(1 << _BITS, np.bool_)
         self._maybe[_hash(words)] = True
 
-    def reached(self, codes: Array, addresses: Array) -> Array:
+    def reached(self, codes: Array, families: Array, addresses: Array) -> Array:
         """Which rows' address, as (n, 2) uint64, belongs to the row's own namespace."""
         result: Array = self._maybe[_hash(addresses)]
         rows = np.flatnonzero(result)
         if len(rows):
-            at = np.searchsorted(self._keys, _keys(codes[rows], addresses[rows])).clip(max=len(self._keys) - 1)
+            places = _place(codes[rows], families[rows])
+            at = np.searchsorted(self._keys, _keys(places, addresses[rows])).clip(max=len(self._keys) - 1)
             same = (self._words[at] == addresses[rows]).all(axis=1)
-            result[rows] = same & (self._codes[at] == codes[rows])
+            result[rows] = same & (self._codes[at] == places)
         return result
+
+
+def _place(code: Any, family: Any) -> Any:
+    """A namespace's code and a family as one number."""
+    return 2 * code + family
 
 
 def _keys(codes: Array, words: Array) -> Array:
@@ -64,7 +72,7 @@ def classes(of: dict[str, Array], words: dict[str, Array], rows: slice, own: Own
     """The class of each row: `local` before `float` before `nat` (docs/reference: class)."""
     moved = translated(words["dst_ip"][rows], words["nat_dst_ip"][rows], of["dst_port"][rows], of["nat_dst_port"][rows])
     result = np.where(moved, np.int8(Class.FLOAT), np.int8(Class.NAT))
-    result[own.reached(of["netns"][rows], words["nat_dst_ip"][rows])] = Class.LOCAL
+    result[own.reached(of["netns"][rows], of["family"][rows], words["nat_dst_ip"][rows])] = Class.LOCAL
     return result
 
 

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 """Number of the journal and store format; not the release number."""
 
 
@@ -27,6 +27,14 @@ class Class(IntEnum):
     NAT = 0
     FLOAT = 1
     LOCAL = 2
+
+
+class Reply(IntEnum):
+    """What came back to the opener, as far as the kernel tells."""
+
+    NONE = 0
+    SEEN = 1
+    ASSURED = 2
 
 
 class EndReason(IntEnum):
@@ -76,15 +84,22 @@ def labels(enum: type[IntEnum]) -> list[str]:
     return [label(member) for member in enum]
 
 
+def family_of(text: str) -> Family:
+    """The family by its text in records."""
+    return Family(FAMILIES.index(text))
+
+
 CLASSES = labels(Class)
 END_REASONS = labels(EndReason)
 ORIGINS = labels(Origin)
 FAMILIES = labels(Family)
+REPLIES = labels(Reply)
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column. `kind` is one of time, text, enum, address, mac, u8, u16, u32, u64."""
+    """One column. `kind` is one of time, text, enum, address, mac, u8, u16, u32, u64; `since`: the format
+    that first had it."""
 
     name: str
     kind: str
@@ -92,6 +107,7 @@ class Field:
     nullable: bool = False
     values: tuple[str, ...] = ()
     public: bool = True
+    since: int = 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -129,6 +145,13 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 _NODE = Field("node", "text", "name of the machine that recorded it")
 _NETNS = Field("netns", "text", "network namespace; `default` is the one the daemon was started in")
+_FAMILY = Field(
+    "family",
+    "enum",
+    "address family of the packets; an IPv6 address that holds an IPv4 one is written `::ffff:10.1.0.12`",
+    values=tuple(FAMILIES),
+    since=2,
+)
 _INODE = Field("netns_inode", "u64", "inode of the network namespace: tells two of the same name apart", public=False)
 
 CONNECTIONS: tuple[Field, ...] = (
@@ -182,6 +205,16 @@ CONNECTIONS: tuple[Field, ...] = (
     Field("mark", "u32", "conntrack mark"),
     Field("ct_id", "u32", "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one"),
     Field("origin", "enum", "how it was learnt", values=tuple(ORIGINS)),
+    _FAMILY,
+    Field(
+        "reply",
+        "enum",
+        "what came back to the opener: `none`, `seen` (a packet), `assured` (the kernel: traffic both ways; of TCP, a"
+        " handshake); null while only the start is known, and where nothing tells",
+        True,
+        tuple(REPLIES),
+        since=2,
+    ),
     _INODE,
 )
 
@@ -205,6 +238,8 @@ ADDRESSES: tuple[Field, ...] = (
     Field("interface", "text", "interface that has the address"),
     Field("address", "address", "address of the namespace itself"),
     *_INTERVAL,
+    _FAMILY,
+    Field("prefix_length", "u8", "length of its network's prefix; null if unknown", True, since=2),
 )
 
 NEIGHBOURS: tuple[Field, ...] = (
@@ -215,6 +250,7 @@ NEIGHBOURS: tuple[Field, ...] = (
     Field("address", "address", "address of the neighbour"),
     Field("mac", "mac", "its MAC address"),
     *_INTERVAL,
+    _FAMILY,
 )
 
 ROUTES: tuple[Field, ...] = (

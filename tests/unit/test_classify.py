@@ -12,7 +12,7 @@ from anetcon.capture.context import mapped
 from anetcon.capture.settings import network
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import Columns
-from anetcon.record import Class
+from anetcon.record import Class, Family
 
 
 def packed(text: str) -> bytes:
@@ -27,6 +27,7 @@ def columns(*rows: tuple[int, int, str, str, int, str, int]) -> Columns:
         made.of["netns"][number], made.of["proto"][number] = code, proto
         for name, text in (("src_ip", src), ("dst_ip", dst), ("nat_dst_ip", nat_dst)):
             made.of[name][number] = np.frombuffer(packed(text), np.uint8)
+        made.of["family"][number] = Family.IPV6 if ":" in src else Family.IPV4
         made.of["dst_port"][number], made.of["nat_dst_port"][number] = port, nat_port
     made.rows = len(rows)
     return made
@@ -43,7 +44,7 @@ OUT6 = (0, 6, "2001:db8::5", "2001:db8:9::9", 443, "2001:db8:9::9", 443)
 def test_classes() -> None:
     """`local` before `float` before `nat`, and an address is local to its own namespace only."""
     own = OwnAddresses()
-    own.replace({(0, packed("10.0.0.1")), (0, packed("2001:db8::1"))})
+    own.replace({(0, Family.IPV4, packed("10.0.0.1")), (0, Family.IPV6, packed("2001:db8::1"))})
     of = columns(OUT, FLOATING, FORWARDED, METADATA, ELSEWHERE, OUT6)
     found = classes(of.of, of.words, slice(0, of.rows), own)
     expected = [Class.NAT, Class.FLOAT, Class.FLOAT, Class.LOCAL, Class.NAT, Class.NAT]
@@ -51,20 +52,20 @@ def test_classes() -> None:
 
 
 @given(
-    st.sets(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=30),
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=40),
+    st.sets(st.tuples(st.integers(0, 3), st.sampled_from(Family), st.integers(0, 40)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Family), st.integers(0, 60)), max_size=40),
 )
-def test_own_addresses_are_exact(owned: set[tuple[int, int]], asked: list[tuple[int, int]]) -> None:
-    """Membership is that of a set of pairs, whatever the hashes do."""
+def test_own_addresses_are_exact(owned: set[tuple[int, Family, int]], asked: list[tuple[int, Family, int]]) -> None:
+    """Membership is that of a set, whatever the hashes do: an IPv6 address that holds an IPv4 one is another."""
 
     def address(number: int) -> bytes:
         return packed(f"10.0.0.{number}") if number % 2 else packed(f"2001:db8::{number:x}")
 
     own = OwnAddresses()
-    own.replace({(code, address(number)) for code, number in owned})
-    codes = np.array([code for code, _ in asked], np.int32)
-    words = np.frombuffer(b"".join(address(number) for _, number in asked), np.uint64).reshape(-1, 2)
-    assert own.reached(codes, words).tolist() == [pair in owned for pair in asked]
+    own.replace({(code, family, address(number)) for code, family, number in owned})
+    codes, families = (np.array([one[at] for one in asked], np.int32) for at in (0, 1))
+    words = np.frombuffer(b"".join(address(number) for *_, number in asked), np.uint64).reshape(-1, 2)
+    assert own.reached(codes, families, words).tolist() == [one in owned for one in asked]
 
 
 def chosen(wanted: Wanted, of: Columns) -> list[bool] | None:

@@ -34,7 +34,8 @@ LAYERS: dict[str, set[str]] = {
     "kmsg": {"keeper"},
     "decode": {"protocols", "record"},
     "classify": {"record", "decode"},
-    "journal": {"errors", "record"},
+    "formats": {"errors", "record"},
+    "journal": {"errors", "record", "formats"},
     "capture": {
         "gaps",
         "memory",
@@ -49,7 +50,7 @@ LAYERS: dict[str, set[str]] = {
         "journal",
     },
     "identity": {"protocols", "record"},
-    "store": {"errors", "gaps", "memory", "protocols", "record", "journal", "identity"},
+    "store": {"errors", "gaps", "memory", "protocols", "record", "formats", "journal", "identity"},
     "follow": {"memory", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "history": {"errors", "gaps", "protocols", "record", "decode", "identity", "store", "follow"},
     "doctor": {"errors", "keeper", "decode", "capture", "journal", "store"},

@@ -23,6 +23,7 @@ def connections(columns: Columns, node: str, names: list[str]) -> pa.RecordBatch
     dictionaries = {**_VALUES, "node": pa.array([node]), "netns": pa.array(names, pa.string())}
     ended, counted = _bitmap(columns.of["end"][:rows] != NONE), _bitmap(columns.counted[:rows])
     bitmaps = {"end": ended, "end_reason": ended, **dict.fromkeys(COUNTERS, counted)}
+    bitmaps["reply"] = _bitmap(columns.of["reply"][:rows] != NONE)
     line = columns.of["origin"][:rows] >= min(LINES)
     if line.any():
         bitmaps |= _unseen(line, columns.of["class"][:rows], columns.of["end"][:rows] != NONE)

@@ -20,7 +20,7 @@ from anetcon.capture.dump import attributes, messages
 from anetcon.capture.flood import Flood, Passed
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed
-from anetcon.record import label
+from anetcon.record import Family, label
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -100,9 +100,9 @@ class Context:
     _listed: bool = False
     """Whether the message that is taken is one of the listing."""
 
-    def addresses(self) -> list[bytes]:
+    def addresses(self) -> list[tuple[Family, bytes]]:
         """The namespace's own addresses now, 16 bytes each."""
-        return [row["address"] for row in self._open["addresses"].values()]
+        return [(key[1], row["address"]) for key, row in self._open["addresses"].items()]
 
     def tick(self, now: int) -> list[str]:
         """Tell of the neighbours that were too many; the interfaces they were on."""

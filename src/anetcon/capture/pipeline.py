@@ -96,7 +96,7 @@ class Pipeline:
 
     def addresses_changed(self) -> None:
         """Take every namespace's own addresses as they are now."""
-        self.own.replace({(n.code, a) for n in self.by_code if n for a in n.context.addresses()})
+        self.own.replace({(n.code, *a) for n in self.by_code if n for a in n.context.addresses()})
 
     def waiting(self) -> bool:
         """Whether a flush would write something."""
@@ -223,7 +223,7 @@ class Pipeline:
         self._codes_changed()
 
 
-_KEY = ("proto", "zone", "src_ip", "src_port", "dst_ip", "dst_port")
+_KEY = ("family", "proto", "zone", "src_ip", "src_port", "dst_ip", "dst_port")
 
 
 def key(of: dict[str, Array], row: int) -> bytes:

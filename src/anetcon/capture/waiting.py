@@ -161,7 +161,7 @@ def _hashes(columns: Columns, rows: Array) -> Array:
     """A number for the namespace and the tuple of each of these rows."""
     of = columns.of
     made: Array = of["netns_inode"][rows].copy()
-    parts = [of[name][rows].astype(np.uint64) for name in ("proto", "zone", "src_port", "dst_port")]
+    parts = [of[name][rows].astype(np.uint64) for name in ("family", "proto", "zone", "src_port", "dst_port")]
     for side in ("src_ip", "dst_ip"):
         parts += list(columns.words[side][rows].T)
     for part in parts:

@@ -15,7 +15,7 @@ from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
-from anetcon.record import UNKNOWN_NETNS
+from anetcon.record import UNKNOWN_NETNS, family_of
 from anetcon.store import imported, where
 from anetcon.store.coverage import NEVER_RECORDED, Coverage
 from anetcon.store.view import Store
@@ -185,7 +185,7 @@ def _how_far(asked: Asked, found: Found) -> str:
 
 def _inside(asked: Asked, found: Found, row: dict[str, Any], address: bytes, port: int, count: int) -> str:
     """An inside as its nearest connection shows it. Who did not name a port is told a host, and how much it had."""
-    inner = text.address(address)
+    inner = text.address(address, family_of(row["family"]))
     named = inner if asked.address.port is None else endpoint(inner, port)
     place = f"{named} in {row['netns']}"
     if row["class"] == "local" and (row["nat_dst_ip"], row["nat_dst_port"]) == (inner, port):

@@ -23,7 +23,7 @@ from anetcon.cli import lines, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
-from anetcon.record import Class, label
+from anetcon.record import Class, Family, family_of, label
 from anetcon.store import where
 from anetcon.store.coverage import Coverage, Question, coverage
 from anetcon.store.view import Store
@@ -41,20 +41,22 @@ class Endpoint(NamedTuple):
 
     address: bytes
     port: int | None
+    family: Family
 
     @property
     def text(self) -> str:
         """The address as text."""
-        return text.address(self.address)
+        return text.address(self.address, self.family)
 
     def on(self, side: str) -> str:
         """The condition that one side of a connection is it."""
-        address = where.address_in(f"{side}_ip", (self.address, self.address))
+        address = where.address_in(f"{side}_ip", where.single(self.address, self.family))
         return address if self.port is None else f"{address} AND {side}_port = {self.port:d}"
 
     def rows(self, table: pa.Table, side: str) -> Array:
         """Which rows have it on that side."""
         found = pc.equal(table[f"{side}_ip"], pa.scalar(self.address, pa.binary()))
+        found = pc.and_(found, pc.equal(table["family"].cast(pa.string()), label(self.family)))
         if self.port is not None:
             found = pc.and_(found, pc.equal(table[f"{side}_port"], self.port))
         return _array(found)
@@ -120,7 +122,7 @@ class Found:
 def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     """Find and rank the candidates, and join what is known of the address and of the insides."""
     covered = coverage(store, Question(asked.since, asked.until, asked.netns, asked.node))
-    itself = where.address_in("address", (asked.address.address, asked.address.address))
+    itself = where.address_in("address", where.single(asked.address.address, asked.address.family))
     own = where.every([itself, *place(asked.netns, asked.node)])
     addresses = store.intervals("addresses", own, asked.since, asked.until)
     matching = store.connections(asked.condition(), asked.since, asked.until).read_all()
@@ -149,7 +151,7 @@ def _insides(rows: pa.Table) -> tuple[pa.Table, int]:
     if not len(rows):
         return rows.append_column("count", pa.array([], pa.int64())), 0
     code = np.zeros(len(rows), np.int64)
-    for name in ("node", "netns", "inner_ip"):
+    for name in ("node", "netns", "family", "inner_ip"):
         column = rows[name] if name == "inner_ip" else rows[name].cast(pa.string())
         values = column.combine_chunks().dictionary_encode()
         code = code * len(values.dictionary) + values.indices.to_numpy()
@@ -214,11 +216,12 @@ def _order(rows: pa.Table, asked: Asked, places: pa.Array) -> Array:
 
 def _neighbours(store: Store, rows: pa.Table, asked: Asked) -> pa.Table:
     """Which MAC address stood behind each inner address while its connections lasted."""
-    addresses = rows["inner_ip"].unique().to_pylist()
+    inner = rows.select(["family", "inner_ip"]).group_by(["family", "inner_ip"]).aggregate([]).to_pylist()
+    addresses = [where.single(one["inner_ip"], family_of(one["family"])) for one in inner]
     names = rows["netns"].unique().to_pylist()
     inside = where.every(
         [
-            where.either(where.address_in("address", (address, address)) for address in addresses),
+            where.either(where.address_in("address", address) for address in addresses),
             where.text_in("netns", names) if names else "FALSE",
         ]
     )

@@ -14,15 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon import protocols
-from anetcon.record import Field
+from anetcon.record import Family, Field, label
 
 _MAPPED = bytes(10) + b"\xff\xff"
-_NUMBERS = ("u16", "u32", "u64")
 
 
-def address(packed: bytes) -> str:
-    """An address of 16 bytes as text; an IPv4-mapped one as IPv4."""
-    if packed.startswith(_MAPPED):
+def address(packed: bytes, family: Family) -> str:
+    """An address of 16 bytes as text; one of IPv6 that holds an IPv4 one is `::ffff:10.1.0.12`."""
+    if family is Family.IPV4 and packed.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed)
 
@@ -33,20 +32,29 @@ def shown(rows: pa.Table, fields: Sequence[Field]) -> pa.Table:
     for field in fields:
         if field.public:
             known = field.name in rows.column_names
-            columns[field.name] = _column(field, rows[field.name]) if known else pa.nulls(len(rows), pa.string())
+            columns[field.name] = _column(field, rows) if known else pa.nulls(len(rows), pa.string())
     return pa.table(columns)
 
 
-def _column(field: Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _column(field: Field, rows: pa.Table) -> pa.ChunkedArray:
+    column = rows[field.name]
     if field.kind == "time":
         return _times(column)
     if field.kind == "address":
-        return _per_value(column, address)
+        return _addresses(column, rows["family"])
     if field.kind == "mac":
         return _per_value(column, lambda mac: mac.hex(":"))
     if field.name == "proto":
         return _per_value(column, protocols.name)
-    return column if field.kind in _NUMBERS else column.cast(pa.string())
+    return column if pa.types.is_integer(column.type) else column.cast(pa.string())
+
+
+def _addresses(column: pa.ChunkedArray, families: pa.ChunkedArray) -> pa.ChunkedArray:
+    six = pc.equal(families.cast(pa.string()), label(Family.IPV6))
+    four = _per_value(column, lambda packed: address(packed, Family.IPV4))
+    if not pc.any(six).as_py():
+        return four
+    return pc.if_else(six, _per_value(column, lambda packed: address(packed, Family.IPV6)), four)
 
 
 def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -76,7 +84,7 @@ def json_lines(table: pa.Table, fields: Sequence[Field]) -> list[str]:
 
 
 def _json_values(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    if kind in _NUMBERS:
+    if pa.types.is_integer(column.type):
         values = column.cast(pa.string())
     elif kind in ("text", "enum"):
         values = _per_value(column, json.dumps)

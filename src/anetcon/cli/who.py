@@ -96,12 +96,12 @@ def _endpoint(name: str, text: str) -> Endpoint:
         if colon and not (port.isascii() and port.isdigit() and int(port) <= LARGEST_PORT):
             raise _unreadable(name, text)
     try:
-        first, last = network(address)
+        first, last, family = network(address)
     except ValueError:
         raise _unreadable(name, text) from None
     if first != last:
         raise _unreadable(name, text)
-    return Endpoint(first, int(port) if port else None)
+    return Endpoint(first, int(port) if port else None, family)
 
 
 def _unreadable(name: str, text: str) -> typer.BadParameter:

@@ -1,7 +1,7 @@
 """The capture columns: one preallocated numpy array a field, filled by the decoder, handed whole to the journal.
 
-Nothing is allocated after construction. A value the kernel did not give is held apart from the values: `end` and
-`end_reason` are NONE, `counted` is False.
+Nothing is allocated after construction. A value the kernel did not give is held apart from the values: `end`,
+`end_reason` and `reply` are NONE, `counted` is False.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anetcon.record import CONNECTIONS
 
 NONE = -1
-"""`end` and `end_reason` of a connection that is open."""
+"""`end` and `end_reason` of a connection that is open; `reply` that is not known."""
 
 Array = npt.NDArray[Any]
 

@@ -19,7 +19,7 @@ import numpy as np
 from anetcon.decode import layout as k
 from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
 from anetcon.decode.oracle import Event, Malformed, decode, locate
-from anetcon.record import EndReason, Origin
+from anetcon.record import EndReason, Family, Origin, Reply
 
 if sys.byteorder != "little":  # pragma: no cover - no such machine to test on
     raise ImportError("the fast decoder reads attribute headers as little-endian words")
@@ -33,6 +33,10 @@ _MAPPED = np.uint64(0xFFFF0000)  # bytes 8-11 of ::ffff:0:0/96, in the low half 
 _BY_TCP_STATE = np.full(256, NONE, np.int8)
 _BY_TCP_STATE[k.TCP_CONNTRACK_FIN_WAIT : k.TCP_CONNTRACK_TIME_WAIT + 1] = EndReason.CLOSED
 _BY_TCP_STATE[k.TCP_CONNTRACK_CLOSE] = EndReason.RESET
+
+_BY_STATUS = np.full(256, Reply.NONE, np.int8)
+_BY_STATUS[np.arange(256) & k.IPS_SEEN_REPLY != 0] = Reply.SEEN
+_BY_STATUS[np.arange(256) & k.IPS_ASSURED != 0] = Reply.ASSURED
 
 _COUNTER_AT = dict(zip(COUNTERS, ("orig.packets", "orig.bytes", "reply.packets", "reply.bytes"), strict=True))
 
@@ -155,6 +159,8 @@ def _extract(shape: Shape, batch: Batch, rows: Array, packed: Array, out: Column
         values.address(side + "src", out.words[source], here)
         values.address(side + "dst", out.words[destination], here)
     _ports(values, shape, of, here)
+    of["family"][here] = Family.IPV4 if "orig.src4" in shape.at else Family.IPV6
+    of["reply"][here] = _replies(values, shape) if shape.destroy or batch.origin is Origin.DUMP else NONE
     of["proto"][here] = values.u8("orig.proto")
     of["zone"][here] = values.u16("zone") if "zone" in shape.at else values.u16("orig.zone")
     of["mark"][here] = values.u32("mark")
@@ -192,6 +198,17 @@ def _ports(values: _Values, shape: Shape, of: dict[str, Array], here: slice) -> 
     of["nat_dst_port"][here] = kind
 
 
+def _replies(values: _Values, shape: Shape) -> Array | int:
+    """`oracle.reply`, for a whole column."""
+    counted = "reply.packets" in shape.at
+    if "status" not in shape.at and not counted:
+        return NONE
+    found: Array = _BY_STATUS[values.low8("status")]
+    if counted:
+        found = np.maximum(found, (values.u64("reply.packets") != 0).view(np.int8))
+    return found
+
+
 def _end_reasons(values: _Values, shape: Shape) -> Array:
     """`oracle.end_reason`, for a whole column."""
     reasons: Array = np.where(values.u32("timeout") != 0, np.int8(EndReason.EVICTED), np.int8(EndReason.TIMEOUT))
@@ -223,6 +240,10 @@ class _Values:
     def u8(self, name: str) -> Array:
         return self.packed[:, self.at[name]] if name in self.at else np.zeros(len(self.packed), np.uint8)
 
+    def low8(self, name: str) -> Array:
+        """The low byte of a 32-bit value."""
+        return self.packed[:, self.at[name] + 3] if name in self.at else np.zeros(len(self.packed), np.uint8)
+
     def u16(self, name: str) -> Array:
         return self._be16[:, self.at[name] >> 1] if name in self.at else np.zeros(len(self.packed), np.uint16)
 
@@ -253,7 +274,7 @@ def _put(event: Event, batch: Batch, row: int, out: Columns) -> None:
     """Write one event of the oracle's as a row: what `_extract` does for many."""
     at = out.rows
     of = out.of
-    for name in ("proto", "src_port", "dst_port", "nat_src_port", "nat_dst_port", "zone", "mark", "ct_id"):
+    for name in ("family", "proto", "src_port", "dst_port", "nat_src_port", "nat_dst_port", "zone", "mark", "ct_id"):
         of[name][at] = getattr(event, name)
     for name in out.words:
         of[name][at] = np.frombuffer(getattr(event, name), np.uint8)
@@ -267,6 +288,8 @@ def _put(event: Event, batch: Batch, row: int, out: Columns) -> None:
     of["start"][at] = first if event.start is None else event.start // 1000
     of["end"][at] = end if event.destroy else NONE
     of["end_reason"][at] = NONE if event.end_reason is None else event.end_reason
+    told = event.reply if event.destroy or batch.origin is Origin.DUMP else None
+    of["reply"][at] = NONE if told is None else told
     of["netns"][at] = batch.codes[row]
     of["origin"][at] = batch.origin
     out.rows += 1

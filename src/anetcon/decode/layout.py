@@ -47,6 +47,10 @@ CTA_ZONE = 18
 CTA_TIMESTAMP = 20
 CTA_TIMESTAMP_EVENT = 27  # since 6.14
 
+# linux/netfilter/nf_conntrack_common.h: enum ip_conntrack_status, bits of CTA_STATUS
+IPS_SEEN_REPLY = 1 << 1
+IPS_ASSURED = 1 << 2
+
 # enum ctattr_tuple
 CTA_TUPLE_IP = 1
 CTA_TUPLE_PROTO = 2

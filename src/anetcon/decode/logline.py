@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from anetcon.decode.columns import NONE, Array, Columns
-from anetcon.record import Class, EndReason, Origin
+from anetcon.record import Class, EndReason, Family, Origin
 
 NOT_OURS = -1
 """The code of a namespace whose lines are passed over."""
@@ -115,6 +115,7 @@ class Packets:
     def __init__(self, classes: Mapping[bytes, int]) -> None:
         self._classes = classes
         self._words = np.zeros((256, 2), np.uint64)
+        self._families = np.zeros(256, np.int8)
         self._addresses = Known(self._address)
         self._ports, self._types = Known(_port), Known(_type)
         self._protocols, self._marks = Known(_protocol), Known(_mark)
@@ -130,9 +131,10 @@ class Packets:
         as the kernel prints them; the others are for the caller to take out again."""
         kind, hashes, *packet = texts
         (sources, one), (destinations, other) = self.addresses(packet[0]), self.addresses(packet[1])
+        families = self.families(packet[0])
         protocol, mark = self._protocols.column(packet[2]), self._marks.column(packet[6])
         from_port, to_port, good = self._numbers(protocol, packet)
-        good &= one & other & (protocol >= 0) & (mark >= 0)
+        good &= one & other & (families == self.families(packet[1])) & (protocol >= 0) & (mark >= 0)
         code = _column(codes.__getitem__, hashes, np.int32)
         here = slice(out.rows, out.rows + len(kind))
         of = out.of
@@ -146,6 +148,7 @@ class Packets:
         for name in ("nat_src_ip", "nat_src_port", "zone", "ct_id", "netns_inode"):
             of[name][here] = 0
         of["end"][here], of["end_reason"][here], of["origin"][here] = NONE, EndReason.UNKNOWN, Origin.LOG
+        of["family"][here], of["reply"][here] = families, NONE
         out.counted[here] = False
         out.rows = here.stop
         return good
@@ -154,6 +157,10 @@ class Packets:
         """Addresses as (n, 2) words, and which could be read."""
         found = self._addresses.column(texts)
         return self._words[found], found >= 0
+
+    def families(self, texts: Texts) -> Array:
+        """The family of each address; any for one that could not be read."""
+        return self._families[self._addresses.column(texts)]
 
     def _numbers(self, protocol: Array, packet: list[tuple[bytes, ...]]) -> tuple[Array, Array, Array]:
         """Both ports as records have them, and which rows have what their protocol should."""
@@ -178,6 +185,8 @@ class Packets:
         packed = inet_pton(AF_INET6, shown) if ":" in shown else _MAPPED + inet_pton(AF_INET, shown)
         if number >= len(self._words):
             self._words = np.concatenate([self._words, np.zeros_like(self._words)])
+            self._families = np.concatenate([self._families, np.zeros_like(self._families)])
+        self._families[number] = Family.IPV6 if ":" in shown else Family.IPV4
         self._words[number] = np.frombuffer(packed, np.uint64)
         return number
 

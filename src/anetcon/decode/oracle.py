@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from anetcon.decode import layout as k
-from anetcon.record import EndReason
+from anetcon.record import EndReason, Family, Reply
 
 
 class Malformed(ValueError):  # noqa: N818 - says what the bytes are, not what we failed at
@@ -32,6 +32,7 @@ class Event:
 
     destroy: bool
     port_id: int
+    family: Family
     proto: int
     src_ip: bytes
     src_port: int
@@ -52,6 +53,7 @@ class Event:
     stop: int | None
     happened: int | None
     end_reason: EndReason | None
+    reply: Reply | None
 
 
 def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -101,6 +103,7 @@ _TUPLE: Table = {
 _MESSAGE: Table = {
     k.CTA_TUPLE_ORIG: ("orig.", _TUPLE),
     k.CTA_TUPLE_REPLY: ("reply.", _TUPLE),
+    k.CTA_STATUS: ("status", 4),
     k.CTA_PROTOINFO: ("", {k.CTA_PROTOINFO_TCP: ("", dict(_TCP))}),
     k.CTA_TIMEOUT: ("timeout", 4),
     k.CTA_MARK: ("mark", 4),
@@ -126,6 +129,8 @@ def locate(message: bytes) -> Located:
         version = [v for v in "46" if side + "src" + v in found.where and side + "dst" + v in found.where]
         if len(version) != 1 or side + "proto" not in found.where:
             raise Malformed("a tuple without addresses or protocol")
+    if ("orig.src4" in found.where) != ("reply.src4" in found.where):
+        raise Malformed("two families")
     return found
 
 
@@ -154,6 +159,15 @@ def end_reason(port_id: int, tcp_state: int | None, timeout: int | None) -> EndR
     if tcp_state is not None and k.TCP_CONNTRACK_FIN_WAIT <= tcp_state <= k.TCP_CONNTRACK_TIME_WAIT:
         return EndReason.CLOSED
     return EndReason.EVICTED if timeout else EndReason.TIMEOUT
+
+
+def reply(status: int | None, packets_in: int | None) -> Reply | None:
+    """What came back: by the kernel's status, or a packet (a SYN that RST answers ends before the kernel says so)."""
+    if status is None and packets_in is None:
+        return None
+    if status is not None and status & k.IPS_ASSURED:
+        return Reply.ASSURED
+    return Reply.SEEN if packets_in or (status is not None and status & k.IPS_SEEN_REPLY) else Reply.NONE
 
 
 def decode(message: bytes) -> Event:
@@ -185,6 +199,7 @@ def decode(message: bytes) -> Event:
     return Event(
         destroy=destroy,
         port_id=port_id,
+        family=Family.IPV4 if "orig.src4" in where else Family.IPV6,
         proto=number("orig.proto", "B") or 0,
         src_ip=address("orig.", "src"),
         src_port=src_port,
@@ -205,4 +220,5 @@ def decode(message: bytes) -> Event:
         stop=number("stop", "Q"),
         happened=number("happened", "Q"),
         end_reason=end_reason(port_id, number("tcp_state", "B"), number("timeout", "I")) if destroy else None,
+        reply=reply(number("status", "I"), number("reply.packets", "Q")),
     )

@@ -16,9 +16,11 @@ Pure: rows in, lines out.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from socket import AF_INET6, inet_ntop
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.identity.tuples import Array, addresses, numbers
-from anetcon.record import LINES, Class, label
+from anetcon.record import LINES, Class, Family, label
 
 DEFAULT_NETNS = "default"
 
@@ -107,7 +109,7 @@ class Lines:
 
     def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
         """The lines of these rows, all of class `kind`, each with its newline."""
-        itself = _are_lines(batch, rows)
+        itself = _are(batch, "origin", map(label, LINES))[rows]
         if not itself.any():
             return self._of_both_sides(batch, rows, kind)
         parts = [(self._of_both_sides, np.flatnonzero(~itself)), (self._of_one_side, np.flatnonzero(itself))]
@@ -125,13 +127,13 @@ class Lines:
         before, behind = self._of_namespaces(batch, kind, " NAT_SRC=")
         return pc.binary_join_element_wise(
             *self._times(numbers(batch["start"])[rows]),
-            self._address(batch["src_ip"], rows, netns, before, _NOUGHT, _DST),
-            self._address(batch["dst_ip"], rows, _NOUGHT, _EMPTY, proto, tables.protocol),
+            self._address(batch, "src_ip", rows, netns, before, _NOUGHT, _DST),
+            self._address(batch, "dst_ip", rows, _NOUGHT, _EMPTY, proto, tables.protocol),
             _fetch(tables.port_1, first),
             _fetch(tables.port_2, second),
-            self._address(batch["nat_src_ip"], rows, netns, behind, shape, _NAT_SHAPES),
+            self._address(batch, "nat_src_ip", rows, netns, behind, shape, _NAT_SHAPES),
             _fetch(tables.port_1, nat_first),
-            self._address(batch["nat_dst_ip"], rows, _NOUGHT, _NAT_DST, _NOUGHT, _EMPTY),
+            self._address(batch, "nat_dst_ip", rows, _NOUGHT, _NAT_DST, _NOUGHT, _EMPTY),
             _fetch(tables.nat_port_2, nat_second),
             _EMPTY[0],
         )
@@ -145,8 +147,8 @@ class Lines:
         before, behind = self._of_namespaces(batch, kind, "\n")
         return pc.binary_join_element_wise(
             *self._times(numbers(batch["start"])[rows]),
-            self._address(batch["src_ip"], rows, netns, before, _NOUGHT, _DST),
-            self._address(batch["nat_dst_ip"], rows, _NOUGHT, _EMPTY, proto, tables.protocol),
+            self._address(batch, "src_ip", rows, netns, before, _NOUGHT, _DST),
+            self._address(batch, "nat_dst_ip", rows, _NOUGHT, _EMPTY, proto, tables.protocol),
             _fetch(tables.port_1, first),
             _fetch(tables.port_2, second),
             _fetch(behind, netns),
@@ -172,12 +174,19 @@ class Lines:
         return ports
 
     def _address(
-        self, column: pa.Array, rows: Array, one: Array, before: pa.Array, other: Array, behind: pa.Array
+        self,
+        batch: pa.RecordBatch,
+        name: str,
+        rows: Array,
+        one: Array,
+        before: pa.Array,
+        other: Array,
+        behind: pa.Array,
     ) -> pa.Array:
         """The texts `before[one]`, the address, `behind[other]` as one, made once for each combination there is."""
-        words = addresses(column).view(np.uint64).take(rows, axis=0)
+        words = addresses(batch[name]).view(np.uint64).take(rows, axis=0)
         key = (words[:, 1] >> _HALF).astype(np.uint32).byteswap().astype(np.uint64)
-        six = np.flatnonzero((words[:, 0] != 0) | (words[:, 1] & _LOW != _MAPPED))
+        six = np.flatnonzero(_are(batch, "family", [label(Family.IPV6)])[rows])
         if len(six):
             sixes = _array(pa.binary(16), words.take(six, axis=0)).dictionary_encode()
             key[six] = _SIX + numbers(sixes.indices).astype(np.uint64)
@@ -231,11 +240,11 @@ _NAT_DST = pa.array([" NAT_DST="])
 _NAT_SHAPES = pa.array([" NAT_SPT=", " NAT_ID=", ""])
 
 
-def _are_lines(batch: pa.RecordBatch, rows: Array) -> Array:
-    """Which rows are connections that are lines of text themselves."""
-    wanted = {label(origin) for origin in LINES}
-    known = np.array([origin in wanted for origin in batch["origin"].dictionary.to_pylist()], np.bool_)
-    found: Array = known[numbers(batch["origin"].indices)[rows]]
+def _are(batch: pa.RecordBatch, name: str, texts: Iterable[str]) -> Array:
+    """Which rows have one of these texts in a column."""
+    wanted = {*texts}
+    known = np.array([text in wanted for text in batch[name].dictionary.to_pylist()], np.bool_)
+    found: Array = known[numbers(batch[name].indices)]
     return found
 
 
@@ -260,10 +269,20 @@ def _protocol(number: int) -> str:
 
 
 def _six(octets: Array) -> pa.Array:
-    """IPv6 addresses as the kernel prints them: 8 groups of 4 hex digits."""
+    """IPv6 addresses as the kernel prints them: 8 groups of 4 hex digits; `::ffff:10.1.0.12` where one holds IPv4."""
     digits = np.full((len(octets), 8, 5), ord(":"), np.uint8)
     digits[:, :, 0:4:2] = _HEX[octets >> 4].reshape(-1, 8, 2)
     digits[:, :, 1:4:2] = _HEX[octets & 15].reshape(-1, 8, 2)
     text = np.ascontiguousarray(digits.reshape(-1, 40)[:, :39])
     fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(39), len(text), [None, pa.py_buffer(text)])
-    return fixed.cast(pa.binary()).cast(pa.string())
+    texts = fixed.cast(pa.binary()).cast(pa.string())
+    words = octets.view(np.uint64)
+    mapped = (words[:, 0] == 0) & (words[:, 1] & _LOW == _MAPPED)
+    if not mapped.any():
+        return texts
+    return pa.array(
+        [
+            inet_ntop(AF_INET6, each.tobytes()) if holds else text
+            for each, holds, text in zip(octets, mapped, texts.to_pylist(), strict=True)
+        ]
+    )

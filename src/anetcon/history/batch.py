@@ -28,6 +28,7 @@ class Batch(Columns):
         """Rows that know what every text tells, and nothing else."""
         for name in ("zone", "mark", "ct_id", "netns_inode"):
             self.of[name][here] = 0
+        self.of["reply"][here] = NONE
         self.of["end"][here], self.of["end_reason"][here], self.of["origin"][here] = (
             NONE,
             EndReason.UNKNOWN,
@@ -52,25 +53,26 @@ def table(batch: Batch, rows: Array, nodes: list[str], namespaces: list[str]) ->
         **dict.fromkeys(("dst_ip", "dst_port"), both | (batch.of["class"][rows] == Class.NAT)),
         **dict.fromkeys(COUNTERS, batch.counted[rows]),
         "end": batch.of["end"][rows] != NONE,
+        "reply": batch.of["reply"][rows] != NONE,
     }
     names = {"node": nodes, "netns": namespaces}
     arrays = []
     for field in CONNECTIONS:
         values = batch.of[field.name][rows]
         mask = ~seen[field.name] if field.name in seen else None
-        if field.kind in ("text", "enum"):
-            listed = _ENUMS.get(field.name)
-            of = pa.array(names[field.name], pa.string()) if listed is None else listed
-            arrays.append(pa.DictionaryArray.from_arrays(pa.array(values), of))
+        if field.kind == "text":
+            arrays.append(pa.DictionaryArray.from_arrays(pa.array(values), pa.array(names[field.name], pa.string())))
         else:
             arrays.append(arrow(field.name, values, mask))
     return pa.Table.from_arrays(arrays, schema=arrow_schema("connections"))
 
 
 def arrow(name: str, values: Array, mask: Array | None = None) -> pa.Array:
-    """A column of addresses or numbers as the store has it; null where masked."""
+    """A column of addresses, enums or numbers as the store has it; null where masked."""
     if name in ADDRESSES:
         return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(values), _buffers(mask, values))
+    if name in _ENUMS:
+        return pa.DictionaryArray.from_arrays(pa.array(values, mask=mask), _ENUMS[name])
     return pa.array(values, mask=mask).cast(arrow_schema("connections").field(name).type)
 
 

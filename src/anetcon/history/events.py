@@ -214,6 +214,7 @@ class Events:
         of, words = out.of, out.words
         of["proto"][here] = self._ports.column(proto)
         typed = np.array([text != b"" for text in sides[4]])
+        of["family"][here] = self._packets.families(sides[0])
         source, target = (self._packets.addresses(sides[n])[0] for n in (0, 1))
         reply_source, reply_target = (self._packets.addresses(sides[_WIDTH + n])[0] for n in (0, 1))
         ports, reply = ([self._ports.column(sides[at + n]) for n in (2, 3, 4, 5, 6)] for at in (0, _WIDTH))

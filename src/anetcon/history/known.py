@@ -24,7 +24,7 @@ from anetcon.decode.columns import NONE, Array
 from anetcon.history.batch import TOLD, UNTOLD, Batch, arrow, ended
 from anetcon.history.names import HASH, Namespaces
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
-from anetcon.record import UNKNOWN_NETNS, Origin, label
+from anetcon.record import UNKNOWN_NETNS, Family, Origin, label
 from anetcon.store import where
 from anetcon.store.layout import DAY
 from anetcon.store.view import Store
@@ -35,7 +35,7 @@ LATE = 120 * SECOND
 """Microseconds that a DESTROY may be printed late."""
 LONGEST = 30 * DAY
 """Of what it does not say, how long a connection may have lasted."""
-ENDS = ("proto", "src_ip", "src_port", "nat_dst_ip", "nat_dst_port")
+ENDS = ("family", "proto", "src_ip", "src_port", "nat_dst_ip", "nat_dst_port")
 COLUMNS = ("start", "node", "netns", *ENDS, "zone", "end", "nat_src_ip", "origin")
 
 _UNKNOWN = 1 << 40
@@ -244,6 +244,7 @@ def _of_table(rows: pa.Table, namespaces: Namespaces, key: Array) -> Side:
     texts = {name: rows[name].cast(pa.string()).combine_chunks().dictionary_encode() for name in ("node", "netns")}
     codes = {name: (column.dictionary.to_pylist(), column.indices.to_numpy()) for name, column in texts.items()}
     node = np.array([node_number(name) for name in codes["node"][0]], np.uint64)[codes["node"][1]]
+    of["family"] = pc.equal(rows["family"].cast(pa.string()), label(Family.IPV6)).to_numpy()
     imported = pc.equal(rows["origin"].cast(pa.string()), label(Origin.IMPORT)).to_numpy()
     names, netns = codes["netns"]
     knows = (*(rows[name].is_valid().to_numpy() for name in ("end", "nat_src_ip")), _named(names)[netns])
@@ -262,7 +263,7 @@ def _places(names: list[str], namespaces: Namespaces) -> Array:
 
 def _side(of: dict[str, Array], node: Array, place: Array, imported: Array, knows: Sequence[Array], key: Array) -> Side:
     columns = {
-        **{name: of[name] for name in ("proto", "src_ip", "src_port")},
+        **{name: of[name] for name in ("family", "proto", "src_ip", "src_port")},
         "dst_ip": of["nat_dst_ip"],
         "dst_port": of["nat_dst_port"],
         "zone": np.zeros(len(node), np.uint16),

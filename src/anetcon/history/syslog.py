@@ -231,6 +231,7 @@ class Reader:
         for values in (source, target, nat_source, nat_target):
             good &= values != BAD
         of["proto"][here] = number & 0xFF
+        of["family"][here] = self._packets.families(src)
         sides = {"src": (src, source), "dst": (dst, target), "nat_src": (nat_src, nat_source)}
         sides["nat_dst"] = (tuple(a or b for a, b in zip(nat_dst, dst, strict=True)), nat_target)
         hidden = ~both & (kinds == Class.FLOAT)

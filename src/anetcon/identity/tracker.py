@@ -27,7 +27,7 @@ SMALLEST = 1 << 12
 ENOUGH = 1 << 21
 """Slots up to which everything is remembered; beyond, only what is open and what ended lately."""
 
-_MAGIC = b"anetcon tracker1"
+_MAGIC = b"anetcon tracker2"
 """What a file begins with; behind it position and count, the key, keys and values, the SHA-256 of all that."""
 
 _NONE, _OPEN, _ENDED, _ENDED_LONG_AGO = range(4)

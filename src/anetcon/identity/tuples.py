@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from anetcon.record import LINES, Origin, label
+from anetcon.record import LINES, Family, Origin, label
 
 Array = npt.NDArray[Any]
 
@@ -20,13 +20,15 @@ OPEN = -1
 
 _NUMBERS = ("netns_inode", "proto", "zone", "src_port", "dst_port", "ct_id", "start")
 
-IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node"]
+IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node", "family"]
 """The columns of the record that `columns_of` reads."""
 
 PLAIN, DUMP, SINGLE = range(3)
 """What a row's origin makes of it: an event, a dump, a connection by itself."""
 
 _KINDS = {label(Origin.DUMP): DUMP, **dict.fromkeys(map(label, LINES), SINGLE)}
+
+_FAMILIES = {label(family): int(family) for family in Family}
 
 _WORDS = 7
 _LOW = np.uint64(0xFFFFFFFF)
@@ -51,12 +53,13 @@ def node_number(name: str) -> int:
 def words(columns: Mapping[str, Array]) -> list[Array]:
     """The identity tuple as uint64 columns; a column whose values are all equal may have length 1.
 
-    `columns` has netns_inode, proto, zone, src_port, dst_port, src_ip, dst_ip (n, 16 bytes), node (`node_number`).
+    `columns` has netns_inode, family, proto, zone, src_port, dst_port, src_ip, dst_ip (n, 16 bytes), node
+    (`node_number`).
     """
     source, destination = (columns[name].view(np.uint64) for name in ("src_ip", "dst_ip"))
-    small = columns["dst_port"].astype(np.uint64)
+    small = columns["family"].astype(np.uint64)
     for block in blocks(len(small)):
-        for name, bits in (("src_port", 16), ("zone", 16), ("proto", 8)):
+        for name, bits in (("dst_port", 16), ("src_port", 16), ("zone", 16), ("proto", 8)):
             small[block] <<= np.uint64(bits)
             small[block] |= columns[name][block]
     often_constant = (source[:, 0], destination[:, 0], columns["netns_inode"], columns["node"])
@@ -117,6 +120,7 @@ def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | N
     readers["dst_port"] = lambda chunk: _numbers(chunk, 0)
     readers["src_ip"] = readers["dst_ip"] = _addresses
     readers["node"] = lambda chunk: _per_value(chunk, node_number, np.uint64)
+    readers["family"] = lambda chunk: _per_value(chunk, _FAMILIES.__getitem__, np.uint8)
     readers["origin"] = lambda chunk: _per_value(chunk, lambda origin: _KINDS.get(origin, PLAIN), np.uint8)
     columns = {}
     for name, reader in readers.items():

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pyarrow as pa
 from google_crc32c import extend
 
+from anetcon import formats
 from anetcon.journal.write import segment_path, segments
-from anetcon.record import TABLES, arrow_schema
 
 
 class Position(NamedTuple):
@@ -124,7 +124,6 @@ def read_segment(folder: Path, number: int, first: int = 0, columns: Collection[
     meanwhile).
     """
     options = pa.ipc.IpcReadOptions(use_threads=False)
-    schema: pa.Schema | None = None
     for number_of_line, line, payload, head in _good_lines(folder, number, max(first, 1)):
         batch = None
         if columns is not None and not options.included_fields:
@@ -135,17 +134,8 @@ def read_segment(folder: Path, number: int, first: int = 0, columns: Collection[
                 batch = pa.ipc.open_stream(pa.py_buffer(head + payload), options=options).read_next_batch()
             except (pa.ArrowInvalid, OSError, StopIteration):
                 return
-            schema = schema or _as_now(batch.schema)
-            if not batch.schema.equals(schema):
-                batch = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            batch = formats.as_now(batch, segment_path(folder, number), columns)
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)
-
-
-def _as_now(schema: pa.Schema) -> pa.Schema:
-    """The fields of a segment as the field table has them now: an older one may say that a field is never null."""
-    table = (schema.metadata or {}).get(b"anetcon.table", b"").decode()
-    known = arrow_schema(table) if table in TABLES else schema
-    return pa.schema([known.field(f.name) if f.name in known.names else f for f in schema], schema.metadata)
 
 
 class Lost(NamedTuple):

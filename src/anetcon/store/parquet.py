@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from anetcon import formats
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import Array
 from anetcon.store import layout
@@ -138,6 +139,8 @@ def _digest(path: Path) -> str:
 def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
     """A store file's rows, in the schema of the record. Raises StoreError."""
     try:
-        return pq.read_table(store / file, columns=columns, partitioning=None)
+        there = None if columns is None else {*columns}.intersection(pq.read_schema(store / file).names)
+        rows = pq.read_table(store / file, columns=there and [*there], partitioning=None)
+        return formats.as_now(rows, store / file, columns)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {store / file}: {error}; restore it from a backup") from error

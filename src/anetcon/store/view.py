@@ -22,13 +22,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from anetcon import identity
+from anetcon import formats, identity
 from anetcon.errors import StoreError
 from anetcon.identity import connections
 from anetcon.identity.tuples import columns_of
 from anetcon.journal.read import Lost, damage, read_segment, torn
 from anetcon.journal.write import segments
-from anetcon.record import FORMAT, TABLES, arrow_schema
+from anetcon.record import TABLES, arrow_schema
 from anetcon.store import layout, manifest, spill, where
 
 ATTEMPTS = 20
@@ -298,14 +298,16 @@ class Store:
 
     def _files(self, table: str, entries: Sequence[manifest.Entry], *, places: bool = False) -> str:
         """The SELECT of a table's files; with where each row is, if wanted."""
-        if any(entry.format > FORMAT for entry in entries):
-            raise StoreError(f"{self.path} was written by a newer version of anetcon: use that one to read it")
-        names = ", ".join(where.quoted(str(self.path / entry.file)) for entry in entries)
-        chosen, more = _columns(table), ""
-        if places:
-            chosen += f", substr(filename, {len(str(self.path)) + 2}) AS file, file_row_number AS row"
-            more = ", filename = true, file_row_number = true"
-        return f"SELECT {chosen} FROM read_parquet([{names}], hive_partitioning = false{more})"  # noqa: S608
+        parts = []
+        for number in sorted({entry.format for entry in entries}):
+            formats.require(number, self.path)
+            names = ", ".join(where.quoted(str(self.path / e.file)) for e in entries if e.format == number)
+            chosen, more = formats.selected(table, number), ""
+            if places:
+                chosen += f", substr(filename, {len(str(self.path)) + 2}) AS file, file_row_number AS row"
+                more = ", filename = true, file_row_number = true"
+            parts.append(f"SELECT {chosen} FROM read_parquet([{names}], hive_partitioning = false{more})")  # noqa: S608
+        return f"SELECT * FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
 
 
 def _what(error: RuntimeError) -> BaseException:
@@ -315,10 +317,6 @@ def _what(error: RuntimeError) -> BaseException:
 
 def _first_line(error: Exception | None) -> str:
     return str(error).partition("\n")[0]
-
-
-def _columns(table: str) -> str:
-    return ", ".join(f'"{field.name}"' for field in TABLES[table])
 
 
 def _check(path: Path) -> None:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from anetcon.record import LINES, label
+from anetcon.record import LINES, Family, label
 
 EVERYTHING = "TRUE"
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
-Network = tuple[bytes, bytes]
-"""First and last address, 16 bytes each."""
+
+class Network(NamedTuple):
+    """First and last address, 16 bytes each, and their family."""
+
+    first: bytes
+    last: bytes
+    family: Family
 
 
 def quoted(text: str) -> str:
@@ -44,21 +50,21 @@ def network(text: str) -> Network:
     if "%" in plain:
         raise ValueError(f"{text!r} has a zone: records have none")
     parsed = ipaddress.ip_network(plain, strict=False)
-    offset = int(_MAPPED.network_address) if parsed.version == 4 else 0
+    family, offset = (Family.IPV4, int(_MAPPED.network_address)) if parsed.version == 4 else (Family.IPV6, 0)
     first, last = int(parsed.network_address) + offset, int(parsed.broadcast_address) + offset
-    return first.to_bytes(16, "big"), last.to_bytes(16, "big")
+    return Network(first.to_bytes(16, "big"), last.to_bytes(16, "big"), family)
+
+
+def single(address: bytes, family: Family) -> Network:
+    """One address alone."""
+    return Network(address, address, family)
 
 
 def address_in(column: str, wanted: Network) -> str:
-    """The column's address is in a network. One of IPv6 that happens to hold the mapped ones does not mean IPv4."""
-    first, last = wanted
-    if first == last:
-        return f"{column} = {blob(first)}"
-    inside = f"{column} BETWEEN {blob(first)} AND {blob(last)}"
-    mapped = _MAPPED.network_address.packed, _MAPPED.broadcast_address.packed
-    if first <= mapped[0] and mapped[1] <= last and wanted != mapped:
-        inside = f"({inside} AND NOT {column} BETWEEN {blob(mapped[0])} AND {blob(mapped[1])})"
-    return inside
+    """The column's address is in a network, of that network's family: `::ffff:10.1.0.12` is not 10.1.0.12."""
+    first, last, family = wanted
+    inside = f"{column} = {blob(first)}" if first == last else f"{column} BETWEEN {blob(first)} AND {blob(last)}"
+    return f"(family = {quoted(label(family))} AND {inside})"
 
 
 def number_in(column: str, first: int, last: int) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anetcon.capture.batch import connections
 from anetcon.decode.columns import NONE, Columns
-from anetcon.record import Class, EndReason, Origin, label
+from anetcon.record import Class, EndReason, Origin, Reply, label
 
 UNSEEN = ("nat_src_ip", "nat_src_port")
 UNSEEN_OF_FLOAT = ("dst_ip", "dst_port", *UNSEEN)
@@ -33,6 +33,7 @@ def filled(rows: list[Row]) -> Columns:
         columns.of["end"][number] = 5 if ended else NONE
         columns.of["end_reason"][number] = EndReason.CLOSED if ended else EndReason.UNKNOWN if line else NONE
         columns.counted[number] = ended
+        columns.of["reply"][number] = Reply.SEEN if ended else NONE
     return columns
 
 
@@ -45,7 +46,7 @@ def nulls(row: dict[str, Any]) -> set[str]:
 def test_what_a_line_does_not_tell_is_null(origin: Origin, kind: Class) -> None:
     """A LOG line knows neither end nor counters nor the public side; an event of the kernel knows both sides."""
     (row,) = connections(filled([(origin, kind, False)]), "n", ["default"]).to_pylist()
-    counters = {"packets_out", "bytes_out", "packets_in", "bytes_in"}
+    counters = {"packets_out", "bytes_out", "packets_in", "bytes_in", "reply"}
     if origin < Origin.LOG:
         assert nulls(row) == counters | {"end", "end_reason"}
     else:

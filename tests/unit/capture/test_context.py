@@ -73,7 +73,7 @@ def test_an_address_is_an_interval() -> None:
     four = c.mapped(INNER)
     assert intervals(context, "address", "from", "to") == [(four, 1, None), (six, 3, None), (four, 1, 4)]
     assert context.rows[0][1]["interface"] == "qr-1"
-    assert context.addresses() == [six]
+    assert context.addresses() == [(Family.IPV6, six)]
     assert context.changed
 
 
@@ -237,7 +237,7 @@ def test_a_change_is_newer_than_the_listing_it_comes_in() -> None:
     context.feed(address(c.RTM_NEWADDR, b"\x0a\0\0\x09"), 5)
     context.listed([address(c.RTM_NEWADDR, b"\x0a\0\0\6"), address(c.RTM_NEWADDR, b"\x0a\0\0\x08")])
     context.end(6, whole=True)
-    assert context.addresses() == [c.mapped(b"\x0a\0\0\x09")]
+    assert context.addresses() == [(Family.IPV4, c.mapped(b"\x0a\0\0\x09"))]
     ended = [(row["address"][-1], row["to"]) for _, row in context.rows if row["to"]]
     assert sorted(ended) == [(5, 2), (6, 4), (7, 3)]
 

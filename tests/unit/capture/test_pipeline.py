@@ -7,6 +7,7 @@ from pathlib import Path
 from anetcon import counters
 from anetcon.capture.context import mapped
 from anetcon.capture.settings import network
+from anetcon.record import Family
 from tests.unit.capture.parts import INSIDE, NOW, OUTSIDE, PUBLIC, events, message, namespace, pipeline, rows, shared
 
 
@@ -99,7 +100,7 @@ def test_a_destination_of_the_namespace_itself_is_local(tmp_path: Path) -> None:
     pipe = pipeline(tmp_path)
     space, _, _ = namespace()
     pipe.add(space)
-    pipe.own.replace({(space.code, mapped(OUTSIDE) or b"")})
+    pipe.own.replace({(space.code, Family.IPV4, mapped(OUTSIDE) or b"")})
     pipe.take(events(message(1)))
     pipe.flush(NOW)
     assert rows(tmp_path)[0]["class"] == "local"

@@ -20,19 +20,27 @@ def column(kind: str, name: str = "x") -> list[Field]:
     return [Field(name, kind, "a test", nullable=True)]
 
 
-def shown(field: list[Field], values: list[object]) -> list[object]:
+def shown(field: list[Field], values: list[object], families: list[str] | None = None) -> list[object]:
     """The values as they are shown."""
     table = pa.table({field[0].name: pa.array(values, field[0].arrow_type())})
+    if families is not None:
+        table = table.append_column("family", pa.array(families, pa.string()))
     return list(text.shown(table, field)[field[0].name].to_pylist())
 
 
 @given(st.lists(st.ip_addresses() | st.none()))
 def test_addresses(addresses: list[ipaddress.IPv4Address | ipaddress.IPv6Address | None]) -> None:
-    """An address reads back as itself, IPv4 as IPv4."""
+    """An address reads back as itself, whatever its bytes: IPv4 as IPv4, IPv6 as IPv6."""
     values: list[object] = [address and packed(str(address)) for address in addresses]
-    for address, said in zip(addresses, shown(column("address"), values), strict=True):
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        assert (None if said is None else ipaddress.ip_address(str(said))) == (mapped or address)
+    families = [f"ipv{address.version}" if address else "ipv4" for address in addresses]
+    for address, said in zip(addresses, shown(column("address"), values, families), strict=True):
+        assert (None if said is None else ipaddress.ip_address(str(said))) == address
+
+
+def test_an_ipv6_address_that_holds_an_ipv4_one() -> None:
+    """It is written with the dots of that, and never without its prefix."""
+    same = packed("10.1.0.12")
+    assert shown(column("address"), [same, same], ["ipv4", "ipv6"]) == ["10.1.0.12", "::ffff:10.1.0.12"]
 
 
 @given(st.lists(st.integers(0, 7_258_118_400_000_000) | st.none()))
@@ -52,6 +60,7 @@ def test_small_ones() -> None:
     assert shown(column("u8", "proto"), [6, 17, 253]) == ["tcp", "udp", "253"]
     assert shown(column("mac"), [b"\xfa\x16\x3e\0\0\1"]) == ["fa:16:3e:00:00:01"]
     assert shown(column("u64"), [2**64 - 1, None]) == [2**64 - 1, None]
+    assert shown(column("u8", "prefix_length"), [24, None]) == [24, None]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))

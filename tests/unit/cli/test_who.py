@@ -105,6 +105,8 @@ def test_the_shape_of_the_answer(making: Making) -> None:
             "mark": 0,
             "ct_id": 7,
             "origin": "event",
+            "family": "ipv4",
+            "reply": "assured",
         }
     ]
     query = said["query"]

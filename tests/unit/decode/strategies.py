@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from anetcon.decode.oracle import end_reason
+from anetcon.record import Family, Reply
 from tests.unit.decode.messages import Message, Side
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
@@ -39,7 +40,7 @@ def sides(draw: st.DrawFn) -> tuple[Side, Side, dict[str, object]]:
         orig, reply = Side(src, dst, proto, zone=zone), Side(nat_dst, nat_src, proto)
     wide = b"" if size == 16 else b"\0" * 10 + b"\xff\xff"
     says |= {"src_ip": wide + src, "dst_ip": wide + dst, "nat_src_ip": wide + nat_src, "nat_dst_ip": wide + nat_dst}
-    says["zone"] = zone or 0
+    says |= {"zone": zone or 0, "family": Family.IPV6 if size == 16 else Family.IPV4}
     return orig, reply, says
 
 
@@ -71,6 +72,9 @@ def messages(draw: st.DrawFn) -> tuple[bytes, dict[str, object]]:
     says |= {"packets_out": out[0], "bytes_out": out[1], "packets_in": back[0], "bytes_in": back[1]}
     says |= {"destroy": message.destroy, "mark": message.mark or 0, "ct_id": message.ct_id or 0}
     says |= {"start": message.start, "stop": message.stop, "happened": message.happened}
+    bits = message.status or 0
+    answer = Reply.ASSURED if bits & 4 else Reply.SEEN if bits & 2 or back[0] else Reply.NONE
+    says["reply"] = None if message.status is None and counters is None else answer
     reason = end_reason(message.port_id, message.tcp_state, message.timeout)
     says["end_reason"] = reason if message.destroy else None
     return message.pack(), says

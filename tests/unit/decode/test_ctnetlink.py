@@ -25,19 +25,21 @@ RECORDED = [
 ]
 
 
-def batch(datagrams: list[bytes], stale: int = 0xAA) -> Batch:
+def batch(datagrams: list[bytes], stale: int = 0xAA, origin: Origin = Origin.EVENT) -> Batch:
     """Datagrams as `recvmmsg` leaves them: cut at SLOT, each in a slot with older bytes behind it."""
     slots = np.full((len(datagrams), SLOT), stale, np.uint8)
     for row, datagram in enumerate(datagrams):
         slots[row, : len(datagram[:SLOT])] = np.frombuffer(datagram[:SLOT], np.uint8)
     lengths = np.array([min(len(d), SLOT) for d in datagrams], np.uint32)
-    return Batch(slots, lengths, np.arange(len(datagrams), dtype=np.int32), NOW)
+    return Batch(slots, lengths, np.arange(len(datagrams), dtype=np.int32), NOW, origin)
 
 
-def rows(datagrams: list[bytes], decoder: Decoder | None = None) -> tuple[dict[int, dict[str, Any]], Outcome]:
+def rows(
+    datagrams: list[bytes], decoder: Decoder | None = None, origin: Origin = Origin.EVENT
+) -> tuple[dict[int, dict[str, Any]], Outcome]:
     """Each datagram's row by its number (given as the namespace code), and the outcome."""
     columns = Columns(len(datagrams))
-    outcome = (decoder or Decoder()).decode(batch(datagrams), columns)
+    outcome = (decoder or Decoder()).decode(batch(datagrams, origin=origin), columns)
     found = {}
     for row in range(columns.rows):
         values = {name: column[row] for name, column in columns.of.items()}
@@ -47,13 +49,13 @@ def rows(datagrams: list[bytes], decoder: Decoder | None = None) -> tuple[dict[i
     return found, outcome
 
 
-def slow_row(datagram: bytes) -> dict[str, Any] | None:
+def slow_row(datagram: bytes, origin: Origin) -> dict[str, Any] | None:
     """What the row of a datagram must be, by the oracle alone."""
     try:
         event = decode(datagram[:SLOT])
     except Malformed:
         return None
-    names = ("proto", "src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip")
+    names = ("family", "proto", "src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip")
     row: dict[str, Any] = {name: getattr(event, name) for name in (*names, "nat_dst_port", "zone", "mark", "ct_id")}
     happened = NOW if event.happened is None else event.happened // 1000
     end = happened if event.stop is None else event.stop // 1000
@@ -61,17 +63,18 @@ def slow_row(datagram: bytes) -> dict[str, Any] | None:
     row["start"] = otherwise if event.start is None else event.start // 1000
     row["end"] = end if event.destroy else NONE
     row["end_reason"] = NONE if event.end_reason is None else int(event.end_reason)
+    row["reply"] = event.reply if event.reply is not None and (event.destroy or origin is Origin.DUMP) else NONE
     row["counted"] = event.packets_out is not None
     if row["counted"]:
         row |= {name: getattr(event, name) or 0 for name in COUNTERS}
     return row
 
 
-def agree(datagrams: list[bytes], decoder: Decoder | None = None) -> Outcome:
+def agree(datagrams: list[bytes], decoder: Decoder | None = None, origin: Origin = Origin.EVENT) -> Outcome:
     """Both decoders make the same of every datagram."""
-    found, outcome = rows(datagrams, decoder)
+    found, outcome = rows(datagrams, decoder, origin)
     for number, datagram in enumerate(datagrams):
-        expected = slow_row(datagram)
+        expected = slow_row(datagram, origin)
         if expected is None:
             assert number not in found
             assert number in outcome.undecodable
@@ -89,15 +92,15 @@ def test_the_kernels_own_messages() -> None:
         agree([message])
 
 
-@given(st.lists(messages(), min_size=1, max_size=8), st.randoms())
+@given(st.lists(messages(), min_size=1, max_size=8), st.randoms(), st.sampled_from((Origin.EVENT, Origin.DUMP)))
 @settings(deadline=None)
-def test_generated_messages(cases: list[tuple[bytes, dict[str, object]]], random: Any) -> None:
+def test_generated_messages(cases: list[tuple[bytes, dict[str, object]]], random: Any, origin: Origin) -> None:
     """Any mixture of messages, the second time by learnt shapes, decodes as by the oracle."""
     mixture = [message for message, _ in cases] * 2
     random.shuffle(mixture)
     decoder = Decoder()
-    agree(mixture, decoder)
-    again = agree(mixture, decoder)
+    agree(mixture, decoder, origin)
+    again = agree(mixture, decoder, origin)
     assert again.slow == []
 
 

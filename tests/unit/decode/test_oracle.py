@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.decode.oracle import Event, Malformed, decode, end_reason
-from anetcon.record import EndReason
+from anetcon.record import EndReason, Family, Reply
 from tests.unit.decode.strategies import messages
 
 RECORDED = sorted((Path(__file__).parents[2] / "data" / "ctnetlink").glob("*.json"))
@@ -29,7 +29,7 @@ def plain(event: Event) -> dict[str, object]:
     for name, value in values.items():
         if isinstance(value, bytes):
             values[name] = value.hex()
-        elif isinstance(value, EndReason):
+        elif isinstance(value, EndReason | Family | Reply):
             values[name] = value.name
     return values
 

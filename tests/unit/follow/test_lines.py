@@ -84,6 +84,13 @@ def test_ipv6_is_written_as_the_kernel_does() -> None:
     assert " NAT_SRC=2001:0db8:0000:0000:0000:0000:0000:0005 NAT_SPT=40213 " in line
 
 
+def test_ipv6_that_holds_ipv4_is_written_as_ipv6() -> None:
+    """It has the dots of the IPv4 address behind its prefix, which tells it from that."""
+    (line,) = written(start(src_ip="::ffff:10.1.0.12", dst_ip="::ffff:198.51.100.9", nat_src_ip="::ffff:203.0.113.7"))
+    assert " SRC=::ffff:10.1.0.12 DST=::ffff:198.51.100.9 " in line
+    assert " NAT_SRC=::ffff:203.0.113.7 " in line
+
+
 def test_the_default_namespace_has_no_hash() -> None:
     """Nor has any when it is turned off; prefix parts and node are as configured."""
     assert " anetcon: [ANETCON][X] IN= " in written(start(netns="default"))[0]
@@ -140,12 +147,13 @@ def _filled(row: dict[str, Any]) -> dict[str, Any]:
 
 def _address(text: str) -> str:
     parsed = ipaddress.ip_address(text)
-    return str(parsed) if parsed.version == 4 else parsed.exploded
+    held = parsed.ipv4_mapped if parsed.version == 6 else None
+    return f"::ffff:{held}" if held else str(parsed) if parsed.version == 4 else parsed.exploded
 
 
 PORT = st.integers(0, 65535)
 FOUR = st.ip_addresses(v=4).map(str)
-SIX = st.integers(1 << 48, (1 << 128) - 1).map(ipaddress.IPv6Address).map(str)
+SIX = st.one_of(st.integers(1 << 48, (1 << 128) - 1).map(ipaddress.IPv6Address).map(str), FOUR.map("::ffff:{}".format))
 ROWS = st.builds(
     lambda make, addresses, ports, proto, time, netns: make(
         proto=proto,

@@ -25,6 +25,13 @@ class Row(NamedTuple):
     node: str = "n"
     inode: int = 7
     line: str = ""
+    family: str = "ipv4"
+    reply: str | None = None
+
+    @property
+    def identity(self) -> Sequence[object]:
+        """What two rows of one tuple share."""
+        return self.tuple, self.node, self.inode, self.family
 
 
 def table(rows: Sequence[Row], pieces: int = 1) -> pa.Table:
@@ -56,6 +63,8 @@ def _batch(rows: Sequence[Row], first: int) -> pa.RecordBatch:
             "mark": first + number,
             "ct_id": row.ct_id,
             "origin": row.line or ("dump" if row.dump else "event"),
+            "family": row.family,
+            "reply": row.reply,
             "netns_inode": row.inode,
         }
         for number, row in enumerate(rows)

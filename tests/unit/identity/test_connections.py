@@ -40,8 +40,8 @@ def twin(rows: list[Row]) -> tuple[list[Said], list[Said]]:
     """The rules of the package docstring, one tuple and one row at a time."""
     ended = [Said(n, row.start, False) for n, row in enumerate(rows) if row.line]
     still_open: list[Said] = []
-    for key in {(row.tuple, row.node, row.inode) for row in rows}:
-        numbers = [n for n, row in enumerate(rows) if (row.tuple, row.node, row.inode) == key and not row.line]
+    for key in {row.identity for row in rows}:
+        numbers = [n for n, row in enumerate(rows) if row.identity == key and not row.line]
         _one_tuple(rows, numbers, ended, still_open)
     return sorted(ended), sorted(still_open)
 
@@ -126,8 +126,8 @@ def _clock_copies(rows: list[Row], ends: list[int], openers: list[int], owner: d
 
 TIMES = st.sampled_from([0, 50, 100, 999, 1001, 200_000, 900_000, SECOND, SECOND + 1, 3 * SECOND, 60 * SECOND])
 ROWS = st.builds(
-    lambda t, ended, lasted, dump, number, ct_id, node, line: Row(
-        T + t, T + t + lasted if ended and not line else None, dump, number, ct_id, node, line=line
+    lambda t, ended, lasted, dump, number, ct_id, node, line, family: Row(
+        T + t, T + t + lasted if ended and not line else None, dump, number, ct_id, node, line=line, family=family
     ),
     TIMES,
     st.booleans(),
@@ -137,6 +137,7 @@ ROWS = st.builds(
     st.integers(1, 2),
     st.sampled_from(["n", "m"]),
     st.sampled_from(["", "", "", "log", "import"]),
+    st.sampled_from(["ipv4", "ipv4", "ipv6"]),
 )
 
 
@@ -236,6 +237,13 @@ def test_another_node_or_namespace_is_another_connection() -> None:
     """The same tuple at the same time on another node, or in another namespace, does not mix."""
     rows = [Row(T), Row(T, T + SECOND, node="m"), Row(T, T + SECOND, inode=8)]
     assert one(rows) == ([Said(1, T, False), Said(2, T, False)], [Said(0, T, False)])
+
+
+def test_another_family_is_another_connection() -> None:
+    """An IPv6 connection between addresses that hold those of an IPv4 one, 50 ms apart, hides nothing."""
+    rows = [Row(T, family="ipv6"), Row(T + 50_000), Row(T + 50_000, T + SECOND), Row(T, T + 2 * SECOND, family="ipv6")]
+    assert one(rows) == ([Said(2, T + 50_000, False), Said(3, T, False)], [])
+    assert one(rows[:2]) == ([], [Said(0, T, False), Said(1, T + 50_000, False)])
 
 
 def test_a_line_of_text_is_a_connection_by_itself() -> None:

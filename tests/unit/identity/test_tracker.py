@@ -22,7 +22,7 @@ class Twin:
     """Each row compared with the one before it of the same tuple."""
 
     def __init__(self) -> None:
-        self.last: dict[tuple[int, str, int], Row] = {}
+        self.last: dict[object, Row] = {}
 
     def update(self, rows: list[Row]) -> list[Verdict]:
         """The verdict of each row."""
@@ -31,8 +31,7 @@ class Twin:
     def _one(self, row: Row) -> Verdict:
         if row.line:
             return FIRST
-        key = (row.tuple, row.node, row.inode)
-        before, self.last[key] = self.last.get(key), row
+        before, self.last[row.identity] = self.last.get(row.identity), row
         if before is None:
             return FIRST
         near = abs(before.start - row.start) <= TOLERANCE
@@ -47,14 +46,15 @@ class Twin:
 
 
 ROWS = st.builds(
-    lambda t, lasted, dump, number, line: Row(
-        T + t, None if lasted is None or line else T + t + lasted, dump, number, line=line
+    lambda t, lasted, dump, number, line, family: Row(
+        T + t, None if lasted is None or line else T + t + lasted, dump, number, line=line, family=family
     ),
     st.sampled_from([0, 50, 999, 1001, 200_000, SECOND, SECOND + 1, 3 * SECOND, 60 * SECOND]),
     st.sampled_from([None, 0, 100, 5 * SECOND]),
     st.booleans(),
     st.integers(0, 3),
     st.sampled_from(["", "", "", "log", "import"]),
+    st.sampled_from(["ipv4", "ipv4", "ipv6"]),
 )
 
 

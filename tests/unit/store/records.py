@@ -20,6 +20,11 @@ ROUTER = "qrouter-68fa7669-72b1-457b-8246-22ffef772f79"
 INODE = 4026532500
 
 
+def family(address: Any) -> str | None:
+    """The family of an address."""
+    return None if address is None else f"ipv{ipaddress.ip_address(address).version}"
+
+
 def packed(address: Any) -> bytes:
     """An address as records have it."""
     parsed = ipaddress.ip_address(address)
@@ -51,13 +56,15 @@ def start(**values: Any) -> dict[str, Any]:
     row |= {"zone": 0, "mark": 0, "ct_id": 7, "origin": "event"}
     row |= {name.rstrip("_"): value for name, value in values.items()}
     row.setdefault("nat_dst_ip", row["dst_ip"])
+    row["family"] = family(row["src_ip"])
     row.setdefault("nat_dst_port", row["dst_port"])
     return row
 
 
 def end(seconds: float = 10, **values: Any) -> dict[str, Any]:
     """The END row of a connection that lasted so long."""
-    row = start(**({"packets_out": 6, "bytes_out": 600, "packets_in": 5, "bytes_in": 5000} | values))
+    told = {"packets_out": 6, "bytes_out": 600, "packets_in": 5, "bytes_in": 5000, "reply": "assured"}
+    row = start(**(told | values))
     row["end"] = row["start"] + round(seconds * SECOND)
     return row | {"end_reason": values.get("end_reason", "closed")}
 
@@ -84,6 +91,8 @@ def batch(table: str, rows: list[dict[str, Any]]) -> pa.RecordBatch:
     columns = []
     for field in TABLES[table]:
         values = [row.get(field.name) for row in rows]
+        if field.name == "family":
+            values = [row.get("family") or family(row.get("src_ip", row.get("address"))) for row in rows]
         if field.kind == "address":
             values = [value and packed(value) for value in values]
         if field.kind in ("text", "enum"):

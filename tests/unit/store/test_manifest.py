@@ -78,7 +78,7 @@ def test_lines_are_as_promised(tmp_path: Path) -> None:
         "kind": "seal",
         "seal": 1,
         "through": {"connections": 10},
-        "format": 1,
+        "format": 2,
         "time": "2026-11-20T13:05:09.000000Z",
     }
 

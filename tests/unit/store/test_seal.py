@@ -84,7 +84,7 @@ def test_the_manifest_tells_the_times_of_each_file(tmp_path: Path) -> None:
     (closed,), (still_open,) = state.of("connections"), state.of("open")
     assert (closed.start, closed.end) == ("2026-11-20T13:05:09.000000Z", "2026-11-20T13:05:19.000000Z")
     assert (still_open.start, still_open.end) == ("2026-11-20T13:05:09.000000Z", None)
-    assert (closed.rows, closed.format, state.through) == (2, 1, {"connections": 1})
+    assert (closed.rows, closed.format, state.through) == (2, 2, {"connections": 1})
 
 
 def test_only_closed_segments_are_sealed(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_a_newer_format_is_refused(making: Making, monkeypatch: pytest.MonkeyPat
     """Files of a later version are not guessed at."""
     making.add(*whole())
     store = seal(making).close()
-    monkeypatch.setattr("anetcon.store.view.FORMAT", 0)
+    monkeypatch.setattr("anetcon.formats.FORMAT", 1)
     with pytest.raises(StoreError, match="newer"):
         Store(store).connections()
 

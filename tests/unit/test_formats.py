@@ -1,0 +1,166 @@
+"""A store that the program wrote before format 2 (commit 0c29f41, by tests/unit/store/records.py of then): it is read
+as it is, its journal is sealed into the new format, and text is imported into it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from anetcon import formats
+from anetcon.errors import StoreError
+from anetcon.journal.read import read_segment
+from anetcon.record import TABLES, arrow_schema
+from anetcon.store import layout, manifest, parquet
+from anetcon.store.seal import Sealer
+from anetcon.store.view import Store
+from tests.unit.cli.asking import Answer
+from tests.unit.history.test_run import line
+from tests.unit.store.records import SECOND, T0, packed
+
+OLD = Path(__file__).parents[1] / "data" / "format1"
+MINUTE = 60 * SECOND
+PORTS = {
+    40000: ("ipv4", "2026-11-20T13:05:19.000000Z"),
+    40001: ("ipv4", "2026-11-20T13:06:09.000000Z"),
+    40002: ("ipv4", "2026-11-20T13:11:49.000000Z"),
+    40003: ("ipv4", None),
+    40004: ("ipv4", "2026-11-20T13:11:14.000000Z"),
+    40005: ("ipv4", None),
+    40006: ("ipv6", "2026-11-20T13:05:29.000000Z"),
+    40007: ("ipv6", "2026-11-20T13:11:14.000000Z"),
+    40009: ("ipv4", None),
+}
+"""What it has: family and end by source port."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(OLD, tmp_path / "store"))
+
+
+def found(store: Path, *words: str) -> dict[int, tuple[str, str | None]]:
+    """What a search finds, as PORTS has it."""
+    rows = Answer("search", "--store", store, "--format", "jsonl", *words).lines
+    assert all(row["reply"] is None for row in rows)
+    return {row["src_port"]: (row["family"], row["end"]) for row in rows}
+
+
+def sealed(store: Path) -> manifest.State:
+    """Seal all that can be, as the daemon of today does; what is in the manifest then."""
+    sealer = Sealer(store, lambda: T0 + 10 * MINUTE)
+    while sealer.seal():
+        pass
+    return manifest.replay(store)
+
+
+def test_every_question_is_answered(store: Path) -> None:
+    """Sealed files, open ones, and the journal: as they were, the family by the addresses, the reply not known."""
+    assert found(store) == PORTS
+    assert list(found(store, "--host", "2001:db8:1::/64")) == [40006, 40007]
+    assert set(found(store, "--src", "10.0.0.0/8")) == {port for port, (family, _) in PORTS.items() if family == "ipv4"}
+    assert found(store, "--src", "::ffff:10.0.0.5") == {}
+    gaps = Answer("gaps", "--store", store, "--format", "jsonl").lines
+    assert [gap["cause"] for gap in gaps if gap["netns"]] == ["overrun", "undecodable"]
+    assert Answer("status", "--store", store).status in (0, 1)
+
+
+@pytest.mark.parametrize("seal", [False, True])
+def test_who_was_it(store: Path, seal: bool) -> None:
+    """Of both families, with MAC and own addresses, before and after the journal was sealed."""
+    if seal:
+        sealed(store)
+    for public, at, inner in (
+        ("203.0.113.7:40213", "13:05:10", "10.0.0.5"),
+        ("203.0.113.7:40003", "13:12:00", "10.0.0.5"),
+        ("[2001:db8:1::5]:40007", "13:11:10", "2001:db8:1::5"),
+    ):
+        said = Answer("who", public, "--at", f"2026-11-20T{at}Z", "--store", store, "--format", "json").json
+        assert (said["verdict"], said["connections"][0]["src_ip"]) == ("one", inner)
+        assert said["neighbours"][0]["mac"] == "fa:16:3e:00:00:05"
+        assert said["neighbours"][0]["family"] == said["connections"][0]["family"]
+    own = Store(store).intervals("addresses")
+    assert own["prefix_length"].null_count == len(own) == 4
+    assert own["family"].to_pylist().count("ipv6") == 1
+
+
+def test_its_journal_is_sealed_into_the_new_format(store: Path) -> None:
+    """Nothing is lost or doubled, what is written is of the new format, and what was sealed stays as it was."""
+    state = sealed(store)
+    assert found(store) == PORTS
+    assert {entry.format for entry in state.connections if entry.seal == 1} == {1}
+    assert {entry.format for entry in state.connections if entry.seal > 1} == {2}
+    for entry in (*state.of("open"), *state.of("addresses"), *state.of("neighbours")):
+        schema = pq.read_schema(store / entry.file)
+        assert (entry.format, schema.metadata[b"anetcon.format"]) == (2, b"2")
+        assert "family" in schema.names
+
+
+def test_text_is_imported_into_it(store: Path, tmp_path: Path) -> None:
+    """What the store has already is not added again, what it has not is."""
+    log = tmp_path / "old.log"
+    log.write_text(line(1) + line(2))
+    first = Answer("import", log, "--store", store, "--tz", "UTC")
+    again = Answer("import", log, "--store", store, "--tz", "UTC")
+    assert "0 connections added" not in first.out
+    assert "0 connections added" in again.out
+    assert PORTS.items() <= found_with_imports(store).items()
+
+
+def found_with_imports(store: Path) -> dict[int, tuple[str, str | None]]:
+    """What a search finds, also what was imported."""
+    rows = Answer("search", "--store", store, "--format", "jsonl", "--limit", "0").lines
+    return {row["src_port"]: (row["family"], row["end"]) for row in rows}
+
+
+def test_sql_and_columns_say_the_same(store: Path) -> None:
+    """Whether DuckDB reads a file or Arrow does: the same rows, and so where only some columns are wanted."""
+    for entry in manifest.replay(store).connections:
+        rows = parquet.read(store, entry.file)
+        assert rows.schema.equals(arrow_schema("connections"))
+        view = Store(store)
+        read = view._sealed("connections", [entry])
+        assert read.sort_by("src_port").to_pylist() == rows.sort_by("src_port").to_pylist()
+        some = parquet.read(store, entry.file, ["src_ip", "family"])
+        assert some["family"].to_pylist() == rows["family"].to_pylist()
+
+
+def test_a_segment_of_the_old_format(store: Path) -> None:
+    """Its rows have every field of today, or those that are wanted."""
+    folder = layout.journal_folder(store, "connections")
+    for flush in read_segment(folder, 2):
+        if flush.batch is not None:
+            assert flush.batch.schema.equals(arrow_schema("connections"))
+            assert flush.batch["family"].to_pylist()[-1] == "ipv6"
+    some = [flush.batch for flush in read_segment(folder, 2, columns={"src_ip", "family"}) if flush.batch is not None]
+    assert some[0].schema.names == ["src_ip", "family"]
+
+
+def test_of_a_slice_too() -> None:
+    """Rows that are part of a larger column have their own family."""
+    old = pa.schema([field for field in arrow_schema("addresses") if field.name not in ("family", "prefix_length")])
+    old = old.with_metadata({"anetcon.table": "addresses", "anetcon.format": "1"})
+    addresses = ["10.0.0.1", "2001:db8::1", "::ffff:0:0", "::fffe:10.0.0.1"]
+    rows = [{"node": "n", "netns": "x", "netns_inode": 1, "interface": "e", "address": packed(a)} for a in addresses]
+    batch = pa.RecordBatch.from_pylist([{**row, "from": None, "to": None} for row in rows], old)
+    assert formats.as_now(batch, "here")["family"].to_pylist() == ["ipv4", "ipv6", "ipv4", "ipv6"]
+    assert formats.as_now(batch.slice(1, 2), "here")["family"].to_pylist() == ["ipv6", "ipv4"]
+    assert formats.as_now(batch.slice(4), "here").num_rows == 0
+
+
+@pytest.mark.parametrize("number", ["3", "x"])
+def test_a_newer_format_is_refused(number: str) -> None:
+    """Rows that a newer program wrote are not guessed at."""
+    schema = arrow_schema("gaps").with_metadata({"anetcon.table": "gaps", "anetcon.format": number})
+    with pytest.raises(StoreError, match="here was written by a newer version of anetcon: use that one"):
+        formats.as_now(schema.empty_table(), "here")
+
+
+def test_every_field_that_came_later_has_something_in_its_place() -> None:
+    """A field that format 1 did not have is null there, or derived."""
+    for fields in TABLES.values():
+        assert all(field.since == 1 or field.nullable or field.name == "family" for field in fields)
