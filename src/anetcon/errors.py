@@ -65,8 +65,8 @@ NOT_FOUND_WITH_GAPS = 3
 
 ANSWERS = {
     0: "done; for a question: found",
-    NOT_FOUND: "nothing found, and the record is complete for what was asked; of `status`: the daemon does not "
-    "run or does not record; of `doctor`: there is a problem; of `import`: no line of any file is of ANetCon",
+    NOT_FOUND: "nothing found, and the record is complete for what was asked; of `status`: something is "
+    "wrong, and it says what; of `doctor`: there is a problem; of `import`: no line of any file is of ANetCon",
     USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
     NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there; of `doctor`: no problem found, but not "
     "everything could be looked at",

@@ -1,12 +1,13 @@
-"""`anetcon status`: what the keeper wrote last, and whether it still does."""
+"""`anetcon status`: what the keeper wrote last, whether it still does, and what is wrong."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +15,9 @@ from anetcon.cli.filters import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.times import moment
 from anetcon.errors import StoreError
-from anetcon.gaps import WHOLE
+from anetcon.gaps import LIMITS, WHOLE
 from anetcon.journal.read import last_flush
-from anetcon.store.coverage import STALE, Question, coverage, running, unwritten
+from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
 from anetcon.store.view import Store
 
@@ -24,27 +25,38 @@ COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "unde
 CHECKED, REPAIRED = "rules checked", "rules repaired"
 """Columns there are for the LOG engines alone."""
 NOT_WELL = 1
+CHILDREN = ("capture", "follow", "kmsg")
+LATELY = 600 * SECOND
+"""So long a process that ended by itself is told of: what ends again and again has not yet come to rest."""
+TOLD = {"daemon-down", "capture-down", "disk-full", "not-attached", "conntrack-inactive"}
+"""Causes of gaps that may last and of which more is known: whether it records, and each namespace's state."""
+HARMLESS = WHOLE | LIMITS | TOLD | {"deselected"}
+SHOWN = 3
 
 
-def status(store: StoreOption, form: FormatOption = Format.TABLE) -> None:
+def status(
+    store: StoreOption,
+    form: FormatOption = Format.TABLE,
+    gone: Annotated[bool, typer.Option("--gone", help="List the namespaces that are gone, too (table).")] = False,
+) -> None:
     """How the daemon is doing, namespace by namespace.
 
-    Exit status: 0 if it runs and records, 1 if it does not.
+    Exit status: 0 if all is well, 1 if something is wrong: it says what.
     """
     said = read(store)
     if form is Format.JSON:
         json.dump(said, sys.stdout, indent=1)
         sys.stdout.write("\n")
     elif form is Format.TABLE:
-        _table(store, said)
+        _table(said, gone)
     else:
         print_rows(form, said["namespaces"])
-    if not (said["running"] and said["recording"]):
+    if said["wrong"]:
         raise typer.Exit(NOT_WELL)
 
 
 def read(store: Path) -> dict[str, Any]:
-    """status.json with `running` (the daemon lives) and `recording` (capture wrote the journal lately) added."""
+    """status.json, with `running` (the daemon lives), `recording` (capture wrote the journal lately), `wrong`, gaps."""
     path = store / "status.json"
     said: dict[str, Any] = {"version": 1, "namespaces": [], "totals": {}}
     try:
@@ -64,14 +76,21 @@ def read(store: Path) -> dict[str, Any]:
         capture["unwritten"] = unwritten(store)
     recording = lately and capture["unwritten"] is None
     gaps = _gaps(store, said["started"]) if "started" in said else []
-    return {"running": owner is not None, "recording": recording} | said | {"capture": capture, "gaps": gaps}
+    told = {"running": owner is not None, "recording": recording} | said | {"capture": capture}
+    wrong = list(_wrong(store, told, gaps))
+    return told | {"wrong": wrong, "gaps": _by_cause(gaps, said.get("started", ""))}
 
 
 def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
+    """Since the daemon's start; also those that make no answer incomplete."""
+    return plain("gaps", coverage(Store(store), Question(moment(started).us, everything=True)).gaps)
+
+
+def _by_cause(gaps: list[dict[str, Any]], started: str) -> list[dict[str, Any]]:
     """By cause: the gaps that began since the daemon's start, and how much was `lost` in them, None where any of them
     does not tell; what was `counted`; also those that make no answer incomplete (`whole`), as a sink that is behind."""
     found: dict[str, dict[str, Any]] = {}
-    for gap in plain("gaps", coverage(Store(store), Question(moment(started).us, everything=True)).gaps):
+    for gap in gaps:
         if (gap["from"] or "") < started:
             continue
         known = {"cause": gap["cause"], "gaps": 0, "lost": 0, "counted": 0, "whole": gap["cause"] in WHOLE}
@@ -80,6 +99,70 @@ def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
         cause["counted"] += gap["lost"] or 0
         cause["lost"] = None if None in (cause["lost"], gap["lost"]) else cause["counted"]
     return [found[cause] for cause in sorted(found)]
+
+
+def _wrong(store: Path, said: dict[str, Any], gaps: list[dict[str, Any]]) -> Iterator[str]:
+    """What is wrong now, a sentence each; the page `how-to/check-a-host.md` lists all of it."""
+    if not said["running"]:
+        last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
+        yield f"the daemon is not running with the store {store}: nothing is recorded{last}"
+        return
+    if "updated" not in said:
+        yield f"a daemon runs with the store {store}, and has not written its status yet: is that disk full?"
+        return
+    if not said["recording"]:
+        yield _not_recording(said)
+    if (old := _age(said["updated"])) > STALE:
+        yield f"the keeper does not move: it last wrote its status {old / SECOND:.0f} s ago; see the daemon's log"
+    for name in CHILDREN:
+        child = said.get(name, {"pid": 0})
+        if child.get("pid") is None:
+            yield f"{name} does not run; it is started again by itself, and the daemon's log says why it ended"
+        elif child.get("failed") and _age(child["failed"]) < LATELY:
+            yield f"{name} ended by itself at {child['failed']} and was started again; the daemon's log says why"
+    if said.get("refused"):
+        yield "the configuration is refused, and the one before holds; the daemon's log says why"
+    yield from _wrong_namespaces(said["namespaces"])
+    yield from _lasting(said, gaps)
+
+
+def _wrong_namespaces(namespaces: list[dict[str, Any]]) -> Iterator[str]:
+    """Those that are not audited, or of which the kernel tracks nothing any more."""
+    there = [each for each in namespaces if each["state"] != "gone"]
+    if not there:
+        yield "no namespace is audited: none has a name that audit.namespaces selects (see `anetcon config show`)"
+    retrying = [each for each in there if each["state"] == "retrying"]
+    if retrying:
+        why = f": {retrying[0].get('message') or 'no reason given'}"
+        yield f"{len(retrying)} of {len(there)} namespaces cannot be audited ({_some(retrying)}){why}"
+    inactive = [each for each in there if each["state"] == "conntrack-inactive"]
+    ended = [each for each in inactive if each.get("starts") or len(inactive) == len(there)]
+    if ended:
+        yield f"no rule uses connection tracking in {_some(ended)}: nothing is recorded there"
+
+
+def _lasting(said: dict[str, Any], gaps: list[dict[str, Any]]) -> Iterator[str]:
+    """Gaps that last now: what could be recorded, and is not."""
+    retrying = {each["netns"] for each in said["namespaces"] if each["state"] == "retrying"}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for gap in gaps:
+        ours = gap["node"] in (None, said.get("node")) and gap["netns"] not in retrying
+        if gap["to"] is None and ours and gap["from"] is not None and gap["cause"] not in HARMLESS:
+            found.setdefault(gap["cause"], []).append(gap)
+    for cause, each in sorted(found.items()):
+        where = _some([gap for gap in each if gap["netns"]]) or "every namespace"
+        yield f"a gap lasts ({cause}) in {where} since {min(gap['from'] for gap in each)}: see `anetcon gaps`"
+
+
+def _some(rows: list[dict[str, Any]]) -> str:
+    """The names of a few namespaces, and how many more there are."""
+    names = [row["netns"] for row in rows]
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _age(text: str) -> int:
+    """Microseconds since a time."""
+    return time.time_ns() // 1000 - moment(text).us
 
 
 def _lost(gap: dict[str, Any]) -> str:
@@ -93,9 +176,9 @@ def _lost(gap: dict[str, Any]) -> str:
 def _not_recording(said: dict[str, Any]) -> str:
     flushed, why = said["capture"].get("flushed") or "no time at all", said["capture"]["unwritten"]
     if why is None:
-        return f"CAPTURE DOES NOT MOVE: it last wrote the journal at {flushed}; see the daemon's log"
+        return f"capture does not move: it last wrote the journal at {flushed}; see the daemon's log"
     waits = "" if why["waiting_rows"] is None else f"; {why['waiting_rows']} records wait in memory"
-    return f"THE JOURNAL CANNOT BE WRITTEN since {why['since'] or flushed}: {why['reason']}{waits}. Make room for it"
+    return f"the journal cannot be written since {why['since'] or flushed}: {why['reason']}{waits}; make room for it"
 
 
 def _records(store: Path, said: dict[str, Any]) -> bool:
@@ -105,36 +188,34 @@ def _records(store: Path, said: dict[str, Any]) -> bool:
     return time.time_ns() // 1000 - max(started, flushed) <= STALE
 
 
-def _table(store: Path, said: dict[str, Any]) -> None:
-    names = [entry["netns"] for entry in said["namespaces"]]
-    if said["running"] and "updated" not in said:
-        _line(f"a daemon runs with the store {store}, and has not written its status yet: is that disk full?")
-        return
-    if not said["running"]:
-        last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
-        _line(f"the daemon is not running with the store {store}{last}")
-    else:
+def _table(said: dict[str, Any], gone: bool) -> None:
+    if said["running"] and "updated" in said:
         who = f"node {said.get('node')}" + (f", version {said['program']}" if "program" in said else "")
         _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, {who}")
-        if not said["recording"]:
-            _line(_not_recording(said))
+        for each in said["wrong"]:
+            _line(f"wrong: {each}")
+    else:
+        _line(said["wrong"][0])
+    if "updated" not in said:
+        return
+    seen = "" if said["running"] else f"as last seen at {said['updated']}: "
     if "follow" in said:
         restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
         if "kmsg" in said:
             restarts += f", {said['kmsg'].get('restarts', 0)} of kmsg"
         engine = f"engine: {said['engine']}; " if "engine" in said else ""
-        _line(f"{engine}restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
-        if said["running"] and said.get("refused"):
-            _line("THE CONFIGURATION IS REFUSED as it is now, and the one before holds; the daemon's log says why")
-        _line("totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
+        _line(f"{seen}{engine}restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
+        _line(f"{seen}totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
     if "started" in said:
         listed = [f"{gap['cause']} {gap['gaps']} ({_lost(gap)})" for gap in said["gaps"]]
         _line("gaps since the start: " + (", ".join(listed) or "none") + (" (see anetcon gaps)" if listed else ""))
-    if said["running"] and not names:
-        _line("no namespace is audited: none has a name that audit.namespaces selects (anetcon config show)")
-    if names:
-        _line("")
-        print_rows(Format.TABLE, _rows(said["namespaces"]))
+    past = [entry for entry in said["namespaces"] if entry["state"] == "gone"]
+    if past and not gone:
+        _line(f"{seen}gone within the hour: {len(past)} ({_some(past[::-1])}); --gone lists them")
+    shown = [entry for entry in said["namespaces"] if gone or entry["state"] != "gone"]
+    if shown:
+        _line(f"\n{seen}".rstrip())
+        print_rows(Format.TABLE, _rows(shown))
 
 
 def _rows(namespaces: list[dict[str, Any]]) -> list[dict[str, Any]]:

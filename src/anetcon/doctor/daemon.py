@@ -19,7 +19,7 @@ CHILDREN = ("capture", "follow", "kmsg")
 
 
 def daemon(machine: Machine) -> Iterator[Finding]:
-    """Everything about it; one note where none runs."""
+    """Everything about it; one problem where none runs."""
     if machine.daemon.unreadable:
         yield unchecked("daemon", machine.daemon.unreadable, "be root or a member of group adm")
         return
@@ -31,7 +31,7 @@ def daemon(machine: Machine) -> Iterator[Finding]:
         remedy = "start it: `systemctl start anetcon`" if installed else "install it as a service: `anetcon install`"
         remedy += ", or `anetcon run` with the same options"
         remedy = f"take over from the bash ANetCon: {TAKEOVER}" if machine.old_daemons else remedy
-        yield Finding("daemon", Severity.PROBLEM if last else Severity.WARNING, found, "nothing is recorded", remedy)
+        yield Finding("daemon", Severity.PROBLEM, found, "nothing is recorded", remedy)
         return
     found_ill = [*_keeper(machine), *_children(machine), *_capture(machine), *_counted(machine), *_file(machine)]
     yield from found_ill

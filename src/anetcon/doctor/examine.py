@@ -117,7 +117,7 @@ def selection(seen: Machine, audited: int) -> Iterator[Finding]:
     remedy = "see what there is: `ip netns list`; for a plain gateway " + seen.setting(
         "audit.namespaces", '["default"]'
     )
-    yield Finding("selection", Severity.WARNING, found, means, remedy)
+    yield Finding("selection", Severity.PROBLEM, found, means, remedy)
 
 
 def unselected(looks: Sequence[Look], names: Sequence[str], seen: Machine) -> Iterator[Finding]:

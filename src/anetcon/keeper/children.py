@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from anetcon.keeper import syscalls as sc
+from anetcon.keeper.clock import now_us
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.report import ERROR, WARNING, debug, said
 
@@ -105,7 +106,8 @@ class Child:
 
     def __init__(self, loop: Loop, reaper: Reaper, name: str, launch: Callable[[], int], report: Callable[[str], None]):
         self.pid: int | None = None
-        self.restarts = 0
+        self.restarts = self.failed = 0
+        """How often it was started again since it had ended by itself, and when it last had (us)."""
         self.name = name
         self._loop = loop
         self._reaper = reaper
@@ -185,7 +187,7 @@ class Child:
             if time.monotonic() - self._since >= LONG_LIFE:
                 self._pause = 0.0
             self._report(f"{ERROR}{self.name} ended with status {status}; starting it again in {self._pause:g} s")
-            self.restarts += 1
+            self.restarts, self.failed = self.restarts + 1, now_us()
         self._loop.after(self._pause, self._start_again)
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
 

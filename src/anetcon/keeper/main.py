@@ -258,7 +258,7 @@ class Keeper:
             "refused": self._refused,
         }
         if self.kernel_log is not None:
-            head["kmsg"] = {"pid": self.kernel_log.reader.pid, "restarts": self.kernel_log.reader.restarts}
+            head["kmsg"] = status.of_child(self.kernel_log.reader)
         self.status.update(head, self.processes.capture, self.processes.follow)
         self._sum_up()
 

@@ -77,8 +77,8 @@ class Status:
         top = head | {
             "program": __version__,
             "updated": text(now),
-            "capture": {"pid": capture.pid, "restarts": capture.restarts} | _journal(header),
-            "follow": {"pid": follow.pid, "restarts": follow.restarts},
+            "capture": of_child(capture) | _journal(header),
+            "follow": of_child(follow),
             "totals": self._totals(header),
         }
         content = json.dumps({"version": VERSION, **top})[:-1] + ', "namespaces": [\n' + ",\n".join(texts) + "\n]}\n"
@@ -125,6 +125,7 @@ def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refu
     others = len(roster.audited) - attached
     told = [f"{attached} network namespace{'s' * (attached != 1)} audited"]
     told += [f"{others} cannot be"] * bool(others)
+    told += ["audit.namespaces selects none that is there"] * (not roster.audited)
     told += ["capture is starting"] * (not roster.capture_works)
     told += [
         f"{child.name} was started again {child.restarts} time{'s' * (child.restarts != 1)}"
@@ -134,6 +135,11 @@ def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refu
     told += [f"the journal cannot be written: {_reason(header)}"] * bool(header["unwritten"])
     told += ["the configuration is refused, the one before holds"] * refused
     return f"{__version__}: " + ", ".join(told) + ("; see `anetcon status`" if len(told) > 1 else "")
+
+
+def of_child(child: Child) -> dict[str, Any]:
+    """One of the daemon's other processes."""
+    return {"pid": child.pid, "restarts": child.restarts, "failed": _time(child.failed)}
 
 
 def state_of(audited: Audited, row: tuple[int, ...]) -> str:

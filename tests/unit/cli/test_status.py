@@ -78,7 +78,13 @@ def test_a_daemon_that_is_not_running(store: Path) -> None:
     """That it does not run is the first thing said; what it wrote last is still shown."""
     answer = Answer("status", "--store", store)
     assert answer.status == 1
-    assert answer.out.startswith("the daemon is not running")
+    assert answer.out.startswith(
+        f"the daemon is not running with the store {store}: nothing is recorded; it last wrote"
+    )
+    seen = f"as last seen at {json.loads((store / 'status.json').read_bytes())['updated']}:"
+    *_, heading, _, row = answer.out.splitlines()
+    assert (heading, ROUTER in row) == (seen, True)
+    assert f"{seen} totals: events 5" in answer.out
     assert Answer("status", "--store", store, "--format", "json").json["running"] is False
 
 
@@ -88,16 +94,99 @@ def test_a_capture_that_does_not_move(store: Path) -> None:
     (store / "status.json").write_text(json.dumps(said(NOW - STALE - 10 * SECOND)))
     answer = Answer("status", "--store", store)
     assert answer.status == 1
-    assert "DOES NOT MOVE" in answer.out
+    assert "wrong: capture does not move" in answer.out
     said_of_it = Answer("status", "--store", store, "--format", "json").json
     assert (said_of_it["running"], said_of_it["recording"]) == (True, False)
 
 
 @pytest.mark.usefixtures("lock")
 def test_nothing_is_audited(store: Path) -> None:
-    """When no namespace is selected, that is said with what to do."""
-    (store / "status.json").write_text(json.dumps(said(namespaces=[])))
-    assert "audit.namespaces" in Answer("status", "--store", store).out
+    """When no namespace is selected, or none is left, that is wrong, and said with what to do."""
+    for namespaces in ([], [NAMESPACE | {"state": "gone"}]):
+        (store / "status.json").write_text(json.dumps(said(namespaces=namespaces)))
+        answer = Answer("status", "--store", store)
+        assert answer.status == 1
+        assert "wrong: no namespace is audited: none has a name that audit.namespaces selects" in answer.out
+
+
+@pytest.mark.usefixtures("lock")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"capture": {"pid": None, "restarts": 1, "flushed": None}}, "capture does not run; it is started again"),
+        ({"follow": {"pid": 2, "restarts": 1, "failed": rfc3339(NOW - 60 * SECOND)}}, "follow ended by itself at"),
+        ({"kmsg": {"pid": None, "restarts": 0}}, "kmsg does not run"),
+        ({"refused": True}, "the configuration is refused, and the one before holds"),
+        ({"updated": rfc3339(NOW - 40 * SECOND)}, "the keeper does not move: it last wrote its status "),
+        (
+            {"namespaces": [NAMESPACE, NAMESPACE | {"netns": "snat-1", "state": "retrying", "message": "no room"}]},
+            "1 of 2 namespaces cannot be audited (snat-1): no room",
+        ),
+        (
+            {"namespaces": [NAMESPACE, NAMESPACE | {"netns": "snat-1", "state": "conntrack-inactive"}]},
+            "no rule uses connection tracking in snat-1: nothing is recorded there",
+        ),
+        (
+            {"namespaces": [NAMESPACE | {"netns": "default", "state": "conntrack-inactive", "starts": 0}]},
+            "no rule uses connection tracking in default: nothing is recorded there",
+        ),
+    ],
+)
+def test_what_is_wrong(store: Path, changes: dict[str, Any], words: str) -> None:
+    """Each makes the exit status 1, and is one sentence, in the table and in JSON."""
+    (store / "status.json").write_text(json.dumps(said(**changes)))
+    answer = Answer("status", "--store", store)
+    (wrong,) = (line for line in answer.out.splitlines() if line.startswith("wrong: "))
+    assert (answer.status, words in wrong) == (1, True)
+    told = Answer("status", "--store", store, "--format", "json")
+    assert (told.status, [f"wrong: {each}" for each in told.json["wrong"]]) == (1, [wrong])
+    assert Answer("status", "--store", store, "--format", "jsonl").status == 1
+
+
+@pytest.mark.usefixtures("lock")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"follow": {"pid": 2, "restarts": 7, "failed": rfc3339(NOW - 3600 * SECOND)}},
+        {"namespaces": [NAMESPACE, NAMESPACE | {"netns": "new", "state": "conntrack-inactive", "starts": 0}]},
+        {"namespaces": [NAMESPACE, NAMESPACE | {"netns": "old", "state": "gone"}]},
+    ],
+)
+def test_what_is_not_wrong(store: Path, changes: dict[str, Any]) -> None:
+    """What is long over, a namespace that has no rule yet beside one that has, and one that was deleted."""
+    (store / "status.json").write_text(json.dumps(said(**changes)))
+    answer = Answer("status", "--store", store, "--format", "json")
+    assert (answer.status, answer.json["wrong"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("cause", "over", "wrong"),
+    [("tracking-off", False, 1), ("tracking-off", True, 0), ("listener-stuck", False, 0), ("log-engine", False, 0)],
+)
+def test_a_gap_that_lasts(tmp_path: Path, cause: str, over: bool, wrong: int) -> None:
+    """What is missing now is wrong, though the daemon runs; what is over, or leaves connections whole, is not."""
+    now = time.time_ns() // 1000
+    end = NOW - SECOND if over else None
+    gap = {"node": "gw1", "netns": ROUTER, "from": NOW - 9 * SECOND, "to": end, "cause": cause, "lost": None}
+    path = Making(tmp_path / "store").add(start()).add(gap, table="gaps").alive(now).close()
+    (path / "status.json").write_text(json.dumps(said(NOW - 20 * SECOND, updated=rfc3339(now))))
+    with (path / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = Answer("status", "--store", path, "--format", "json")
+    assert (answer.status, len(answer.json["wrong"])) == (wrong, wrong)
+    assert all(f"a gap lasts ({cause}) in {ROUTER} since" in each for each in answer.json["wrong"])
+
+
+@pytest.mark.usefixtures("lock")
+def test_what_is_gone_is_counted(store: Path) -> None:
+    """Routers that were deleted within the hour are a line with the last of them; `--gone` and JSON have each."""
+    gone = [NAMESPACE | {"netns": f"qrouter-{number}", "state": "gone"} for number in range(50)]
+    (store / "status.json").write_text(json.dumps(said(namespaces=[NAMESPACE, *gone])))
+    out = Answer("status", "--store", store).out
+    assert "gone within the hour: 50 (qrouter-49, qrouter-48, qrouter-47 and 47 more); --gone lists them" in out
+    assert "qrouter-1 " not in out
+    assert "qrouter-1 " in Answer("status", "--store", store, "--gone").out
+    assert len(Answer("status", "--store", store, "--format", "json").json["namespaces"]) == 51
 
 
 def test_never_started(tmp_path: Path) -> None:
@@ -110,7 +199,7 @@ def test_never_started(tmp_path: Path) -> None:
 def test_what_the_daemon_has_not_said_or_not_taken(store: Path) -> None:
     """No invented numbers where it could not write; a configuration that it refused is told, for its next start."""
     (store / "status.json").write_text(json.dumps(said(refused=True)))
-    assert "THE CONFIGURATION IS REFUSED" in Answer("status", "--store", store).out
+    assert "wrong: the configuration is refused" in Answer("status", "--store", store).out
     (store / "status.json").unlink()
     assert "is that disk full?" in Answer("status", "--store", store).out
 
@@ -146,7 +235,10 @@ def test_a_journal_that_cannot_be_written(store: Path) -> None:
     (store / "status.json").write_text(json.dumps(said(capture=capture)))
     answer = Answer("status", "--store", store)
     assert answer.status == 1
-    assert f"CANNOT BE WRITTEN since {rfc3339(NOW)}: No space left on device; 17 records wait in memory" in answer.out
+    assert (
+        f"wrong: the journal cannot be written since {rfc3339(NOW)}: No space left on device; 17 records wait in memory"
+        in answer.out
+    )
 
 
 def test_what_was_lost_since_the_start(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def test_one_that_is_well() -> None:
 
 
 def test_none(tmp_path: Path) -> None:
-    """None yet is a warning, with how to come by one; one that ran is missed."""
+    """Nothing is recorded, be it that none ever ran: a problem, with how to come by one."""
     found = one(daemon(without_daemon(tmp_path)))
-    assert (found.severity, "`anetcon install`" in found.remedy) == (Severity.WARNING, True)
+    assert (found.severity, "`anetcon install`" in found.remedy) == (Severity.PROBLEM, True)
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
     (tmp_path / "etc/systemd/system/anetcon.service").touch()
     assert "`systemctl start anetcon`" in one(daemon(without_daemon(tmp_path))).remedy

@@ -37,9 +37,9 @@ def test_a_namespace_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_nothing_is_selected() -> None:
-    """Settings that select nothing audit nothing; that is a warning with what there is to select."""
+    """Settings that select nothing audit nothing; that is a problem, with what there is to select."""
     found = one(examine.selection(machine(), 0))
-    assert (found.severity, "ip netns list" in found.remedy) == (Severity.WARNING, True)
+    assert (found.severity, "ip netns list" in found.remedy) == (Severity.PROBLEM, True)
     assert [each.severity for each in examine.selection(machine(), 3)] == [Severity.OK]
 
 
