@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,55 @@ def test_what_is_refused_and_what_rsyslog_gets() -> None:
         assert again == "nothing to do: everything is installed\n", "what was asked for once stays"
         machine.run(PROGRAM, "uninstall", "--purge", "--yes")
         assert files(machine) == clean
+
+
+NAT = "table ip nat {\n chain post {\n  type nat hook postrouting priority 100\n  oifname eth9 masquerade\n }\n}\n"
+CONNECT = """
+import socket
+listening = socket.create_server(("127.0.0.1", 4711))
+socket.create_connection(("127.0.0.1", 4711)).close()
+"""
+
+
+def audits(said: str) -> str:
+    """What is audited, as an installation says it."""
+    (line,) = (line for line in said.splitlines() if line.startswith("audits   "))
+    return line.removeprefix("audits   ")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.needs("nft", "nsenter")
+def test_a_plain_gateway() -> None:
+    """Where the host itself forwards and translates, and has no namespace of Neutron, a new configuration audits it,
+    which is said before and after; one that is there stays as it is; any other host is told what is audited."""
+    with booted() as machine:
+        inside = ("nsenter", f"--net=/proc/{machine.pid}/ns/net")
+        nothing = "nothing yet: no namespace in /run/netns matches audit.namespaces (^(qrouter|snat|fip)-)"
+        proposed = "this host's own namespace, since it forwards and translates and has none of Neutron: "
+        assert audits(machine.run(PROGRAM, "install", "--dry-run").stdout) == nothing
+        machine.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        assert audits(machine.run(PROGRAM, "install", "--dry-run").stdout) == nothing
+        subprocess.run([*inside, "nft", "-f", "-"], input=NAT, text=True, check=True)
+
+        write(machine, TOML, "# mine\n")
+        edited = audits(machine.run(PROGRAM, "install", "--dry-run").stdout)
+        setting = 'namespaces = ["default"]'
+        assert edited == f"{nothing}; this host forwards and translates itself: set `{setting}` under [audit] in {TOML}"
+        (machine.root / TOML[1:]).unlink()
+
+        assert audits(machine.run(PROGRAM, "install", "--dry-run").stdout) == proposed + setting
+        assert audits(machine.run(PROGRAM, "install").stdout) == proposed + setting
+        written = (machine.root / TOML[1:]).read_text()
+        assert tomllib.loads(written)["audit"] == {"namespaces": ["default"]}
+        machine.run("ip", "link", "set", "lo", "up")
+        machine.run("python3", "-c", CONNECT)
+        search = ("anetcon", "search", "--dport", "4711", "--format", "jsonl")
+        wait_until(lambda: machine.run(*search, check=False).stdout, 60, machine.journal("anetcon"), every=0.2)
+        assert machine.run("anetcon", "status").stdout.splitlines()[-1].startswith("default")
+
+        subprocess.run([*inside, "nft", "flush", "ruleset"], check=True)
+        assert machine.run("anetcon", "install").stdout == "nothing to do: everything is installed\n"
+        assert (machine.root / TOML[1:]).read_text() == written
 
 
 def anetcon(*words: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

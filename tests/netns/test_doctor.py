@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import socket
 import subprocess
@@ -147,6 +149,23 @@ def test_rules_of_iptables_that_hide(house: Namespace, doctor: Doctor, program: 
     assert ("its end" in found.means) is ("ctevents" in target)
     mended(found)
     assert doctor() == []
+
+
+@pytest.mark.parametrize("engine", ["conntrack", "nftables-log", "iptables-log"])
+def test_a_path_without_sbin(house: Namespace, tmp_path: Path, engine: str) -> None:
+    """As `su` and cron leave it: the programs that it needs are found all the same."""
+    house.run("iptables-legacy", "-t", "raw", "-A", "OUTPUT", "-p", "udp", "--dport", "9", "-j", "CT", "--notrack")
+    settings = tmp_path / "anetcon.toml"
+    audit = f'namespaces = ["^{house.name}$"]\nengine = "{engine}"\nactivate_conntrack = true\n'
+    settings.write_text(f'[audit]\n{audit}[store]\npath = "{tmp_path}/store"\n')
+    program = str(Path(sys.executable).parent / "anetcon")
+    words = [program, "doctor", "-c", str(settings), "--format", "json", house.name]
+    said = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, "PATH": "/usr/bin:/bin"}
+    ).stdout
+    found = json.loads(said)["findings"]
+    assert [each["found"] for each in found if each["check"] == "kernel" and each["severity"] == "problem"] == []
+    assert any("iptables-legacy, table raw" in each["found"] for each in found if each["check"] == "rules")
 
 
 @pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])

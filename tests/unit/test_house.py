@@ -53,7 +53,7 @@ LAYERS: dict[str, set[str]] = {
     "store": {"errors", "gaps", "memory", "protocols", "record", "formats", "journal", "identity"},
     "follow": {"memory", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
     "history": {"errors", "gaps", "protocols", "record", "decode", "identity", "store", "follow"},
-    "doctor": {"errors", "keeper", "decode", "capture", "journal", "store"},
+    "doctor": {"errors", "rules", "keeper", "decode", "capture", "journal", "store"},
     "install": {"errors", "config", "rules", "keeper", "store", "follow", "doctor"},
     "testbed": {"errors", "protocols"},
     "cli": {

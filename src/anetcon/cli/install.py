@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from anetcon.cli.described import described
 from anetcon.cli.filters import STORE
 from anetcon.cli.manual import pages
 from anetcon.config.load import Loaded, load
+from anetcon.config.sample import sample
 from anetcon.errors import AlreadyRunningError, AnetconError, ConfigError, PermissionMissingError, TakeoverError
-from anetcon.install import apply, layout, packaged, program, service
+from anetcon.install import apply, gateway, layout, packaged, program, service
 from anetcon.install.alone import alone
 from anetcon.install.apply import Step
 from anetcon.install.item import Item
@@ -67,6 +69,8 @@ class Found:
     manifest: Manifest
     packages: list[Item]
     """What is not installed because the Debian package has brought it."""
+    proposes: bool
+    """Whether it writes a configuration for a plain gateway, where there was none."""
     starts: bool
     """Whether the service is to run now: it starts at boot, or is installed for the first time."""
 
@@ -144,11 +148,14 @@ def find(
         packaged.refuse_another(tree)
     link = _link(tree)
     first = not manifest.program and not (tree.is_host and packaged.was_disabled(tree))
+    fresh = tree.status(layout.TOML) is None and not (configuration or tree.status(layout.OLD_CONFIGURATION))
+    proposes = fresh and tree.is_host and not uninstalling and gateway.is_plain(loaded.config.audit.netns_dir)
     at_boot = tree.status(f"{WANTS}/{layout.UNIT}") is not None or (enable and first)
     choice = Choice(
         link=link,
         old_configuration=bool(configuration or tree.status(layout.OLD_CONFIGURATION))
         and tree.status(layout.TOML) is None,
+        gateway=proposes or _is_gateways(tree),
         rsyslog=rsyslog or (kernel_lines and layout.RSYSLOG in manifest.paths),
         enable=at_boot,
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
@@ -159,7 +166,15 @@ def find(
         own = packaged.left(items)
         packaged.give_up(manifest)
     packages = [item for item in items if item not in own]
-    return Found(tree, loaded, own, link, manifest, packages, enable and at_boot)
+    return Found(tree, loaded, own, link, manifest, packages, proposes, enable and at_boot)
+
+
+def _is_gateways(tree: Tree) -> bool:
+    """Whether the configuration says what was proposed once: it stays so, whatever the host is now."""
+    try:
+        return tomllib.loads((tree.read(layout.TOML) or b"").decode()) == tomllib.loads(sample(gateway=True))
+    except ValueError:
+        return False
 
 
 def documents() -> Documents:
@@ -263,6 +278,8 @@ def _what_runs(found: Found, actions: Sequence[service.Action]) -> str:
 
 def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
     changes = [step for step in steps if step.changes]
+    if (changes or actions) and found.tree.is_host:
+        typer.echo(f"{'audits':8} {gateway.audited(found.loaded, found.proposes)}")
     if not changes and not actions:
         typer.echo("nothing to do: everything is installed")
     elif dry_run:

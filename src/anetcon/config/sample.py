@@ -1,6 +1,7 @@
 """The configuration as it is installed: every setting with its line of help and its default, commented out.
 
 So nothing in it counts until somebody takes a # away, and a default that changes with a new version changes everywhere.
+What has no default has an example, which says so. On a plain gateway the namespaces are set: `gateway`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from collections.abc import Iterator
 
 from anetcon.config.load import SETTINGS
 from anetcon.config.migrate import described, value_text
-from anetcon.config.model import TABLES, Setting
+from anetcon.config.model import DEFAULT_NETNS, TABLES, Setting
 
 HEAD = """\
 # Configuration of anetcon. Every setting is here with its default, commented out: take the # away and change it.
-# Then `anetcon config check`, and `systemctl reload anetcon`. `anetcon config show` prints what holds and why.
+# A setting without a default has an example, which says so. After a change run
+# `anetcon config check`, then `systemctl reload anetcon`. `anetcon config show` prints what holds and why.
 """
 EXAMPLES = {
     "node": '"network-1"',
@@ -23,30 +25,38 @@ EXAMPLES = {
     "logs.namespace_hash_file": '"/var/lib/anetcon/namespace.hash"',
 }
 """For what has no default that could be written down."""
+EXAMPLE = "  # an example, not the default"
+GATEWAY = (DEFAULT_NETNS,)
+"""The namespaces of a plain gateway."""
 NETWORKS = """\
 # [audit.networks]
 # "qrouter-68fa7669-72b1-457b-8246-22ffef772f79" = ["10.0.0.0/8"]
 """
 
 
-def sample() -> str:
-    """The text of the file."""
-    return HEAD + "".join(_table(name) for name in ("", *TABLES))
+def sample(gateway: bool = False) -> str:
+    """The text of the file; for a plain `gateway` it sets which namespaces are audited."""
+    return HEAD + "".join(_table(name, gateway) for name in ("", *TABLES))
 
 
-def _table(name: str) -> str:
+def _table(name: str, gateway: bool) -> str:
     own = [setting for setting in SETTINGS.values() if setting.key.rpartition(".")[0] == name]
     head = f"\n[{name}]\n" if name else ""
-    plain = [line for setting in own if setting.key not in ("audit.networks", "sinks") for line in _lines(setting)]
+    plain = [
+        line for setting in own if setting.key not in ("audit.networks", "sinks") for line in _lines(setting, gateway)
+    ]
     text = head + "\n".join(plain) + "\n"
     if name == "audit":
         text += "\n".join(["", *described(SETTINGS["audit.networks"].help)]) + "\n" + NETWORKS
     return text
 
 
-def _lines(setting: Setting) -> Iterator[str]:
+def _lines(setting: Setting, gateway: bool) -> Iterator[str]:
     yield ""
     yield from described(setting.help)
+    if gateway and setting.key == "audit.namespaces":
+        yield f"namespaces = {value_text(GATEWAY)}"
+        return
     number = f"{setting.default:g}" if isinstance(setting.default, float) else ""
     written = EXAMPLES.get(setting.key) or number or value_text(setting.default)
-    yield f"# {setting.key.rpartition('.')[2]} = {written}"
+    yield f"# {setting.key.rpartition('.')[2]} = {written}" + EXAMPLE * (setting.key in EXAMPLES)

@@ -7,7 +7,6 @@ is not loaded nothing is asked of it: asking would load it. What cannot be read 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from anetcon.doctor import ruleset
 from anetcon.doctor.ruleset import Ruleset
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.attach import SYSCTLS, Home
+from anetcon.rules import programs
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ class Look:
     audited: bool = True
     inode: int = 0
     sysctls: dict[str, str] = field(default_factory=dict)
+    forwards: bool = False
+    """Whether it forwards packets of any family, and with `forwards6` those of IPv6."""
     forwards6: bool = False
     statistics: dict[str, int] = field(default_factory=dict)
     sockets: tuple[NetlinkSocket, ...] = ()
@@ -93,6 +95,8 @@ def _fill(look: Look) -> None:
             look.sysctls[name] = (NETFILTER / name).read_text().strip()
     with contextlib.suppress(OSError):
         look.forwards6 = Path("/proc/sys/net/ipv6/conf/all/forwarding").read_text().strip() != "0"
+    with contextlib.suppress(OSError):
+        look.forwards = look.forwards6 or Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "0"
     look.sockets = _try(look, "listeners", lambda: netlink_sockets((NET / "netlink").read_text()), ())
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, sc.NETLINK_NETFILTER) as asking:
         look.rules = _try(look, "rules", lambda: ruleset.read(asking), EMPTY)
@@ -115,8 +119,8 @@ def _legacy() -> dict[str, str]:
     found = {}
     for family, (names, program) in LEGACY.items():
         with contextlib.suppress(FileNotFoundError, PermissionError):
-            if (NET / names).read_text().split() and shutil.which(program):
-                done = subprocess.run([program], capture_output=True, text=True, timeout=PATIENCE, check=False)
+            if (NET / names).read_text().split() and (path := programs.find(program)):
+                done = subprocess.run([path], capture_output=True, text=True, timeout=PATIENCE, check=False)
                 if done.returncode:
                     raise OSError(f"{program} failed: {done.stderr.strip()}")
                 found[family] = done.stdout

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -25,6 +24,7 @@ from anetcon.decode import layout as k
 from anetcon.decode import oracle
 from anetcon.keeper import attach, stats
 from anetcon.keeper import syscalls as sc
+from anetcon.rules import programs
 
 BUFFER = 2 << 20
 PATIENCE = 2.0
@@ -193,9 +193,10 @@ def _iptables(program: str) -> None:
 
 
 def _run(words: Sequence[str], text: str = "") -> None:
-    if shutil.which(words[0]) is None:
+    program = programs.find(words[0])
+    if program is None:
         raise MissingError(f"the program {words[0]} is not there")
-    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([program, *words[1:]], input=text, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
         raise MissingError(f"{words[0]}: {' '.join(done.stderr.split())}")
 

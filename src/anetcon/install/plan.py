@@ -52,6 +52,8 @@ class Choice:
     """What the program's name is a link to; None where it is that file itself."""
     old_configuration: bool = False
     """Whether there is one of the bash ANetCon, which then stays the configuration."""
+    gateway: bool = False
+    """Whether the configuration is that of a plain gateway: its own namespace is audited."""
     rsyslog: bool = False
     """Whether rsyslog is to write the text logs."""
     enable: bool = False
@@ -96,7 +98,7 @@ def _settings(loaded: Loaded, choice: Choice) -> Iterator[Item]:
         return Item(Kind.CONFIGURATION, path, content.encode(), mode, group=group, aside=aside)
 
     if not choice.old_configuration:
-        yield text(places.TOML, sample(), SETTINGS_MODE, GROUP)
+        yield text(places.TOML, sample(choice.gateway), SETTINGS_MODE, GROUP)
     yield text(places.LOGROTATE, logrotate_text(loaded.config), aside=TABOO)
     if choice.rsyslog:
         yield text(places.RSYSLOG, rsyslog_text(loaded.config.logs, GROUP))

@@ -16,6 +16,7 @@ from anetcon.keeper import files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper, spawn
 from anetcon.keeper.report import ERROR, WARNING
+from anetcon.rules import programs
 
 TABLE = "inet anetcon_conntrack"
 REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
@@ -96,5 +97,5 @@ class Activation:
         os.write(script, rules.encode())
         os.lseek(script, 0, os.SEEK_SET)
         self.busy += 1
-        self._reaper.expect(spawn(["nft", "-f", "-"], stdin=script, before=enter), ended)
+        self._reaper.expect(spawn([programs.find("nft") or "nft", "-f", "-"], stdin=script, before=enter), ended)
         os.close(script)

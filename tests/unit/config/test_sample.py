@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 from anetcon.config.load import SETTINGS, load
@@ -18,6 +20,31 @@ def test_each_setting_can_be_uncommented(tmp_path: Path) -> None:
     loaded = load(file, environment={})
     assert {key for key in SETTINGS if loaded.sources[key] != "default"} == {*SETTINGS} - {"sinks"}
     assert loaded.config.audit == type(loaded.config.audit)(networks=loaded.config.audit.networks)
+
+
+def test_what_is_shown_is_the_default_or_called_an_example() -> None:
+    """The value behind a # is what holds without it; where nothing could be written that is, the line says so."""
+    table, seen = "", set()
+    for line in sample().splitlines():
+        if found := re.fullmatch(r"\[(\w+)\]", line):
+            table = f"{found[1]}."
+        elif (found := re.fullmatch(r"# (\w+) = (.*?)(  # an example, not the default)?", line)) and (
+            setting := SETTINGS.get(table + found[1])
+        ):
+            shown = tomllib.loads(f"value = {found[2]}")["value"]
+            default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
+            assert (shown == default) is (found[3] is None), line
+            seen.add(setting.key)
+    assert seen == {*SETTINGS} - {"audit.networks", "sinks"}
+
+
+def test_a_plain_gateway(tmp_path: Path) -> None:
+    """Its sample sets which namespaces are audited, and nothing else."""
+    file = tmp_path / "anetcon.toml"
+    file.write_text(sample(gateway=True))
+    loaded = load(file, environment={})
+    assert {key for key, source in loaded.sources.items() if source != "default"} == {"audit.namespaces"}
+    assert loaded.config.audit.namespaces == ("default",)
 
 
 def test_it_means_the_defaults(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from anetcon.doctor import probe
 from anetcon.doctor.probe import MissingError, features
+from anetcon.rules import programs
 
 
 def test_each_engine_has_its_own() -> None:
@@ -19,7 +20,7 @@ def test_each_engine_has_its_own() -> None:
 
 def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named."""
-    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(programs, "find", lambda _: None)
     with pytest.raises(MissingError, match="the program nft is not there"):
         features("nftables-log", activates=False)["nft log rules"]()
 
