@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,30 @@ def test_the_demo_gives_the_right_answer_and_leaves_nothing(tmp_path: Path) -> N
     assert "all 7 connections are recorded" in said
     assert "everything removed" in said
     assert left_by(demo.pid) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_is_kept(tmp_path: Path) -> None:
+    """It goes on with traffic that `follow` shows, until the command that it has named removes all of it."""
+    tmp_path.chmod(0o755)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([ANETCON, "demo", "--keep"], capture_output=True, text=True, env=environment, check=False)
+    said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line)
+    remove = said["remove"].partition(" #")[0]
+    kept = int(remove.split()[1])
+    try:
+        assert (done.returncode, "everything goes on" in said["done"]) == (0, True), done.stderr
+        words = [ANETCON, *said["look"].split()[1:], "--format", "jsonl"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as follow:
+            assert follow.stdout is not None
+            seen = [json.loads(follow.stdout.readline())["src_ip"] for _ in range(2)]
+            follow.terminate()
+        assert seen == ["10.1.0.11"] * 2
+        assert len(left_by(kept)) == 3
+    finally:
+        subprocess.run(["sh", "-c", remove], check=True)
+        wait_until(lambda: not Path(f"/proc/{kept}").exists(), 60, "it has ended")
+    assert left_by(kept) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,16 +2,23 @@
 
 Nothing is pretended: the daemon is the real one, on a temporary store; the far side's own sockets say what the right
 answer is, and the exit status whether it was given. Needs root, touches nothing of the machine, leaves nothing.
+
+With `--keep` all of it is done by a process that goes on when this one has ended: it makes a connection every second,
+and removes everything when it is ended itself, or when the daemon is.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +33,9 @@ from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 
 HTTPS, DNS, SSH = 443, 53, 22
+WRONG = 1
+EVERY = 1.0
+"""Seconds between two connections while it is kept."""
 FOUND_WITHIN = 5.0
 """Seconds after which a connection must be found."""
 FIELDS = (
@@ -35,9 +45,12 @@ FIELDS = (
 
 
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave router, daemon and store for a look around.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it all running, with traffic, for a look around.")
+    ] = False,
 ) -> None:
     """A router of its own, real traffic, a real answer."""
+    told = _in_background() if keep else 0
     began = time.monotonic()
     with ExitStack() as stack:
         bed = stack.enter_context(Testbed())
@@ -52,11 +65,19 @@ def demo(
         made = _connect(router)
         wrong = _answer(daemon, made)
         if keep:
-            _keep(stack, bed, daemon, router)
-    _say("done", f"in {time.monotonic() - began:.1f} s" + ("" if keep else ", everything removed"))
+            _keep(daemon, router)
+            _done(began, wrong, "everything goes on")
+            _go_on(daemon, router, told, WRONG if wrong else 0)
+            return
+    _done(began, wrong, "everything removed")
+    if wrong:
+        raise typer.Exit(WRONG)
+
+
+def _done(began: float, wrong: str, left: str) -> None:
+    _say("done", f"in {time.monotonic() - began:.1f} s, {left}")
     if wrong:
         typer.echo(f"anetcon: the demo found a wrong answer: {wrong}", err=True)
-        raise typer.Exit(1)
 
 
 def _say(step: str, text: str) -> None:
@@ -160,12 +181,44 @@ def _same(record: dict[str, Any], made: Made) -> bool:
     return record["proto"] == proto and all(record[name] == getattr(made, name) for name in FIELDS)
 
 
-def _keep(stack: ExitStack, bed: Testbed, daemon: Daemon, router: Router) -> None:
-    """Forget what there is to clean up, and tell how to do it."""
-    stack.pop_all()
-    bed.keep()
-    namespaces = [router.world.namespace.name, router.inside.name, router.name]
+def _keep(daemon: Daemon, router: Router) -> None:
+    """Tell what there is, and how to remove it."""
     _say("kept", f"daemon {daemon.process.pid}, store {daemon.store}, router {router.name}")
-    _say("remove", f"kill {daemon.process.pid}; rm -r {daemon.folder}")
-    for name in namespaces:
-        _say("", f"ip netns del {name}")
+    _say("look", f"anetcon follow --store {daemon.store}")
+    _say("remove", f"kill {os.getpid()}    # ends the daemon and removes all of it, within seconds")
+
+
+def _in_background() -> int:
+    """Go on as another process, which outlives this one; this one ends when the other has said all, with the status
+    that it writes into the descriptor."""
+    told, tells = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(told)
+        os.setsid()  # Ctrl-C is for the process that it was typed to
+        return tells
+    os.close(tells)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        status = os.read(told, 1)
+    except BaseException:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raise
+    os._exit(status[0] if status else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _go_on(daemon: Daemon, router: Router, told: int, status: int) -> None:
+    """Make a connection every second until this process, or the daemon, is told to end."""
+    sys.stdout.flush()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    os.write(told, bytes([status]))
+    os.close(told)
+    one, world = router.instances[0], router.world.namespace
+    with Server(world, SERVER, HTTPS) as web:
+        while daemon.process.poll() is None:
+            traffic.tcp(one.namespace, one.address, (SERVER, HTTPS), web)
+            with suppress(subprocess.TimeoutExpired):
+                daemon.process.wait(EVERY)

@@ -204,10 +204,6 @@ class Testbed:
         self._stack.callback(namespace.close)
         return namespace
 
-    def keep(self) -> None:
-        """Leave everything where it is on leaving the block."""
-        self._stack.pop_all()
-
     def __enter__(self) -> Testbed:
         if os.geteuid():
             raise PermissionMissingError("making network namespaces needs root: run it with sudo")
