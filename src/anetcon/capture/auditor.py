@@ -34,6 +34,7 @@ from anetcon.capture.settings import Settings
 from anetcon.capture.starts import CAUSE as STARTS_OFF
 from anetcon.capture.starts import Starts
 from anetcon.capture.tables import Opened, Tables
+from anetcon.capture.untracked import Untracked
 from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments
@@ -117,7 +118,8 @@ class Auditor:
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
         self.starts = Starts(self.lasting, self.listings, settings.journals.starts and self.lines is None)
         self.repeats = Repeats(self.lasting, log, self._found)
-        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found, self._tracks)
+        self.untracked = Untracked(self.lasting)
+        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found, self._tracks, self.untracked)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], object]] = {}
@@ -185,6 +187,7 @@ class Auditor:
             self.requests.stepped(by)
             self.listings.stepped(by)
             self.starts.stepped(by)
+            self.untracked.stepped(by)
             self.repeats.stepped(by)
             for namespace in self.namespaces.values():
                 namespace.ask_again += by
@@ -253,6 +256,9 @@ class Auditor:
             self.lines.name(message["netns"], message["inode"])
         elif message["op"] == "ruleset" and message["slot"] in self.namespaces:
             self.ruleset.changed(self.namespaces[message["slot"]], message["since"], message["legacy"])
+        elif message["op"] == "untracked" and message["slot"] in self.namespaces:
+            times = message["from"], message["to"]
+            self.untracked.counted(self.namespaces[message["slot"]], *times, message["count"])
         elif message["op"] == "gap":
             self._lost(message["netns"], message["cause"], message["from"], message["to"], message["lost"])
 
@@ -378,6 +384,7 @@ class Auditor:
         self._forget(namespace)  # a second may have passed since it was detached, with questions of its own
         self.pipeline.process(now)  # its events are decoded while its code still has its name
         self.starts.gone(namespace, now, whole=False)
+        self.untracked.forget(namespace)
         for cause in ("conntrack-inactive", "tracking-off", "listener-stuck", "routes-unknown"):
             self.lasting.end(namespace.netns, cause, now)
         namespace.context.close(now)
@@ -412,6 +419,7 @@ class Auditor:
                 self.starts.lost(namespace, now)
                 self.listings.want(namespace)
         self.starts.tick(now)
+        self.untracked.tick(now)
         for namespace, begun in self.listings.tick(now):
             self.starts.listed(namespace, begun)
 
@@ -524,6 +532,7 @@ class Auditor:
             namespace.context.close(now)
         if self.lines is not None:
             self.lines.read_all(now)
+        self.untracked.end_all()
         self.lasting.end_all(now, but=STARTS_OFF)
         self._flush(now)
         self.journals.close()

@@ -19,7 +19,9 @@ BUFFER = 1 << 16
 """The kernel answers dumps in pieces of at most 32 KiB (linux/netlink.h, NLMSG_GOODSIZE and af_netlink.c)."""
 
 CT_GET = k.NFNL_SUBSYS_CTNETLINK << 8 | k.IPCTNL_MSG_CT_GET
-NFT_MSG_GETRULE = k.NFNL_SUBSYS_NFTABLES << 8 | 7  # linux/netfilter/nf_tables.h
+NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE = (  # linux/netfilter/nf_tables.h
+    k.NFNL_SUBSYS_NFTABLES << 8 | number for number in (1, 4, 7)
+)
 _DONE = struct.Struct("=IHHIIi")
 """The message that ends a dump: a header and an errno."""
 

@@ -20,6 +20,7 @@ from anetcon.capture.active import (
     text,
 )
 from anetcon.capture.dump import NFGENMSG_UNSPEC, NFT_MSG_GETRULE, Exchange
+from anetcon.capture.invalid import Ruled, ruled
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed, attributes
 
@@ -115,14 +116,16 @@ def legacy(family: str, name: str, flags: int, events: int) -> str | None:
     return None if what is None else f"a rule of {program} in table raw {what}"
 
 
-def rules(found: Callable[[str], None], tracks: Callable[[], None]) -> Exchange:
-    """Ask for every rule; calls `found` with what each one that hides something does, and `tracks` when one needs
-    connection tracking."""
+def rules(found: Callable[[str], None], tracks: Callable[[], None], judged: Callable[[Ruled], None]) -> Exchange:
+    """Ask for every rule; calls `found` with what each one that hides something does, `tracks` when one needs
+    connection tracking, and `judged` with what each does to packets that are invalid."""
 
     def take(answers: list[bytes]) -> None:
         if any(map(active.tracks, answers)):
             tracks()
         for what in filter(None, map(hides, answers)):
             found(what)
+        for rule in map(ruled, answers):
+            judged(rule)
 
     return Exchange(NFT_MSG_GETRULE, NFGENMSG_UNSPEC, take)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anetcon.capture import hiding
+from anetcon.capture import hiding, invalid
+from anetcon.capture.dump import NFGENMSG_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE, Exchange
+from anetcon.capture.invalid import Does, Ruled
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
+from anetcon.capture.untracked import Untracked
 from anetcon.keeper.report import NOTICE, WARNING
 
 CAUSE = "tracking-off"
@@ -31,6 +34,7 @@ class Ruleset:
         log: Callable[[str], None],
         find: Callable[[Namespace, str, str | None], None],
         tracks: Callable[[Namespace, bool, int], None],
+        untracked: Untracked,
     ) -> None:
         self._requests = requests
         self._lasting = lasting
@@ -38,20 +42,39 @@ class Ruleset:
         self._log = log
         self._find = find
         self._tracks = tracks
+        self._untracked = untracked
 
     def changed(self, namespace: Namespace, since: int, legacy: list[tuple[str, str, int, int]]) -> None:
         """The ruleset is another one than it was at `since`. `legacy`: the targets of iptables-legacy that netlink does
         not show (`anetcon.keeper.legacy`)."""
         hidden = [what for target in legacy for what in [hiding.legacy(*target)] if what is not None]
         tracking: list[bool] = []
+        ruled: list[Ruled] = []
 
         def done(answered: bool) -> None:
             if answered:
                 self._judge(namespace, since, hidden)
                 self._tracks(namespace, bool(tracking), since)
+            if answered and any(rule.does is Does.DROPS for rule in ruled):
+                self._find_dropped(namespace, since, ruled)
+            else:
+                self._untracked.dropped(namespace, frozenset(), since, self._clock())
 
-        question = hiding.rules(hidden.append, lambda: tracking.append(True))
+        question = hiding.rules(hidden.append, lambda: tracking.append(True), ruled.append)
         self._requests.ask(Job(namespace, question, done), self._clock())
+
+    def _find_dropped(self, namespace: Namespace, since: int, ruled: list[Ruled]) -> None:
+        """Which chains these rules are in says whether a packet that is invalid meets them."""
+        chains: list[bytes] = []
+        tables: list[bytes] = []
+        whole: list[bool] = []
+
+        def done(answered: bool) -> None:
+            families = invalid.dropped(ruled, chains, tables) if answered and all(whole) else frozenset()
+            self._untracked.dropped(namespace, families, since, self._clock())
+
+        for kind, take, then in ((NFT_MSG_GETCHAIN, chains, whole.append), (NFT_MSG_GETTABLE, tables, done)):
+            self._requests.ask(Job(namespace, Exchange(kind, NFGENMSG_UNSPEC, take.extend), then), self._clock())
 
     def _judge(self, namespace: Namespace, since: int, hidden: list[str]) -> None:
         lasts = self._lasting.lasts(namespace.netns, CAUSE)

@@ -33,7 +33,7 @@ from anetcon.keeper.settings import DEFAULT, Settings
 
 Check = Callable[[Look, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (
-    *(sysctls.sysctls, table.tracking, table.size, table.refused),
+    *(sysctls.sysctls, table.tracking, table.size, table.refused, table.untracked),
     *(listeners.others, listeners.ours, rules.hiding, rules.offload, rules.before_ours, stale.stale),
 )
 

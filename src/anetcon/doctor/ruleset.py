@@ -10,14 +10,19 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from anetcon.capture import active, hiding
-from anetcon.capture.dump import BUFFER, NFGENMSG_UNSPEC, NFT_MSG_GETRULE, Exchange
+from anetcon.capture import active, hiding, invalid
+from anetcon.capture.dump import (
+    BUFFER,
+    NFGENMSG_UNSPEC,
+    NFT_MSG_GETCHAIN,
+    NFT_MSG_GETRULE,
+    NFT_MSG_GETTABLE,
+    Exchange,
+)
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed, attributes
 
 # linux/netfilter/nf_tables.h
-NFT_MSG_GETTABLE = k.NFNL_SUBSYS_NFTABLES << 8 | 1
-NFT_MSG_GETCHAIN = k.NFNL_SUBSYS_NFTABLES << 8 | 4
 NFT_MSG_GETFLOWTABLE = k.NFNL_SUBSYS_NFTABLES << 8 | 23
 NFTA_TABLE_NAME = 1
 NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_CHAIN_TYPE = 1, 3, 4, 7
@@ -88,6 +93,8 @@ class Ruleset:
     chains: tuple[Chain, ...] = ()
     rules: tuple[Rule, ...] = ()
     flowtables: tuple[Flowtable, ...] = ()
+    drops_invalid: frozenset[str] = frozenset()
+    """The families of which the forward chain drops what conntrack calls invalid."""
 
 
 Parts = dict[int, tuple[int, int]]
@@ -96,11 +103,13 @@ Parts = dict[int, tuple[int, int]]
 def read(asking: socket.socket) -> Ruleset:
     """Everything nftables has in the namespace of this netfilter socket. Raises OSError."""
     asking.settimeout(PATIENCE)
+    tables, chains, rules = (dump(asking, kind) for kind in (NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE))
     return Ruleset(
-        tuple(table(m) for m in dump(asking, NFT_MSG_GETTABLE)),
-        tuple(chain(m) for m in dump(asking, NFT_MSG_GETCHAIN)),
-        tuple(rule(m) for m in dump(asking, NFT_MSG_GETRULE)),
+        tuple(map(table, tables)),
+        tuple(map(chain, chains)),
+        tuple(map(rule, rules)),
         tuple(flowtable(m) for m in dump(asking, NFT_MSG_GETFLOWTABLE)),
+        invalid.dropped(map(invalid.ruled, rules), chains, tables),
     )
 
 
@@ -215,7 +224,15 @@ def statistics(asking: socket.socket) -> dict[str, int]:
 
 # linux/netfilter/nfnetlink_conntrack.h
 GET_STATS_CPU = k.NFNL_SUBSYS_CTNETLINK << 8 | 4
-STATISTICS = {8: "insert", 9: "insert_failed", 10: "drop", 11: "early_drop", 12: "error", 15: "chain_toolong"}
+STATISTICS = {
+    4: "invalid",
+    8: "insert",
+    9: "insert_failed",
+    10: "drop",
+    11: "early_drop",
+    12: "error",
+    15: "chain_toolong",
+}
 
 
 def total(messages: list[bytes]) -> dict[str, int]:

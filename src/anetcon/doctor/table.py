@@ -46,7 +46,7 @@ def tracking(look: Look, machine: Machine) -> Iterator[Finding]:
         found = "conntrack follows IPv4 only, and IPv6 is forwarded"
         yield Finding("conntrack", Severity.WARNING, found, means, remedy, look.netns)
     else:
-        names = " and ".join({"ip": "IPv4", "ip6": "IPv6"}[family] for family in sorted(families))
+        names = " and ".join(INTERNET[family] for family in sorted(families))
         yield Finding("conntrack", Severity.OK, f"conntrack runs for {names or 'what it counts'}", netns=look.netns)
 
 
@@ -99,6 +99,28 @@ def refused(look: Look, machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 
         remedy = f"see whether it grows: `{inside(look.path, 'conntrack -S')}`; a few insert_failed are ordinary"
     severity = Severity.WARNING if grave else Severity.NOTE
     yield Finding("refusals", severity, f"since it was made: {counted}", means, remedy, look.netns)
+
+
+def untracked(look: Look, machine: Machine) -> Iterator[Finding]:
+    """Whether what conntrack calls invalid is dropped: it crosses the router untranslated and unrecorded."""
+    if not look.audited or machine.logs_rules or "rules" in look.failed or not tracked_families(look):
+        return
+    if look.rules.drops_invalid >= {"ip", "ip6"}:
+        yield Finding(
+            "invalid", Severity.OK, "packets that conntrack calls invalid are not forwarded", netns=look.netns
+        )
+        return
+    missing = " and ".join(INTERNET[family] for family in sorted({"ip", "ip6"} - look.rules.drops_invalid))
+    count = sum(look.statistics.get(name, 0) for name in ("invalid", "error"))
+    found = f"packets that conntrack calls invalid may be forwarded, of {missing}; it counted {count} since it was made"
+    means = "such packets (scans by FIN or NULL, unasked replies) cross untranslated, and no record tells of them"
+    chain = "{ type filter hook forward priority 0; }"
+    command = f"nft 'add table inet invalid; add chain inet invalid forward {chain}; {_DROP}'"
+    yield Finding("invalid", Severity.NOTE, found, means, f"drop them: `{inside(look.path, command)}`", look.netns)
+
+
+_DROP = "add rule inet invalid forward ct state invalid drop"
+INTERNET = {"ip": "IPv4", "ip6": "IPv6"}
 
 
 def _twice(number: int) -> int:

@@ -245,7 +245,8 @@ class Keeper:
         if not self._stopping:
             self._activate()
             self.roster.announcer.tick(self.settings, len(self.roster.audited))
-            self.watch.tick([] if self.settings.log_engine else self.roster.attached())
+            attached = [] if self.settings.log_engine else self.roster.attached()
+            self.watch.tick(attached, self.shared.column("events") if attached else [])
 
     def _show(self) -> None:
         """How it is, in status.json and for the service manager."""

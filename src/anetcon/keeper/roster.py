@@ -56,6 +56,11 @@ class Audited:
         """When its LOG rules were last found or made right, and when something was wrong with them."""
         self.closing: Callable[[], None] = lambda: None
         """Closes what else is open in it."""
+        self.untracked: int | None = None
+        """How many packets the kernel had called invalid when that was read last, at `untracked_seen`."""
+        self.untracked_seen = 0
+        self.untracked_last: tuple[int, int] | None = None
+        """Between which looks some were counted last."""
         self.slot = -1
         self.sockets: Sockets | None = None
         self.anew = False

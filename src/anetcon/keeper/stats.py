@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
+from typing import NamedTuple
 
 from anetcon.keeper import syscalls as sc
 
@@ -16,6 +17,7 @@ NLM_F_REQUEST = 1
 NLM_F_DUMP = 0x300
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
+DONE_SIZE = 20
 
 # nfnetlink.h, nfnetlink_conntrack.h
 NFNL_SUBSYS_CTNETLINK = 1
@@ -23,7 +25,9 @@ IPCTNL_MSG_CT_GET_STATS_CPU = 4
 IPCTNL_MSG_CT_GET_STATS = 5
 CTA_STATS_GLOBAL_ENTRIES = 1
 CTA_STATS_GLOBAL_MAX_ENTRIES = 2
+CTA_STATS_INVALID = 4
 CTA_STATS_DROP = 10
+CTA_STATS_ERROR = 12
 CTA_STATS_CHAIN_TOOLONG = 15
 
 GET_STATS = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS
@@ -34,6 +38,8 @@ NLATTR = struct.Struct("=HH")
 _MEMINFO = struct.Struct("=9I")
 _NLA_TYPE_MASK = 0x3FFF
 _sequence = itertools.count(1)
+_ASK_PROCESSORS = NLMSGHDR.pack(NLMSGHDR.size + NFGENMSG.size, GET_STATS_CPU, NLM_F_REQUEST | NLM_F_DUMP, 0, 0)
+_ASK_PROCESSORS += NFGENMSG.pack(0, 0, 0)
 
 
 def queue(events: socket.socket) -> tuple[int, int, int]:
@@ -64,35 +70,40 @@ def parse(data: bytes, sequence: int) -> dict[int, int] | None:
     return _numbers(data, 0, min(length, len(data)))
 
 
-def refused(asking: socket.socket) -> int:
-    """Connections that the namespace of a non-blocking ctnetlink socket ever refused, because its table was full or a
-    chain of its hash too long; modulo 2**32 or more. OSError when the kernel does not tell."""
-    sequence = next(_sequence) & 0xFFFFFFFF
-    header = NLMSGHDR.pack(NLMSGHDR.size + NFGENMSG.size, GET_STATS_CPU, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
-    asking.send(header + NFGENMSG.pack(0, 0, 0))
-    total = 0
+class Counted(NamedTuple):
+    """What conntrack counted in a namespace since it is there, modulo 2**32 or more: `refused` connections, because its
+    table was full or a chain of its hash too long, and packets that it calls invalid, `untracked`."""
+
+    refused: int
+    untracked: int
+
+
+def processors(asking: socket.socket) -> bytes:
+    """What each processor counted in the namespace of a non-blocking ctnetlink socket, for `counted`. While nothing was
+    counted the answer is the same, byte for byte: reading it is most of the cost. OSError when the kernel refuses."""
+    asking.send(_ASK_PROCESSORS)
+    pieces = b""
     while True:  # each piece is there when the one before was taken
-        count, over = parse_refused(asking.recv(65536), sequence)
-        total += count
-        if over:
-            return total
+        piece = asking.recv(65536)
+        tail = len(piece) - DONE_SIZE
+        if tail >= 0 and NLMSGHDR.unpack_from(piece, tail)[:2] == (DONE_SIZE, NLMSG_DONE):
+            return pieces + piece[:tail]
+        _refuse_error(piece, NLMSGHDR.unpack_from(piece)[1])
+        pieces += piece
 
 
-def parse_refused(data: bytes, sequence: int) -> tuple[int, bool]:
-    """(refusals in one datagram of per-processor statistics, whether it is the last). OSError from an error message."""
-    total = position = 0
+def counted(data: bytes) -> Counted:
+    """What `processors` gave, added up."""
+    refused = untracked = position = 0
     while position + NLMSGHDR.size <= len(data):
-        length, kind, _, answered, _ = NLMSGHDR.unpack_from(data, position)
+        length = NLMSGHDR.unpack_from(data, position)[0]
         if length < NLMSGHDR.size:
             break
-        if answered == sequence:
-            if kind == NLMSG_DONE:
-                return total, True
-            _refuse_error(data[position:], kind)
-            found = _numbers(data, position, min(position + length, len(data)))
-            total += found.get(CTA_STATS_DROP, 0) + found.get(CTA_STATS_CHAIN_TOOLONG, 0)
+        found = _numbers(data, position, min(position + length, len(data)))
+        refused += found.get(CTA_STATS_DROP, 0) + found.get(CTA_STATS_CHAIN_TOOLONG, 0)
+        untracked += found.get(CTA_STATS_INVALID, 0) + found.get(CTA_STATS_ERROR, 0)
         position += (length + 3) & ~3
-    return total, False
+    return Counted(refused, untracked)
 
 
 def _refuse_error(data: bytes, kind: int) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
-_KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed", "cause")
+_UNTRACKED = ("untracked", "untracked_seen", "untracked_last")
+_KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed", "cause", *_UNTRACKED)
 
 
 def state_of(roster: Roster, guard: Guard) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 the ruleset still the same?
 
 What somebody switched off is put back, and a gap says since when it may have been off: since it was last seen on. The
-connection table's refusals are counted by the kernel, per processor; they are asked for where the table is nearly full,
-and everywhere else in turn. Changes of the ruleset are told by the kernel, and passed on at the next second; those of
-iptables-legacy are not, so they are looked for in turn (`legacy`).
+kernel counts, per processor, the connections that a full table refused, and the packets that conntrack calls invalid;
+these counters are read where the table is nearly full or events flow, and everywhere else in turn. Changes of the
+ruleset are told by the kernel, and passed on at the next second; those of iptables-legacy are not, so they are looked
+for in turn (`legacy`).
 
 Refuses to wait, and to enter a namespace for what it can keep open there (`inside`).
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from anetcon.keeper import legacy, stats
@@ -37,8 +38,12 @@ ALL_ON = [ON] * len(SYSCTLS)
 EACH_TICK = 50
 """Namespaces entered for the first time at a tick."""
 
-IN_TURN = 10
-"""Tables asked about at a tick though they are not nearly full; one takes 100 us."""
+IN_TURN, FLOWING = 100, 300
+"""Namespaces whose counters are read at a tick though nothing is known to have happened there, each after ten seconds
+where they are a thousand; and those where events came since the last. One takes 14 us, more where something changed."""
+
+LEGACY_IN_TURN = 10
+"""Namespaces that are entered at a tick, to look for rules of iptables-legacy."""
 
 MANY = 500
 """With more namespaces only events are looked at each second, everything else every other second."""
@@ -54,8 +59,20 @@ class _Watched:
     """One namespace: its files, when they were read last, what is off and cannot be put back, and refusals."""
 
     __slots__ = (
-        *("all_seen", "asked", "changed", "fresh", "inside", "legacy", "legacy_seen", "near", "off", "refused", "seen"),
-        *("since", "told", "until"),
+        *(
+            "all_seen",
+            "asked",
+            "changed",
+            "counted",
+            "events",
+            "fresh",
+            "inside",
+            "legacy",
+            "legacy_seen",
+            "near",
+            "off",
+        ),
+        *("refused", "seen", "since", "told", "until"),
     )
 
     def __init__(self, inside: Inside, seen: int) -> None:
@@ -69,6 +86,9 @@ class _Watched:
         """What may hide connections and netlink does not show, and when that was looked at last."""
         self.legacy_seen = seen
         self.near = False
+        self.events = 0
+        """How many had come when the counters were read last."""
+        self.counted: tuple[bytes, stats.Counted] = b"", stats.Counted(0, 0)
         self.asked = 0
         self.told: int | None = None
         """The kernel's count of refusals up to which everything was told."""
@@ -98,14 +118,16 @@ class Watch:
         self._send = send
         self._report = report
         self._watched: dict[Audited, _Watched] = {}
-        self._next = 0
+        self._next = self._next_legacy = self._next_flowing = 0
+        self._events: Sequence[int] = ()
         self._odd = False
         self._blind = False
         """Whether it was told that iptables-legacy cannot be looked at."""
         self._silent: set[Audited] = set()
 
-    def tick(self, attached: list[Pair]) -> None:
-        """Look at everything."""
+    def tick(self, attached: list[Pair], events: Sequence[int] = ()) -> None:
+        """Look at everything. `events`: how many have come so far, by slot."""
+        self._events = events
         there = {audited for audited, _ in attached}
         for audited in [each for each in self._watched if each not in there]:
             self._close(audited)
@@ -113,8 +135,11 @@ class Watch:
         new = (audited for audited in there if audited not in self._watched and audited not in self._silent)
         for audited in itertools.islice(new, EACH_TICK):
             self._open(audited)
-        in_turn, full = self._in_turn(attached), self._full()
-        old = in_turn if legacy.there() else set()
+        self._next, in_turn = _in_turn(attached, self._next, IN_TURN)
+        self._next_legacy, old = _in_turn(attached, self._next_legacy, LEGACY_IN_TURN * legacy.there())
+        flowing = [pair for pair in attached if self._flows(pair[0], events)]
+        self._next_flowing, in_flow = _in_turn(flowing, self._next_flowing, FLOWING)
+        full = self._full()
         self._odd = not self._odd
         for number, (audited, sockets) in enumerate(attached):
             watched = self._watched.get(audited)
@@ -124,8 +149,10 @@ class Watch:
                 now = now_us()
                 if len(attached) > MANY and number % 2 == self._odd and watched.inside.first() == ON:
                     watched.seen = now
+                    if audited in in_turn or audited in in_flow:
+                        self._count(audited, watched, sockets, now)
                 else:
-                    self._look(audited, watched, sockets, full, audited in in_turn)
+                    self._look(audited, watched, sockets, full, audited in in_turn or audited in in_flow)
                 if audited in old:
                     self._look_legacy(audited, watched)
             except (OSError, ValueError):
@@ -137,6 +164,8 @@ class Watch:
             watched.changed = watched.fresh = True
             for number, began in watched.off.items():
                 self._gap(audited, CAUSES[number], began, None)
+            if audited.untracked_last:  # it may have been told to a capture that died before it wrote
+                self._tell_untracked(audited, *audited.untracked_last, 0)
 
     def _open(self, audited: Audited) -> None:
         try:
@@ -166,11 +195,10 @@ class Watch:
                 return (watched.inside.limit() or math.inf) * NEARLY_FULL
         return math.inf
 
-    def _in_turn(self, attached: list[Pair]) -> set[Audited]:
-        """A few namespaces, others at each tick."""
-        first = self._next if self._next < len(attached) else 0
-        self._next = first + IN_TURN
-        return {audited for audited, _ in attached[first : self._next]}
+    def _flows(self, audited: Audited, events: Sequence[int]) -> bool:
+        """Whether events came since its counters were read."""
+        watched = self._watched.get(audited)
+        return watched is not None and len(events) > 0 and events[audited.slot] != watched.events
 
     def _look(self, audited: Audited, watched: _Watched, sockets: Sockets, full: float, in_turn: bool) -> None:
         now = now_us()  # before everything: what is seen to be as it was, was so until then at least
@@ -183,7 +211,7 @@ class Watch:
         if near and not watched.near:
             watched.asked = max(watched.asked, before)  # it was not full then
         if near or watched.near or watched.refused or watched.told is None or in_turn:
-            self._refusals(audited, watched, stats.refused(sockets.stats), now)
+            self._count(audited, watched, sockets, now)
         watched.near = near
         if watched.changed:
             self._ruleset(audited, watched, before)
@@ -235,6 +263,25 @@ class Watch:
             watched.legacy = found
             self._ruleset(audited, watched, before)
 
+    def _count(self, audited: Audited, watched: _Watched, sockets: Sockets, now: int) -> None:
+        """Read what the kernel counted: connections that it refused, and packets that it calls invalid."""
+        before, answer = watched.counted, stats.processors(sockets.stats)
+        if answer != before[0]:
+            watched.counted = answer, stats.counted(answer)
+        watched.events = self._events[audited.slot] if self._events else 0
+        counted = watched.counted[1]
+        self._refusals(audited, watched, counted.refused, now)
+        since, known = audited.untracked_seen or audited.noticed, audited.untracked
+        if known is None and not audited.newborn:
+            since, known = now, counted.untracked
+        audited.untracked, audited.untracked_seen = counted.untracked, now
+        if fresh := (counted.untracked - (known or 0)) & 0xFFFFFFFF:
+            audited.untracked_last = since, now_us()
+            self._tell_untracked(audited, *audited.untracked_last, fresh)
+
+    def _tell_untracked(self, audited: Audited, since: int, until: int, count: int) -> None:
+        self._send({"op": "untracked", "slot": audited.slot, "from": since, "to": until, "count": count})
+
     def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
         """Collect what was refused, and tell it when it is over or goes on for long."""
         before, watched.asked = watched.asked or now, now
@@ -256,3 +303,9 @@ class Watch:
     def _gap(self, audited: Audited, cause: str, start: int, end: int | None, lost: int | None = None) -> None:
         gap = {"netns": audited.netns, "from": start, "to": end, "cause": cause, "lost": lost}
         self._send({"op": "gap", **gap})
+
+
+def _in_turn(listed: list[Pair], first: int, most: int) -> tuple[int, set[Audited]]:
+    """A few namespaces, others at each tick; and with which to go on."""
+    first = first if first < len(listed) else 0
+    return first + most, {audited for audited, _ in listed[first : first + most]}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,38 +55,54 @@ def test_garbage_ends(anything: bytes, attributes: bytes) -> None:
     stats.parse(answer(1, attributes), 1)
 
 
-def processor(drop: int, toolong: int, sequence: int = 7) -> bytes:
+def processor(drop: int, toolong: int, invalid: int = 0, error: int = 0) -> bytes:
     """The statistics of one processor, with others between."""
-    numbers = (
-        attribute(stats.CTA_STATS_DROP, drop) + attribute(11, 5) + attribute(stats.CTA_STATS_CHAIN_TOOLONG, toolong)
-    )
-    packed = bytearray(answer(sequence, numbers, stats.GET_STATS_CPU))
-    struct.pack_into("=I", packed, 0, len(packed))
-    return bytes(packed)
+    numbers = attribute(stats.CTA_STATS_INVALID, invalid) + attribute(stats.CTA_STATS_DROP, drop) + attribute(11, 5)
+    numbers += attribute(stats.CTA_STATS_ERROR, error) + attribute(stats.CTA_STATS_CHAIN_TOOLONG, toolong)
+    return answer(0, numbers, stats.GET_STATS_CPU)
 
 
-DONE = stats.NLMSGHDR.pack(20, stats.NLMSG_DONE, 0, 7, 0) + bytes(4)
+DONE = stats.NLMSGHDR.pack(20, stats.NLMSG_DONE, 0, 0, 0) + bytes(4)
+COUNT = st.integers(0, 2**32 - 1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), max_size=8))
-def test_refusals_of_all_processors(counted: list[tuple[int, int]]) -> None:
-    """What each processor refused is added up; evictions are no refusals, and other answers are passed over."""
-    pieces = b"".join(processor(*each) for each in counted)
-    total = sum(map(sum, counted))
-    assert stats.parse_refused(pieces, 7) == (total, False)
-    assert stats.parse_refused(processor(9, 9, sequence=6) + pieces + DONE, 7) == (total, True)
+class Asked(socket.socket):
+    """A socket to which the kernel answers with these datagrams."""
+
+    def __init__(self, *answers: bytes) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def send(self, data: Any, flags: int = 0, /) -> int:  # noqa: ARG002 - that of socket
+        """A question."""
+        return len(memoryview(data))
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:  # noqa: ARG002 - that of socket
+        """The next answer."""
+        return self.answers.pop(0)
 
 
-def test_refusals_that_are_not_told() -> None:
+@given(st.lists(st.tuples(COUNT, COUNT, COUNT, COUNT), max_size=8), st.booleans())
+def test_what_all_processors_counted(counted: list[tuple[int, int, int, int]], together: bool) -> None:
+    """Refusals and packets that are invalid are each added up; evictions are neither. The end of the answer may come
+    with the last piece or alone."""
+    pieces = [processor(*each) for each in counted]
+    answers = [b"".join(pieces) + DONE] if together else [*pieces, DONE]
+    with Asked(*answers) as asking:
+        data = stats.processors(asking)
+    assert data == b"".join(pieces)
+    assert stats.counted(data) == (sum(sum(each[:2]) for each in counted), sum(sum(each[2:]) for each in counted))
+
+
+def test_counts_that_are_not_told() -> None:
     """What the kernel refuses to tell is an OSError."""
-    error = stats.NLMSGHDR.pack(36, stats.NLMSG_ERROR, 0, 7, 0) + struct.pack("=i", -95) + bytes(16)
-    with pytest.raises(OSError, match="statistics"):
-        stats.parse_refused(error, 7)
+    error = stats.NLMSGHDR.pack(36, stats.NLMSG_ERROR, 0, 0, 0) + struct.pack("=i", -95) + bytes(16)
+    with Asked(error) as asking, pytest.raises(OSError, match="statistics"):
+        stats.processors(asking)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_for_refusals(anything: bytes) -> None:
-    """Any bytes are read to an end without another error than OSError."""
+def test_any_bytes_for_counts(anything: bytes) -> None:
+    """Any bytes are read to an end."""
     for data in (anything, processor(1, 1) + anything, processor(1, 1)[:24] + anything):
-        with contextlib.suppress(OSError):
-            stats.parse_refused(data, 7)
+        stats.counted(data)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from anetcon.keeper import legacy, watch
+from anetcon.keeper import legacy, stats, watch
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.watch import Watch, _Watched
@@ -33,6 +34,7 @@ def test_tables_that_may_not_be_read_are_told_once(monkeypatch: pytest.MonkeyPat
 
 
 NOTHING = cast("Any", None)
+ASKING = cast("Any", SimpleNamespace(stats=None))
 AUDITED = Audited("a", Found(1, newborn=False))
 
 
@@ -48,6 +50,9 @@ class HeldUp:
         self.watch = Watch(NOTHING, NOTHING, lambda _: None, self.sent.append, lambda _: None)
         self.watched = _Watched(cast("Any", self), seen=90)
         self.watched.told, self.watched.changed, self.watched.fresh = 0, False, False
+        self.counts: list[int] = []
+        monkeypatch.setattr(stats, "processors", lambda _: bytes([self.counts.pop(0)]))
+        monkeypatch.setattr(stats, "counted", lambda data: stats.Counted(0, data[0]))
         monkeypatch.setattr(watch, "now_us", lambda: self.now)
 
     def _held_up(self) -> None:
@@ -117,3 +122,48 @@ def test_a_rule_of_legacy_added_while_the_table_is_read(monkeypatch: pytest.Monk
     held.watch._look_legacy(AUDITED, held.watched)
     (message,) = held.sent
     assert message["since"] == began
+
+
+def test_packets_that_are_invalid_are_told_from_the_look_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is told of those before the first look, nor when none came; a new capture is told of the last again."""
+    held = HeldUp(monkeypatch)
+    audited = Audited("a", Found(1, newborn=False))
+    held.counts = [7, 7, 9]
+    for now in (100, 200, 300):
+        held.now = now
+        held.watch._count(audited, held.watched, ASKING, now)
+    (told,) = held.sent
+    assert (told["op"], told["from"], told["to"], told["count"]) == ("untracked", 200, 300, 2)
+    held.watch._watched[audited] = held.watched
+    held.watch.tell_again()
+    assert held.sent[1:] == [told | {"count": 0}]
+
+
+def test_those_of_a_namespace_that_is_new_are_told_from_its_birth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look finds what came before it."""
+    held = HeldUp(monkeypatch)
+    audited = Audited("a", Found(1, newborn=True))
+    held.counts = [7]
+    held.watch._count(audited, held.watched, ASKING, held.now)
+    (told,) = held.sent
+    assert (told["from"], told["count"]) == (audited.noticed, 7)
+
+
+def test_counters_are_read_where_events_flow_and_everywhere_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each second where events came, each within ten seconds where they are a thousand."""
+    held = HeldUp(monkeypatch)
+    read: list[str] = []
+    monkeypatch.setattr(Watch, "_look", lambda _, audited, *__: read.append(audited.name) if __[-1] else None)
+    monkeypatch.setattr(Watch, "_full", lambda _: 10.0)
+    monkeypatch.setattr(legacy, "there", lambda: False)
+    pairs = [(Audited(str(slot), Found(slot, newborn=False)), NOTHING) for slot in range(400)]
+    for slot, (audited, _) in enumerate(pairs):
+        audited.slot = slot
+        held.watch._watched[audited] = _Watched(cast("Any", held), seen=90)
+    for _ in range(4):
+        held.watch.tick(pairs, [0] * 400)
+    assert sorted(map(int, read)) == list(range(400))
+    read.clear()
+    held.watch.tick(pairs, [0] * 399 + [5])
+    assert {"399"} < set(read)
+    assert len(read) == watch.IN_TURN + 1

@@ -1,0 +1,91 @@
+"""Packets that are invalid are one gap of a time, by whether they were dropped all the while."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anetcon.capture.invalid import BOTH
+from anetcon.capture.lasting import Lasting
+from anetcon.capture.untracked import DROPPED, QUIET, UNTRACKED, Untracked
+from tests.unit.capture.parts import namespace
+
+Row = tuple[str, int | None, int | None, int | None]
+
+
+class Bench:
+    """One namespace."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows: list[Row] = []
+        self.untracked = Untracked(Lasting(folder / "lasting.json", self.take, 0))
+        self.space, *_ = namespace()
+
+    def take(self, netns: str | None, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
+        """A row of gaps."""
+        assert netns == self.space.netns
+        self.rows.append((cause, start, end, lost))
+
+    def counted(self, start: int, end: int, count: int) -> None:
+        """So many came."""
+        self.untracked.counted(self.space, start, end, count)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """One for a test."""
+    return Bench(tmp_path)
+
+
+def test_one_gap_lasts_until_none_came_for_a_minute(bench: Bench) -> None:
+    """It ends when the last came, with how many they were."""
+    bench.counted(10, 20, 3)
+    bench.counted(20, 30, 4)
+    bench.untracked.tick(30 + QUIET - 1)
+    assert bench.rows == [(UNTRACKED, 10, None, None)]
+    bench.untracked.tick(30 + QUIET)
+    assert bench.rows[1:] == [(UNTRACKED, 10, 30, 7)]
+    bench.counted(QUIET + 40, QUIET + 50, 1)
+    bench.untracked.end_all()
+    assert bench.rows[2:] == [(UNTRACKED, QUIET + 40, None, None), (UNTRACKED, QUIET + 40, QUIET + 50, 1)]
+
+
+def test_dropped_all_the_while(bench: Bench) -> None:
+    """Only when the rule was there before the look at which none had come yet."""
+    bench.untracked.dropped(bench.space, BOTH, 0, 15)
+    bench.counted(10, 20, 3)
+    bench.counted(20, 30, 4)
+    assert bench.rows == [(UNTRACKED, 10, None, None), (UNTRACKED, 10, 20, 3), (DROPPED, 20, None, None)]
+
+
+@pytest.mark.parametrize("families", [frozenset(), frozenset({"ip"}), frozenset({"ip6"})])
+def test_a_rule_that_goes(bench: Bench, families: frozenset[str]) -> None:
+    """From when it may have gone they were not dropped, also those that were told before that was known."""
+    bench.untracked.dropped(bench.space, BOTH, 0, 5)
+    bench.counted(10, 20, 3)
+    bench.untracked.dropped(bench.space, families, 15, 25)
+    assert bench.rows == [(DROPPED, 10, None, None), (DROPPED, 10, 15, 3), (UNTRACKED, 15, None, None)]
+    bench.counted(20, 30, 4)
+    bench.untracked.forget(bench.space)
+    assert bench.rows[3:] == [(UNTRACKED, 15, 30, 4)]
+
+
+def test_a_ruleset_that_changed_and_drops_them_still(bench: Bench) -> None:
+    """It is no other gap."""
+    bench.untracked.dropped(bench.space, BOTH, 0, 5)
+    bench.counted(10, 20, 3)
+    bench.untracked.dropped(bench.space, BOTH, 15, 25)
+    bench.counted(20, 30, 3)
+    assert bench.rows == [(DROPPED, 10, None, None)]
+
+
+def test_a_clock_that_is_set(bench: Bench) -> None:
+    """A minute stays one, and what is known to drop was so before."""
+    bench.untracked.dropped(bench.space, BOTH, 0, 5)
+    bench.counted(10, 20, 3)
+    bench.untracked.stepped(100)
+    bench.untracked.tick(120 + QUIET - 1)
+    assert bench.rows == [(DROPPED, 10, None, None)]
+    bench.untracked.tick(120 + QUIET)
+    assert bench.rows[1:] == [(DROPPED, 10, 120, 3)]
