@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
+from typing import Any
 
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import QUICK, Daemon
+from tests.e2e.daemon import QUICK, Daemon, seconds
 from tests.netns.waiting import wait_until
+from tests.unit.cli.asking import Answer
 
 Start = Callable[..., Daemon]
+
+AT_ONCE = 0.9
+"""Seconds until a rule's notice is passed on, on a busy machine; without that it is a second, whenever the look is."""
 
 
 def bare(bed: Testbed, role: str = "bare") -> Namespace:
@@ -40,6 +46,41 @@ def test_where_conntrack_does_not_run(bed: Testbed, daemon: Start) -> None:
     (gap,) = [gap for gap in auditor.gaps("--netns", host.name) if gap["cause"] == "conntrack-inactive"]
     assert gap["to"] is not None
     assert len(auditor.search("--netns", host.name)) == 1
+
+
+RULE = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
+
+
+def test_a_namespace_that_gets_its_rules_after_some_seconds(bed: Testbed, daemon: Start) -> None:
+    """As Neutron makes a router: the time without a rule is a gap that ends when the rule is there, and nobody is
+    alarmed: neither state, log nor doctor."""
+    there = bare(bed, "there")
+    there.run("nft", "-f", "-", text=RULE)
+    pattern = f"^{there.name.removesuffix('there')}"
+    auditor = daemon(audit={"namespaces": [pattern]}, **QUICK)
+    born = bed.namespace("born")
+    wait_until(lambda: auditor.states().get(born.name) == "young", 20, "its state says what it is")
+    auditor.wait_flushed()
+    (gap,) = inactive(auditor, born)
+    assert gap["to"] is None
+    found = Answer("doctor", "-c", auditor.settings, "--format", "json", born.name)
+    assert "activate_conntrack" not in found.out
+    assert "the namespace is new" in found.out
+    written = time.time()
+    born.run("nft", "-f", "-", text="table ip other {\nchain c {\n}\n}\n")
+    born.run("nft", "-f", "-", text=RULE)
+    known = time.time()
+    wait_until(lambda: auditor.states()[born.name] == "attached", 10, "it is noticed", 0.01)
+    auditor.wait_flushed()
+    (gap,) = inactive(auditor, born)
+    assert written <= seconds(gap["to"]) <= known + AT_ONCE
+    assert "activate_conntrack" not in auditor.errors()
+    assert "connection tracking" not in auditor.errors()
+
+
+def inactive(auditor: Daemon, host: Namespace) -> list[dict[str, Any]]:
+    """The gaps of a namespace in which nothing was tracked."""
+    return [gap for gap in auditor.gaps("--netns", host.name) if gap["cause"] == "conntrack-inactive"]
 
 
 def test_made_active_on_request(bed: Testbed, daemon: Start) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from anetcon import counters
-from anetcon.capture import active, flood
+from anetcon.capture import flood
 from anetcon.capture.clock import moved, read
 from anetcon.capture.context import MOST_ROUTES, Context
 from anetcon.capture.journals import Journals
@@ -28,18 +28,19 @@ from anetcon.capture.listings import Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.repeats import Repeats
-from anetcon.capture.requests import Job, Requests
+from anetcon.capture.requests import Requests
 from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
 from anetcon.capture.starts import CAUSE as STARTS_OFF
 from anetcon.capture.starts import Starts
 from anetcon.capture.tables import Opened, Tables
+from anetcon.capture.tracking import Tracking
 from anetcon.capture.untracked import Untracked
 from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments
 from anetcon.keeper.channel import Channel
-from anetcon.keeper.report import ERROR, NOTICE, WARNING, debug
+from anetcon.keeper.report import ERROR, WARNING, debug
 
 BUILD_UP, BUSY_BUILD_UP = 0.010, 0.005
 """Seconds a round waits for more events once there are some: a buffer of 2 MiB holds 3,000, a flood's 10 ms. Half as
@@ -57,16 +58,9 @@ on, and a next capture with its sockets."""
 
 SO_MEMINFO = 55  # asm-generic/socket.h; nine u32, the last is the drop counter (linux/sock_diag.h)
 SETTLED = 2_000_000
-"""Microseconds a new namespace has for its rules before connection tracking is looked for in it."""
+"""Microseconds without a refused event after which the kernel has told all it kept back, as a rule."""
 
-QUESTIONS = 64
-"""Questions about rules that wait at a time: those about connections come between them soon enough."""
-
-STATE = counters.SLOT.index("state")
 DROPS = counters.SLOT.index("drops")
-EVENTS = counters.SLOT.index("events")
-STARTS = counters.SLOT.index("starts")
-INACTIVE = counters.STATES.index("conntrack-inactive")
 
 SECOND = 1_000_000
 
@@ -119,7 +113,8 @@ class Auditor:
         self.starts = Starts(self.lasting, self.listings, settings.journals.starts and self.lines is None)
         self.repeats = Repeats(self.lasting, log, self._found)
         self.untracked = Untracked(self.lasting)
-        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found, self._tracks, self.untracked)
+        self.tracking = Tracking(self.requests, self.lasting, self.pipeline.shared, clock, log)
+        self.ruleset = Ruleset(self.requests, self.lasting, clock, log, self._found, self._judged, self.untracked)
         self._poll = select.epoll()
         self._by_events: dict[int, Namespace] = {}
         self._others: dict[int, Callable[[int], object]] = {}
@@ -410,7 +405,7 @@ class Auditor:
             namespace.ask_route(now)
         for namespace in list(self.namespaces.values()) if self.lines is None else ():
             self._watch_drops(namespace, now)
-            self._watch_activity(namespace, now)
+            self.tracking.look(namespace, now, int(self.settings.period * SECOND))
             self.tables.look_again(namespace, now)
         if self._sheds != self.journals.sheds and not self.journals.failing:
             self._sheds = self.journals.sheds
@@ -438,59 +433,9 @@ class Auditor:
             self.listings.want(namespace)
         self.starts.missed(namespace, before if self.settings.hold else now, now)
 
-    def _watch_activity(self, namespace: Namespace, now: int) -> None:
-        """Find out whether connection tracking runs, and keep the gap that says that it does not."""
-        if namespace.active:
-            return
-        if namespace.starts is not None and now < namespace.ask_again:
-            namespace.starts = int(self.pipeline.shared[namespace.slot, STARTS])  # what was on its way, from before
-        elif self._something_started(namespace):
-            self._is_active(namespace)
-        elif now >= max(namespace.ask_again, namespace.attached + SETTLED) and self.requests.waiting() < QUESTIONS:
-            namespace.ask_again = now + int(self.settings.period * SECOND)
-            question = active.rules(lambda: self._is_active(namespace))
-
-            def asked(answered: bool) -> None:
-                if answered or question.failed:
-                    self._is_inactive(namespace)
-                else:
-                    namespace.ask_again = 0  # nothing is known: it was not answered in time
-
-            self.requests.ask(Job(namespace, question, asked), now)
-
-    def _something_started(self, namespace: Namespace) -> bool:
-        counted = self.pipeline.shared[namespace.slot]
-        return bool(counted[EVENTS] if namespace.starts is None else counted[STARTS] > namespace.starts)
-
-    def _tracks(self, namespace: Namespace, tracks: bool, since: int) -> None:
-        """Whether a rule needs connection tracking, now that the ruleset is another one than it was at `since`. When
-        the last one is gone the kernel stops tracking; ends of what it tracked still come."""
-        if self.lines is not None:
-            return
-        if tracks:
-            namespace.by_rules = True
-            self._is_active(namespace)
-        elif namespace.by_rules:
-            namespace.by_rules = namespace.active = False
-            namespace.starts = int(self.pipeline.shared[namespace.slot, STARTS])
-            namespace.ask_again = self.clock() + SETTLED
-            self._is_inactive(namespace, since)
-
-    def _is_active(self, namespace: Namespace) -> None:
-        namespace.active = True
-        self.pipeline.shared[namespace.slot, STATE] = 0
-        if self.lasting.end(namespace.netns, "conntrack-inactive", self.clock()):
-            self.log(f"{NOTICE}connection tracking runs in {namespace.netns} now")
-
-    def _is_inactive(self, namespace: Namespace, since: int | None = None) -> None:
-        if namespace.active or self.lasting.lasts(namespace.netns, "conntrack-inactive"):
-            return
-        self.pipeline.shared[namespace.slot, STATE] = INACTIVE
-        self.lasting.begin(namespace.netns, "conntrack-inactive", namespace.attached if since is None else since)
-        self.log(
-            f"{WARNING}connection tracking does not run in {namespace.netns}: no rule needs it, so nothing is recorded "
-            "there; set activate_conntrack = true to make it run"
-        )
+    def _judged(self, namespace: Namespace, tracks: bool, since: int) -> None:
+        if self.lines is None:
+            self.tracking.judged(namespace, tracks, since)
 
     def _read_held_back(self) -> None:
         """In hold the kernel keeps the ends that a full socket had no room for, and tries again: nobody would be told

@@ -14,7 +14,7 @@ MEANS = {
     "nf_conntrack_timestamp": "connections opened now have no times of the kernel's",
     "nf_conntrack_acct": "connections opened now have no packets and bytes",
 }
-AFTER_ATTACH = ("attached", "conntrack-inactive")
+AFTER_ATTACH = ("attached", "conntrack-inactive", "young")
 
 
 def sysctls(look: Look, machine: Machine) -> Iterator[Finding]:

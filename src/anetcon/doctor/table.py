@@ -12,6 +12,9 @@ from anetcon.doctor.machine import Machine
 
 FULL, CALM = 0.95, 0.5
 """Shares of the table: above the first connections are refused any moment, below the second a refusal is history."""
+YOUNG = "young"
+"""The daemon's word for a namespace that appeared within the last minute and had no such rule."""
+
 LONG_CHAINS = 8
 """Connections a bucket above which looking one up costs noticeably more."""
 _EXTENSION = re.compile(r"-(?:m|j) (\S+)")
@@ -32,10 +35,13 @@ def tracking(look: Look, machine: Machine) -> Iterator[Finding]:
     if not look.audited or "rules" in look.failed:
         return
     families = tracked_families(look)
-    if not families and not look.number("nf_conntrack_count"):
+    if not families and machine.daemon.state(look.netns) == YOUNG:
+        found = "no rule uses conntrack yet: the namespace is new"
+        yield Finding("conntrack", Severity.OK, found, netns=look.netns)
+    elif not families and not look.number("nf_conntrack_count"):
         means = "the kernel tracks nothing here, so nothing is recorded"
         set_it = machine.setting("audit.activate_conntrack", "true")
-        remedy = f"{set_it}; or wait for the first rule that translates, if this router is new"
+        remedy = f"see who was to write its rules; where none is to be, {set_it}"
         if machine.resolved["audit"]["activate_conntrack"] and machine.daemon.runs:
             remedy = "see why the daemon could not make it run: `anetcon status`, and its log"
         yield Finding("conntrack", Severity.WARNING, "no rule uses conntrack", means, remedy, look.netns)

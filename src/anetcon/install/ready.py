@@ -11,7 +11,7 @@ from anetcon.errors import TakeoverError
 from anetcon.install import service
 
 SECONDS = 30.0
-DONE = ("attached", "conntrack-inactive", "gone")
+DONE = ("attached", "conntrack-inactive", "young", "gone")
 
 
 def wait(store: Path, unit: str) -> list[tuple[str, str]]:

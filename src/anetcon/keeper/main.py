@@ -246,7 +246,7 @@ class Keeper:
             self._activate()
             self.roster.announcer.tick(self.settings, len(self.roster.audited))
             attached = [] if self.settings.log_engine else self.roster.attached()
-            self.watch.tick(attached, self.shared.column("events") if attached else [])
+            self.watch.tick(attached, *(self.shared.column(name) for name in ("events", "state") if attached))
 
     def _show(self) -> None:
         """How it is, in status.json and for the service manager."""
@@ -429,6 +429,7 @@ class Keeper:
             self.notifier.stopping()
             self.roster.announcer.finish()
             self.guard.tell()
+            self.watch.tell_end(self.roster.attached())
             self.roster.tell_end()
             self.rules.tell_end()
             end = self.kernel_log.close if self.kernel_log is not None else _at_once

@@ -4,8 +4,8 @@ the ruleset still the same?
 What somebody switched off is put back, and a gap says since when it may have been off: since it was last seen on. The
 kernel counts, per processor, the connections that a full table refused, and the packets that conntrack calls invalid;
 these counters are read where the table is nearly full or events flow, and everywhere else in turn. Changes of the
-ruleset are told by the kernel, and passed on at the next second; those of iptables-legacy are not, so they are looked
-for in turn (`legacy`).
+ruleset are told by the kernel, and passed on at the next second; at once where conntrack does not run yet. Those of
+iptables-legacy are not told, so they are looked for in turn (`legacy`).
 
 Refuses to wait, and to enter a namespace for what it can keep open there (`inside`).
 """
@@ -48,6 +48,9 @@ LEGACY_IN_TURN = 10
 MANY = 500
 """With more namespaces only events are looked at each second, everything else every other second."""
 
+SOON = 0.02
+"""Seconds after a change in which others come as a rule: whoever writes a ruleset has many messages of one go."""
+
 NEARLY_FULL = 0.9
 LONGEST = 5_000_000
 """Microseconds after which refusals that go on are told, though they are not over."""
@@ -72,7 +75,7 @@ class _Watched:
             "near",
             "off",
         ),
-        *("refused", "seen", "since", "told", "until"),
+        *("refused", "seen", "since", "soon", "told", "until"),
     )
 
     def __init__(self, inside: Inside, seen: int) -> None:
@@ -82,6 +85,8 @@ class _Watched:
         self.off: dict[int, int] = {}
         self.changed = self.fresh = True
         """Whether capture is to look at the ruleset, and whether it never has."""
+        self.soon = False
+        """Whether it is about to be told of a change."""
         self.legacy: list[legacy.Target] = []
         """What may hide connections and netlink does not show, and when that was looked at last."""
         self.legacy_seen = seen
@@ -120,14 +125,15 @@ class Watch:
         self._watched: dict[Audited, _Watched] = {}
         self._next = self._next_legacy = self._next_flowing = 0
         self._events: Sequence[int] = ()
+        self._states: Sequence[int] = ()
         self._odd = False
         self._blind = False
         """Whether it was told that iptables-legacy cannot be looked at."""
         self._silent: set[Audited] = set()
 
-    def tick(self, attached: list[Pair], events: Sequence[int] = ()) -> None:
-        """Look at everything. `events`: how many have come so far, by slot."""
-        self._events = events
+    def tick(self, attached: list[Pair], events: Sequence[int] = (), states: Sequence[int] = ()) -> None:
+        """Look at everything. `events`: how many have come so far, and `states` of capture's, by slot."""
+        self._events, self._states = events, states
         there = {audited for audited, _ in attached}
         for audited in [each for each in self._watched if each not in there]:
             self._close(audited)
@@ -179,8 +185,35 @@ class Watch:
                 )
         else:
             watched = self._watched[audited] = _Watched(inside, audited.attached)
-            audited.closing = lambda: self._close(audited)
-            self._loop.watch(inside.ruleset.fileno(), watched.hear)
+            audited.closing = lambda: self._let_go(audited)
+            self._loop.watch(inside.ruleset.fileno(), lambda: self._hear(audited, watched))
+
+    def _hear(self, audited: Audited, watched: _Watched) -> None:
+        """A change of the ruleset. Where conntrack does not run, a gap may end with it: it is passed on soon."""
+        watched.hear()
+        if watched.changed and not watched.soon and self._states and self._states[audited.slot]:
+            watched.soon = True
+            self._loop.after(SOON, lambda: self._pass_on(audited, watched))
+
+    def _pass_on(self, audited: Audited, watched: _Watched) -> None:
+        watched.soon = False
+        if self._watched.get(audited) is watched and watched.changed:
+            self._ruleset(audited, watched, watched.all_seen)
+
+    def tell_end(self, attached: list[Pair]) -> None:
+        """The daemon ends: count once more, while there is somebody to be told."""
+        for audited, _ in attached:
+            self._last(audited)
+
+    def _let_go(self, audited: Audited) -> None:
+        self._last(audited)
+        self._close(audited)
+
+    def _last(self, audited: Audited) -> None:
+        watched = self._watched.get(audited)
+        if watched is not None and audited.sockets is not None:
+            with contextlib.suppress(OSError):
+                self._count(audited, watched, audited.sockets, now_us())
 
     def _close(self, audited: Audited) -> None:
         watched = self._watched.pop(audited, None)
