@@ -32,6 +32,8 @@ FROZEN_TICKS = 2
 UNLIMITED = float("inf")
 FIRST_PAUSE, LONGEST_PAUSE = 10, 640
 """Ticks that starts stay off: the first time, and at most. The next time begins anew after as long without loss."""
+RECENTLY = 120_000_000
+"""Microseconds in which a new capture is told again that starts were off: longer than one takes to begin."""
 RETURN_TICKS = 10
 RETURN_SHARE = 0.5
 """Hold resumes below this share of the limit that ended it; that is looked at every tenth tick."""
@@ -47,7 +49,7 @@ class _Held:
     """One guarded socket. `left`: since when it is out of hold (us), with the drops of that moment in `baseline`.
     `off`: since when starts are off (us); they may come `back` at that tick, and the next time stay off for `pause`."""
 
-    __slots__ = ("back", "baseline", "drops", "events", "left", "netns", "off", "pause", "shared", "stats")
+    __slots__ = ("back", "baseline", "drops", "events", "left", "netns", "off", "pause", "shared", "stats", "was")
 
     def __init__(self, netns: str, events: socket.socket, stats: socket.socket) -> None:
         self.netns = netns
@@ -56,6 +58,8 @@ class _Held:
         self.left: int | None = None
         self.baseline = 0
         self.off: int | None = None
+        self.was: tuple[int, int] | None = None
+        """From when to when they were off last."""
         self.back = 0
         self.pause = FIRST_PAUSE
         self.drops = 0
@@ -120,9 +124,13 @@ class Guard:
             self._tell(self._held[slot])
 
     def tell_again(self) -> None:
-        """Tell a new capture where starts are off."""
-        for slot in self._out:
-            if (held := self._held[slot]).off is not None:
+        """Tell a new capture where starts are off, and where they were a moment ago: nobody may have heard it."""
+        recently = now_us() - RECENTLY
+        for held in self._held.values():
+            if held.was is not None and held.was[1] > recently:
+                self._send_gap(held.netns, held.was[0], None, STARTS_OFF, None)
+                self._send_gap(held.netns, *held.was, STARTS_OFF, None)
+            if held.off is not None:
                 self._send_gap(held.netns, held.off, None, STARTS_OFF, None)
 
     def shed(self) -> None:
@@ -200,8 +208,8 @@ class Guard:
     def _starts_on(self, held: _Held) -> None:
         if held.off is not None:
             held.set_starts(self.starts)
-            self._send_gap(held.netns, held.off, now_us(), STARTS_OFF, None)
-            held.off = None
+            held.was, held.off = (held.off, now_us()), None
+            self._send_gap(held.netns, *held.was, STARTS_OFF, None)
 
     def _tell(self, held: _Held) -> None:
         """Send a gap for what was lost since the last one, and count anew from here."""

@@ -239,6 +239,17 @@ def test_starts_come_back_whatever_the_table_holds(kernel: Kernel) -> None:
     assert not kernel.holds()
 
 
+def test_a_new_capture_is_told_where_starts_were_off(kernel: Kernel) -> None:
+    """The one before may have ended without having heard that they came back."""
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    kernel.queued = 0
+    kernel.tick(guards.FIRST_PAUSE)
+    kernel.off.clear()
+    kernel.guard.tell_again()
+    assert kernel.off == [True, False]
+
+
 def off_for(kernel: Kernel) -> int:
     """The queue overflows once: how many ticks starts are off then."""
     kernel.drops += 1
