@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import typer
 
 from anetcon.cli import lines, output, text, times
-from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found
+from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found, known_macs
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
@@ -142,9 +142,10 @@ def _sentence(asked: Asked, found: Found) -> str:
     if not found.total:
         return f"{asked_for}: no connection found"
     insides = [
-        _inside(asked, found, row, *inner)
-        for row, *inner in zip(
+        _inside(asked, row, macs.words, *inner)
+        for row, (_, macs), *inner in zip(
             output.plain("connections", found.nearest),
+            known_macs(asked, found),
             *(found.nearest[name].to_pylist() for name in ("inner_ip", "inner_port", "count")),
             strict=True,
         )
@@ -183,30 +184,13 @@ def _how_far(asked: Asked, found: Found) -> str:
     return ""
 
 
-def _inside(asked: Asked, found: Found, row: dict[str, Any], address: bytes, port: int, count: int) -> str:
+def _inside(asked: Asked, row: dict[str, Any], mac: str, address: bytes, port: int, count: int) -> str:
     """An inside as its nearest connection shows it. Who did not name a port is told a host, and how much it had."""
     inner = text.address(address, family_of(row["family"]))
     named = inner if asked.address.port is None else endpoint(inner, port)
     place = f"{named} in {row['netns']}"
     if row["class"] == "local" and (row["nat_dst_ip"], row["nat_dst_port"]) == (inner, port):
         place = f"{row['netns']} itself ({named})"
-    if (mac := _mac(asked, found, row, inner)) is not None:
-        place += f" (MAC {mac})"
+    if mac:
+        place += f" ({mac})"
     return place if asked.address.port is not None else f"{place}, {count} connection{'s' * (count != 1)}"
-
-
-def _mac(asked: Asked, found: Found, row: dict[str, Any], address: str) -> str | None:
-    """The MAC address behind an inside, as near to the time as it is known."""
-    known = [
-        neighbour
-        for neighbour in output.plain("neighbours", found.neighbours)
-        if (neighbour["node"], neighbour["netns"], neighbour["address"]) == (row["node"], row["netns"], address)
-    ]
-
-    at = str(asked.at)
-
-    def distance(neighbour: dict[str, Any]) -> tuple[bool, str]:
-        inside = (neighbour["from"] or "") <= at <= (neighbour["to"] or "9")
-        return not inside, neighbour["from"] or ""
-
-    return min(known, key=distance)["mac"] if known else None

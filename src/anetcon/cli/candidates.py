@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.cli import lines, text, times
+from anetcon.cli import lines, macs, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
@@ -146,6 +146,12 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     )
 
 
+def known_macs(asked: Asked, found: Found) -> list[tuple[dict[str, Any], macs.Macs]]:
+    """The first insides, and the MAC addresses that are known of each."""
+    insides = [macs.inside(found.nearest, number) for number in range(len(found.nearest))]
+    return [(inside, macs.of(found.neighbours, inside, asked.since, asked.until)) for inside in insides]
+
+
 def _insides(rows: pa.Table) -> tuple[pa.Table, int]:
     """The first row of each of the first insides, with the number of its rows; and how many insides there are."""
     if not len(rows):
@@ -215,7 +221,7 @@ def _order(rows: pa.Table, asked: Asked, places: pa.Array) -> Array:
 
 
 def _neighbours(store: Store, rows: pa.Table, asked: Asked) -> pa.Table:
-    """Which MAC address stood behind each inner address while its connections lasted."""
+    """Which MAC addresses stood behind each inner address in the window, and while its connections lasted."""
     inner = rows.select(["family", "inner_ip"]).group_by(["family", "inner_ip"]).aggregate([]).to_pylist()
     addresses = [where.single(one["inner_ip"], family_of(one["family"])) for one in inner]
     names = rows["netns"].unique().to_pylist()
@@ -225,7 +231,7 @@ def _neighbours(store: Store, rows: pa.Table, asked: Asked) -> pa.Table:
             where.text_in("netns", names) if names else "FALSE",
         ]
     )
-    first = pc.min(rows["start"].cast(pa.int64())).as_py()
-    last = pc.max(rows["end"].cast(pa.int64())).as_py()
-    since, until = min(asked.since, first or asked.since), max(asked.until, last or asked.until)
+    starts, last = pc.min_max(rows["start"].cast(pa.int64())).as_py(), pc.max(rows["end"].cast(pa.int64())).as_py()
+    since = min(asked.since, (starts["min"] or asked.since) - macs.LAG)
+    until = max(asked.until, last or 0, (starts["max"] or 0) + macs.LAG)
     return store.intervals("neighbours", inside, since, until)

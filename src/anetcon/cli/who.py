@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from anetcon.cli import answer, output, times
-from anetcon.cli.candidates import Asked, Endpoint, Found, ask
+from anetcon.cli import answer, output, text, times
+from anetcon.cli.candidates import Asked, Endpoint, Found, ask, known_macs
 from anetcon.cli.filters import (
     LARGEST_PORT,
     LimitOption,
@@ -22,7 +22,9 @@ from anetcon.cli.filters import (
     pattern,
     require_known,
 )
+from anetcon.cli.macs import Macs
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.record import family_of
 from anetcon.store import where
 from anetcon.store.view import Store
 from anetcon.store.where import network
@@ -126,8 +128,15 @@ def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) ->
     records.tail = {
         "address": {"on_node": found.on_node, "intervals": output.plain("addresses", found.addresses)},
         "neighbours": output.plain("neighbours", found.neighbours),
+        "macs": [_macs(inside, macs) for inside, macs in known_macs(asked, found)],
     }
     records.close()
+
+
+def _macs(inside: dict[str, Any], macs: Macs) -> dict[str, Any]:
+    address = text.address(inside["address"], family_of(inside["family"]))
+    said = {"node": inside["node"], "netns": inside["netns"], "address": address}
+    return {**said, "at_start": macs.at_start, "others": macs.others}
 
 
 def _query(asked: Asked) -> dict[str, Any]:
