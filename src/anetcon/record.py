@@ -65,6 +65,9 @@ class Family(IntEnum):
     IPV6 = 1
 
 
+PUBLIC = "audit.public"
+"""The interface of a row of `routes` that says what is configured: of a network that is here, in no namespace known."""
+
 LINES = (Origin.LOG, Origin.IMPORT)
 """Origins of which each row is a connection by itself: one line of text, its start seen from one side of the
 translation and nothing more (what is null then follows from the class, see the fields); or, imported from text that has
@@ -257,7 +260,11 @@ ROUTES: tuple[Field, ...] = (
     _NODE,
     _NETNS,
     _INODE,
-    Field("interface", "text", "interface the network is reached by"),
+    Field(
+        "interface",
+        "text",
+        "interface the network is reached by; `audit.public`: it is configured, and in no namespace known",
+    ),
     Field("family", "enum", "whether the network is one of IPv4 or IPv6", values=tuple(FAMILIES)),
     Field("network", "address", "first address of the network"),
     Field("prefix_length", "u8", "how many leading bits of that address are the network; 0: everything else"),

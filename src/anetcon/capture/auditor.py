@@ -89,12 +89,15 @@ class Auditor:
         self._first = not segments(folder)  # of one that cannot be read back there may be a store
         self._continues = restarted and ended_cleanly(folder)
         self.journals = Journals(settings.journals, self.started, log)
-        origin = before if self._continues and before is not None else self.started
-        self.lasting = Lasting(settings.journals.store / "lasting.json", self.journals.gap, origin)
+        self._origin = before if self._continues and before is not None else self.started
+        """From when on this capture, or one that it continues, recorded."""
+        self.lasting = Lasting(settings.journals.store / "lasting.json", self.journals.gap, self._origin)
         self.lasting.end_those_before(self.started if before is None else before)
         if not self._continues:
             cause = "never-recorded" if before is None else "capture-down" if restarted else "daemon-down"
             self._down(before, cause)
+        for network in settings.public:
+            self.journals.public(network, self._origin, None)
         self.vanished = Vanished(settings.journals.store / "namespaces.json", settings.where)
         for name, inode in self.vanished.find():
             self.journals.listed(name, inode, self.started, self.started)
@@ -106,7 +109,7 @@ class Auditor:
             self.lines = KernelLines(
                 settings.lines, self.pipeline, self._header, log, after_crash=crash, flushed=before
             )
-            self.lasting.begin(None, "log-engine", origin)
+            self.lasting.begin(None, "log-engine", self._origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
@@ -300,8 +303,9 @@ class Auditor:
         self._poll.register(namespace.events.fileno(), select.EPOLLIN)
         self._watch(namespace.requests.fileno(), lambda now: self.requests.readable(namespace, now))
         self._watch(namespace.route.fileno(), lambda now: self._route(namespace, now))
-        namespace.follow(now)
-        self._route(namespace, now)  # the kernel has answered: no event is classified without the addresses
+        began = min(now, max(namespace.attached, self._origin))  # what is there was there: nobody looked in between
+        namespace.follow(began)
+        self._route(namespace, began)  # the kernel has answered: no event is classified without the addresses
         namespace.drops = int(self.pipeline.shared[namespace.slot, DROPS])  # what the capture before saw; or none
         namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since
         namespace.looked = self._before if namespace.resumed else namespace.attached
@@ -475,6 +479,8 @@ class Auditor:
             self._drain(namespace, now)
             self._watch_drops(namespace, now)
             namespace.context.close(now)
+        for network in self.settings.public:
+            self.journals.public(network, self._origin, now)
         if self.lines is not None:
             self.lines.read_all(now)
         self.untracked.end_all()

@@ -21,7 +21,7 @@ from anetcon.capture.waiting import Flush, Shed, Starts, Waiting, latest_start
 from anetcon.decode.columns import Columns
 from anetcon.journal.write import Writer
 from anetcon.keeper.report import ERROR, NOTICE
-from anetcon.record import TABLES
+from anetcon.record import PUBLIC, TABLES
 
 SEGMENT_ROWS = 1_000_000
 """Rows after which a segment is closed: what the sealer takes in one piece."""
@@ -98,6 +98,11 @@ class Journals:
         """Record that whatever is open in a namespace at `start` has a row of origin dump before `end`."""
         row = {"node": self.settings.node, "netns": netns, "netns_inode": inode, "from": start, "to": end}
         self.small["listings"].append(row)
+
+    def public(self, network: dict[str, Any], start: int, end: int | None) -> None:
+        """Record that the configuration says of a network that it is here."""
+        row = {"node": self.settings.node, "netns": "", "netns_inode": 0, "interface": PUBLIC, **network}
+        self.small["routes"].append({**row, "from": start, "to": end})
 
     def due(self, now: int, pending: bool) -> bool:
         """Whether it is time to flush, given whether anything waits to be."""

@@ -13,6 +13,7 @@ from anetcon.capture.context import mapped
 from anetcon.capture.kmsg import prefix_of
 from anetcon.decode.logline import Prefix
 from anetcon.keeper.settings import DEFAULT
+from anetcon.record import Family, label
 
 Network = tuple[bytes, bytes]
 """Address and mask, 16 bytes each."""
@@ -28,6 +29,8 @@ class Settings:
     hold: bool
     period: float
     netns_dir: Path
+    public: tuple[dict[str, Any], ...] = ()
+    """Networks of which the configuration says that their addresses are here, as the table `routes` has them."""
     lines: Prefix | None = None
     """What the lines of our rules begin with, under a LOG engine: then connections are learnt from them alone."""
 
@@ -57,8 +60,15 @@ class Settings:
             audit["on_overload"] == "hold",
             audit["period"],
             Path(audit["netns_dir"]),
+            tuple(_as_route(text) for text in audit.get("public", ())),
             None if audit.get("engine", "conntrack") == "conntrack" else prefix_of(resolved["logs"]),
         )
+
+
+def _as_route(text: str) -> dict[str, Any]:
+    parsed = ipaddress.ip_network(text, strict=False)
+    family = label(Family.IPV4 if parsed.version == 4 else Family.IPV6)
+    return {"family": family, "network": network(text)[0], "prefix_length": parsed.prefixlen}
 
 
 def network(text: str) -> Network:

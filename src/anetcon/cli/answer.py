@@ -17,7 +17,7 @@ from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
 from anetcon.record import UNKNOWN_NETNS, family_of
 from anetcon.store import imported, where
-from anetcon.store.coverage import NEVER_RECORDED, Coverage
+from anetcon.store.coverage import NEVER_RECORDED, NOT_AUDITED, Coverage
 from anetcon.store.view import Store
 
 _LINES_ALONE = "kernel lines tell no translated address or port"
@@ -42,13 +42,14 @@ def coverage_json(coverage: Coverage) -> dict[str, Any]:
         "to": None if coverage.until is None else times.rfc3339(coverage.until),
         "gaps": output.plain("gaps", coverage.gaps),
         "notes": output.plain("gaps", coverage.notes),
+        "namespaces": coverage.namespaces,
     }
 
 
-def say_beside(form: Format, coverage: Coverage) -> None:
+def say_beside(form: Format, coverage: Coverage, *, found: bool) -> None:
     """Say on stderr, in one line, what rows alone do not tell: whether the record is whole for what was asked."""
     if form in (Format.CSV, Format.JSONL):
-        first, *others = (line.strip() for line in window(coverage))
+        first, *others = (line.strip() for line in window(coverage, found=found))
         typer.echo(" ".join([first, *(["; ".join(others)] if others else [])]), err=True)
 
 
@@ -76,10 +77,13 @@ def _names_unknown(netns: Sequence[str]) -> bool:
     return any(pc.match_substring_regex(pa.scalar(UNKNOWN_NETNS), text).as_py() for text in netns)
 
 
-def window(coverage: Coverage) -> list[str]:
-    """What was searched, and whether the record is whole there; behind its holes what it never tells, and notes."""
+def window(coverage: Coverage, *, found: bool = False) -> list[str]:
+    """What was searched, and whether the record is whole there; behind its holes what it never tells, and notes. Where
+    nothing was found, and nothing accounts for the address, also what to do."""
     notes = output.plain("gaps", coverage.notes)
-    return [*_window(coverage), *(f"note: {gap_words(gap)}: {CAUSES[gap['cause']].meaning}" for gap in notes)]
+    unknown = not found and NOT_AUDITED in coverage.gaps["cause"].to_pylist()
+    advice = [f"{NOT_AUDITED}: {CAUSES[NOT_AUDITED].meaning}: {CAUSES[NOT_AUDITED].todo}"] if unknown else []
+    return [*_window(coverage), *advice, *(f"note: {gap_words(gap)}: {CAUSES[gap['cause']].meaning}" for gap in notes)]
 
 
 def _window(coverage: Coverage) -> list[str]:
@@ -89,7 +93,9 @@ def _window(coverage: Coverage) -> list[str]:
     end = "now" if coverage.until is None else times.spoken(coverage.until)
     searched = f"searched {begin} to {end} UTC"
     if coverage.complete:
-        return [f"{searched}; the record is complete for it"]
+        return [
+            f"{searched}; the record is complete for {coverage.namespaces} namespace{'s' * (coverage.namespaces != 1)}"
+        ]
     gaps = output.plain("gaps", coverage.gaps)
     limits = [f"  {_bounds(gap)}{_on(gap)}: {CAUSES[gap['cause']].meaning}" for gap in gaps if gap["cause"] in LIMITS]
     holes = [gap for gap in gaps if gap["cause"] not in LIMITS]
@@ -124,11 +130,12 @@ def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
     records.rows(found.connections)
     records.close()
     notes = asked.at.notes(given["at_given"])
-    if found.on_node is False and not found.total:
+    holes = set(found.coverage.gaps["cause"].to_pylist())
+    if not (found.total or found.on_node or holes - {NOT_AUDITED}):
         notes.append(f"{asked.address.text} stood on no interface of an audited namespace in that time")
     if found.more_with_to:
         notes.append(_MORE_WITH_TO)
-    print_lines(["", *window(found.coverage), *notes])
+    print_lines(["", *window(found.coverage, found=found.total > 0), *notes])
 
 
 def print_lines(lines: list[str]) -> None:

@@ -25,7 +25,7 @@ from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
 from anetcon.record import Class, Family, family_of, label
 from anetcon.store import where
-from anetcon.store.coverage import Coverage, Question, coverage
+from anetcon.store.coverage import Coverage, Question, again, coverage
 from anetcon.store.view import Store
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -109,7 +109,6 @@ class Found:
     more_with_to: bool
     insides: int
     coverage: Coverage
-    addresses: pa.Table
     on_node: bool | None
     neighbours: pa.Table
 
@@ -121,10 +120,9 @@ class Found:
 
 def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     """Find and rank the candidates, and join what is known of the address and of the insides."""
-    covered = coverage(store, Question(asked.since, asked.until, asked.netns, asked.node))
-    itself = where.address_in("address", where.single(asked.address.address, asked.address.family))
-    own = where.every([itself, *place(asked.netns, asked.node)])
-    addresses = store.intervals("addresses", own, asked.since, asked.until)
+    itself = where.single(asked.address.address, asked.address.family)
+    covered = coverage(store, Question(asked.since, asked.until, asked.netns, asked.node, itself))
+    addresses = covered.addresses
     matching = store.connections(asked.condition(), asked.since, asked.until).read_all()
     rows, settled = _candidates(matching, asked, lines.places(addresses))
     rows = rows.take(_order(rows, asked, lines.places(addresses)))
@@ -139,8 +137,7 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
         possible=int(np.count_nonzero(lines.among(rows))),
         more_with_to=more,
         insides=insides,
-        coverage=covered,
-        addresses=addresses,
+        coverage=again(store, covered),
         on_node=on_node,
         neighbours=_neighbours(store, pa.concat_tables([listed, nearest.select(listed.column_names)]), asked),
     )

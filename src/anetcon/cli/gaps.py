@@ -36,5 +36,5 @@ def gaps(
         answer.print_lines(
             [*([""] if covered.gaps else []), answer.window(covered)[0].removesuffix(":"), *span.notes()]
         )
-    answer.say_beside(form, covered)
+    answer.say_beside(form, covered, found=False)
     answer.leave(not covered.complete, covered)

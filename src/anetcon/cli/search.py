@@ -44,8 +44,12 @@ def search(
     records.tail = {"truncated": found.cut}
     records.close()
     if form is Format.TABLE:
-        answer.print_lines(([""] if found.rows else ["no connection found"]) + answer.window(covered) + span.notes())
-    answer.say_beside(form, covered)
+        answer.print_lines(
+            ([""] if found.rows else ["no connection found"])
+            + answer.window(covered, found=found.rows > 0)
+            + span.notes()
+        )
+    answer.say_beside(form, covered, found=found.rows > 0)
     if found.cut:
         typer.echo(f"there are more than {limit} connections: --limit 0 shows all", err=True)
     anywhere = replace(filters, netns=None).condition(), result

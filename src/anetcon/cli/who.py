@@ -75,7 +75,7 @@ def who(
         answer.who_table(asked, found, given)
     else:
         _records(asked, found, form, given)
-    answer.say_beside(form, found.coverage)
+    answer.say_beside(form, found.coverage, found=found.total > 0)
     if found.total > len(found.connections):
         typer.echo(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)", err=True)
     anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
@@ -126,7 +126,7 @@ def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) ->
     )
     records.rows(found.connections)
     records.tail = {
-        "address": {"on_node": found.on_node, "intervals": output.plain("addresses", found.addresses)},
+        "address": {"on_node": found.on_node, "intervals": output.plain("addresses", found.coverage.addresses)},
         "neighbours": output.plain("neighbours", found.neighbours),
         "macs": [_macs(inside, macs) for inside, macs in known_macs(asked, found)],
     }

@@ -102,6 +102,13 @@ class Audit(Struct, frozen=True, kw_only=True):
             "networks (class float always is)"
         ),
     ] = msgspec.field(default_factory=dict)
+    public: Annotated[
+        Texts,
+        Meta(
+            description="networks of public addresses that are here though no interface has them, as the pool of a "
+            "router: that nothing was found of such an address is then an answer"
+        ),
+    ] = ()
     chain: Annotated[
         Text,
         Meta(
@@ -270,12 +277,12 @@ def _audit_problems(audit: Audit) -> Iterator[Problem]:
             yield Problem("audit.namespaces", pattern, f"has the bad regular expression {pattern!r}: {error}")
     if not audit.namespaces:
         yield Problem("audit.namespaces", "", "is empty: nothing would be audited")
-    for name, networks in audit.networks.items():
+    for key, networks in (("public", audit.public), *((f"networks.{name}", of) for name, of in audit.networks.items())):
         for network in networks:
             try:
                 ipaddress.ip_network(network, strict=False)
             except ValueError as error:
-                yield Problem(f"audit.networks.{name}", network, f"has the bad network {network!r}: {error}")
+                yield Problem(f"audit.{key}", network, f"has the bad network {network!r}: {error}")
     if not CHAIN.fullmatch(audit.chain) or audit.chain in TAKEN:
         yield Problem(
             "audit.chain",

@@ -13,8 +13,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ import pyarrow.compute as pc
 from anetcon.errors import StoreError
 from anetcon.gaps import HEALING, NOTES, UNTRANSLATED, WHOLE
 from anetcon.journal.read import last_flush
-from anetcon.store import imported, layout, where
+from anetcon.record import arrow_schema
+from anetcon.store import accounted, imported, layout, where
+from anetcon.store.accounted import FAR, Place, Span, Spans, left
 from anetcon.store.damage import unexplained
 from anetcon.store.view import Store
 
@@ -34,6 +37,7 @@ DESELECTED = "deselected"
 
 RETENTION = "retention"
 NEVER_RECORDED = "never-recorded"
+NOT_AUDITED = "not-audited"
 STALE = 30 * SECOND
 """A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
 
@@ -46,21 +50,26 @@ class Question:
     until: int | None = None
     netns: Sequence[str] = ()
     node: Sequence[str] = ()
-    translated: bool = False
-    """Whether it is about an address that is translated, or is the router's own: `UNTRANSLATED` concerns others."""
+    address: where.Network | None = None
+    """Only about who had this address: whatever cannot have had it does not matter, and something has to account for
+    it (`store.accounted`)."""
     everything: bool = False
     """Also what is no gap in the connections (`gaps.WHOLE`): for a list of what happened, not for a claim."""
 
     def condition(self) -> str:
         """The rows of gaps that concern it."""
         silent = WHOLE - NOTES
-        beside = silent if self.netns else silent | {DESELECTED}
+        beside = silent if self.netns or self.address else silent | {DESELECTED}
         parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(beside))}"]
-        if self.netns:
-            parts.append(where.either(["netns IS NULL", *(where.matches("netns", pattern) for pattern in self.netns)]))
-        if self.node:
-            parts.append(where.text_in("node", self.node))
-        return where.every(parts)
+        return where.every([*parts, *self._place("netns IS NULL")])
+
+    def scope(self) -> str:
+        """The namespaces that it is about."""
+        return where.every(self._place())
+
+    def _place(self, *others: str) -> list[str]:
+        netns = [where.either([*others, *(where.matches("netns", pattern) for pattern in self.netns)])]
+        return [*(netns if self.netns else ()), *([where.text_in("node", self.node)] if self.node else ())]
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,10 @@ class Coverage:
     until: int | None
     gaps: pa.Table
     notes: pa.Table = field(default_factory=lambda: _gaps([]))
+    addresses: pa.Table = field(default_factory=lambda: arrow_schema("addresses").empty_table())
+    """Where and when the address that was asked about stood on an interface: rows of the table `addresses`."""
+    namespaces: int = 0
+    """How many namespaces this is about: those that can have had the address, or all that were attached."""
     first: int | None = None
     """The time of the first record, where the window has no beginning of its own."""
 
@@ -84,12 +97,48 @@ class Coverage:
 def coverage(store: Store, question: Question, now: int | None = None) -> Coverage:
     """What an answer to this question may claim."""
     covered = _covered(store, question, now)
+    window = (covered.since or covered.first or 0, max(covered.until or 0, covered.first or 0))
+    attached = store.intervals("addresses", question.scope(), *window)
+    places = accounted.places_of(attached)
+    if question.address is None:
+        missing = left(window, _holes(covered.gaps, ())) if not places else []
+        return replace(_noted(covered, question, missing), namespaces=len(places))
+    found = accounted.account(
+        store, question.address, window, attached, question.scope(), partial(_holes, covered.gaps)
+    )
+    gaps = covered.gaps.filter(_concerns(covered.gaps, found.places, named=bool(question.netns)))
+    noted = _noted(replace(covered, gaps=gaps), question, found.missing, translated=found.translated)
+    own = accounted.rows_of(question.address, attached)
+    return replace(noted, addresses=own, namespaces=len(places if found.places is None else found.places))
+
+
+def _concerns(gaps: pa.Table, places: Collection[Place] | None, *, named: bool) -> pa.Array:
+    """Which gaps can hide an address that these namespaces can have had: without them, all; but one that is selected no
+    more is meant only by who names it, or where it can have had the address."""
+    if places is None:
+        return pc.or_(pc.not_equal(gaps["cause"], DESELECTED), named)
+    names = zip(gaps["node"].to_pylist(), gaps["netns"].to_pylist(), strict=True)
+    return pa.array([netns is None or (node, netns) in places for node, netns in names], pa.bool_())
+
+
+def _holes(gaps: pa.Table, places: Collection[Place]) -> Spans:
+    """When it is said already that nothing is known of all namespaces, or of these."""
+    return [
+        ((row["node"], row["netns"]), (row["from"] or 0, FAR if row["to"] is None else row["to"]))
+        for row in _plain(gaps)
+        if row["cause"] not in WHOLE | NOTES
+        and (row["netns"] is None or row["cause"] in imported.CAUSES or (row["node"], row["netns"]) in places)
+    ]
+
+
+def _noted(covered: Coverage, question: Question, missing: list[Span], *, translated: bool = False) -> Coverage:
+    """With the time that nothing accounts for as gaps; those that make nothing incomplete as notes, or nowhere."""
+    gaps = pa.concat_tables([covered.gaps, _gaps([_gap(*span, NOT_AUDITED) for span in missing])])
     if question.everything:
-        return covered
-    harmless = pa.array(sorted(WHOLE | UNTRANSLATED if question.translated else WHOLE))
-    beside = pc.is_in(covered.gaps["cause"], harmless)
-    told = pc.and_(beside, pc.is_in(covered.gaps["cause"], pa.array(sorted(NOTES))))
-    return replace(covered, gaps=covered.gaps.filter(pc.invert(beside)), notes=covered.gaps.filter(told))
+        return replace(covered, gaps=gaps)
+    beside = pc.is_in(gaps["cause"], pa.array(sorted(WHOLE | UNTRANSLATED if translated else WHOLE)))
+    told = pc.and_(beside, pc.is_in(gaps["cause"], pa.array(sorted(NOTES))))
+    return replace(covered, gaps=gaps.filter(pc.invert(beside)), notes=gaps.filter(told))
 
 
 def _covered(store: Store, question: Question, now: int | None) -> Coverage:

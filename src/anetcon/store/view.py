@@ -147,6 +147,25 @@ class Store:
 
         return self._consistent(ask)
 
+    def seen(self, condition: str, since: int, until: int) -> pa.Table:
+        """Each node and namespace that has such connections at some time from `since` to `until`, `from` the first
+        start `to` the last end; far in the future while one is open. `condition` as in `connections`."""
+        last = f"""CASE WHEN "end" IS NULL AND end_reason IS NULL THEN {where.timestamp(1 << 62)}
+            ELSE coalesce("end", "start") END"""
+
+        def ask(state: manifest.State) -> pa.Table:
+            self._duckdb.register("live", self._live(state, condition))
+            sources = ["live"]
+            if closed := [entry for entry in state.of("connections") if entry.covers(since, until)]:
+                sources.append(f"({self._files('connections', closed)})")
+            columns = f'node::VARCHAR AS node, netns::VARCHAR AS netns, "start", {last} AS last'
+            chosen = where.every([condition, *where.open_between(since, until)])
+            rows = " UNION ALL ".join(f"SELECT {columns} FROM {source} WHERE {chosen}" for source in sources)  # noqa: S608
+            query = f'SELECT node, netns, min("start") AS "from", max(last) AS "to" FROM ({rows}) GROUP BY ALL'  # noqa: S608
+            return self._duckdb.sql(query).to_arrow_table()
+
+        return self._consistent(ask)
+
     def intervals(
         self, table: str, condition: str = where.EVERYTHING, since: int | None = None, until: int | None = None
     ) -> pa.Table:

@@ -13,7 +13,7 @@ from tests.unit.store.records import DAY, ROUTER, T0, Making, whole
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store with the time before it, and one gap in one namespace at T0."""
-    making = Making(tmp_path / "store").add(*whole())
+    making = Making(tmp_path / "store").add(*whole()).audited()
     making.add({"node": "gw1", "from": None, "to": T0 - DAY, "cause": "never-recorded"}, table="gaps")
     making.add({"node": "gw1", "netns": ROUTER, "from": T0, "to": T0 + 1, "cause": "overrun", "lost": 3}, table="gaps")
     return making.alive(T0 + DAY).close()

@@ -16,7 +16,7 @@ from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, start, who
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Five connections, a second apart, the last one open."""
-    making = Making(tmp_path / "store")
+    making = Making(tmp_path / "store").audited()
     making.add({"node": "gw1", "from": None, "to": T0 - DAY, "cause": "never-recorded"}, table="gaps")
     for number in (3, 1, 2, 0):
         making.add(*whole(0.5, src_port=number, start=T0 + number * SECOND))
@@ -72,6 +72,7 @@ def test_the_shape_of_the_answer(store: Path) -> None:
         "complete": True,
         "from": None,
         "to": "2026-11-20T14:05:09.000000Z",
+        "namespaces": 1,
         "gaps": [],
         "notes": [],
     }
@@ -90,7 +91,7 @@ def test_rows_alone(store: Path, form: str) -> None:
     searched = "searched 2026-11-19 13:05:09, the first record, to 2026-11-20 14:05:09 UTC; "
     for words, status in (((), 0), (("--sport", "9"), 1)):
         answer = search(store, *words, "--format", form)
-        assert (answer.status, answer.err) == (status, searched + "the record is complete for it\n")
+        assert (answer.status, answer.err) == (status, searched + "the record is complete for 1 namespace\n")
     answer = search(store, "--sport", "9", "--since", "2026-11-01", "--format", form)
     assert (answer.status, len(answer.out.splitlines())) == (3, form == "csv")
     assert answer.err == (
@@ -129,7 +130,8 @@ def test_in_words(store: Path) -> None:
     lines = search(store, "--sport", "0").out.splitlines()
     assert "10.0.0.5:0" in lines[1]
     assert lines[3:] == [
-        "searched 2026-11-19 13:05:09, the first record, to 2026-11-20 14:05:09 UTC; the record is complete for it",
+        "searched 2026-11-19 13:05:09, the first record, to 2026-11-20 14:05:09 UTC; "
+        "the record is complete for 1 namespace",
         "'2026-11-20T14:05:09Z' was read as 2026-11-20 14:05:09 UTC",
     ]
 

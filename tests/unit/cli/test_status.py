@@ -243,7 +243,7 @@ def test_a_journal_that_cannot_be_written(store: Path) -> None:
 
 def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
     """Gaps are counted by cause, with what the kernel counted in them; those of before the start are not."""
-    making = Making(tmp_path / "store").add(start())
+    making = Making(tmp_path / "store").add(start()).audited()
     since = NOW - 20 * SECOND
     rows = [
         {"node": "gw1", "netns": ROUTER, "from": since + at * SECOND, "to": since + (at + 1) * SECOND, "cause": cause}
@@ -262,7 +262,7 @@ def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
 
 def test_a_sum_with_an_unknown_part_is_unknown(tmp_path: Path) -> None:
     """What some gaps of a cause were counted to have lost is told, and that it is not all."""
-    making, since = Making(tmp_path / "store").add(start()), NOW - 20 * SECOND
+    making, since = Making(tmp_path / "store").add(start()).audited(), NOW - 20 * SECOND
     overrun = {"node": "gw1", "netns": ROUTER, "cause": "overrun"}
     rows = [
         overrun | {"from": since + at, "to": since + at + 1, "lost": lost} for at, lost in ((1, 3), (3, None), (5, 4))
@@ -275,7 +275,7 @@ def test_a_sum_with_an_unknown_part_is_unknown(tmp_path: Path) -> None:
 
 def test_what_left_the_record_whole_is_told_too(tmp_path: Path) -> None:
     """Text logs that were given up for a while are in the totals, and that no connection is missing for it."""
-    making, since = Making(tmp_path / "store").add(start()), NOW - 20 * SECOND
+    making, since = Making(tmp_path / "store").add(start()).audited(), NOW - 20 * SECOND
     behind = {"node": "gw1", "netns": None, "from": since + SECOND, "to": since + 2 * SECOND, "cause": "sink-behind"}
     path = making.add(behind | {"lost": 6}, table="gaps").alive(NOW).close()
     (path / "status.json").write_text(json.dumps(said(since)))

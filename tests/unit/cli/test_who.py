@@ -79,6 +79,7 @@ def test_the_shape_of_the_answer(making: Making) -> None:
         "to": "2026-11-20T13:06:10.000000Z",
         "gaps": [],
         "notes": [],
+        "namespaces": 1,
     }
     assert said["connections"] == [
         {
@@ -264,19 +265,20 @@ def test_addresses_of_this_node(making: Making) -> None:
     making.add(of_address("203.0.113.8", to=T0 - 3600 * SECOND), table="addresses")
     said = who(making)["address"]
     assert (said["on_node"], [row["interface"] for row in said["intervals"]]) == (True, ["qg-1"])
-    assert who(making, "203.0.113.8")["address"] == {"on_node": False, "intervals": []}
+    assert who(making, "203.0.113.8")["address"] == {"on_node": None, "intervals": []}
     assert who(making, "203.0.113.8", T0 - 2 * 3600 * SECOND)["address"]["on_node"] is True
     assert who(making, "203.0.113.8", T0 - 2 * DAY)["address"]["on_node"] is None
 
 
 def test_never_here(making: Making) -> None:
-    """An address that was never here is said to be that, in words too; the record is complete. With a match there is
+    """Of an address that nothing here accounts for nothing is claimed, and it is said what to do. With a match there is
     no such line: it is the address of a pool, which stands on no interface."""
     making.alive(T0 + DAY)
     answer = Answer("who", "203.0.113.250", "--at", rfc3339(T0), "--store", making.path)
-    assert answer.status == 1
+    assert answer.status == 3
     assert "203.0.113.250 stood on no interface of an audited namespace in that time" in answer.out
-    assert "the record is complete" in answer.out
+    assert "2026-11-20 13:04:09 to 2026-11-20 13:06:09: not-audited in every namespace" in answer.out
+    assert "audit.public" in answer.out
     making.add(*whole(nat_src_ip="203.0.113.250"))
     answer = Answer("who", "203.0.113.250", "--at", rfc3339(T0), "--store", making.path)
     assert answer.status == 0
@@ -374,7 +376,7 @@ def test_in_words(making: Making) -> None:
         "the nearest connection had ended 11 s before"
     )
     assert "10.0.0.5:40000" in lines[3]
-    assert "searched 2026-11-20 13:04:30 to 2026-11-20 13:06:30 UTC; the record is complete for it" in lines
+    assert "searched 2026-11-20 13:04:30 to 2026-11-20 13:06:30 UTC; the record is complete for 1 namespace" in lines
     assert "'2026-11-20 14:05:30' was read as 2026-11-20 13:05:30 UTC" in lines
 
 
@@ -432,7 +434,7 @@ def test_rows_alone(making: Making) -> None:
     making.add(*whole()).alive(T0 + DAY)
     asked = ["who", PUBLIC, "--at", rfc3339(T0), "--store", str(making.path), "--format"]
     (line,) = Answer(*asked, "jsonl").lines
-    said = "searched 2026-11-20 13:04:09 to 2026-11-20 13:06:09 UTC; the record is complete for it\n"
+    said = "searched 2026-11-20 13:04:09 to 2026-11-20 13:06:09 UTC; the record is complete for 1 namespace\n"
     assert Answer(*asked, "jsonl").err == Answer(*asked, "csv").err == said
     head, row = Answer(*asked, "csv").out.splitlines()
     assert dict(zip(head.split(","), row.split(","), strict=True)) == {name: str(value) for name, value in line.items()}

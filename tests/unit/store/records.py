@@ -86,6 +86,12 @@ def logged_float(**values: Any) -> dict[str, Any]:
     return row | {"dst_ip": None, "dst_port": None}
 
 
+def standing(address: str = "127.0.0.1", **values: Any) -> dict[str, Any]:
+    """An address on an interface, since long before T0: while there is one, the namespace is audited."""
+    row = {"node": "gw1", "netns": ROUTER, "netns_inode": INODE, "interface": "lo", "address": address}
+    return row | {"from": T0 - 9 * DAY, "to": None} | {name.rstrip("_"): value for name, value in values.items()}
+
+
 def batch(table: str, rows: list[dict[str, Any]]) -> pa.RecordBatch:
     """Rows in the journal's schema."""
     columns = []
@@ -124,6 +130,10 @@ class Making:
         """The same, where they are a batch already."""
         self._writer(table).append(rows, self.clock, self.clock)
         return self
+
+    def audited(self, *addresses: str, **values: Any) -> Making:
+        """A namespace was attached all the time; with these addresses."""
+        return self.add(*(standing(each, **values) for each in ("127.0.0.1", *addresses)), table="addresses")
 
     def alive(self, until: int) -> Making:
         """Nothing more happened until then, and the daemon ran."""

@@ -19,7 +19,7 @@ from tests.unit.store.records import SECOND, T0, Making, whole
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Five segments of one connection each, ten seconds apart."""
-    making = Making(tmp_path / "store").alive(T0)
+    making = Making(tmp_path / "store").audited().alive(T0)
     for number in range(5):
         making.add(*whole(src_port=number)).alive(T0 + (number + 1) * 10 * SECOND).rotate()
     return making.close()

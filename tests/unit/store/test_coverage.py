@@ -5,16 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anetcon.store import where
 from anetcon.store.coverage import STALE, Coverage, Question, coverage, running
 from anetcon.store.view import Store
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, whole
+from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, standing, whole
 
-ASKED = Question(T0 - 60 * SECOND, T0 + 60 * SECOND)
+SINCE = T0 - 60 * SECOND
+ASKED = Question(SINCE, T0 + 60 * SECOND)
 LONG_AFTER = T0 + 100 * DAY
 
 
@@ -27,7 +30,7 @@ def gap(**values: Any) -> dict[str, Any]:
 @pytest.fixture
 def making(tmp_path: Path) -> Making:
     """A store in which recording began two days before T0."""
-    making = Making(tmp_path / "store").add(*whole())
+    making = Making(tmp_path / "store").add(*whole()).audited()
     return making.add(gap(netns=None, from_=None, to=T0 - 2 * DAY, cause="never-recorded"), table="gaps")
 
 
@@ -104,7 +107,7 @@ def test_before_anything_was_recorded(making: Making) -> None:
 def test_only_what_was_asked(making: Making) -> None:
     """A gap of another namespace or node does not count; one of every namespace does."""
     making.add(gap(to=None), gap(netns="other", to=None, cause="overrun"), table="gaps").alive(T0 + DAY)
-    making.add(gap(netns=None, from_=T0, to=T0, cause="capture-down"), table="gaps")
+    making.add(gap(netns=None, from_=T0, to=T0, cause="capture-down"), table="gaps").audited(netns="other")
 
     def of(*patterns: str) -> list[str]:
         return causes(said(making, Question(ASKED.since, ASKED.until, patterns, ["gw1"])))
@@ -130,7 +133,8 @@ def test_what_nothing_translated(making: Making) -> None:
     covered = said(making)
     assert (causes(covered), covered.complete) == (["untracked"], False)
     assert covered.notes["cause"].to_pylist() == ["untracked-dropped"]
-    covered = said(making, Question(ASKED.since, ASKED.until, translated=True))
+    making.add(standing("203.0.113.7"), table="addresses")
+    covered = said(making, replace(ASKED, address=where.network("203.0.113.7")))
     assert (causes(covered), covered.complete) == ([], True)
     assert covered.notes["cause"].to_pylist() == ["untracked", "untracked-dropped"]
     listed = said(making, Question(ASKED.since, ASKED.until, everything=True))
@@ -193,3 +197,40 @@ def test_what_is_no_longer_selected(making: Making) -> None:
     making.add(gap(to=None, cause="deselected"), gap(netns="other", to=None), table="gaps").alive(T0 + DAY)
     assert causes(said(making)) == ["not-attached"]
     assert causes(said(making, Question(ASKED.since, ASKED.until, ["^qrouter-"]))) == ["deselected"]
+
+
+def test_nothing_was_audited(tmp_path: Path, making: Making) -> None:
+    """Where no namespace was attached in the window nothing is complete, whatever was before."""
+    empty = Making(tmp_path / "empty").alive(T0 + DAY)
+    for everything in (False, True):
+        covered = said(empty, replace(ASKED, everything=everything))
+        assert (causes(covered), covered.namespaces) == (["not-audited"], 0)
+    assert causes(said(empty, Question(None, T0))) == ["not-audited"]
+    making.add(standing(to=SINCE - 1), table="addresses").alive(T0 + DAY)
+    assert causes(said(making)) == ["not-audited"]
+    assert said(making, Question(SINCE - 1, ASKED.until)).complete
+
+
+def test_how_many_namespaces_it_is_about(making: Making) -> None:
+    """Those that were attached in the window, of those that are named; for an address those that can have had it."""
+    making.audited("203.0.113.7", netns="other").audited(netns="later", from_=T0 + DAY).alive(T0 + 2 * DAY)
+    assert said(making).namespaces == 2
+    assert said(making, replace(ASKED, netns=["^qrouter"])).namespaces == 1
+    assert said(making, replace(ASKED, address=where.network("203.0.113.7"))).namespaces == 1
+    assert said(making, replace(ASKED, address=where.network("203.0.113.8"))).namespaces == 2
+
+
+def test_gaps_of_namespaces_that_cannot_have_had_the_address(making: Making) -> None:
+    """They do not concern a question about it, while what does is known for the whole window; else all do."""
+    making.audited("203.0.113.7", netns="other")
+    making.add(gap(to=None, cause="conntrack-inactive"), table="gaps").alive(T0 + DAY)
+    asked = replace(ASKED, address=where.network("203.0.113.7"))
+    assert said(making, asked).complete
+    assert causes(said(making, replace(asked, address=where.network("203.0.113.8")))) == [
+        "conntrack-inactive",
+        "not-audited",
+    ]
+    making.add(gap(netns="other", to=None, cause="deselected"), table="gaps")
+    assert causes(said(making, asked)) == ["deselected"]
+    making.add(gap(netns=None, to=None, cause="overrun"), table="gaps")
+    assert causes(said(making, asked)) == ["deselected", "overrun"]
