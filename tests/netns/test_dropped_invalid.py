@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import socket
+from pathlib import Path
 
 import pytest
 
 from anetcon.capture import invalid
 from anetcon.capture.dump import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETTABLE
-from anetcon.doctor import ruleset
+from anetcon.doctor import ruleset, table
+from anetcon.doctor.finding import Severity
 from anetcon.testbed.kernel import NETLINK_NETFILTER
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.namespaces import Namespace, Testbed, command
+from tests.unit.doctor.parts import look, machine
 
 TABLE = "table {family} t {{\n{flags}\nchain f {{ type filter hook {hook} priority 0;\n{rules}\n}}\n}}\n"
 BOTH = ["ip", "ip6"]
@@ -94,3 +98,22 @@ def test_iptables(bed: Testbed, rule: str, found: list[str]) -> None:
         namespace.run(program, "-A", "FORWARD", *shlex.split("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"))
         namespace.run(program, "-A", "FORWARD", *shlex.split(rule))
         assert families(namespace) == ([] if not found else ["ip", "ip6"][: 1 + (family == "ip6")])
+
+
+def test_what_doctor_advises(bed: Testbed) -> None:
+    """The command that the finding names drops them, and doctor finds that it does."""
+    namespace = bed.namespace("rules")
+    tracking = "table ip t {\nchain c {\nct state new\n}\n}\n"
+    namespace.run("nft", "-f", "-", text=tracking)
+    path = Path("/run/netns", namespace.name)
+    (found,) = table.untracked(look(path=path, rules=rules_of(namespace)), machine())
+    command(["sh", "-c", re.findall(r"`([^`]+)`", found.remedy)[0]])
+    assert families(namespace) == BOTH
+    (found,) = table.untracked(look(path=path, rules=rules_of(namespace)), machine())
+    assert found.severity is Severity.OK
+
+
+def rules_of(namespace: Namespace) -> ruleset.Ruleset:
+    """All that nftables has there."""
+    with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
+        return ruleset.read(asking)

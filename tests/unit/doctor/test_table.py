@@ -8,7 +8,7 @@ from anetcon.doctor import table
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.look import Look
 from anetcon.doctor.ruleset import Rule, Ruleset
-from tests.unit.doctor.parts import ill, look, machine, one
+from tests.unit.doctor.parts import STATUS, ill, look, machine, one, said
 
 LEGACY = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
 
@@ -99,3 +99,29 @@ def test_nothing_is_said_of_what_is_not_audited() -> None:
     seen = look(audited=False, statistics={"drop": 1})
     checks = (table.tracking, table.size, table.refused)
     assert [found for check in checks for found in check(seen, machine())] == []
+
+
+@pytest.mark.parametrize(("dropped", "named"), [(set(), "IPv4 and IPv6"), ({"ip"}, "of IPv6;"), ({"ip6"}, "of IPv4;")])
+def test_what_is_invalid_and_may_be_forwarded(dropped: set[str], named: str) -> None:
+    """A note with the family, the count and the rule that drops it."""
+    rules = Ruleset(rules=tracking("ip").rules, drops_invalid=frozenset(dropped))
+    found = one(table.untracked(look(rules=rules, statistics={"invalid": 3, "error": 4}), machine()))
+    assert found.severity is Severity.NOTE
+    assert named in found.found
+    assert "counted 7" in found.found
+    assert "ct state invalid drop" in found.remedy
+
+
+def test_what_is_invalid_and_dropped() -> None:
+    """All is well; and nothing is said where conntrack does not run."""
+    rules = Ruleset(rules=tracking("ip").rules, drops_invalid=frozenset({"ip", "ip6"}))
+    (found,) = table.untracked(look(rules=rules), machine())
+    assert found.severity is Severity.OK
+    assert list(table.untracked(look(), machine())) == []
+
+
+def test_a_namespace_that_is_new() -> None:
+    """Where the daemon calls it young nobody is told to make conntrack run."""
+    young = said(namespaces=[{**STATUS["namespaces"][0], "state": "young"}])  # type: ignore[index]
+    assert ill(table.tracking(filled(0), machine(daemon=young))) == []
+    assert len(ill(table.tracking(filled(0), machine()))) == 1
