@@ -281,11 +281,13 @@ def wait_said(daemon: Daemon, words: str) -> None:
 
 
 def test_that_nothing_is_audited_is_said(daemon: Daemon) -> None:
-    """At the start, as a warning with what to do; a daemon that audits something does not say it."""
+    """At the start and after each reload that selects nothing, as a warning with what to do."""
     daemon.settings["audit"]["namespaces"] = [f"{ours()}none"]
     daemon.run()
     (warning,) = (line for line in daemon.log().splitlines() if "nothing is recorded" in line)
     assert f"selects ({ours()}none); see `ip netns list`" in warning
+    daemon.reload(namespaces=[f"{ours()}neither"])
+    wait_until(lambda: f"selects ({ours()}neither); see" in daemon.log(), 20, "it is said again")
 
 
 def test_a_capture_that_was_taken_over_does_not_end_the_keeper(daemon: Daemon, bed: Testbed) -> None:

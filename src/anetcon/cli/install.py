@@ -104,6 +104,8 @@ def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
     actions = [] if taking else _actions(found, steps)
     for line in [*steps, *(taking.steps() if taking else actions)]:
         typer.echo(str(line))
+    if found.tree.is_host and (actions or any(step.changes for step in steps)):
+        typer.echo(f"{'audits':8} {gateway.audited(found.loaded, found.proposes)}")
     if not dry_run:
         taking.carry_out() if taking else carry_out(found, steps)
         for action in actions:
@@ -278,8 +280,6 @@ def _what_runs(found: Found, actions: Sequence[service.Action]) -> str:
 
 def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
     changes = [step for step in steps if step.changes]
-    if (changes or actions) and found.tree.is_host:
-        typer.echo(f"{'audits':8} {gateway.audited(found.loaded, found.proposes)}")
     if not changes and not actions:
         typer.echo("nothing to do: everything is installed")
     elif dry_run:

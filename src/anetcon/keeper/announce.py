@@ -51,7 +51,7 @@ class Announcer:
             f"{settings.store}; ask: {ask}"
         )
         if not audited:
-            self._warn(settings)
+            self.warn(settings)
 
     def tick(self, settings: Settings, audited: int) -> None:
         """Say what is to be said."""
@@ -59,7 +59,7 @@ class Announcer:
         if audited:
             self._nothing = now
         elif now >= self._nothing + MINUTE and now >= self._warned + HOUR:
-            self._warn(settings)
+            self.warn(settings)
         if now >= self._minute + MINUTE:
             self._minute, self._said = now, 0
         if self._said + sum(self._counts.values()) <= FEW:
@@ -83,7 +83,8 @@ class Announcer:
         self._lines = []
         self._counts = dict.fromkeys(self._counts, 0)
 
-    def _warn(self, settings: Settings) -> None:
+    def warn(self, settings: Settings) -> None:
+        """Say that nothing is audited."""
         self._warned = self._clock()
         self._report(
             f"{WARNING}nothing is recorded: no namespace in {settings.netns_dir} has a name that audit.namespaces "

@@ -370,6 +370,8 @@ class Keeper:
                 self.kernel_log = None
                 closing.close(self._replace_children)
         report(f"{INFO}the configuration is applied: {announce.auditing(new, len(self.roster.audited))}")
+        if not self.roster.audited:
+            self.roster.announcer.warn(new)
 
     def _let_go(self) -> None:
         """With another engine everything is attached anew: sysctls, sockets and rules differ."""
