@@ -82,10 +82,16 @@ class Service:
         """One of its processes: not one that the keeper has forked for a moment, nor the keeper by its arguments."""
         return self.machine.run("pgrep", "--oldest", "--exact", f"anetcon-{name}", check=check).stdout.strip()
 
-    def held(self, name: str) -> int:
-        """The capabilities of one of its processes (keeper: CAP_SYS_ADMIN is bit 21, CAP_NET_ADMIN bit 12)."""
-        status = self.machine.run("grep", "CapPrm", f"/proc/{self.pid(name)}/status").stdout
-        return int(status.split()[1], 16)
+    def held(self, name: str) -> tuple[int, bool]:
+        """The capabilities of one of its processes (CAP_SYS_ADMIN is bit 21, CAP_NET_ADMIN bit 12), all of which count,
+        and whether it is in a network namespace of its own. None can gain any."""
+        pid = self.pid(name)
+        status = self.machine.run("cat", f"/proc/{pid}/status").stdout
+        said = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
+        assert said["CapEff"] == said["CapPrm"], said
+        assert said["NoNewPrivs"] == "1", said
+        where = [self.machine.run("readlink", f"/proc/{each}/ns/net").stdout for each in (pid, self.pid("keeper"))]
+        return int(said["CapPrm"], 16), where[0] != where[1]
 
     def wait_attached(self, name: str) -> None:
         """Until a namespace is audited."""
@@ -184,7 +190,8 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         bare.run("iptables-legacy", *HIDES)
         wait_until(lambda: ("tracking-off", bare.name) in service.gaps(), 60, "a rule that hides is found", every=0.2)
         bare.run("iptables-legacy", "-t", "raw", "-F")
-        assert [service.held(name) for name in ("keeper", "capture", "follow")] == [1 << 21 | 1 << 12, 1 << 12, 0]
+        held = [service.held(name) for name in ("keeper", "capture", "follow")]
+        assert held == [(1 << 21 | 1 << 12, False), (1 << 12, True), (0, False)]
         service.write(SETTINGS, "[audit]\nnamspaces = []\n")
         assert service.systemctl("reload", check=False).returncode == 1
         wait_until(lambda: "going on with the one before" in service.said(), 60, "it is refused", every=0.1)
@@ -336,6 +343,8 @@ def _log_engine_records(service: Service, router: Router, server: Server) -> Non
     wanted = {(each.src_ip, each.src_port) for each in made}
     wait_until(lambda: wanted <= _sources(service), 60, f"all are recorded: {service.said()}", every=0.2)
     assert "starting it again" not in service.said()
+    held = [service.held(name) for name in ("keeper", "capture", "follow", "kmsg")]
+    assert held == [(1 << 34 | 1 << 21 | 1 << 13 | 1 << 12, False), (1 << 12, True), (0, False), (0, False)]
 
 
 def _sources(service: Service) -> set[tuple[str, int]]:

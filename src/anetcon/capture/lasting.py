@@ -15,6 +15,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from anetcon import ondisk
+
 Tell = Callable[[str | None, int | None, int | None, str, int | None], None]
 """Called with (netns, from, to, cause, lost)."""
 
@@ -83,8 +85,6 @@ class Lasting:
     def _save(self, lasting: dict[Key, int]) -> None:
         if self._saved == lasting:
             return
-        aside = self._file.with_name(self._file.name + ".new")
         with contextlib.suppress(OSError):
-            aside.write_text(json.dumps([[*key, began] for key, began in lasting.items()]))
-            aside.replace(self._file)
+            ondisk.replace(self._file, json.dumps([[*key, began] for key, began in lasting.items()]).encode())
             self._saved = dict(lasting)

@@ -15,6 +15,8 @@ from anetcon.decode.logline import Prefix
 from anetcon.keeper.settings import DEFAULT
 from anetcon.record import Family, label
 
+OWN = Path("/proc/self/ns/net")
+
 Network = tuple[bytes, bytes]
 """Address and mask, 16 bytes each."""
 
@@ -33,13 +35,15 @@ class Settings:
     """Networks of which the configuration says that their addresses are here, as the table `routes` has them."""
     lines: Prefix | None = None
     """What the lines of our rules begin with, under a LOG engine: then connections are learnt from them alone."""
+    home: Path = OWN
+    """The network namespace that the daemon was started in: capture is in one of its own."""
 
     def where(self, netns: str) -> Path:
         """The file of a namespace."""
-        return Path("/proc/self/ns/net") if netns == DEFAULT else self.netns_dir / netns
+        return self.home if netns == DEFAULT else self.netns_dir / netns
 
     @classmethod
-    def of(cls, resolved: dict[str, Any]) -> Settings:
+    def of(cls, resolved: dict[str, Any], home: Path = OWN) -> Settings:
         """Take what is needed from the resolved configuration."""
         audit, store = resolved["audit"], resolved["store"]
         asked = audit["protocols"]
@@ -62,6 +66,7 @@ class Settings:
             Path(audit["netns_dir"]),
             tuple(_as_route(text) for text in audit.get("public", ())),
             None if audit.get("engine", "conntrack") == "conntrack" else prefix_of(resolved["logs"]),
+            home,
         )
 
 

@@ -14,6 +14,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from anetcon import ondisk
+
 Key = tuple[str, int]
 """Name and inode."""
 
@@ -65,8 +67,6 @@ class Vanished:
     def _save(self, keys: set[Key]) -> None:
         if keys == self._saved:
             return
-        aside = self._file.with_name(self._file.name + ".new")
         with contextlib.suppress(OSError):
-            aside.write_text(json.dumps(sorted(keys)))
-            aside.replace(self._file)
+            ondisk.replace(self._file, json.dumps(sorted(keys)).encode())
             self._saved = keys

@@ -45,6 +45,7 @@ def run(
         raise AlreadyRunningError(
             f"the daemon with process id {owner} owns the store {store}: stop it first, or give another --store"
         )
+    capabilities.become(store, loaded.config.audit.engine)
     for folder in [store, *([Path(loaded.config.logs.dir)] if loaded.config.logs.enabled else [])]:
         _make(folder)
     if loaded.config.logs.file:
@@ -92,4 +93,10 @@ def _become_keeper(resolved: dict[str, Any], options: list[str]) -> None:
     os.set_inheritable(descriptor, True)
     sys.stdout.flush()
     command = python(KEEPER, "--settings", str(descriptor), *(["--", *options] if options else []))
-    os.execv(command[0], command)  # noqa: S606 - no shell wanted
+    try:
+        os.execv(command[0], command)  # noqa: S606 - no shell wanted
+    except OSError as error:
+        raise PermissionMissingError(
+            f"the owner of the store cannot execute {command[0]}: {error.strerror}; have the program lie where all may "
+            "read it, or give root a store of its own by --store"
+        ) from error

@@ -2,7 +2,6 @@
 capture nothing and lose nothing: each goes on where it was.
 
     main        the process: signals, turns, what happens when one of them fails
-    privileges  what the process gives up before it reads anything
     settings    what is configured
     sealing     the sealer's turns (anetcon.store.seal)
     text        the two text logs: exactly once, whatever happens in between

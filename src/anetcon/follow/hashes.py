@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from anetcon import ondisk
 from anetcon.follow import quiet
 from anetcon.follow.lines import DEFAULT_NETNS, namespace_hash
 from anetcon.follow.settings import Settings
@@ -33,11 +34,9 @@ class HashFile:
         known = set(path.read_text().splitlines()) if path.exists() else set()
         wanted = known | {f"{name} [{namespace_hash(name)}]" for name in names if name != DEFAULT_NETNS}
         if wanted != known:
-            aside = path.with_name(path.name + ".new")
-            aside.write_text("".join(f"{line}\n" for line in sorted(wanted)))
-            aside.chmod(layout.FILE_MODE)
-            layout.give_to_group(aside)
-            aside.rename(path)
+            group = layout.group()
+            content = "".join(f"{line}\n" for line in sorted(wanted)).encode()
+            ondisk.replace(path, content, group=-1 if group is None else group)
         self._listed |= names
 
 

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
-from anetcon.follow import privileges
 from anetcon.follow.report import ERROR, NAME, NOTICE, log, reporter
 from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
@@ -197,7 +196,6 @@ def main() -> int:
     os.nice(NICE)
     keep_freed_memory()
     settings = Settings.of(resolved)
-    privileges.drop(settings.store)
     process = Process(settings)
     collect_seldom()
     process.run()

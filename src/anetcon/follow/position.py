@@ -14,6 +14,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from anetcon import ondisk
 from anetcon.journal.read import BEGINNING, Position
 from anetcon.store import layout
 
@@ -51,13 +52,7 @@ def load(path: Path) -> Saved | None:
 def save(path: Path, saved: Saved) -> None:
     """Write aside and rename. Raises OSError."""
     layout.make_folder(path.parent)
-    aside = path.with_name(path.name + ".new")
-    try:
-        aside.write_text(json.dumps(asdict(saved)))
-        aside.rename(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    ondisk.replace(path, json.dumps(asdict(saved)).encode())
 
 
 def cut(folder: Path, files: dict[str, tuple[int, int]]) -> None:

@@ -11,6 +11,7 @@ import json
 import time
 from pathlib import Path
 
+from anetcon import ondisk
 from anetcon.store import layout
 
 LONGEST = 300_000_000
@@ -72,8 +73,5 @@ def _read(store: Path) -> dict[str, int]:
 def _write(store: Path, said: dict[str, int]) -> None:
     path = _path(store)
     layout.make_folder(path.parent)
-    aside = path.with_suffix(".quiet.new")
-    aside.write_text(json.dumps(said))
-    aside.chmod(layout.FILE_MODE)
-    layout.give_to_group(aside)
-    aside.rename(path)
+    group = layout.group()
+    ondisk.replace(path, json.dumps(said).encode(), group=-1 if group is None else group)

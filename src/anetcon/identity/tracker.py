@@ -11,13 +11,13 @@ once: its sorted hashes walk through the table in order, and those whose slot is
 from __future__ import annotations
 
 import hashlib
-import os
 from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from anetcon import ondisk
 from anetcon.identity.odd import SLACK, TOLERANCE
 from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key, rows_of
 
@@ -133,12 +133,7 @@ class Tracker:
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part)
-        aside = path.with_name(path.name + ".new")
-        with aside.open("wb") as file:
-            file.writelines([*parts, digest.digest()])
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
+        ondisk.replace(path, *parts, digest.digest(), sync=True)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Tracker, int, int] | None:

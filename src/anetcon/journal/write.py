@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from google_crc32c import extend
 
+from anetcon import ondisk
 from anetcon.errors import StoreError
 from anetcon.record import arrow_schema
 
@@ -77,11 +78,12 @@ class Writer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.number = (segments(self.folder) or [0])[-1] + 1
         data, index = segment_path(self.folder, self.number), segment_path(self.folder, self.number, "index")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
-            self._data = os.open(data, flags | os.O_TRUNC, self._mode)  # without an index it counts for nothing
+            # Without an index what is there counts for nothing.
+            self._data = ondisk.open_file(data, flags | os.O_TRUNC, self._mode)
             _write(self._data, self._head)
-            self._index = os.open(index, flags | os.O_EXCL, self._mode)
+            self._index = ondisk.open_file(index, flags | os.O_EXCL, self._mode)
             _write(self._index, index_line(0, self._head, 0, 0, 0))
         except OSError:
             self.abandon()

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.keeper import files
+from anetcon.keeper import capabilities, files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper, spawn
 from anetcon.keeper.report import ERROR, WARNING
@@ -97,5 +97,7 @@ class Activation:
         os.write(script, rules.encode())
         os.lseek(script, 0, os.SEEK_SET)
         self.busy += 1
-        self._reaper.expect(spawn([programs.find("nft") or "nft", "-f", "-"], stdin=script, before=enter), ended)
+        words = [programs.find("nft") or "nft", "-f", "-"]
+        pid = spawn(words, stdin=script, before=enter, capable=[capabilities.NET_ADMIN])
+        self._reaper.expect(pid, ended)
         os.close(script)

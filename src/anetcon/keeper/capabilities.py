@@ -1,16 +1,34 @@
-"""The capabilities that an engine needs, by number (linux/capability.h), and whether this process has them.
+"""The capabilities that an engine needs, by number (linux/capability.h): whether this process has them, and having no
+others, whoever started it.
 
-Refuses to try what they are for: what is missing is said before anything fails for it.
+The unit gives them to a user who has nothing else. Root, by hand or in a container, becomes who owns the store, whose
+files it writes, and gives up all other capabilities: what capture and follow might be made to do they could do to the
+files of nobody else. Refuses to try what they are for: what is missing is said before anything fails for it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
+from collections.abc import Collection
 from pathlib import Path
 
 from anetcon.errors import PermissionMissingError
+from anetcon.keeper import syscalls as sc
 from anetcon.keeper.settings import CONNTRACK
 
-ALWAYS = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+NET_ADMIN, SYS_ADMIN = 12, 21
+KILL, SYS_PTRACE = 5, 19
+ALWAYS = {"CAP_NET_ADMIN": NET_ADMIN, "CAP_SYS_ADMIN": SYS_ADMIN}
+LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
+"""It is in the machine's first network namespace, which cannot be entered from another without CAP_SYS_PTRACE."""
+
+MOST_FILES = 65536
+
+READERS = "adm"
+"""Group whose members may read the records."""
+
 FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
 """What the LOG engines need besides: for the rules, and for the kernel's lines."""
 
@@ -22,11 +40,84 @@ def needed(engine: str) -> dict[str, int]:
 
 def require(engine: str, process: str = "self") -> None:
     """Raise PermissionMissingError naming each capability that this process, or another, has not."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    held = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    held = _mask(process, "CapEff")
     missing = [name for name, bit in needed(engine).items() if not held >> bit & 1]
     if missing:
         raise PermissionMissingError(
-            f"the engine {engine} needs {' and '.join(missing)}: run the daemon as root; its service gets them by "
-            "`anetcon install`, which writes a drop-in for the engine that is configured"
+            f"the engine {engine} needs {' and '.join(missing)}: start the daemon as root, with that engine; its "
+            "service gets them by `anetcon install`, which writes a drop-in for the engine that is configured"
         )
+
+
+def become(store: Path, engine: str, *, replaced: bool = False) -> None:
+    """Be who owns the store, with what the engine needs and nothing else. Raises PermissionMissingError.
+
+    `replaced`: the children of the program before this one may be another user's, and are to be ended.
+    """
+    _raise_file_limit()
+    sc.no_new_privileges()
+    if os.geteuid() != 0:
+        return  # what the unit gives, and what its administrator added
+    wanted = {*needed(engine).values()}
+    wanted |= {SYS_PTRACE} if engine != CONNTRACK and not LOG_SWITCH.exists() else set()
+    with contextlib.suppress(FileNotFoundError):
+        owner = store.stat()
+        _join_readers()
+        if owner.st_uid != 0:
+            wanted |= {KILL} if replaced else set()
+            _become(owner.st_uid, store)
+    hold(wanted)
+
+
+def hold(wanted: Collection[int]) -> None:
+    """Hold these capabilities, as far as they are permitted, and no others; so does what is executed from here."""
+    sc.clear_ambient()
+    permitted = _mask("self", "CapPrm")
+    mask = sum(1 << bit for bit in wanted) & permitted
+    try:
+        sc.capset(mask)
+    except PermissionError:  # as under the unit: there what is ambient decides what an executed program has
+        if mask != permitted and os.geteuid() == 0:
+            raise
+    for bit in wanted:
+        if mask >> bit & 1:
+            sc.raise_ambient(bit)
+
+
+def _raise_file_limit() -> None:
+    """Four sockets a namespace, and as many again in capture: ask for what that takes, be content with less."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (max(hard, MOST_FILES), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        except (ValueError, OSError):
+            continue
+        return
+
+
+def _join_readers() -> None:
+    """Have whatever is created belong to the group of readers; that of root may read what iptables-legacy shows."""
+    import grp
+
+    with contextlib.suppress(KeyError, PermissionError):
+        number = grp.getgrnam(READERS).gr_gid
+        os.setgroups([0])
+        os.setresgid(number, number, number)
+
+
+def _become(user: int, store: Path) -> None:
+    sc.keep_capabilities()
+    try:
+        os.setresuid(user, user, user)
+    except PermissionError:
+        raise PermissionMissingError(
+            f"the store {store} belongs to user {user}, whom this root may not become: give it a store of its own, by "
+            "--store, or the capabilities CAP_SETUID and CAP_SETGID"
+        ) from None
+    sc.set_dumpable()
+
+
+def _mask(process: str, kind: str) -> int:
+    """A set of capabilities of a process."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next((int(line.split()[1], 16) for line in lines if line.startswith(f"{kind}:")), 0)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from anetcon.keeper import capabilities
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.loop import Loop, Timer
@@ -37,9 +38,10 @@ def spawn(
     stdout: int | None = None,
     before: Callable[[], object] | None = None,
     held: Collection[signal.Signals] = (),
+    capable: Collection[int] = (),
 ) -> int:
     """Start a program that inherits the descriptors `keep` and dies with us; its pid. `before` runs in the child, which
-    begins with the signals `held` blocked."""
+    begins with the signals `held` blocked, and has no capabilities but those it is to be `capable` of."""
     ours = os.getpid()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = -1
@@ -66,13 +68,26 @@ def spawn(
                 os.dup2(wanted, standard)
         if before is not None:
             before()
+        capabilities.hold(capable)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
         os.execvp(arguments[0], arguments)  # noqa: S606  (a shell is what we do not want)
     except OSError as error:
-        line = f"{ERROR}cannot start {arguments[0]}: {error.strerror}"
-        os.write(2, f"{said('anetcon-keeper', line)}\n".encode())
+        say(f"{ERROR}cannot start {arguments[0]}: {error.strerror}")
     finally:
         os._exit(127)
+
+
+def hasten(name: str, priority: int, other: str) -> None:
+    """In the child: have it come before other processes. `other` is what would let it without a capability."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, priority)
+    except PermissionError:
+        say(f"{WARNING}{name} does not come before other processes; give its unit {other}, or the daemon CAP_SYS_NICE")
+
+
+def say(what: str) -> None:
+    """In the child, before it is the program."""
+    os.write(2, f"{said('anetcon-keeper', what)}\n".encode())
 
 
 class Reaper:

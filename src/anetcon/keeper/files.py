@@ -15,7 +15,9 @@ import signal
 import time
 from pathlib import Path
 
+from anetcon import ondisk
 from anetcon.errors import AlreadyRunningError, StoreError
+from anetcon.keeper import capabilities
 from anetcon.keeper.children import Reaper
 
 TYPE_CHECKING = False
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 PRUNE_LINES = 1000
-DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
-READERS = "adm"
-"""Group whose members may read the records."""
+DIRECTORY_MODE = 0o750
+LOCK_MODE = 0o600
+"""Who may read a file can hold a lock on it for ever: not everybody who may read the records is to."""
 
 ASKING_PATIENCE, KILLED_PATIENCE = 0.3, 5.0
 """Seconds to wait for a lock that somebody only asks about, and for one whose owner was killed: its children, which
@@ -34,11 +36,18 @@ hold it too, die in a moment."""
 
 def give_to_readers(descriptor: int) -> None:
     """Let the group of readers read a file or folder of ours, where there is such a group and we may."""
+    with contextlib.suppress(PermissionError):
+        os.fchown(descriptor, -1, _readers())
+
+
+def _readers() -> int:
+    """The number of the group that is to own what root makes; -1 where it does already, or there is none."""
     if os.geteuid() == 0:
         import grp
 
-        with contextlib.suppress(KeyError, PermissionError):
-            os.fchown(descriptor, -1, grp.getgrnam(READERS).gr_gid)
+        with contextlib.suppress(KeyError):
+            return grp.getgrnam(capabilities.READERS).gr_gid
+    return -1
 
 
 def lock_store(path: str) -> int:
@@ -50,7 +59,8 @@ def lock_store(path: str) -> int:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             give_to_readers(descriptor)
             os.close(descriptor)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        lock = ondisk.open_file(folder / "lock", os.O_RDWR | os.O_CREAT, LOCK_MODE)
+        keep_to_ourselves(lock)
     except OSError as error:
         raise StoreError(
             f"cannot use {error.filename} as the store: {error.strerror}; give another by --store"
@@ -65,11 +75,16 @@ def lock_store(path: str) -> int:
                 f"another daemon, process {owner or 'unknown'}, owns {path}: stop it first, or give another --store"
             )
         time.sleep(0.02)
-    give_to_readers(lock)
     os.ftruncate(lock, 0)  # whose it was
     with contextlib.suppress(OSError):  # a full disk: then who asks is told that somebody owns it, not who
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def keep_to_ourselves(lock: int) -> None:
+    """Mend the mode of a lock that an older version made."""
+    with contextlib.suppress(OSError):
+        os.fchmod(lock, LOCK_MODE)
 
 
 def _locked(lock: int) -> bool:
@@ -126,38 +141,20 @@ def _write_and_exit(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write aside, then rename: a reader sees the old or the new."""
-    aside = path.with_name(path.name + ".new")
-    try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-        try:
-            give_to_readers(descriptor)
-            _write_all(descriptor, content)
-        finally:
-            os.close(descriptor)
-        aside.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    """Replace a file whole: a reader sees the old or the new."""
+    ondisk.replace(path, content, group=_readers())
 
 
 def rewrite(path: Path, content: bytes) -> None:
     """Write over a text file where it is: the blocks it has are its own, also on a full disk. OSError when it would
     need more. It stays as long as it was, with spaces at its end: were it cut afterwards, whoever reads it in between
     would see the end of what was there before."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = ondisk.open_file(path, os.O_WRONLY)
     try:
         found = os.fstat(descriptor)
         if len(content) > found.st_blocks * 512:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        _write_all(descriptor, content.ljust(found.st_size))
+        ondisk.write_all(descriptor, content.ljust(found.st_size))
     finally:
         os.close(descriptor)
 
@@ -193,12 +190,12 @@ class Sysctls:
             return
         saved = {"netns": netns, "inode": inode, "boot_id": self._boot, "found": found}
         line = json.dumps(saved).encode() + b"\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        descriptor = ondisk.open_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             give_to_readers(descriptor)
             size = os.fstat(descriptor).st_size
             try:
-                _write_all(descriptor, line)
+                ondisk.write_all(descriptor, line)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from anetcon import ondisk
 from anetcon.keeper import files
 from anetcon.keeper.report import WARNING
 from anetcon.rules.work import Left
@@ -90,8 +91,7 @@ class Leftovers:
                 files.replace(self._path, b"".join(map(self._line, self.places.values())))
                 self._lines = len(self.places)
                 return
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, files.FILE_MODE)
+            descriptor = ondisk.open_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 files.give_to_readers(descriptor)
                 os.write(descriptor, self._line(place))

@@ -18,10 +18,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from anetcon import ondisk
 from anetcon.errors import PermissionMissingError, StoreError
 from anetcon.keeper.children import WITHHELD
 from anetcon.keeper.clock import now_us, text
-from anetcon.keeper.files import FILE_MODE, give_to_readers
+from anetcon.keeper.files import give_to_readers
 from anetcon.keeper.syscalls import set_name
 
 PIECE = 1 << 16
@@ -35,7 +36,7 @@ def open_log(path: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, flags)
-    descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
+    descriptor = os.open(path, flags | os.O_CREAT, ondisk.FILE_MODE)
     give_to_readers(descriptor)
     return descriptor
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -51,7 +50,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MOST_FILES = 65536
 REMOVE_SECONDS = 30.0
 """How long our rules and tables may take to be removed at the end."""
 
@@ -64,6 +62,7 @@ class Keeper:
         self.options = options
         self.lock = state["lock"] if state else files.lock_store(chosen.store)
         self.started: str = state["started"] if state else text(now_us())
+        self.identity = status.identity()
         store = Path(chosen.store)
         self.notifier = Notifier(os.environ, state and state.get("notify"))
         self.loop = Loop()
@@ -72,11 +71,11 @@ class Keeper:
         self.home = attach.Home()
         self.own = Found(self.home.inode, newborn=False)
         self.shared = Shared(state["counters"] if state else counters.create(SLOTS))
+        files.keep_to_ourselves(self.lock)
         for descriptor in (self.lock, self.shared.descriptor):
             os.set_inheritable(descriptor, False)
-        self.processes = Processes(
-            self.loop, self.reaper, (options.capture, options.follow), self.lock, self.shared.descriptor, report
-        )
+        modules, kept = (options.capture, options.follow), (self.lock, self.shared.descriptor, self.home.fileno())
+        self.processes = Processes(self.loop, self.reaper, modules, *kept, report)
         self.processes.resolved = chosen.resolved
         self.guard = Guard(self.shared, chosen.guard_share, chosen.starts, self._send_gap, report)
         self.watchdog = Watchdog(self.processes.capture, self.shared.progress, report)
@@ -252,7 +251,7 @@ class Keeper:
         """How it is, in status.json and for the service manager."""
         head: dict[str, Any] = {
             "node": self.settings.node,
-            "pid": os.getpid(),
+            **self.identity,
             "started": self.started,
             "engine": self.settings.engine,
             "settings_file": self.settings.file,
@@ -304,7 +303,7 @@ class Keeper:
         rest = self.options.rest or (["-c", self.settings.file] if self.settings.file else [])
         answer = os.memfd_create("anetcon-resolved")
         words = python(self.options.resolver, "config", "show", "--format", "json", *rest)
-        pid = spawn(words, stdout=answer, before=sc.clear_ambient)
+        pid = spawn(words, stdout=answer)
         patience = self.loop.after(STOP_SECONDS, lambda: os.kill(pid, signal.SIGKILL))
 
         def ended(code: int) -> None:
@@ -491,17 +490,6 @@ def _partition(arguments: list[str]) -> tuple[list[str], str, list[str]]:
     return arguments[:at], "--", arguments[at + 1 :]
 
 
-def raise_file_limit() -> None:
-    """Four sockets a namespace, and as many again in capture: ask for what that takes, be content with less."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (max(hard, MOST_FILES), hard):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-        except (ValueError, OSError):
-            continue
-        return
-
-
 def main(arguments: list[str]) -> int:
     """Run; the exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, upgrade.SIGNALS)  # until they are handled: `run`
@@ -516,7 +504,7 @@ def main(arguments: list[str]) -> int:
             os.close(descriptor)
     try:
         capabilities.require(chosen.engine)
-        raise_file_limit()
+        capabilities.become(Path(chosen.store), chosen.engine, replaced=state is not None)
         keeper = Keeper(chosen, options, state)
         keeper.run(tuple(state["children"]) if state else (None, None))
     except AnetconError as error:

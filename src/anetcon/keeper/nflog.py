@@ -14,12 +14,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.keeper import files
+from anetcon.keeper import capabilities, files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.clock import now_us
 from anetcon.keeper.report import ERROR, WARNING
 
-SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
+SWITCH = capabilities.LOG_SWITCH
 FIRST = Path("/proc/1/ns/net")
 
 

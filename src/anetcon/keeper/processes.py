@@ -7,13 +7,13 @@ to read what capture records: the channel carries namespaces and gaps only.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from anetcon.keeper import capabilities, settings
 from anetcon.keeper import channel as channels
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.channel import Channel, Message
-from anetcon.keeper.children import WITHHELD, Child, Reaper, python, spawn
+from anetcon.keeper.children import WITHHELD, Child, Reaper, hasten, python, say, spawn
 from anetcon.keeper.loop import Loop
 from anetcon.keeper.report import WARNING
 
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 MESSAGES = 256
 """Messages of capture taken at a turn: whatever it says, the guard of hold mode has its turn."""
 
+PRIORITY = -10
+"""The niceness of capture."""
+
 
 class Processes:
-    """The children. `modules` names the programs of capture and follow; `keep` is a descriptor every child inherits.
+    """The children. `modules` names the programs of capture and follow; `keep` is a descriptor every child inherits,
+    `home` one of the network namespace that the daemon was started in.
 
     `on_start` is called when a new capture can be told things, `on_message` with what it says.
     """
@@ -39,6 +43,7 @@ class Processes:
         modules: tuple[str, str],
         keep: int,
         counters: int,
+        home: int,
         report: Callable[[str], None],
     ) -> None:
         self.on_start: Callable[[], None] = lambda: None
@@ -50,6 +55,7 @@ class Processes:
         self._modules = modules
         self._keep = keep
         self._counters = counters
+        self._home = home
         self._report = report
         self._channel: Channel | None = None
 
@@ -90,9 +96,9 @@ class Processes:
         self._close_channel()
         ours, theirs = channels.pair()
         descriptor = settings.write(self.resolved)
-        options = {"channel": theirs.fileno(), "counters": self._counters, "settings": descriptor}
+        options = {"channel": theirs.fileno(), "counters": self._counters, "settings": descriptor, "home": self._home}
         try:
-            pid = self._launch(self._modules[0], options, before=_without_entering)
+            pid = self._launch(self._modules[0], options, _set_apart, capable=[capabilities.NET_ADMIN])
         except OSError:
             ours.close()
             raise
@@ -107,13 +113,20 @@ class Processes:
     def _launch_follow(self) -> int:
         descriptor = settings.write(self.resolved)
         try:
-            return self._launch(self._modules[1], {"settings": descriptor}, before=sc.clear_ambient)
+            return self._launch(self._modules[1], {"settings": descriptor})
         finally:
             os.close(descriptor)
 
-    def _launch(self, module: str, options: dict[str, int], before: Callable[[], object]) -> int:
-        arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return spawn(python(module, *arguments), keep=[self._keep, *options.values()], before=before, held=WITHHELD)
+    def _launch(
+        self,
+        module: str,
+        options: dict[str, int],
+        before: Callable[[], object] | None = None,
+        capable: Collection[int] = (),
+    ) -> int:
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        keep = [self._keep, *options.values()]
+        return spawn(python(module, *words), keep=keep, before=before, held=WITHHELD, capable=capable)
 
     def _watch_channel(self) -> None:
         assert self._channel is not None  # noqa: S101  (for the type checker)
@@ -148,6 +161,11 @@ class Processes:
             self._channel = None
 
 
-def _without_entering() -> None:
-    """Capture asks in namespaces, through sockets that were opened there; only the keeper enters them."""
-    sc.lower_ambient(capabilities.ALWAYS["CAP_SYS_ADMIN"])
+def _set_apart() -> None:
+    """In the child: capture comes before others, and is in a network namespace with nothing in it. It asks in others,
+    through sockets that were opened there."""
+    hasten("anetcon-capture", PRIORITY, "LimitNICE=-10")
+    try:
+        sc.unshare(sc.CLONE_NEWNET)
+    except OSError as error:  # as where there are as many as there may be
+        say(f"{WARNING}capture stays in the daemon's own network namespace: {error.strerror}")

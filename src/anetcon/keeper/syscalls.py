@@ -13,10 +13,16 @@ CLONE_NEWNET = 0x40000000
 
 # prctl.h
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
+PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_LOWER = 3
+PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+# capability.h
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 # inotify.h
 IN_MOVED_FROM = 0x00000040
@@ -94,14 +100,36 @@ def set_death_signal(number: int) -> None:
     _checked(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0))
 
 
+def no_new_privileges() -> None:
+    """Have no program that this process executes gain anything by it."""
+    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def keep_capabilities() -> None:
+    """Have those that are permitted survive the next change of user."""
+    _checked(_libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+
+
+def set_dumpable() -> None:
+    """Have the files of this process in /proc be its own, which a change of user ends."""
+    _checked(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+
+
 def clear_ambient() -> None:
     """Have no program that this process executes inherit a capability, unless it is root's."""
     _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 
 
-def lower_ambient(capability: int) -> None:
-    """The same of one capability."""
-    _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, capability, 0, 0))
+def raise_ambient(capability: int) -> None:
+    """Have every program that this process executes inherit one that is permitted and inheritable."""
+    _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
+
+
+def capset(mask: int) -> None:
+    """Be permitted these capabilities alone; all of them count at once, and can be inherited."""
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, low, high, high, high)))
 
 
 def inotify_init() -> int:

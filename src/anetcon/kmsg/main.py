@@ -27,15 +27,10 @@ from collections.abc import Callable
 from functools import partial
 
 from anetcon.keeper.children import WITHHELD
-from anetcon.keeper.report import WARNING, reporter
+from anetcon.keeper.report import reporter
 from anetcon.keeper.syscalls import set_name
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
-
-REAL_TIME, PRIORITY = 1, -20
-"""Real-time priority, the lowest there is, and the niceness where that is refused. Measured beside a flood and another
-reader on two busy processors: 0.02 % of lines lost with the first, 4 % with the second. A reader cannot starve others:
-it reads faster than the kernel prints, and the kernel leaves them a twentieth of each second whatever happens."""
 
 RECORD = 8192
 """The largest record there can be (CONSOLE_EXT_LOG_MAX); the kernel refuses a read that is too small for the next."""
@@ -142,17 +137,6 @@ def _pieces(records: list[bytes]) -> list[bytes]:
     return [*_pieces(records[:half]), *_pieces(records[half:])]
 
 
-def _hurry() -> None:
-    """Come before whatever else wants a processor."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REAL_TIME))
-    except PermissionError:
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-        except PermissionError:
-            reporter.report(f"{WARNING}cannot raise its own priority; give its unit LimitRTPRIO=1, or CAP_SYS_NICE")
-
-
 def main(arguments: list[str]) -> int:
     """Read until told to end; the exit status."""
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
@@ -168,7 +152,6 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
-    _hurry()
     gc.disable()
     reader = Reader(int(given["--kmsg"]), socket.socket(fileno=int(given["--out"])))
     while not stopping:

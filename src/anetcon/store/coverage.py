@@ -7,6 +7,7 @@ the gap it was. Refuses to say "complete" of a store without a journal.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -230,6 +231,9 @@ def again(store: Store, covered: Coverage) -> Coverage:
     return replace(covered, gaps=pa.concat_tables([others, _gaps([gap])]))
 
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
 def _silent(store: Path, flushed: int, now: int) -> str:
     """Why nothing has been written since the last flush; empty while the daemon does."""
     if running(store) is None:
@@ -257,8 +261,10 @@ def running(store: Path) -> int | None:
         descriptor = os.open(store / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:  # who may only read the records cannot ask for the lock
+        return _by_its_word(store)
     except OSError as error:
-        raise StoreError(f"cannot tell whether the daemon runs: {store / 'lock'}: {error.strerror}") from error
+        raise _untold(error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -267,6 +273,35 @@ def running(store: Path) -> int | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _by_its_word(store: Path) -> int | None:
+    """The same, by what the daemon wrote of itself: it runs while there is that process, started then, in this boot."""
+    try:
+        said = json.loads((store / "status.json").read_bytes())
+        pid, ticks, boot = int(said["pid"]), int(said["start_ticks"]), str(said["boot_id"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # it never ran, or is older than this program
+        return None
+    except OSError as error:
+        raise _untold(error) from error
+    if boot != BOOT_ID.read_text().strip():
+        return None
+    with contextlib.suppress(OSError):
+        return pid if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) == ticks else None
+    return pid if _is_hidden(pid) else None
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process that /proc does not show to everybody (its mount option hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True
+
+
+def _untold(error: OSError) -> StoreError:
+    return StoreError(f"cannot tell whether the daemon runs: {error.filename}: {error.strerror}")
 
 
 def _plain(gaps: pa.Table) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from anetcon import ondisk
+
 NAME = "sealing.lock"
 IMPORTING = "importing.lock"
 """Of imports alone, for as long as one runs: what two of them found missing at once both would add."""
@@ -45,7 +47,7 @@ class Turn:
 @contextmanager
 def turn(store: Path, *, wait: bool, name: str = NAME) -> Iterator[Turn | None]:
     """Hold a lock; None when somebody else does, and `wait` is not wanted. Raises OSError."""
-    descriptor = os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+    descriptor = ondisk.open_file(store / name, os.O_RDWR | os.O_CREAT, MODE)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from anetcon import ondisk
 from anetcon.errors import StoreError
 from anetcon.record import FORMAT, TABLES
 from anetcon.store import layout
@@ -270,7 +271,7 @@ def _extend(store: Path, state: State, seal: int, lines: list[dict[str, Any]]) -
         text += line
     path = layout.manifest_path(store)
     new = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, layout.FILE_MODE)
+    descriptor = ondisk.open_file(path, os.O_WRONLY | os.O_CREAT)
     try:
         if os.fstat(descriptor).st_size > state.size:
             os.ftruncate(descriptor, state.size)

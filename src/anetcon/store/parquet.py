@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anetcon import formats
+from anetcon import formats, ondisk
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import Array
 from anetcon.store import layout
@@ -113,13 +113,11 @@ def put(store: Path, file: str, data: pa.Buffer, rows: int) -> dict[str, Any]:
     """
     path = store / file
     layout.make_folder(path.parent)
-    aside = path.with_name(path.name + ".new")
+    aside = ondisk.aside(path)
     digest = hashlib.sha256(data).hexdigest()
-    descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, layout.FILE_MODE)
+    descriptor = ondisk.create(aside, os.O_RDWR)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        ondisk.write_all(descriptor, memoryview(data))
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # so that the disk is asked, where it can be
     finally:

@@ -61,7 +61,7 @@ def test_systemd_is_more_patient_than_the_keeper() -> None:
 
 def test_as_many_files_as_the_keeper_asks_for() -> None:
     """It may not raise its own limit."""
-    assert settings(unit.unit_text(PROGRAM))["LimitNOFILE"] == [str(main.MOST_FILES)]
+    assert settings(unit.unit_text(PROGRAM))["LimitNOFILE"] == [str(capabilities.MOST_FILES)]
 
 
 def test_a_child_without_memory_does_not_end_the_keeper() -> None:

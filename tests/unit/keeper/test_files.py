@@ -186,15 +186,16 @@ def test_a_reader_sees_what_was_written_over_or_what_was_there(tmp_path: Path, m
     assert seen == [{"of": "now"}]
 
 
-def test_a_replacement_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old file stays, whole, and what was written aside is removed."""
-    path = tmp_path / "status.json"
-    files.replace(path, b"old")
-    monkeypatch.setattr(files, "_write_all", _full)
-    with pytest.raises(OSError, match="No space"):
-        files.replace(path, b"new")
-    assert [file.name for file in tmp_path.iterdir()] == ["status.json"]
-    assert path.read_bytes() == b"old"
+def test_a_lock_that_everybody_could_hold(tmp_path: Path) -> None:
+    """The mode that versions before gave it is mended; a link in its place is one sentence."""
+    (tmp_path / "lock").touch()
+    (tmp_path / "lock").chmod(0o640)
+    os.close(files.lock_store(str(tmp_path)))
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "lock").rename(tmp_path / "another")
+    (tmp_path / "lock").symlink_to(tmp_path / "another")
+    with pytest.raises(StoreError, match=r"cannot use .*lock as the store"):
+        files.lock_store(str(tmp_path))
 
 
 def _full(*_: object) -> None:

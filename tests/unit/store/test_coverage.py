@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from anetcon.errors import StoreError
+from anetcon.keeper import status
 from anetcon.store import where
 from anetcon.store.coverage import STALE, Coverage, Question, coverage, running
 from anetcon.store.view import Store
@@ -234,3 +238,59 @@ def test_gaps_of_namespaces_that_cannot_have_had_the_address(making: Making) -> 
     assert causes(said(making, asked)) == ["deselected"]
     making.add(gap(netns=None, to=None, cause="overrun"), table="gaps")
     assert causes(said(making, asked)) == ["deselected", "overrun"]
+
+
+def reader(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be somebody who may read the records, and not open the lock."""
+    real = os.open
+
+    def refused(path: Any, *given: Any, **named: Any) -> int:
+        if str(path) == str(store / "lock"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(os, "open", refused)
+
+
+def test_who_may_not_lock_is_told_by_what_the_daemon_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs while that very process does: not one with its number that started later, nor one of another machine or
+    boot, from where the store was copied, nor when it says too little."""
+    reader(tmp_path, monkeypatch)
+    assert running(tmp_path) is None
+    me = status.identity()
+    for changed, expected in (
+        ({}, os.getpid()),
+        ({"start_ticks": me["start_ticks"] - 1}, None),
+        ({"boot_id": "another"}, None),
+        ({"pid": 4194305}, None),  # above any process id
+        ({"start_ticks": None}, None),
+        ({"pid": "x"}, None),
+    ):
+        (tmp_path / "status.json").write_text(json.dumps(me | changed))
+        assert running(tmp_path) == expected, changed
+    (tmp_path / "status.json").write_text("{")
+    assert running(tmp_path) is None
+
+
+def test_a_process_that_proc_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hidepid a stranger's process is there for signals alone; that has to do."""
+    reader(tmp_path, monkeypatch)
+    (tmp_path / "status.json").write_text(json.dumps(status.identity() | {"pid": 4194305}))
+
+    def theirs(_pid: int, _signal: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "kill", theirs)
+    assert running(tmp_path) == 4194305
+
+
+def test_who_may_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error that says of which file."""
+    reader(tmp_path, monkeypatch)
+
+    def refused(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(StoreError, match=r"cannot tell whether the daemon runs: .*status.json: Permission denied"):
+        running(tmp_path)
