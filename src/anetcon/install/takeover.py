@@ -219,7 +219,7 @@ class Takeover:
         owner = self.store.stat()
         for path in (self.store / "rules.jsonl", self.store / "followers", *self._continued()):
             with contextlib.suppress(FileNotFoundError):
-                os.chown(path, owner.st_uid, owner.st_gid)
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def _closed(self) -> Path | None:
         """The configuration, under the name it will have, where only root may read it."""
