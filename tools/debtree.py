@@ -21,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
+LOCK = ROOT / "packaging" / "requirements.lock"
+"""The same versions with the digests of their wheels; tools/lock.py writes it."""
 PYTHON = "/usr/bin/python3"
 """Debian's own, which the package runs on; the python3 of PATH may be another."""
 
@@ -76,12 +78,12 @@ def libraries(work: Path) -> list[Distribution]:
     here = Path(sysconfig.get_path("purelib"))
     if version == sysconfig.get_python_version() and not _differing(here):
         return list(_needed(here))
-    place = work / f"libraries-{hashlib.sha256(CONSTRAINTS.read_bytes()).hexdigest()[:12]}-{version}"
+    place = work / f"libraries-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}-{version}"
     if not place.exists():
         shutil.rmtree(work / "libraries.new", ignore_errors=True)
         wanted = ["--python-version", version, "--only-binary=:all:", "--no-deps", "--no-compile"]
         run(sysconfig.get_path("scripts") + "/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-            *wanted, "--target", work / "libraries.new", "-r", CONSTRAINTS)  # fmt: skip
+            *wanted, "--require-hashes", "--target", work / "libraries.new", "-r", LOCK)  # fmt: skip
         (work / "libraries.new").rename(place)
     if differing := _differing(place):
         raise BuildError(f"packaging/constraints.txt disagrees with what pip installed: {', '.join(differing)}")

@@ -90,8 +90,8 @@ system_packages
 
 # What the environment was made from, and where: either changed means installing again.
 stamp=.venv/.made-from
-constraints=packaging/constraints.txt # the versions that are tested are those that are packaged
-made_from="$(cat pyproject.toml $constraints | sha256sum) $PWD"
+locks=(packaging/requirements.lock packaging/requirements-dev.lock) # versions and digests: tools/lock.py writes them
+made_from="$(cat pyproject.toml "${locks[@]}" | sha256sum) $PWD"
 if [[ -x .venv/bin/anetcon && $(cat $stamp 2>/dev/null) == "$made_from" ]] && .venv/bin/python -c '' 2>/dev/null; then
   exit 0
 fi
@@ -102,6 +102,8 @@ if ! { .venv/bin/python -c '' && grep -qF -- "$PWD/.venv" .venv/pyvenv.cfg; } 2>
   "$python" -m venv --clear .venv
 fi
 say "installing the program and what it needs"
-.venv/bin/python -m pip install --quiet --quiet --constraint $constraints --editable '.[dev]' || die "pip could not install the program: see above"
+pip() { .venv/bin/python -m pip install --quiet --quiet "$@" || die "pip could not install the program: see above"; }
+pip --require-hashes --only-binary=:all: "${locks[@]/#/--requirement=}"
+pip --no-deps --no-build-isolation --editable .
 [[ -x .venv/bin/anetcon ]] || die "pip installed no anetcon: look at [project.scripts] in pyproject.toml"
 echo "$made_from" >$stamp

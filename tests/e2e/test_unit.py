@@ -36,6 +36,10 @@ OURS = f"^qrouter-.*-{owner()}$"
 PARTS = ("src_ip", "src_port", "nat_src_ip", "nat_src_port", "dst_ip", "dst_port")
 
 
+HELD = [(1 << 21 | 1 << 12, False), (1 << 12, True), (0, False)]
+"""Capabilities of keeper, capture and follow, and whether each is in a network namespace of its own."""
+
+
 class Service:
     """anetcon.service of a booted machine."""
 
@@ -190,8 +194,7 @@ def test_the_whole_job_under_every_restriction(service: Service, bed: Testbed) -
         bare.run("iptables-legacy", *HIDES)
         wait_until(lambda: ("tracking-off", bare.name) in service.gaps(), 60, "a rule that hides is found", every=0.2)
         bare.run("iptables-legacy", "-t", "raw", "-F")
-        held = [service.held(name) for name in ("keeper", "capture", "follow")]
-        assert held == [(1 << 21 | 1 << 12, False), (1 << 12, True), (0, False)]
+        assert [service.held(name) for name in ("keeper", "capture", "follow")] == HELD
         service.write(SETTINGS, "[audit]\nnamspaces = []\n")
         assert service.systemctl("reload", check=False).returncode == 1
         wait_until(lambda: "going on with the one before" in service.said(), 60, "it is refused", every=0.1)

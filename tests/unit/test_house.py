@@ -232,3 +232,16 @@ def test_the_version_is_said_once() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "anetcon.__version__"}
+
+
+@pytest.mark.parametrize(
+    ("pins", "lock"),
+    [("constraints.txt", "requirements.lock"), ("constraints-dev.txt", "requirements-dev.lock")],
+)
+def test_the_lock_has_what_is_pinned(pins: str, lock: str) -> None:
+    """Every library that is pinned, in that version, with the digest of a wheel at least: tools/lock.py was run."""
+    pinned = set(re.findall(r"^[\w.-]+==\S+", (ROOT / "packaging" / pins).read_text(), re.MULTILINE))
+    text = (ROOT / "packaging" / lock).read_text()
+    locked = dict(re.findall(r"^([\w.-]+==\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", text, re.MULTILINE))
+    assert set(locked) == pinned
+    assert all(locked.values())
