@@ -20,11 +20,13 @@ from anetcon.record import (
     FAMILIES,
     ORIGINS,
     REPLIES,
+    STARTS,
     Class,
     EndReason,
     Family,
     Origin,
     Reply,
+    StartIs,
     arrow_schema,
 )
 
@@ -319,6 +321,7 @@ class _Drawn:
             "origin": (np.full(self.rows, Origin.EVENT, np.int8), ORIGINS),
             "family": (np.where(self.six, np.int8(Family.IPV6), np.int8(Family.IPV4)), FAMILIES),
             "reply": (self._replies(), REPLIES),
+            "start_is": (np.full(self.rows, StartIs.BEGIN, np.int8), STARTS),
             "netns_inode": of.inodes[self.router],
             "zone": np.zeros(self.rows, np.uint16),
             "mark": np.where(self.klass == Class.LOCAL, 0, NEUTRON_MARK).astype(np.uint32),

@@ -37,6 +37,13 @@ class Reply(IntEnum):
     ASSURED = 2
 
 
+class StartIs(IntEnum):
+    """What `start` is the time of: the beginning, or a moment at which the connection was found to have begun."""
+
+    BEGIN = 0
+    FOUND = 1
+
+
 class EndReason(IntEnum):
     """Why a connection ended, in the order in which the END event is asked."""
 
@@ -97,6 +104,7 @@ END_REASONS = labels(EndReason)
 ORIGINS = labels(Origin)
 FAMILIES = labels(Family)
 REPLIES = labels(Reply)
+STARTS = labels(StartIs)
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,7 @@ _FAMILY = Field(
 _INODE = Field("netns_inode", "u64", "inode of the network namespace: tells two of the same name apart", public=False)
 
 CONNECTIONS: tuple[Field, ...] = (
-    Field("start", "time", "when the kernel created the connection; final once it has ended"),
+    Field("start", "time", "when the kernel created the connection; final once it has ended; see `start_is`"),
     Field(
         "end",
         "time",
@@ -216,6 +224,15 @@ CONNECTIONS: tuple[Field, ...] = (
         " handshake); null while only the start is known, and where nothing tells",
         True,
         tuple(REPLIES),
+        since=2,
+    ),
+    Field(
+        "start_is",
+        "enum",
+        "`begin`: `start` is when it began; `found`: the kernel told no time, so `start` is when capture learnt of it,"
+        " and it began then or before; null in format 1, which did not tell",
+        True,
+        tuple(STARTS),
         since=2,
     ),
     _INODE,

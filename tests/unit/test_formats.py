@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Path:
 def found(store: Path, *words: str) -> dict[int, tuple[str, str | None]]:
     """What a search finds, as PORTS has it."""
     rows = Answer("search", "--store", store, "--format", "jsonl", *words).lines
-    assert all(row["reply"] is None for row in rows)
+    assert all(row["reply"] is None and row["start_is"] is None for row in rows)
     return {row["src_port"]: (row["family"], row["end"]) for row in rows}
 
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from anetcon.cli import lines, output, text, times
+from anetcon.cli import candidates, lines, output, text, times
 from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found, known_macs
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
-from anetcon.record import UNKNOWN_NETNS, family_of
+from anetcon.record import UNKNOWN_NETNS, Reply, family_of, label
 from anetcon.store import imported, where
 from anetcon.store.coverage import NEVER_RECORDED, NOT_AUDITED, Coverage
 from anetcon.store.view import Store
@@ -125,7 +125,7 @@ def _bounds(gap: dict[str, Any]) -> str:
 
 def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
     """The answer to `who`: a sentence, the connections, the window."""
-    print_lines([_sentence(asked, found), *([""] if found.total else [])])
+    print_lines([_sentence(asked, found), *_how_proven(found), *([""] if found.total else [])])
     records = Records("connections", Format.TABLE)
     records.rows(found.connections)
     records.close()
@@ -176,6 +176,29 @@ def _how_sure(found: Found) -> str:
     return f"; of {some} the public side was not recorded ({_LINES_ALONE}): they are possible, not proven"
 
 
+def source(found: Found) -> str | None:
+    """What the reply to the nearest connection says of its source, which anybody can forge; None: nothing was recorded
+    of it."""
+    if not found.total:
+        return None
+    (row,) = output.plain("connections", found.nearest.slice(0, 1))
+    reply = row["reply"]
+    if reply is None:
+        return "whether a reply came back is known when it ends" if row["end_reason"] is None else None
+    if reply == label(Reply.NONE):
+        return "source unproven: no reply came back"
+    if reply == label(Reply.ASSURED) and row["proto"] == "tcp":
+        return "handshake completed"
+    return "answered; that does not prove the source"
+
+
+def _how_proven(found: Found) -> list[str]:
+    words = source(found)
+    if words is None:
+        return []
+    return [words if found.total == 1 else f"of the nearest: {words}"]
+
+
 def _how_far(asked: Asked, found: Found) -> str:
     """What must be said when no connection was open at that very time, or within the second it names."""
     first = found.connections.slice(0, 1)
@@ -184,6 +207,8 @@ def _how_far(asked: Asked, found: Found) -> str:
     before = 0 if nearest["end"] is None else asked.at.us - nearest["end"]
     if lines.endless(first).all() and -later >= times.SECOND:
         return f"; the nearest connection began {-later // times.SECOND} s before, its end is not known"
+    if later >= times.SECOND and candidates.found(first).all():
+        return f"; the nearest connection was found {later // times.SECOND} s later: it began then or before"
     if later >= times.SECOND:
         return f"; the nearest connection began {later // times.SECOND} s later"
     if before >= times.SECOND:

@@ -23,7 +23,7 @@ from anetcon.cli import lines, macs, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
-from anetcon.record import Class, Family, family_of, label
+from anetcon.record import Class, Family, StartIs, family_of, label
 from anetcon.store import where
 from anetcon.store.coverage import Coverage, Question, again, coverage
 from anetcon.store.view import Store
@@ -210,11 +210,21 @@ def _distance(rows: pa.Table, at: int) -> Array:
 
 def _order(rows: pa.Table, asked: Asked, places: pa.Array) -> Array:
     """Row numbers, nearest to the time first: by how far from being open then, then by how long before it began. Behind
-    all others the lines of text, the likelier first."""
+    all others the lines of text, the likelier first.
+
+    One that was found after that time (`start_is`) may have been open then: it comes behind those that were.
+    """
     start = rows["start"].cast(pa.int64()).to_numpy()
     unlikely = lines.unlikely(rows, asked.address, places)
-    order: Array = np.lexsort((np.abs(start - asked.at.us), _distance(rows, asked.at.us), unlikely))
+    maybe = found(rows) & (start > asked.at.us)
+    distance = np.where(maybe, 0, _distance(rows, asked.at.us))
+    order: Array = np.lexsort((np.abs(start - asked.at.us), maybe, distance, unlikely))
     return order
+
+
+def found(rows: pa.Table) -> Array:
+    """Which rows began at their `start` or before: the kernel told no time."""
+    return _array(pc.equal(rows["start_is"].cast(pa.string()), label(StartIs.FOUND)))
 
 
 def _neighbours(store: Store, rows: pa.Table, asked: Asked) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import typer
 
 from anetcon.cli import text
-from anetcon.record import TABLES, Field
+from anetcon.record import TABLES, Field, StartIs, label
 
 
 class Format(StrEnum):
@@ -197,6 +197,12 @@ def _clock(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.binary_replace_slice(pc.utf8_slice_codeunits(column, 0, 23), 10, 11, " ")
 
 
+def _began(shown: pa.Table) -> pa.ChunkedArray:
+    """When a connection began; `before` that, where it was only found then."""
+    start, found = _clock(shown["start"]), pc.equal(shown["start_is"], label(StartIs.FOUND)).fill_null(False)
+    return pc.if_else(found, pc.binary_join_element_wise("before", start, " "), start)
+
+
 def endpoint(address: str, port: int) -> str:
     """An address and a port as they are typed."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -220,7 +226,7 @@ def _connections(shown: pa.Table) -> dict[str, pa.ChunkedArray]:
     source, nat_source = _endpoints(shown, "src"), _endpoints(shown, "nat_src")
     destination, nat_destination = _endpoints(shown, "dst"), _endpoints(shown, "nat_dst")
     return {
-        "start (UTC)": _clock(shown["start"]),
+        "start (UTC)": _began(shown),
         "end (UTC)": _clock(shown["end"]).fill_null(pc.if_else(pc.is_valid(shown["end_reason"]), "?", "open")),
         "netns": shown["netns"],
         "class": shown["class"],

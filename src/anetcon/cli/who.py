@@ -129,6 +129,7 @@ def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) ->
         "address": {"on_node": found.on_node, "intervals": output.plain("addresses", found.coverage.addresses)},
         "neighbours": output.plain("neighbours", found.neighbours),
         "macs": [_macs(inside, macs) for inside, macs in known_macs(asked, found)],
+        "source": answer.source(found),
     }
     records.close()
 

@@ -19,7 +19,7 @@ import numpy as np
 from anetcon.decode import layout as k
 from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
 from anetcon.decode.oracle import Event, Malformed, decode, locate
-from anetcon.record import EndReason, Family, Origin, Reply
+from anetcon.record import EndReason, Family, Origin, Reply, StartIs
 
 if sys.byteorder != "little":  # pragma: no cover - no such machine to test on
     raise ImportError("the fast decoder reads attribute headers as little-endian words")
@@ -169,6 +169,8 @@ def _extract(shape: Shape, batch: Batch, rows: Array, packed: Array, out: Column
     if counted:
         for name, at in _COUNTER_AT.items():
             of[name][here] = values.u64(at)
+    timed = "start" in shape.at or ("happened" in shape.at and not shape.destroy and batch.origin is Origin.EVENT)
+    of["start_is"][here] = StartIs.BEGIN if timed else StartIs.FOUND
     happened = values.microseconds("happened", batch.now)
     if shape.destroy:
         end = values.microseconds("stop", happened)
@@ -286,6 +288,10 @@ def _put(event: Event, batch: Batch, row: int, out: Columns) -> None:
     end = happened if event.stop is None else event.stop // 1000
     first = end if event.destroy else happened
     of["start"][at] = first if event.start is None else event.start // 1000
+    timed = event.start is not None or (
+        event.happened is not None and not event.destroy and batch.origin is Origin.EVENT
+    )
+    of["start_is"][at] = StartIs.BEGIN if timed else StartIs.FOUND
     of["end"][at] = end if event.destroy else NONE
     of["end_reason"][at] = NONE if event.end_reason is None else event.end_reason
     told = event.reply if event.destroy or batch.origin is Origin.DUMP else None

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from anetcon.decode.columns import NONE, Array, Columns
-from anetcon.record import Class, EndReason, Family, Origin
+from anetcon.record import Class, EndReason, Family, Origin, StartIs
 
 NOT_OURS = -1
 """The code of a namespace whose lines are passed over."""
@@ -148,7 +148,7 @@ class Packets:
         for name in ("nat_src_ip", "nat_src_port", "zone", "ct_id", "netns_inode"):
             of[name][here] = 0
         of["end"][here], of["end_reason"][here], of["origin"][here] = NONE, EndReason.UNKNOWN, Origin.LOG
-        of["family"][here], of["reply"][here] = families, NONE
+        of["family"][here], of["reply"][here], of["start_is"][here] = families, NONE, StartIs.BEGIN
         out.counted[here] = False
         out.rows = here.stop
         return good

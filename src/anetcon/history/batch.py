@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.decode.columns import ADDRESSES, COUNTERS, NONE, Array, Columns
-from anetcon.record import CONNECTIONS, Class, EndReason, Origin, arrow_schema
+from anetcon.record import CONNECTIONS, Class, EndReason, Origin, StartIs, arrow_schema
 
 TOLD, UNTOLD = -2, -1
 
@@ -28,7 +28,7 @@ class Batch(Columns):
         """Rows that know what every text tells, and nothing else."""
         for name in ("zone", "mark", "ct_id", "netns_inode"):
             self.of[name][here] = 0
-        self.of["reply"][here] = NONE
+        self.of["reply"][here], self.of["start_is"][here] = NONE, StartIs.BEGIN
         self.of["end"][here], self.of["end_reason"][here], self.of["origin"][here] = (
             NONE,
             EndReason.UNKNOWN,

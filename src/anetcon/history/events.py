@@ -205,6 +205,7 @@ class Events:
         of = out.of
         of["start"][here], of["end"][here], of["lasted"][here], of["both"][here] = starts, ends, lasted, True
         of["node"][here], of["netns"][here] = node, netns
+        of["start_is"][here] = of["lasted"][here] == UNTOLD  # StartIs.FOUND
         _, _, _, proto, state, *sides = (tuple(column) for column in list(zip(*groups, strict=True))[:-1])
         self._sides(proto, sides, out, here)
         self._rest(state, sides, tails, out, here)

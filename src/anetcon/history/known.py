@@ -24,7 +24,7 @@ from anetcon.decode.columns import NONE, Array
 from anetcon.history.batch import TOLD, UNTOLD, Batch, arrow, ended
 from anetcon.history.names import HASH, Namespaces
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
-from anetcon.record import UNKNOWN_NETNS, Family, Origin, label
+from anetcon.record import UNKNOWN_NETNS, Family, Origin, StartIs, label
 from anetcon.store import where
 from anetcon.store.layout import DAY
 from anetcon.store.view import Store
@@ -146,6 +146,7 @@ def _end(batch: Batch, ends: Array, new: Side, rows: pa.Table, old: Side, found:
             of_tuple.remove(latest_open)
             start = latest_open[0]
             of["start"][row], of["end"][row] = start, ended(start, printed, lasted)
+            of["start_is"][row] = StartIs.BEGIN
             found.better[row], found.file[row], found.row[row] = True, *latest_open[2:]
 
 

@@ -22,13 +22,14 @@ there (its end is not known). It is compared with nothing, is never open, and tw
 
 An END's values win in every other case. No two rows are ever matched by hash alone: the tuple is compared.
 
-`Tracker` says the same of a live stream, where each row is compared with the one before it of the same tuple only.
+`Tracker` says the same of a live stream, where each row is compared with the last two connections of its tuple only.
 
 tuples.py       the tuple as columns of numbers, its keyed hash
 connections.py  `merge`: rows of a journal or store to one row a connection
 intervals.py    the same for the other tables, whose rows are intervals
 odd.py          the rules above, for the few rows that are not simply one START and one END
 tracker.py      `Tracker`: a live stream's rows judged as first, repeat or end
+verdicts.py     the rules of that
 """
 
 from anetcon.identity.connections import merge as merge
@@ -36,5 +37,5 @@ from anetcon.identity.intervals import SILENT as SILENT
 from anetcon.identity.intervals import cut_intervals as cut_intervals
 from anetcon.identity.intervals import merge_intervals as merge_intervals
 from anetcon.identity.tracker import Tracker as Tracker
-from anetcon.identity.tracker import Verdict as Verdict
 from anetcon.identity.tuples import flow_hash as flow_hash
+from anetcon.identity.verdicts import Verdict as Verdict

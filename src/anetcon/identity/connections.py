@@ -43,7 +43,7 @@ def mend(table: pa.Table, settled: Settled) -> pa.Table:
     rows = np.arange(table.num_rows)
     rows[settled.mended] = settled.source
     for number, name in enumerate(table.column_names):
-        if name in ("start", "origin"):
+        if name in ("start", "origin", "start_is"):
             table = table.set_column(number, table.schema.field(number), table[name].take(pa.array(rows)))
     return table
 

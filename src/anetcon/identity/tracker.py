@@ -1,46 +1,34 @@
 """A live stream's rows judged as they come: the first known of a connection, a repeat, or its end.
 
-Cheap enough for every event: each row is compared only with the row before it of the same tuple, in this batch or from
-earlier ones. Tuples are told apart by a keyed 64-bit hash alone, which is enough for a line in a log, not for the
-store. Connections that ended are forgotten, the longest ago first, once there are many; never those open.
+Cheap enough for every event: each row is compared only with the last two connections of its tuple (`verdicts`), from
+this batch or from earlier ones. Within a batch the kernel's times give the order, not the places of the rows. Tuples
+are told apart by a keyed 64-bit hash alone, which is enough for a line in a log, not for the store. Connections that
+ended are forgotten, the longest ago first, once there are many; of those open only the oldest of three.
 
-What is known is a hash table, a slot a tuple: key, and start with state. A whole batch is looked up at
-once: its sorted hashes walk through the table in order, and those whose slot is taken by another try the next one.
+What is known is a hash table, a slot a tuple: key, and the two connections. A whole batch is looked up at once: its
+sorted hashes walk through the table in order, and those whose slot is taken by another try the next one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from anetcon import ondisk
-from anetcon.identity.odd import SLACK, TOLERANCE
 from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key, rows_of
+from anetcon.identity.verdicts import ALONE, LONG_AGO, STATE, Rows, Verdict, judge, moments, regular
 
 SMALLEST = 1 << 12
-"""Slots to begin with, 16 bytes each."""
+"""Slots to begin with, 24 bytes each."""
 
 ENOUGH = 1 << 21
 """Slots up to which everything is remembered; beyond, only what is open and what ended lately."""
 
 _MAGIC = b"anetcon tracker2"
-"""What a file begins with; behind it position and count, the key, keys and values, the SHA-256 of all that."""
-
-_NONE, _OPEN, _ENDED, _ENDED_LONG_AGO = range(4)
-_STATE_BITS = 2
-_STATE = 3
-
-
-class Verdict(IntEnum):
-    """What a row is to its connection. An END that is the first known of its connection is FIRST."""
-
-    FIRST = 0
-    REPEAT = 1
-    END = 2
+"""What a file begins with; behind it position and count, the key, keys and both values, the SHA-256 of all that."""
 
 
 class Tracker:
@@ -52,7 +40,8 @@ class Tracker:
         self._allocate(SMALLEST)
 
     def _allocate(self, slots: int) -> None:
-        self._keys, self._values = np.zeros(slots, np.uint64), np.zeros(slots, np.int64)
+        self._keys = np.zeros(slots, np.uint64)
+        self._latest, self._before = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
         self._shift = np.uint64(64 - (slots - 1).bit_length())
 
     @property
@@ -81,16 +70,20 @@ class Tracker:
             order = np.argsort(hashes, kind="stable")  # by_hash drops bits, and two hashes differ in those alone
             ordered = hashes[order]
             heads = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        start, end, kind = (columns[name][order] for name in ("start", "end", "kind"))
-        state = np.where(end == OPEN, _OPEN, _ENDED)
+        order, rows = _by_moment(order, heads, columns)
         slots = self._slots(ordered[heads])
-        before = np.empty_like(start)
-        before[1:] = start[:-1] << _STATE_BITS | state[:-1]
-        before[heads] = self._values[slots]
-        tails = np.append(heads[1:], len(start)) - 1 if len(heads) else heads
-        self._values[slots] = start[tails] << _STATE_BITS | state[tails]
-        verdicts = np.empty(len(start), np.int8)
-        verdicts[order] = _judge(before >> _STATE_BITS, before & _STATE, start, end, kind == DUMP)
+        latest, before = self._latest[slots], self._before[slots]
+        fine, *known = regular(rows, heads, latest, before)
+        verdicts = np.empty(len(order), np.int8)
+        verdicts[order] = np.where(rows.end == OPEN, np.int8(Verdict.FIRST), np.int8(Verdict.END))
+        lengths, turn, active = np.diff(heads, append=len(order)), 0, np.flatnonzero(~fine)
+        while len(active):
+            at = heads[active] + turn
+            verdicts[order[at]], latest[active], before[active] = judge(latest[active], before[active], rows.take(at))
+            turn += 1
+            active = active[lengths[active] > turn]
+        latest, before = (np.where(fine, new, old) for new, old in zip(known, (latest, before), strict=True))
+        self._latest[slots], self._before[slots] = latest, before
         return verdicts
 
     def _slots(self, keys: Array) -> Array:
@@ -113,23 +106,25 @@ class Tracker:
     def _make_room(self, coming: int) -> None:
         """Twice the slots; or, when there are enough already, forget what ended before the last time it was so."""
         taken = np.flatnonzero(self._keys)
-        keys, values = self._keys[taken], self._values[taken]
-        if (len(keys) + coming) * 3 > ENOUGH:
-            kept = values & _STATE != _ENDED_LONG_AGO
-            keys, values = keys[kept], values[kept]
-            values |= np.where(values & _STATE == _ENDED, _ENDED_LONG_AGO, 0)
-        self._fill(keys, values, coming)
+        known = [values[taken] for values in (self._keys, self._latest, self._before)]
+        if (len(taken) + coming) * 3 > ENOUGH:
+            old = [(values & STATE == LONG_AGO) | (values == 0) for values in known[1:]]
+            known = [values[~(old[0] & old[1])] for values in known]
+            known[1:] = [np.where(values & STATE >= ALONE, values & ~STATE | LONG_AGO, values) for values in known[1:]]
+        self._fill(known[0], known[1], known[2], coming)
 
-    def _fill(self, keys: Array, values: Array, coming: int = 0) -> None:
+    def _fill(self, keys: Array, latest: Array, before: Array, coming: int = 0) -> None:
         self._allocate(max(SMALLEST, 1 << (3 * (len(keys) + coming)).bit_length()))
         self._used = 0
-        self._values[self._slots(keys)] = values
+        slots = self._slots(keys)
+        self._latest[slots], self._before[slots] = latest, before
 
     def save(self, path: Path, segment: int, line: int) -> None:
         """Write everything aside, sync and rename, with the journal position it is of. Raises OSError."""
         taken = np.flatnonzero(self._keys)
         head = np.array([segment, line, len(taken)], np.int64)
-        parts = [_MAGIC, *(part.tobytes() for part in (head, self._key, self._keys[taken], self._values[taken]))]
+        known = (values[taken] for values in (self._keys, self._latest, self._before))
+        parts = [_MAGIC, *(part.tobytes() for part in (head, self._key, *known))]
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part)
@@ -147,20 +142,26 @@ class Tracker:
             return None
         words = np.frombuffer(data[len(_MAGIC) : -size], np.int64)
         segment, line, count = words[:3].tolist()
-        tracker = cls(words[3 : -2 * count or None].view(np.uint64))
-        tracker._fill(words[len(words) - 2 * count : len(words) - count].view(np.uint64), words[len(words) - count :])
+        known = len(words) - 3 * count
+        tracker = cls(words[3:known].view(np.uint64))
+        keys, latest, before = words[known:].reshape(3, count)
+        tracker._fill(keys.view(np.uint64), latest, before)
         return tracker, segment, line
 
 
-def _judge(before: Array, state: Array, start: Array, end: Array, dump: Array) -> Array:
-    """The verdict of rows (start, end, dump) that come after rows with start `before` and this state."""
-    opener, open_before, ended_before = end == OPEN, state == _OPEN, state >= _ENDED
-    near = np.abs(start - before) <= TOLERANCE
-    same = (before == start) & ended_before
-    clocked = start == end  # the kernel gave no times
-    known = near | clocked | dump | (before >= start - SLACK) & (before < end)
-    verdicts = np.full(len(start), Verdict.FIRST, np.int8)
-    verdicts[opener & (near & open_before | same & dump)] = Verdict.REPEAT
-    verdicts[~opener & (same | ended_before & clocked & near)] = Verdict.REPEAT
-    verdicts[~opener & open_before & known] = Verdict.END
-    return verdicts
+def _by_moment(order: Array, heads: Array, columns: dict[str, Array]) -> tuple[Array, Rows]:
+    """The rows of each tuple in the order in which they are to be judged."""
+    start, end, kind, found = (columns[name][order] for name in ("start", "end", "kind", "found"))
+    lengths = np.diff(heads, append=len(order))
+    pairs = heads[lengths == 2]
+    one, other = (moments(start[at], end[at]) for at in (pairs, pairs + 1))
+    wrong = [pairs[one > other]]
+    at = np.arange(len(order))
+    at[wrong[0]] += 1
+    at[wrong[0] + 1] -= 1
+    if (lengths > 2).any():
+        many = np.flatnonzero(np.repeat(lengths > 2, lengths))
+        at[many] = many[np.lexsort((moments(start[many], end[many]), np.repeat(heads, lengths)[many]))]
+        wrong.append(many)
+    rows = Rows(start, end, kind == DUMP, found)
+    return (order[at], rows.take(at)) if any(len(rows) for rows in wrong) else (order, rows)

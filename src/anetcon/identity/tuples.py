@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from anetcon.record import LINES, Family, Origin, label
+from anetcon.record import LINES, Family, Origin, StartIs, label
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +20,7 @@ OPEN = -1
 
 _NUMBERS = ("netns_inode", "proto", "zone", "src_port", "dst_port", "ct_id", "start")
 
-IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node", "family"]
+IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node", "family", "start_is"]
 """The columns of the record that `columns_of` reads."""
 
 PLAIN, DUMP, SINGLE = range(3)
@@ -110,8 +110,8 @@ def by_hash(hashes: Array) -> tuple[Array, Array]:
 
 
 def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """What identity needs of journal-schema rows: `end` is OPEN where null, `kind` is PLAIN, DUMP or SINGLE. Where the
-    `end` of a SINGLE is not known, it is its start.
+    """What identity needs of journal-schema rows: `end` is OPEN where null, `kind` is PLAIN, DUMP or SINGLE, `found`
+    whether `start` is when it was found. Where the `end` of a SINGLE is not known, it is its start.
 
     The rows of `before`, columns of the same kind, come first.
     """
@@ -122,9 +122,10 @@ def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | N
     readers["node"] = lambda chunk: _per_value(chunk, node_number, np.uint64)
     readers["family"] = lambda chunk: _per_value(chunk, _FAMILIES.__getitem__, np.uint8)
     readers["origin"] = lambda chunk: _per_value(chunk, lambda origin: _KINDS.get(origin, PLAIN), np.uint8)
+    readers["start_is"] = lambda chunk: _per_value(chunk, label(StartIs.FOUND).__eq__, np.bool_)
     columns = {}
     for name, reader in readers.items():
-        column = "kind" if name == "origin" else name
+        column = {"origin": "kind", "start_is": "found"}.get(name, name)
         columns[column] = _joined([*([before[column]] if before else []), *map(reader, _chunks(table[name]))])
     single = columns["kind"] == SINGLE
     if single.any():
@@ -173,9 +174,10 @@ def _addresses(chunk: pa.Array) -> Array:
 
 
 def _per_value(chunk: pa.DictionaryArray, function: Callable[[str], Any], dtype: Any) -> Array:
-    """A function of text, called once for each entry of the chunk's dictionary."""
-    known = np.array([function(value) for value in chunk.dictionary.to_pylist()], dtype)
-    found: Array = known[chunk.indices.to_numpy()]
+    """A function of text, called once for each entry of the chunk's dictionary; zero where null."""
+    known = np.array([*(function(value) for value in chunk.dictionary.to_pylist()), 0], dtype)
+    indices = chunk.indices.fill_null(len(known) - 1) if chunk.null_count else chunk.indices
+    found: Array = known[indices.to_numpy()]
     return found
 
 

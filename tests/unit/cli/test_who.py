@@ -70,7 +70,7 @@ def test_the_shape_of_the_answer(making: Making) -> None:
     said = who(making.add(*whole()), PUBLIC, T0 + SECOND, "--to", "198.51.100.9:443", "--netns", "qrouter")
     assert list(said) == [
         *("version", "query", "verdict", "possible", "more_with_to", "coverage"),
-        *("connections", "address", "neighbours", "macs"),
+        *("connections", "address", "neighbours", "macs", "source"),
     ]
     assert said["version"] == 1
     assert said["coverage"] == {
@@ -108,6 +108,7 @@ def test_the_shape_of_the_answer(making: Making) -> None:
             "origin": "event",
             "family": "ipv4",
             "reply": "assured",
+            "start_is": "begin",
         }
     ]
     query = said["query"]
@@ -375,7 +376,8 @@ def test_in_words(making: Making) -> None:
         f"{PUBLIC} at 2026-11-20 13:05:30 UTC was 10.0.0.5:40000 in {ROUTER}; "
         "the nearest connection had ended 11 s before"
     )
-    assert "10.0.0.5:40000" in lines[3]
+    assert lines[1] == "handshake completed"
+    assert "10.0.0.5:40000" in lines[4]
     assert "searched 2026-11-20 13:04:30 to 2026-11-20 13:06:30 UTC; the record is complete for 1 namespace" in lines
     assert "'2026-11-20 14:05:30' was read as 2026-11-20 13:05:30 UTC" in lines
 
@@ -427,6 +429,46 @@ def test_more_than_are_shown(making: Making) -> None:
     assert [record["src_ip"] for record in answer.json["connections"]] == ["10.0.0.1"]
     assert answer.json["verdict"] == "several"
     assert "5 connections match" in answer.err
+
+
+def test_what_was_only_found_began_before(making: Making) -> None:
+    """Of a connection that the kernel told no start of the answer says so: it may have been open before it was found,
+    and comes behind one that was open."""
+    found = start(origin="dump", start_is="found", start=T0 + 30 * SECOND)
+    making.add(found).alive(T0 + DAY)
+    said = Answer("who", PUBLIC, "--at", rfc3339(T0), "--store", making.path).out
+    assert "the nearest connection was found 30 s later: it began then or before" in said
+    assert "before 2026-11-20 13:05:39.000" in said
+    assert who(making, PUBLIC, T0)["connections"][0]["start_is"] == "found"
+    making.add(*whole(20, start=T0 - 15 * SECOND, src_port=1))
+    assert ports(who(making, PUBLIC, T0)) == [1, 40000]
+    assert ports(who(making, PUBLIC, T0 + 6 * SECOND)) == [40000, 1]
+
+
+@pytest.mark.parametrize(
+    ("reply", "proto", "words"),
+    [
+        ("none", 6, "source unproven: no reply came back"),
+        ("seen", 6, "answered; that does not prove the source"),
+        ("assured", 6, "handshake completed"),
+        ("none", 17, "source unproven: no reply came back"),
+        ("assured", 17, "answered; that does not prove the source"),
+    ],
+)
+def test_what_a_reply_proves(making: Making, reply: str, proto: int, words: str) -> None:
+    """A source is anybody's to write: the answer says what came back to it, in words and as JSON."""
+    making.add(end(reply=reply, proto=proto)).alive(T0 + DAY)
+    asked = ["who", PUBLIC, "--at", rfc3339(T0), "--store", str(making.path)]
+    assert Answer(*asked).out.splitlines()[1] == words
+    assert who(making)["source"] == words
+    making.add(end(src_port=1, start=T0 - SECOND, reply="none"))
+    assert Answer(*asked).out.splitlines()[1] == f"of the nearest: {words}"
+
+
+def test_what_came_back_is_not_known_yet(making: Making) -> None:
+    """While a connection is open, and its start alone is on record."""
+    making.add(start())
+    assert who(making)["source"] == "whether a reply came back is known when it ends"
 
 
 def test_rows_alone(making: Making) -> None:

@@ -14,7 +14,7 @@ from anetcon.decode import ctnetlink
 from anetcon.decode.columns import COUNTERS, NONE, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder, Outcome
 from anetcon.decode.oracle import Malformed, decode
-from anetcon.record import Origin
+from anetcon.record import Origin, StartIs
 from tests.unit.decode.messages import Message, Side
 from tests.unit.decode.strategies import messages
 
@@ -64,6 +64,8 @@ def slow_row(datagram: bytes, origin: Origin) -> dict[str, Any] | None:
     row["end"] = end if event.destroy else NONE
     row["end_reason"] = NONE if event.end_reason is None else int(event.end_reason)
     row["reply"] = event.reply if event.reply is not None and (event.destroy or origin is Origin.DUMP) else NONE
+    told = event.happened is not None and not event.destroy and origin is Origin.EVENT
+    row["start_is"] = StartIs.BEGIN if told or event.start is not None else StartIs.FOUND
     row["counted"] = event.packets_out is not None
     if row["counted"]:
         row |= {name: getattr(event, name) or 0 for name in COUNTERS}

@@ -26,6 +26,7 @@ class Row(NamedTuple):
     inode: int = 7
     line: str = ""
     family: str = "ipv4"
+    found: bool = False
     reply: str | None = None
 
     @property
@@ -64,6 +65,7 @@ def _batch(rows: Sequence[Row], first: int) -> pa.RecordBatch:
             "ct_id": row.ct_id,
             "origin": row.line or ("dump" if row.dump else "event"),
             "family": row.family,
+            "start_is": "found" if row.found else "begin",
             "reply": row.reply,
             "netns_inode": row.inode,
         }

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.identity import Tracker, Verdict, flow_hash, tracker
+from anetcon.identity import verdicts as verdicts_
 from anetcon.identity.odd import SLACK, TOLERANCE
 from anetcon.identity.tuples import columns_of, new_key
 from bench.realistic import events, generate
@@ -16,38 +17,70 @@ from tests.unit.identity.rows import SECOND, Row, table
 
 T = 1_800_000_000 * SECOND
 FIRST, REPEAT, END = Verdict
+OPENERS = ("start", "dump", "found")
 
 
 class Twin:
-    """Each row compared with the one before it of the same tuple."""
+    """The last two connections of each tuple, in order of their last rows: [start, state]."""
 
     def __init__(self) -> None:
-        self.last: dict[object, Row] = {}
+        self.known: dict[object, list[tuple[int, str]]] = {}
 
     def update(self, rows: list[Row]) -> list[Verdict]:
-        """The verdict of each row."""
-        return [self._one(row) for row in rows]
+        """The verdict of each row, judged in the order of time."""
+        verdicts = [FIRST] * len(rows)
+        later = verdicts_.JITTER
+        for number in sorted(
+            range(len(rows)), key=lambda n: (rows[n].start + later * bool(rows[n].end), bool(rows[n].end))
+        ):
+            verdicts[number] = self._one(rows[number])
+        return verdicts
 
     def _one(self, row: Row) -> Verdict:
         if row.line:
             return FIRST
-        before, self.last[row.identity] = self.last.get(row.identity), row
-        if before is None:
+        known = self.known.setdefault(row.identity, [])
+        mine = [one for one in known if self._is_of(row, *one)]
+        if not mine:
+            was_open = [one for one in known if one[1] in OPENERS]
+            dropped = known[0] if len(known) == 2 and (known[0] not in was_open or len(was_open) == 2) else None
+            dropped = known[1] if len(known) == 2 and dropped is None else dropped
+            self.known[row.identity] = [*(one for one in known if one is not dropped), (row.start, self._state(row))]
             return FIRST
-        near = abs(before.start - row.start) <= TOLERANCE
-        if row.end is None:
-            again = near if before.end is None else row.dump and row.start == before.start
-            return REPEAT if again else FIRST
-        clocked = row.start == row.end
-        if before.end is None:
-            inside = row.start - SLACK <= before.start < row.end
-            return END if near or clocked or row.dump or inside else FIRST
-        return REPEAT if row.start == before.start or (clocked and near) else FIRST
+        one = min(reversed(mine), key=lambda one: abs(one[0] - row.start))
+        known[known.index(one)] = self._afterwards(row, *one)
+        return END if row.end is not None and one[1] in OPENERS else REPEAT
+
+    def _state(self, row: Row) -> str:
+        return "alone" if row.end is not None else "found" if row.found else "dump" if row.dump else "start"
+
+    def _is_of(self, row: Row, start: int, state: str) -> bool:
+        near, exact = abs(row.start - start) <= TOLERANCE, row.start == start
+        if row.end is not None:
+            clocked = row.start == row.end
+            if state not in OPENERS:
+                return exact or (clocked and near)
+            inside = row.start - SLACK <= start < row.end
+            soon = near and (state == "found" or start <= row.end + verdicts_.LATE)
+            return clocked or row.dump or inside or soon
+        before_found = state == "found" and row.start <= start + SLACK
+        if row.dump:
+            return exact if state not in OPENERS else near or row.found or before_found
+        alone = state == "alone" and (near if row.found else abs(row.start - start) <= verdicts_.LATE)
+        return exact or alone or (state == "dump" and near) or (before_found and near)
+
+    def _afterwards(self, row: Row, start: int, state: str) -> tuple[int, str]:
+        if row.end is not None:
+            return (row.start, "ended") if state in OPENERS else (start, state)
+        if state == "alone":
+            return start, "ended"
+        better = (state == "found" and not row.found) or (state == "dump" and not row.dump)
+        return (row.start, self._state(row)) if better else (start, state)
 
 
 ROWS = st.builds(
-    lambda t, lasted, dump, number, line, family: Row(
-        T + t, None if lasted is None or line else T + t + lasted, dump, number, line=line, family=family
+    lambda t, lasted, dump, number, line, family, found: Row(
+        T + t, None if lasted is None or line else T + t + lasted, dump, number, line=line, family=family, found=found
     ),
     st.sampled_from([0, 50, 999, 1001, 200_000, SECOND, SECOND + 1, 3 * SECOND, 60 * SECOND]),
     st.sampled_from([None, 0, 100, 5 * SECOND]),
@@ -55,7 +88,60 @@ ROWS = st.builds(
     st.integers(0, 3),
     st.sampled_from(["", "", "", "log", "import"]),
     st.sampled_from(["ipv4", "ipv4", "ipv6"]),
+    st.booleans(),
 )
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[int, list[list[Row]]]:
+    """How many connections there were, one after the other of few tuples, and their rows as they may come: an END late,
+    also after the START of the next of its tuple; in any order within a batch; the START of some never."""
+    moment: dict[int, int] = {}
+    made = draw(st.lists(st.tuples(st.integers(0, 2), *[st.sampled_from(STEPS)] * 2), max_size=12))
+    batches: list[list[Row]] = [[] for _ in range(len(made) + 3)]
+    for number, (tuple_, waited, lasted) in enumerate(made):
+        start = moment.get(tuple_, T) + waited
+        end = moment[tuple_] = start + lasted
+        event = start + draw(st.integers(-95, min(95, lasted)))
+        at = number + draw(st.integers(0, 1))
+        lost = draw(st.integers(0, 9)) == 0
+        if not lost:
+            batches[number].append(Row(event, None, False, tuple_))
+        batches[number if lost else at].append(Row(start, end, False, tuple_))
+    return len(made), [draw(st.permutations(batch)) for batch in batches]
+
+
+STEPS = (120, 200, 500, 2_000, 300_000, 999_000, 2 * SECOND, 60 * SECOND)
+
+
+@given(lives())
+def test_each_connection_is_the_first_once(made: tuple[int, list[list[Row]]]) -> None:
+    """However near to one another the connections of a tuple are, and in whatever order their rows come in a batch."""
+    count, batches = made
+    known = Tracker()
+    said = [verdict for rows in batches for verdict in known.update(table(rows)).tolist()]
+    assert said.count(FIRST) == count
+
+
+def test_the_end_of_one_behind_the_start_of_the_next() -> None:
+    """In one batch, whichever comes first, or in the next: a line for each, at its start, and an end for each."""
+    old, new = (Row(T), Row(T + 3, T + 500_000)), (Row(T + 500_060), Row(T + 500_050, T + 2 * SECOND))
+    for rows in ([old[0], new[0], old[1]], [old[0], old[1], new[0]], [new[0], old[1], old[0]]):
+        known = Tracker()
+        said = dict(zip(rows, known.update(table(rows)).tolist(), strict=True))
+        assert said == {old[0]: FIRST, old[1]: END, new[0]: FIRST}
+        assert known.update(table([new[1]])).tolist() == [END]
+    known = Tracker()
+    assert [known.update(table([row])).tolist() for row in (old[0], new[0], old[1], new[1])] == [[0], [0], [2], [2]]
+
+
+def test_what_was_open_before_capture_is_found_again() -> None:
+    """A connection that the kernel knows no start of has another time at each listing: it has one line."""
+    known = Tracker()
+    first, again = Row(T, dump=True, found=True), Row(T + 3600 * SECOND, dump=True, found=True)
+    assert known.update(table([first])).tolist() == [FIRST]
+    assert known.update(table([again])).tolist() == [REPEAT]
+    assert known.update(table([Row(T + 7200 * SECOND, T + 7200 * SECOND, found=True)])).tolist() == [END]
 
 
 @given(st.lists(st.lists(ROWS, max_size=8), max_size=4))

@@ -57,6 +57,7 @@ def start(**values: Any) -> dict[str, Any]:
     row |= {name.rstrip("_"): value for name, value in values.items()}
     row.setdefault("nat_dst_ip", row["dst_ip"])
     row["family"] = family(row["src_ip"])
+    row.setdefault("start_is", "begin")
     row.setdefault("nat_dst_port", row["dst_port"])
     return row
 
