@@ -240,7 +240,7 @@ class TextLogs:
             state = manifest.replay(self.settings.store)
             if state.through.get("connections", 0) < self._saved.segment:  # else it knows of what is not yet written
                 for entry in state.of("open"):
-                    tracker.update(parquet.read(self.settings.store, entry.file))
+                    tracker.update(parquet.read_sealed(self.settings.store, entry))
         for number in segments(self._journal):
             if segment <= number <= self._saved.segment:
                 for flush in read_segment(self._journal, number, line if number == segment else 0, IDENTITY):

@@ -217,13 +217,22 @@ def read(folder: Path, after: Position = BEGINNING) -> Iterator[Flush]:
 def last_flush(folder: Path) -> int | None:
     """Until which microsecond the table can be read back; None if nothing can.
 
-    What is damaged does not count: also after a power cut, everything up to here is there.
+    What is damaged does not count: also after a power cut, everything up to here is there. Where a segment was sealed
+    and dropped while the others were looked at, those are looked at again: what followed it has lines by now.
     """
-    for number in reversed(segments(folder)):
-        try:
-            ends = [line.end for _, line, _, _ in _good_lines(folder, number)]
-        except FileNotFoundError:
-            continue
-        if ends:
-            return ends[-1]
-    return None
+    last = last_written(folder)
+    return None if last is None else last[1]
+
+
+def last_written(folder: Path) -> tuple[int, int] | None:
+    """The last segment that can be read back, and until when."""
+    while True:
+        for number in reversed(segments(folder)):
+            try:
+                ends = [line.end for _, line, _, _ in _good_lines(folder, number)]
+            except FileNotFoundError:
+                break
+            if ends:
+                return number, ends[-1]
+        else:
+            return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from anetcon import formats, ondisk
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import Array
 from anetcon.store import layout
+from anetcon.store.manifest import Entry
 
 ROW_GROUP = 120_000
 """Rows: large enough for dictionaries, small enough that a question bounded in time reads little."""
@@ -134,6 +136,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_sealed(store: Path, entry: Entry, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a file that the manifest names, and that is as it says. Raises StoreError."""
+    try:
+        require_as_sealed(store, [entry])
+    except OSError as error:
+        raise StoreError(f"cannot read {store / entry.file}: {error}; restore it from a backup") from error
+    return read(store, entry.file, columns)
+
+
 def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
     """A store file's rows, in the schema of the record. Raises StoreError."""
     try:
@@ -142,3 +153,28 @@ def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
         return formats.as_now(rows, store / file, columns)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {store / file}: {error}; restore it from a backup") from error
+
+
+def require_as_sealed(store: Path, entries: Sequence[Entry]) -> None:
+    """Raise StoreError for a file that has not the size and the number of rows that the manifest says. (The digest
+    would have to read all of it.) Raises FileNotFoundError for one that is not there."""
+    for entry in entries:
+        size = (store / entry.file).stat().st_size
+        if size != entry.bytes:
+            raise _changed(store, entry, f"{size} bytes, not {entry.bytes}")
+    with ThreadPoolExecutor(min(4, len(entries) or 1)) as pool:  # 0.3 ms a file
+        for entry, rows in zip(entries, pool.map(lambda entry: _rows(store / entry.file), entries), strict=True):
+            if rows != entry.rows:
+                raise _changed(store, entry, "damaged" if rows is None else f"{rows} rows, not {entry.rows}")
+
+
+def _rows(path: Path) -> int | None:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowException:
+        return None
+
+
+def _changed(store: Path, entry: Entry, found: str) -> StoreError:
+    said = layout.manifest_path(store)
+    return StoreError(f"cannot read {store / entry.file}: {found}, as {said} says; restore it from a backup")

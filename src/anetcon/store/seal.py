@@ -30,7 +30,7 @@ from anetcon.errors import StoreError
 from anetcon.identity import connections, cut_intervals, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
-from anetcon.journal.read import Lost, damage, flushes, is_closed, read_segment, torn
+from anetcon.journal.read import Lost, damage, flushes, is_closed, last_written, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import absent, behind, layout, lock, manifest, parquet, retain, spill
@@ -203,7 +203,7 @@ class Sealer:
 
     def drop(self) -> None:
         """Remove the journal segments that are sealed, that every follower has passed or that are kept for it no
-        longer, and that are not the last."""
+        longer, and that are not the last: also one that has no line yet is behind the one that says when it wrote."""
         with self._turn() as ours:
             if ours:
                 self._drop(self._state().through)
@@ -215,8 +215,12 @@ class Sealer:
             if table == "connections":
                 needed = min((number - 1 for number in behind.needed(self.store)), default=passed)
                 passed = min(passed, max(needed, self._given_up))
-            for number in segments(folder)[:-1]:
-                if number <= passed:
+            there = segments(folder)
+            last = max(there, default=0)
+            if table == "connections" and (written := last_written(folder)) is not None:
+                last = min(last, written[0])
+            for number in there:
+                if number <= passed and number < last:
                     # The index first: without it the segment is not there.
                     segment_path(folder, number, "index").unlink(missing_ok=True)
                     segment_path(folder, number).unlink(missing_ok=True)
@@ -362,7 +366,7 @@ class Sealer:
 
     def read(self, entry: manifest.Entry) -> pa.Table:
         """The rows of a file. Raises StoreError."""
-        return parquet.read(self.store, entry.file).cast(arrow_schema(TABLE_OF.get(entry.kind, entry.kind)))
+        return parquet.read_sealed(self.store, entry).cast(arrow_schema(TABLE_OF.get(entry.kind, entry.kind)))
 
     def _put(
         self, kind: str, file: str, table: pa.Table, groups: list[Array], times: tuple[Array, Array]
@@ -428,8 +432,8 @@ def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
     last = state.last_seal()
     if last is None:
         return {}
-    files = [entry.file for entry in state.of("connections") if entry.seal == last]
-    columns = columns_of(pa.concat_tables([parquet.read(store, file, IDENTITY) for file in files]))
+    files = [entry for entry in state.of("connections") if entry.seal == last]
+    columns = columns_of(pa.concat_tables([parquet.read_sealed(store, entry, IDENTITY) for entry in files]))
     by_end = np.argsort(columns["end"], kind="stable")
     return _remember(columns, by_end, int(columns["end"].max()))
 

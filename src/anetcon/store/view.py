@@ -29,7 +29,7 @@ from anetcon.identity.tuples import columns_of
 from anetcon.journal.read import Lost, damage, read_segment, torn
 from anetcon.journal.write import segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import layout, manifest, spill, where
+from anetcon.store import layout, manifest, parquet, spill, where
 
 ATTEMPTS = 20
 """How often a question starts again when the sealer is faster."""
@@ -78,6 +78,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         _check(path)
         self.path = path
+        self._checked: set[str] = set()
+        """Files that were found to be as the manifest says."""
         self._duckdb = duckdb.connect(
             ":memory:",
             config={
@@ -317,6 +319,8 @@ class Store:
 
     def _files(self, table: str, entries: Sequence[manifest.Entry], *, places: bool = False) -> str:
         """The SELECT of a table's files; with where each row is, if wanted."""
+        parquet.require_as_sealed(self.path, [entry for entry in entries if entry.file not in self._checked])
+        self._checked.update(entry.file for entry in entries)
         parts = []
         for number in sorted({entry.format for entry in entries}):
             formats.require(number, self.path)

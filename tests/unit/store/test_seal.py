@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
+from anetcon.journal.read import last_flush
 from anetcon.journal.write import Writer, segments
 from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest, parquet, seal
@@ -266,6 +267,7 @@ def test_what_a_follower_needs_is_kept(tmp_path: Path, saved: str, left: list[in
     making = Making(tmp_path)
     for number in range(3):
         making.add(*whole(ct_id=number, src_port=number)).rotate()
+    making.alive(T0)
     sealer = seal_all(tmp_path)
     folder = layout.journal_folder(tmp_path, "connections")
     assert segments(folder) == left
@@ -479,3 +481,27 @@ def test_a_full_disk_leaves_no_half_seal(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.undo()
     assert sealer.seal()
     assert ids(tmp_path) == [1, 2, 4]
+
+
+def test_a_question_while_a_segment_is_sealed_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks how far the journal is has an answer: the segment that said so may be sealed and dropped while the
+    others are looked at, and the one behind it may have no line yet."""
+    making = Making(tmp_path / "store").add(*whole()).alive(T0)
+    folder = layout.journal_folder(making.path, "connections")
+    making.rotate()
+    sealer = Sealer(making.path, clock=lambda: T0)
+    assert sealer.seal()
+    assert last_flush(folder) == T0, "the segment behind it has no line"
+    looks = iter(range(2))
+
+    def listed(where: Path) -> list[int]:
+        found = segments(where)
+        if next(looks, 1) == 0:  # it has been listed, and not been read
+            making.alive(T0 + SECOND)
+            sealer.drop()
+            assert segments(where) == [2]
+            return [1]
+        return found
+
+    monkeypatch.setattr("anetcon.journal.read.segments", listed)
+    assert last_flush(folder) == T0 + SECOND

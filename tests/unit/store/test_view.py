@@ -8,13 +8,14 @@ from typing import Any
 from unittest.mock import Mock
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
 from anetcon.record import CONNECTIONS, TABLES, arrow_schema
-from anetcon.store import manifest, where
+from anetcon.store import layout, manifest, parquet, where
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
@@ -337,3 +338,29 @@ def test_a_store_of_a_time_when_nothing_was_null(making: Making, monkeypatch: py
     assert sorted(found(Store(making.path))) == expected
     seal(making)
     assert sorted(found(Store(making.close()))) == expected
+
+
+def rewritten(path: Path, pad: bool) -> None:
+    """The file without its last row; with `pad` as large as it was."""
+    data = path.read_bytes()
+    rows = pq.read_table(path, partitioning=None)
+    short = bytes(parquet.encode(rows.slice(0, len(rows) - 1)))
+    at = len(short) - 8 - int.from_bytes(short[-8:-4], "little")
+    path.write_bytes(short[:at] + bytes(max(0, len(data) - len(short)) if pad else 0) + short[at:])
+    assert path.stat().st_size == len(data) or not pad
+
+
+@pytest.mark.parametrize("pad", [False, True])
+@pytest.mark.parametrize("table", ["connections", "gaps", "addresses", "open"])
+def test_a_sealed_file_that_was_changed(making: Making, table: str, pad: bool) -> None:
+    """A file that has not the size, or not the rows, that the manifest says is an error that names it, and is used for
+    no answer and no seal."""
+    for number in range(300):
+        making.add(*whole(src_port=number), start(src_port=1000 + number)).audited(f"2001:db8::{number}")
+        making.add({"node": "gw1", "from": T0 + number, "to": T0 + number, "cause": "overrun"}, table="gaps")
+    seal(making)
+    store = Store(making.path)
+    (entry,) = manifest.replay(making.path).of(table)
+    rewritten(making.path / entry.file, pad)
+    with pytest.raises(StoreError, match=f"{entry.file}: .* says; restore it from a backup"):
+        store.intervals(table) if table in layout.INTERVALS else store.connections()
