@@ -29,6 +29,15 @@ CONNTRACK, LOG = SYS_ADMIN | NET_ADMIN, SYS_ADMIN | NET_ADMIN | NET_RAW | SYSLOG
 
 Start = Callable[..., Daemon]
 
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that every user may pass: pytest's own is shut again whenever another run of it begins."""
+    with tempfile.TemporaryDirectory(prefix="anetcon-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 HOSTILE = """
 import os, sys
 with open({!r}, "a") as file:
@@ -136,14 +145,11 @@ def by_root(tmp_path: Path) -> Iterator[Start]:
 
 
 def given_to(user: str, folder: Path) -> int:
-    """Have a folder for a daemon be of this user's, whatever is above it be passable; the user's number."""
+    """Have a folder for a daemon be of this user's; the user's number."""
     number = pwd.getpwnam(user).pw_uid
     for name in ("store", "log"):
         (folder / name).mkdir(mode=0o750)
         os.chown(folder / name, number, grp.getgrnam("adm").gr_gid)
-    for above in (folder, *folder.parents):
-        if above.is_relative_to(tempfile.gettempdir()) and above != Path(tempfile.gettempdir()):
-            above.chmod(0o755)
     return number
 
 
