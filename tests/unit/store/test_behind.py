@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Path:
     making = Making(tmp_path / "store").audited().alive(T0)
     for number in range(5):
         making.add(*whole(src_port=number)).alive(T0 + (number + 1) * 10 * SECOND).rotate()
-    return making.close()
+    return making.alive(making.clock + 1).close()
 
 
 def follower(store: Path, name: str, keep: object) -> None:
