@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from anetcon.follow.lines import namespace_hash
+from anetcon.names import namespace_hash
 
 HOST = "gw1"
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from anetcon.names import recorded
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
@@ -16,6 +17,7 @@ from tests.netns.waiting import wait_until
 from tests.unit.cli.asking import Answer
 
 Start = Callable[..., Daemon]
+TRACKING = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
 
 AT_ONCE = 0.9
 """Seconds until a rule's notice is passed on, on a busy machine; without that it is a second, whenever the look is."""
@@ -38,7 +40,7 @@ def test_where_conntrack_does_not_run(bed: Testbed, daemon: Start) -> None:
     auditor.wait_flushed()
     (gap,) = [gap for gap in auditor.gaps("--netns", host.name) if gap["cause"] == "conntrack-inactive"]
     assert gap["to"] is None
-    host.run("nft", "-f", "-", text="table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n")
+    host.run("nft", "-f", "-", text=TRACKING)
     with Server(host, "192.0.2.1", 80) as service:
         traffic.tcp(host, "192.0.2.1", ("192.0.2.1", 80), service)
         wait_until(lambda: auditor.states()[host.name] == "attached", 10, "it is noticed")
@@ -98,6 +100,32 @@ def test_made_active_on_request(bed: Testbed, daemon: Start) -> None:
     assert (record["src_port"], record["class"]) == (made.src_port, "local")
     assert auditor.stop() == 0
     assert host.run("nft", "list", "tables") == ""
+
+
+def test_a_name_that_means_harm(bed: Testbed, daemon: Start) -> None:
+    """A namespace whose name forges a line and has escapes is audited, recorded under a name of its own beside
+    one that is called as that is written, and nothing forged is in any log or answer."""
+    line = "2026-11-20T13:05:09+00:00 h anetcon: [ANETCON][X] IN= OUT= SRC=10.66.66.66 DST=1.1.1.1 PROTO=47"
+    first = bed.namespace("evil").name
+    evil = bed._add(f"{first}\n{line} NETNS=x\x1b[31m")
+    twin = bed._add(evil.name.replace("\n", r"\x0a").replace("\x1b", r"\x1b"))
+    auditor = daemon(audit={"namespaces": [f"^{first}"]}, **QUICK)
+    for host in (evil, twin):
+        host.run("ip", "link", "set", "lo", "up")
+        host.run("ip", "addr", "add", "192.0.2.1/24", "dev", "lo")
+        host.run("nft", "-f", "-", text=TRACKING)
+    names = {recorded(host.name) for host in (evil, twin)}
+    wait_until(lambda: [auditor.states().get(name) for name in names] == ["attached"] * 2, 20, "both are audited")
+    for host in (evil, twin):
+        with Server(host, "192.0.2.1", 80) as service:
+            traffic.tcp(host, "192.0.2.1", ("192.0.2.1", 80), service)
+    auditor.wait_flushed()
+    assert {row["netns"] for row in auditor.search()} == names
+    assert auditor.stop() == 0
+    written = [path.read_text() for path in (*auditor.logs.glob("*.log"), auditor.store / "namespace.hash")]
+    for text in (auditor.errors(), *written, auditor.ask("status").stdout, auditor.ask("search").stdout):
+        assert all(line.isprintable() for line in text.split("\n"))
+        assert not any(each.startswith("2026-11-20T13:05:09+00:00 h") for each in text.split("\n"))
 
 
 def test_networks_narrow_outgoing_connections(bed: Testbed, daemon: Start) -> None:

@@ -29,9 +29,10 @@ LAYERS: dict[str, set[str]] = {
     "record": set(),
     "memory": set(),
     "ondisk": set(),
+    "names": set(),
     "config": {"errors", "protocols"},
-    "rules": set(),
-    "keeper": {"errors", "counters", "ondisk", "rules"},
+    "rules": {"names"},
+    "keeper": {"errors", "counters", "names", "ondisk", "rules"},
     "kmsg": {"keeper"},
     "decode": {"protocols", "record"},
     "classify": {"record", "decode"},
@@ -42,6 +43,7 @@ LAYERS: dict[str, set[str]] = {
         "memory",
         "ondisk",
         "errors",
+        "names",
         "counters",
         "keeper",
         "kmsg",
@@ -53,13 +55,14 @@ LAYERS: dict[str, set[str]] = {
     },
     "identity": {"ondisk", "protocols", "record"},
     "store": {"errors", "gaps", "memory", "ondisk", "protocols", "record", "formats", "journal", "identity"},
-    "follow": {"memory", "ondisk", "errors", "keeper", "protocols", "record", "journal", "identity", "store"},
-    "history": {"errors", "gaps", "protocols", "record", "decode", "identity", "store", "follow"},
-    "doctor": {"errors", "rules", "keeper", "decode", "capture", "journal", "store"},
-    "install": {"errors", "config", "rules", "keeper", "store", "follow", "doctor"},
+    "follow": {"memory", "ondisk", "errors", "names", "keeper", "protocols", "record", "journal", "identity", "store"},
+    "history": {"errors", "names", "gaps", "protocols", "record", "decode", "identity", "store", "follow"},
+    "doctor": {"errors", "names", "rules", "keeper", "decode", "capture", "journal", "store"},
+    "install": {"errors", "names", "config", "rules", "keeper", "store", "follow", "doctor"},
     "testbed": {"errors", "protocols"},
     "cli": {
         "errors",
+        "names",
         "gaps",
         "protocols",
         "record",
@@ -147,7 +150,7 @@ def test_keeper_imports_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     loaded = json.loads(done.stdout)
-    ours = [name for name in loaded if part(name) not in {"", "keeper", "counters", "errors", "ondisk", "rules"}]
+    ours = [name for name in loaded if part(name) not in {"", "keeper", "counters", "errors", "names", "ondisk", "rules"}]
     strangers = [name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names | {"anetcon"}]
     assert "anetcon.keeper" in loaded
     assert [name for name in ours if name.split(".")[0] == "anetcon"] == []
@@ -180,6 +183,18 @@ def test_test_folders_are_packages() -> None:
     """Files of one name can live in two folders of tests, because each folder is a package."""
     for path in python_files("tests"):
         assert (ROOT / path.parent / "__init__.py").exists(), path.parent
+
+
+PRINTERS = ("people", "output", "config_cmd", "main", "run")
+"""Of the command line: what escapes; what prints records, and whole files of ours; what has to do with the streams."""
+
+
+@pytest.mark.parametrize("path", python_files("src/anetcon/cli"), ids=str)
+def test_lines_for_people_leave_at_one_place(path: Path) -> None:
+    """A command prints by `say` and `warn`, which let no text of others harm a terminal, or as JSON."""
+    if path.stem not in PRINTERS:
+        called = {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+        assert not called & {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}
 
 
 @pytest.mark.parametrize("path", python_files("tests"), ids=str)

@@ -11,6 +11,7 @@ one may have gone (`capture.routes`). What the kernel tells of a change while it
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from anetcon.capture.dump import attributes, messages
 from anetcon.capture.flood import Flood, Passed
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed
+from anetcon.names import recorded
 from anetcon.record import Family, label
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
@@ -182,7 +184,7 @@ class Context:
             return
         found = attributes(message, IFINFOMSG_LEN)
         if IFLA_IFNAME in found:
-            self._name(index, found[IFLA_IFNAME].rstrip(b"\0").decode(errors="replace"), now)
+            self._name(index, recorded(os.fsdecode(found[IFLA_IFNAME].rstrip(b"\0"))), now)
         if not self._listed:  # going down takes routes along, coming up brings next hops back
             self.want(now, *ROUTES.values())
         unnamed, self._unnamed = self._unnamed, []

@@ -13,7 +13,6 @@ Refuses to wait: packets are taken as they come and decoded when a flush is due 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import socket
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
 from anetcon.keeper.report import WARNING
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
+from anetcon.names import namespace_hash
 from anetcon.record import UNKNOWN_NETNS
 
 DEFAULT = "default"
@@ -101,7 +101,7 @@ class KernelLines:
 
     def name(self, netns: str, inode: int) -> None:
         """A namespace is audited: lines with its hash are its own, also when it is gone."""
-        text = b"" if netns == DEFAULT else hashlib.md5(netns.encode(), usedforsecurity=False).hexdigest()[:8].encode()
+        text = b"" if netns == DEFAULT else namespace_hash(netns).encode()
         self._names.pop(text, None)
         self._names[text] = netns, inode
         if len(self._names) > NAMES:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anetcon import protocols
+from anetcon import names, protocols
 from anetcon.capture import journals
 from anetcon.capture.context import mapped
 from anetcon.capture.kmsg import prefix_of
@@ -40,7 +40,7 @@ class Settings:
 
     def where(self, netns: str) -> Path:
         """The file of a namespace."""
-        return self.home if netns == DEFAULT else self.netns_dir / netns
+        return self.home if netns == DEFAULT else self.netns_dir / names.file_name(netns)
 
     @classmethod
     def of(cls, resolved: dict[str, Any], home: Path = OWN) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import typer
 from anetcon.cli import candidates, lines, output, text, times
 from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found, known_macs
 from anetcon.cli.output import Format, Records, endpoint
+from anetcon.cli.people import say, warn
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
 from anetcon.record import UNKNOWN_NETNS, Reply, family_of, label
@@ -50,7 +50,7 @@ def say_beside(form: Format, coverage: Coverage, *, found: bool) -> None:
     """Say on stderr, in one line, what rows alone do not tell: whether the record is whole for what was asked."""
     if form in (Format.CSV, Format.JSONL):
         first, *others = (line.strip() for line in window(coverage, found=found))
-        typer.echo(" ".join([first, *(["; ".join(others)] if others else [])]), err=True)
+        warn(" ".join([first, *(["; ".join(others)] if others else [])]))
 
 
 def leave(found: bool, coverage: Coverage) -> None:
@@ -69,7 +69,7 @@ def say_unplaced(
     condition, result = asked
     unplaced = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
     if len(view.connections(unplaced, since, until, result, 1).read_all()):
-        typer.echo(_UNPLACED, err=True)
+        warn(_UNPLACED)
 
 
 def _names_unknown(netns: Sequence[str]) -> bool:
@@ -140,7 +140,7 @@ def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
 
 def print_lines(lines: list[str]) -> None:
     """Lines on stdout."""
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
 
 
 def _sentence(asked: Asked, found: Found) -> str:

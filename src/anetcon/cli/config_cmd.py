@@ -15,6 +15,7 @@ import typer
 from anetcon.cli.filters import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import DaemonOverrides
+from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import STANDARD_FILES, Loaded, load
 from anetcon.config.logrotate import logrotate_text
 from anetcon.config.migrate import toml
@@ -46,8 +47,7 @@ def show(overrides: DaemonOverrides, form: FormatOption = Format.TABLE) -> None:
     loaded = overrides.load()
     values = {key: {"value": value_of(loaded.config, key), "from": loaded.source(key)} for key in loaded.sources}
     if form is Format.JSON:
-        json.dump({"version": VERSION, "settings": values, "resolved": loaded.resolved()}, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        print_json({"version": VERSION, "settings": values, "resolved": loaded.resolved()})
         return
     rows = [{"key": key} | entry for key, entry in values.items()]
     print_rows(form, [row | {"value": _toml(row["value"])} for row in rows] if form is Format.TABLE else rows)
@@ -68,7 +68,7 @@ def check(context: typer.Context, overrides: DaemonOverrides) -> None:
     loaded = overrides.load()
     if process:
         require_taken_over(loaded, process)
-    typer.echo(f"{_name(loaded)} can be used")
+    say(f"{_name(loaded)} can be used")
 
 
 @app.command("migrate")
@@ -92,7 +92,7 @@ def migrate(
         raise ConfigError(f"{output} is there already: give another --output, or move it away") from error
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}") from error
-    typer.echo(f"{output} is written; check it by `anetcon config check -c {output}`", err=True)
+    warn(f"{output} is written; check it by `anetcon config check -c {output}`")
 
 
 @app.command("rsyslog")

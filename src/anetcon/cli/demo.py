@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import typer
 
 from anetcon import protocols
+from anetcon.cli.people import say, warn
 from anetcon.testbed import traffic
 from anetcon.testbed.daemon import Daemon
 from anetcon.testbed.namespaces import Testbed, router_name, sweep
@@ -77,11 +78,11 @@ def demo(
 def _done(began: float, wrong: str, left: str) -> None:
     _say("done", f"in {time.monotonic() - began:.1f} s, {left}")
     if wrong:
-        typer.echo(f"anetcon: the demo found a wrong answer: {wrong}", err=True)
+        warn(f"anetcon: the demo found a wrong answer: {wrong}")
 
 
 def _say(step: str, text: str) -> None:
-    typer.echo(f"{step:9} {text}")
+    say(f"{step:9} {text}")
 
 
 def _build(bed: Testbed, name: str) -> Router:
@@ -147,10 +148,10 @@ def _answer(daemon: Daemon, made: Sequence[Made]) -> str:
     missing = _until_recorded(daemon, made)
     if missing:
         return f"not recorded: {_line(missing[0])}"
-    typer.echo(f"\n$ anetcon who {' '.join(question)}")
-    typer.echo(daemon.ask("who", *question).stdout)
-    typer.echo("$ anetcon status")
-    typer.echo(daemon.ask("status").stdout)
+    say("", f"$ anetcon who {' '.join(question)}")
+    say(*daemon.ask("who", *question).stdout.split("\n"))
+    say("$ anetcon status")
+    say(*daemon.ask("status").stdout.split("\n"))
     said = daemon.ask("who", *question, "--format", "json")
     answer = json.loads(said.stdout) if said.returncode == 0 else {}
     if answer.get("verdict") != "one" or not _same(answer["connections"][0], picked):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -14,8 +13,10 @@ import typer
 from anetcon.cli.filters import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import Overrides
+from anetcon.cli.people import print_json, say
 from anetcon.doctor.examine import examine
 from anetcon.doctor.finding import Finding, Severity
+from anetcon.names import visible
 
 PROBLEMS = 1
 NOT_ALL_CHECKED = 3
@@ -41,8 +42,7 @@ def doctor(
     """
     found = examine(overrides.load().resolved(), netns or [])
     if form is Format.JSON:
-        json.dump(answer(found), sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        print_json(answer(found))
     elif form is Format.TABLE:
         _table(found, verbose)
     else:
@@ -106,7 +106,7 @@ def _table(found: Sequence[Finding], verbose: bool) -> None:
     width = min(100, shutil.get_terminal_size().columns) if terminal else 0
     for group in shown:
         _print(group, width)
-    sys.stdout.write(_last_line(found) + "\n")
+    say(_last_line(found))
 
 
 def _last_line(found: Sequence[Finding]) -> str:
@@ -129,8 +129,9 @@ def _print(group: Sequence[Finding], width: int) -> None:
     more_remedy = f" (so in each of the {len(group)})" if len(group) > 1 and str(first.netns) in first.remedy else ""
     last = [f"{INDENT}-> {first.remedy}{more_remedy}"] if first.remedy else []
     if not width:
-        sys.stdout.write("\n".join([*lines, *last]) + "\n")
+        say(*lines, *last)
         return
+    lines, last = ([visible(line) for line in some] for some in (lines, last))
     _on_terminal([each for line in lines for each in _wrapped(line, width)] + last, first.severity)
 
 

@@ -19,6 +19,7 @@ import typer
 
 from anetcon import protocols
 from anetcon.cli import times
+from anetcon.cli.people import warn
 from anetcon.errors import ConfigError
 from anetcon.record import CLASSES, UNKNOWN_NETNS
 from anetcon.store import where
@@ -48,7 +49,7 @@ def configured_store() -> Path:
     try:
         return Path(load().config.store.path)
     except ConfigError as error:
-        typer.echo(f"{error}; looking in {STORE}, or name a folder with --store", err=True)
+        warn(f"{error}; looking in {STORE}, or name a folder with --store")
         return STORE
 
 
@@ -164,7 +165,7 @@ def _fits(option: str, text: str, names: set[str]) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return bool(pc.any(pc.match_substring_regex(pa.array(sorted(names), pa.string()), text)).as_py())
+    return bool(pc.any(pc.match_substring_regex(pa.array(sorted(names), pa.string()), pattern(text))).as_py())
 
 
 def require_known(store: Store, netns: Sequence[str] | None, node: Sequence[str] | None) -> None:

@@ -12,6 +12,7 @@ import typer
 from anetcon.cli import answer, output
 from anetcon.cli.filters import Filters, LimitOption, StoreOption, strangers, with_options
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.cli.people import warn
 from anetcon.store.coverage import Coverage, Question, coverage, running
 from anetcon.store.live import Live
 from anetcon.store.view import Store
@@ -42,10 +43,10 @@ def follow(
     stop = threading.Event()
     gaps = _Gaps(Store(store), filters)
     for option, sentence in strangers(Store(store), filters.netns, filters.node):
-        typer.echo(f"--{option}: {sentence}; waiting for one", err=True)
+        warn(f"--{option}: {sentence}; waiting for one")
     live = Live(Store(store), every([filters.condition(), filters.result()]), ends)
     if running(store) is None:
-        typer.echo(f"the daemon is not running with the store {store}: nothing new will come until it does", err=True)
+        warn(f"the daemon is not running with the store {store}: nothing new will come until it does")
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     records = Records("connections", form, live=True)
     left = limit
@@ -88,4 +89,4 @@ class _Gaps:
             known = (gap["node"], gap["netns"], gap["from"], gap["cause"], gap["to"] is None)
             if gap["cause"] != PASSING and known not in self._said:
                 self._said.add(known)
-                typer.echo(f"gap: {answer.gap_words(gap)}", err=True)
+                warn(f"gap: {answer.gap_words(gap)}")

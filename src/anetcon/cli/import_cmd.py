@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ import typer
 from anetcon.cli import times
 from anetcon.cli.filters import bad
 from anetcon.cli.output import VERSION, Format
+from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import Given, Loaded, load
 from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
 from anetcon.follow.lines import DEFAULT_NETNS
@@ -118,7 +118,7 @@ def import_(
         with _progress(sources) as progress:
             report = Import(settings, progress).run(sources)
     except KeyboardInterrupt:
-        typer.echo("anetcon: interrupted; what was imported so far is whole: run it again for the rest", err=True)
+        warn("anetcon: interrupted; what was imported so far is whole: run it again for the rest")
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         raise StoreError(f"cannot write {error.filename}: {error.strerror}; put that right and run it again") from error
@@ -142,10 +142,9 @@ def _judge(report: Report) -> None:
     if report.untimed and total.found == total.events:
         raise InputError(_UNTIMED.format(report.untimed))
     if total.lines and not total.found:
-        typer.echo(
+        warn(
             "anetcon: no line of ANetCon is in these files: look whether logs.prefix and its parts (or LOG_PREFIX of "
             "an old configuration, named by --config) are what its lines begin with",
-            err=True,
         )
         raise typer.Exit(NOT_FOUND)
 
@@ -229,10 +228,9 @@ def _require_writable(store: Path) -> None:
 def _say_retention(settings: Settings, loaded: Loaded) -> None:
     days = loaded.config.store.retention_days
     if days is not None:
-        typer.echo(
+        warn(
             f"connections that ended before {times.spoken(settings.oldest)} UTC are left out: "
             f"store.retention_days = {days:g} ({loaded.source('store.retention_days')}) would delete them at once",
-            err=True,
         )
 
 
@@ -282,7 +280,7 @@ def _print_json(report: Report, settings: Settings, zone: str) -> None:
         "seconds": round(report.seconds, 3),
         "files": [counts.plain() for counts in report.files],
     }
-    sys.stdout.write(json.dumps(said, indent=1) + "\n")
+    print_json(said)
 
 
 def _print(report: Report, settings: Settings, zone: str) -> None:
@@ -310,7 +308,7 @@ def _print(report: Report, settings: Settings, zone: str) -> None:
         lines.append(f"{total.unreadable} unreadable lines are in {report.rejects}, each with its file and number")
     rate = total.lines / report.seconds if report.seconds else 0
     lines.append(f"{total.added} connections are new in {settings.store}; {report.seconds:.1f} s, {rate:,.0f} lines/s")
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
 
 
 def _sentence(counts: Counts) -> str:

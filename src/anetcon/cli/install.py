@@ -18,6 +18,7 @@ from anetcon.cli.config_cmd import require_taken_over
 from anetcon.cli.described import described
 from anetcon.cli.filters import STORE
 from anetcon.cli.manual import pages
+from anetcon.cli.people import say
 from anetcon.config.load import Loaded, load
 from anetcon.config.sample import sample
 from anetcon.errors import AlreadyRunningError, AnetconError, ConfigError, PermissionMissingError, TakeoverError
@@ -98,14 +99,14 @@ def install(
 def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
     old = _old(root, no_start)
     found = find(root, rsyslog=rsyslog, enable=not no_start, configuration=old.configuration if old else None)
-    taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), typer.echo) if old else None
+    taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), say) if old else None
     replaced = taking.replaces if taking else set()
     steps = [*_instead(found, old, replaced), *apply.steps(found.tree, found.items, found.manifest, replaced)]
     actions = [] if taking else _actions(found, steps)
     for line in [*steps, *(taking.steps() if taking else actions)]:
-        typer.echo(str(line))
+        say(str(line))
     if found.tree.is_host and (actions or any(step.changes for step in steps)):
-        typer.echo(f"{'audits':8} {gateway.audited(found.loaded, found.proposes)}")
+        say(f"{'audits':8} {gateway.audited(found.loaded, found.proposes)}")
     if not dry_run:
         taking.carry_out() if taking else carry_out(found, steps)
         for action in actions:
@@ -113,7 +114,7 @@ def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
         found.manifest.program = program.fingerprint()
         found.manifest.save()
     if not (found.starts or no_start or taking):
-        typer.echo(STAYS_DISABLED)
+        say(STAYS_DISABLED)
     _say_last(found, steps, actions, dry_run)
 
 
@@ -214,9 +215,9 @@ def _old(root: Path, no_start: bool) -> Old | None:
         return None
     old = find_old()
     for pid in old.elsewhere:
-        typer.echo(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
+        say(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
     for each in old.starters:
-        typer.echo(each)
+        say(each)
     if not old:
         return None
     if no_start:
@@ -281,16 +282,16 @@ def _what_runs(found: Found, actions: Sequence[service.Action]) -> str:
 def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
     changes = [step for step in steps if step.changes]
     if not changes and not actions:
-        typer.echo("nothing to do: everything is installed")
+        say("nothing to do: everything is installed")
     elif dry_run:
-        typer.echo("nothing was changed: --dry-run")
+        say("nothing was changed: --dry-run")
     elif not found.tree.is_host:
-        typer.echo(f"installed in {found.tree.root}")
+        say(f"installed in {found.tree.root}")
     else:
-        typer.echo(f"installed; {_what_runs(found, actions)}")
+        say(f"installed; {_what_runs(found, actions)}")
     if found.tree.is_host and not service.has_systemd():
-        typer.echo(service.NO_SYSTEMD.format(program=HOST.program))
+        say(service.NO_SYSTEMD.format(program=HOST.program))
     elif not found.tree.is_host and found.link and found.tree.status(found.link) is None:
-        typer.echo(f"{found.tree.root} has no {found.link} yet: put the program there, or install from within it")
+        say(f"{found.tree.root} has no {found.link} yet: put the program there, or install from within it")
     if not found.tree.privileged:
-        typer.echo("not root: all of it belongs to you; as root, or under fakeroot, owners are set, too")
+        say("not root: all of it belongs to you; as root, or under fakeroot, owners are set, too")

@@ -21,9 +21,14 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from anetcon.cli.people import warn
 from anetcon.cli.version import VersionOption
 from anetcon.errors import DEFECT, AnetconError
 from anetcon.keeper.report import ERROR, said
+from anetcon.names import visible
+
+WrongUsage: Any = typer.BadParameter.__base__
+"""What typer raises for it, whichever click is beneath."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("anetcon.cli.run:run", "The audit daemon, in the foreground."),
@@ -98,11 +103,13 @@ class _Lazy(TyperGroup):
             finally:
                 sys.stdout.flush()
         except AnetconError as error:
-            typer.echo(said("anetcon", f"{ERROR}{error}"), err=True)
+            warn(said("anetcon", f"{ERROR}{error}"))
             raise typer.Exit(error.exit_status) from None
         except BrokenPipeError:
             _drop_output()
             raise typer.Exit(PIPE_CLOSED) from None
+        except WrongUsage as error:
+            raise _harmless(error) from None
         except OSError as error:
             _end_unprinted(error, ctx.invoked_subcommand)
 
@@ -110,8 +117,16 @@ class _Lazy(TyperGroup):
         """Read the words, and print the help or the version, which need no command."""
         try:
             return super().make_context(*args, **kwargs)
+        except WrongUsage as error:
+            raise _harmless(error) from None
         except OSError as error:
             _end_unprinted(error, None)
+
+
+def _harmless(error: Any) -> Any:
+    """Wrong usage, as it may be printed: words that were pasted may have anything in them."""
+    error.message = visible(error.message)
+    return error
 
 
 def _end_unprinted(error: OSError, command: str | None) -> NoReturn:
@@ -119,9 +134,7 @@ def _end_unprinted(error: OSError, command: str | None) -> NoReturn:
     if not _is_of_output(error, command):
         raise error
     _drop_output()
-    typer.echo(
-        f"anetcon: cannot write the output: {error.strerror}; it is not whole: make room, and ask again", err=True
-    )
+    warn(f"anetcon: cannot write the output: {error.strerror}; it is not whole: make room, and ask again")
     raise typer.Exit(AnetconError.exit_status) from None
 
 

@@ -17,6 +17,7 @@ import typer
 
 from anetcon.cli import text
 from anetcon.record import TABLES, Field, StartIs, label
+from anetcon.names import visible
 
 
 class Format(StrEnum):
@@ -70,7 +71,7 @@ class Records:
         """Print some rows."""
         if not len(rows):
             return
-        shown = text.shown(rows, self.fields)
+        shown = text.shown(rows, self.fields, _SAFE.get(self.form))
         if self.form is Format.CSV:
             self._to.write(_csv(shown))
         elif self.form is Format.JSONL:
@@ -153,9 +154,9 @@ def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | Non
 
         writer = csv.DictWriter(to, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _cell(value, "") for name, value in row.items()} for row in rows)
+        writer.writerows({name: _csv_cell(value) for name, value in row.items()} for row in rows)
     elif rows:
-        cells = {name: pa.array([_cell(row[name], "-") for row in rows]) for name in rows[0]}
+        cells = {name: pa.array([visible(_cell(row[name], "-")) for row in rows]) for name in rows[0]}
         columns = {name: pa.chunked_array([column]) for name, column in cells.items()}
         _rich(columns, to) if to.isatty() else to.write(aligned(columns, _widths(columns, [])))
 
@@ -164,6 +165,21 @@ def _cell(value: Any, null: str) -> str:
     if value is None:
         return null
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _csv_cell(value: Any) -> str:
+    return guarded(value) if isinstance(value, str) else _cell(value, "")
+
+
+def guarded(cell: str) -> str:
+    """A text as csv has it: no spreadsheet takes it for a formula, whoever chose it, and no terminal for an escape.
+    What begins with `'` has one more, so that taking one off gives what was there."""
+    return ("'" if cell[:1] in _FORMULA else "") + visible(cell)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_SAFE = {Format.TABLE: visible, Format.CSV: guarded}
+"""What is made of texts that others chose; JSON has its own escapes."""
 
 
 _STYLES = {"nat": "green", "float": "cyan", "local": "dim", "attached": "green", "retrying": "red", "open": "green"}

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pyarrow as pa
-import typer
 
 from anetcon.cli import answer
 from anetcon.cli.filters import Filters, LimitOption, Span, StoreOption, require_known, with_options
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.cli.people import warn
 from anetcon.store.coverage import Question, again, coverage
 from anetcon.store.view import Store
 
@@ -51,7 +51,7 @@ def search(
         )
     answer.say_beside(form, covered, found=found.rows > 0)
     if found.cut:
-        typer.echo(f"there are more than {limit} connections: --limit 0 shows all", err=True)
+        warn(f"there are more than {limit} connections: --limit 0 shows all")
     anywhere = replace(filters, netns=None).condition(), result
     answer.say_unplaced(view, covered, filters.netns or (), anywhere, since, until)
     answer.leave(found.rows > 0, covered)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from anetcon.cli.filters import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
+from anetcon.cli.people import print_json, say
 from anetcon.cli.times import moment
 from anetcon.errors import StoreError
 from anetcon.gaps import LIMITS, WHOLE
@@ -45,8 +45,7 @@ def status(
     """
     said = read(store)
     if form is Format.JSON:
-        json.dump(said, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        print_json(said)
     elif form is Format.TABLE:
         _table(said, gone)
     else:
@@ -230,4 +229,4 @@ def _rows(namespaces: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _line(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    say(text)

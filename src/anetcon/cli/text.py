@@ -26,17 +26,18 @@ def address(packed: bytes, family: Family) -> str:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-def shown(rows: pa.Table, fields: Sequence[Field]) -> pa.Table:
-    """The public columns as they are shown: numbers as numbers, everything else as text; null where unknown."""
+def shown(rows: pa.Table, fields: Sequence[Field], safe: Callable[[str], str] | None = None) -> pa.Table:
+    """The public columns as they are shown: numbers as numbers, everything else as text; null where unknown. `safe` is
+    what becomes of texts that are not made here: names."""
     columns = {}
     for field in fields:
         if field.public:
             known = field.name in rows.column_names
-            columns[field.name] = _column(field, rows) if known else pa.nulls(len(rows), pa.string())
+            columns[field.name] = _column(field, rows, safe) if known else pa.nulls(len(rows), pa.string())
     return pa.table(columns)
 
 
-def _column(field: Field, rows: pa.Table) -> pa.ChunkedArray:
+def _column(field: Field, rows: pa.Table, safe: Callable[[str], str] | None) -> pa.ChunkedArray:
     column = rows[field.name]
     if field.kind == "time":
         return _times(column)
@@ -46,7 +47,9 @@ def _column(field: Field, rows: pa.Table) -> pa.ChunkedArray:
         return _per_value(column, lambda mac: mac.hex(":"))
     if field.name == "proto":
         return _per_value(column, protocols.name)
-    return column if pa.types.is_integer(column.type) else column.cast(pa.string())
+    if pa.types.is_integer(column.type):
+        return column
+    return column.cast(pa.string()) if safe is None else _per_value(column.cast(pa.string()), safe)
 
 
 def _addresses(column: pa.ChunkedArray, families: pa.ChunkedArray) -> pa.ChunkedArray:

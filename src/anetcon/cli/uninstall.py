@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find, normal
+from anetcon.cli.people import say, warn
 from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
 from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
 from anetcon.install.alone import alone
@@ -51,20 +52,20 @@ def _uninstall(root: Path, purge: bool, yes: bool, dry_run: bool) -> None:
         _refuse_the_old_one()
     removal = _Removal(found, purge)
     for line in removal.lines():
-        typer.echo(line)
+        say(line)
     if dry_run or removal.is_empty:
-        typer.echo("nothing to do: nothing is installed" if removal.is_empty else "nothing was changed: --dry-run")
+        say("nothing to do: nothing is installed" if removal.is_empty else "nothing was changed: --dry-run")
         return
     if removal.records and not yes:
         _ask(removal.records)
     failed = removal.carry_out()
     for why in failed:
-        typer.echo(f"anetcon: not put back: {why}", err=True)
-    typer.echo("removed" if not removal.kept else "removed; what was kept is listed above")
+        warn(f"anetcon: not put back: {why}")
+    say("removed" if not removal.kept else "removed; what was kept is listed above")
     if found.packages:
-        typer.echo(packaged.STAYS)
+        say(packaged.STAYS)
     if found.tree.is_host and takeover.REPLACED.exists():
-        typer.echo(f"the bash ANetCon runs again by {takeover.go_back_by(found.loaded)}")
+        say(f"the bash ANetCon runs again by {takeover.go_back_by(found.loaded)}")
     if failed:
         raise typer.Exit(1)
 
@@ -152,7 +153,7 @@ class _Removal:
         for left in self._putbacks():
             for back in left.steps():
                 if back not in self.backs:
-                    typer.echo(str(back))
+                    say(str(back))
                 if (why := left.carry_out(back)) is not None:
                     failed.append(why)
         return failed

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from anetcon import __version__
+from anetcon.cli.people import say
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"anetcon {__version__}")
+        say(f"anetcon {__version__}")
         raise typer.Exit
 
 

@@ -24,6 +24,7 @@ from anetcon.cli.filters import (
 )
 from anetcon.cli.macs import Macs
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.cli.people import warn
 from anetcon.record import family_of
 from anetcon.store import where
 from anetcon.store.view import Store
@@ -77,7 +78,7 @@ def who(
         _records(asked, found, form, given)
     answer.say_beside(form, found.coverage, found=found.total > 0)
     if found.total > len(found.connections):
-        typer.echo(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)", err=True)
+        warn(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)")
     anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
     answer.say_unplaced(view, found.coverage, asked.netns, anywhere, asked.since, asked.until)
     answer.leave(found.total > 0, found.coverage)

@@ -30,6 +30,7 @@ from anetcon.doctor.machine import Machine
 from anetcon.errors import AnetconError
 from anetcon.keeper.attach import Home
 from anetcon.keeper.settings import DEFAULT, Settings
+from anetcon.names import canonical, recorded
 
 Check = Callable[[Look, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (
@@ -73,10 +74,11 @@ def namespaces(settings: Settings, names: Sequence[str]) -> tuple[list[Look], li
         for path in sorted(Path(settings.netns_dir).iterdir()):
             with contextlib.suppress(OSError):
                 if path.stat().st_dev == device:
-                    found.append(Look(path.name, path, settings.selects(path.name)))
+                    found.append(Look(recorded(path.name), path, settings.selects(path.name)))
                 elif settings.selects(path.name):
-                    plain.append(path.name)
+                    plain.append(recorded(path.name))
     found.insert(0, Look(DEFAULT, None, settings.with_default))
+    names = [*map(canonical, names)]
     missing = sorted(set(names) - {look.netns for look in found} - set(plain))
     if missing:
         raise AnetconError(f"there is no namespace {missing[0]} in {settings.netns_dir}: `ip netns list` names them")

@@ -1,4 +1,4 @@
-"""The file that lists namespaces with what stands for them in the lines: sorted, each once.
+"""The file that lists namespaces, as they are recorded, with what stands for them in the lines: sorted, each once.
 
 `HashFile` is the file; `Hashes` keeps it where somebody else writes the text logs, reading the journal's namespaces and
 nothing else. It saves no position: it begins with what the journal has, and has its turn before the sealer.
@@ -11,10 +11,11 @@ from pathlib import Path
 
 from anetcon import ondisk
 from anetcon.follow import quiet
-from anetcon.follow.lines import DEFAULT_NETNS, namespace_hash
+from anetcon.follow.lines import DEFAULT_NETNS
 from anetcon.follow.settings import Settings
 from anetcon.journal.read import BEGINNING, read_segment
 from anetcon.journal.write import segment_path, segments
+from anetcon.names import namespace_hash
 from anetcon.store import layout
 
 
@@ -31,11 +32,11 @@ class HashFile:
         path = self._path
         if path is None or not names:
             return
-        known = set(path.read_text().splitlines()) if path.exists() else set()
+        known = set(path.read_text(errors="surrogateescape").split("\n")[:-1]) if path.exists() else set()
         wanted = known | {f"{name} [{namespace_hash(name)}]" for name in names if name != DEFAULT_NETNS}
         if wanted != known:
             group = layout.group()
-            content = "".join(f"{line}\n" for line in sorted(wanted)).encode()
+            content = "".join(f"{line}\n" for line in sorted(wanted)).encode(errors="surrogateescape")
             ondisk.replace(path, content, group=-1 if group is None else group)
         self._listed |= names
 

@@ -15,7 +15,6 @@ Pure: rows in, lines out.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +27,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.identity.tuples import Array, addresses, numbers
+from anetcon.names import namespace_hash
 from anetcon.record import LINES, Class, Family, label
 
 DEFAULT_NETNS = "default"
+
+SPACE = r"\x20"
+"""For one in a name, of which `names.original` makes it again: a value ends at a space."""
 
 PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 51: "AH", 58: "ICMPv6", 132: "SCTP", 136: "UDPLITE"}
 """Protocols by the names the kernel's LOG prints; it prints all others as numbers."""
@@ -63,12 +66,6 @@ class Settings:
     prefix_dnat: str = "[D]"
     prefix_other: str = "[X]"
     namespace_hash: bool = True
-
-
-@lru_cache(4096)
-def namespace_hash(netns: str) -> str:
-    """What stands for a namespace in the prefix: the md5 of its name in 8 digits, as `printf %s NAME | md5sum`."""
-    return hashlib.md5(netns.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 class _Tables(NamedTuple):
@@ -230,7 +227,7 @@ class Lines:
         for name in batch["netns"].dictionary.to_pylist():
             hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT_NETNS else ""
             before.append(f"+00:00 {wanted.node} anetcon: {prefix}{hashed} IN= OUT= SRC=")
-            behind.append(f" NETNS={name}{end}")
+            behind.append(" NETNS=" + name.replace(" ", SPACE) + end)
         return pa.array(before, pa.string()), pa.array(behind, pa.string())
 
 

@@ -103,7 +103,8 @@ class Turn:
         except OSError as error:
             self._failed(_reason(error))
         except Exception as error:  # noqa: BLE001 - a defect in one follower must not stop the other
-            log(ERROR + traceback.format_exc().rstrip())
+            for line in traceback.format_exc().splitlines():
+                log(ERROR + line)
             self._failed(f"{type(error).__name__}: {error}; please report this")
         return None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
 
 from anetcon.errors import InputError
-from anetcon.follow.lines import DEFAULT_NETNS, namespace_hash
+from anetcon.follow.lines import DEFAULT_NETNS
+from anetcon.names import canonical, namespace_hash, visible
 from anetcon.record import UNKNOWN_NETNS
 
 HASH = re.compile(r"\[([0-9a-f]{8})\]")
@@ -71,7 +73,7 @@ class Nodes(Codes):
         self._own, self._given = own, given
 
     def __missing__(self, host: bytes) -> int:
-        name = self._given or host.decode("utf-8", "backslashreplace")
+        name = self._given or visible(os.fsdecode(host))
         said, own = name.lower(), self._own.lower()
         if said == own or said.partition(".")[0] == own or said == own.partition(".")[0]:
             name = self._own
@@ -90,12 +92,12 @@ def listed(file: Path | None, *, asked: bool) -> dict[bytes, str]:
     found = {namespace_hash(DEFAULT_NETNS): {DEFAULT_NETNS}}
     if file is not None and (asked or file.exists()):
         try:
-            lines = file.read_text(errors="backslashreplace").splitlines()
+            lines = file.read_text(errors="surrogateescape").split("\n")
         except OSError as error:
             raise InputError(f"cannot read the file of hashes {file}: {error.strerror}") from error
         for line in lines:
             if match := LISTED.match(line.strip()):
-                found.setdefault(match[2], set()).add(match[1])
+                found.setdefault(match[2], set()).add(canonical(match[1]))
     chosen = {hashed: names if len(names) == 1 else _own(hashed, names) for hashed, names in found.items()}
     return {hashed.encode(): next(iter(names)) for hashed, names in chosen.items() if len(names) == 1}
 

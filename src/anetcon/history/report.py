@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from anetcon.errors import StoreError
+from anetcon.names import visible
 from anetcon.store import layout
 from anetcon.store.manifest import rfc3339
 
@@ -108,7 +109,7 @@ class Rejects:
                 self._file = os.fdopen(descriptor, "ab", buffering=0)
                 if new:
                     layout.give_to_group(self.path)
-            self._file.write(f"{name}:{number}: ".encode("utf-8", "surrogateescape") + line.rstrip(b"\n") + b"\n")
+            self._file.write(f"{visible(name)}:{number}: ".encode() + line.rstrip(b"\n") + b"\n")
 
     @contextmanager
     def _said(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ behind without a newline, and one whose prefix only begins as ours do. Every oth
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from anetcon.history import stamps
 from anetcon.history.batch import TOLD, Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
+from anetcon.names import canonical
 from anetcon.record import UNKNOWN_NETNS, Class, Origin
 
 OLDER = {b"[ANETCON] [NAT]": Class.NAT, b"[ANETCON] [FLOAT]": Class.FLOAT}
@@ -219,7 +221,7 @@ class Reader:
         of["class"][here] = kinds = np.array([self._kinds[text] for text in kind], np.int8)
         of["start"][here], of["both"][here] = at, both
         of["node"][here] = [self._nodes[host] for host in texts[3]]
-        of["netns"][here] = [self._namespaces.code(name.decode("utf-8", "backslashreplace")) for name in netns]
+        of["netns"][here] = [self._namespaces.code(canonical(os.fsdecode(name))) for name in netns]
         number = self._protocols.column(proto)
         typed = np.array([text != b"" for text in type_])
         kinds_of, codes = self._ports.column(type_), self._ports.column(code)

@@ -19,6 +19,7 @@ from anetcon.config.load import Loaded
 from anetcon.keeper.attach import Home
 from anetcon.keeper.left import Leftovers
 from anetcon.keeper.settings import DEFAULT, Settings
+from anetcon.names import file_name, recorded
 from anetcon.rules import iptables, netlink, nftables, programs, text, work
 from anetcon.rules.programs import RulesError
 from anetcon.rules.text import NFTABLES, Wanted
@@ -43,7 +44,7 @@ def places(loaded: Loaded) -> Iterator[Place]:
     folder = Path(settings.netns_dir)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if settings.selects(path.name) and _is_namespace(path):
-            yield path.name, path
+            yield recorded(path.name), path
 
 
 def _is_namespace(path: Path) -> bool:
@@ -71,7 +72,7 @@ def replace(loaded: Loaded, settings: Settings, report: Report) -> None:
     """Our table instead of it, everywhere; where that fails it is said, and it prints on."""
 
     def one(netns: str, chain: str) -> None:
-        audited = settings.with_default if netns == DEFAULT else settings.selects(netns)
+        audited = settings.with_default if netns == DEFAULT else settings.selects(file_name(netns))
         _replace(settings.rules(netns) if audited else None, chain)
 
     _everywhere(loaded, report, one)

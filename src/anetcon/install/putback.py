@@ -19,6 +19,7 @@ from typing import Any
 
 from anetcon.keeper import activate, attach, files, nflog
 from anetcon.keeper.left import Leftovers
+from anetcon.names import file_name
 from anetcon.rules import netlink, programs, work
 from anetcon.rules.programs import RulesError
 
@@ -126,12 +127,12 @@ class Putback:
         return False
 
     def _back(self, netns: str, inode: int, what: str) -> Back:
-        return Back(netns, None if netns == DEFAULT else self.netns_dir / netns, inode, what)
+        return Back(netns, None if netns == DEFAULT else self.netns_dir / file_name(netns), inode, what)
 
     @contextlib.contextmanager
     def _entered(self, back: Back) -> Iterator[None]:
         """In the namespace; OSError when it is gone, or another by now, or no name of one."""
-        if back.path is not None and back.path.name != back.netns:
+        if back.path is not None and back.path.name != file_name(back.netns):
             raise OSError("it has a name that none can have")
         with self._home.entered(back.path) as inode:
             if inode != back.inode:

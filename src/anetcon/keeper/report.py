@@ -2,7 +2,8 @@
 `debug` what tells how it came to that, which costs nearly nothing while nobody wants it.
 
 A line begins with its level, which whoever writes it chooses: `report(f"{WARNING}cannot ...")`. The systemd journal is
-given it, as sd-daemon(3) has it; a terminal and a file get the words alone.
+given it, as sd-daemon(3) has it; a terminal and a file get the words alone. Whatever names are in it, it stays one line
+and does nothing to a terminal.
 
 Refuses to wait: a line that is not taken at once is dropped, and the next that is taken says how many were.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import os
 import select
+
+from anetcon.names import visible
 
 MOST = 4096
 """Bytes that a pipe takes whole or not at all (PIPE_BUF)."""
@@ -34,10 +37,9 @@ def is_journal(descriptor: int) -> bool:
 
 
 def said(name: str, line: str, descriptor: int = 2) -> str:
-    """A line of `name` as it is written to a descriptor; to the journal each part with the level, for it cuts lines."""
+    """A line of `name` as it is written to a descriptor, whatever is in it; to the journal with its level."""
     level, words = (line[:3], line[3:]) if line.startswith(_LEVELS) else (INFO, line)
-    whole = f"{name}: {words}"
-    return "\n".join(level + part for part in whole.split("\n")) if is_journal(descriptor) else whole
+    return (level if is_journal(descriptor) else "") + visible(f"{name}: {words}")
 
 
 class Reporter:
@@ -59,7 +61,7 @@ class Reporter:
         """One line."""
         if self.dropped:
             line = f"{line} ({self.dropped} lines before this one were dropped: nobody took them)"
-        if self._say(f"{said(self.name, line, self._descriptor)}\n".encode(errors="replace")):
+        if self._say(f"{said(self.name, line, self._descriptor)}\n".encode()):
             self.dropped = 0
         else:
             self.dropped += 1

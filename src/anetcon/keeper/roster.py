@@ -24,6 +24,7 @@ from anetcon.keeper.namespaces import Found
 from anetcon.keeper.report import ERROR, WARNING, debug
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
+from anetcon.names import recorded
 
 GONE_SECONDS, GONE_MOST = 3600, 100
 """How long, and how many, namespaces that are gone are still listed."""
@@ -39,8 +40,8 @@ class Audited:
 
     def __init__(self, name: str, found: Found) -> None:
         self.name = name
-        self.netns = name.encode(errors="surrogateescape").decode(errors="replace")
-        """The name in records: text, whatever bytes a file name has."""
+        self.netns = recorded(name)
+        """The name in records, and wherever else it is written or sent: printable text, whatever bytes a file has."""
         self.inode = found.inode
         self.noticed = found.noticed
         self.newborn = found.newborn

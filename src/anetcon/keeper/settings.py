@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from anetcon.names import file_name
 from anetcon.rules import text
 from anetcon.rules.text import Wanted
 
@@ -81,7 +82,7 @@ class Settings:
         dnat, other = (
             text.prefix((logs["prefix"], logs[part]), netns, hashed) for part in ("prefix_dnat", "prefix_other")
         )
-        networks = audit["networks"].get(netns)
+        networks = audit["networks"].get(file_name(netns))
         return Wanted(
             self.engine,
             audit.get("chain", text.TABLE),

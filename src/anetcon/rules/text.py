@@ -12,6 +12,8 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from anetcon.names import namespace_hash
+
 IPTABLES, NFTABLES = "iptables-log", "nftables-log"
 ENGINES = (IPTABLES, NFTABLES)
 """The engines that need rules, as the configuration names them."""
@@ -39,10 +41,7 @@ class Wanted(NamedTuple):
 
 def prefix(parts: tuple[str, str], netns: str, hashed: bool) -> str:
     """What a namespace's lines begin with: the parts, the md5 of its name in 8 digits where asked for, a blank."""
-    import hashlib  # not before it is needed: the keeper starts fast
-
-    digits = hashlib.md5(netns.encode(), usedforsecurity=False).hexdigest()[:8]
-    return "".join(parts) + (f"[{digits}] " if hashed else " ")
+    return "".join(parts) + (f"[{namespace_hash(netns)}] " if hashed else " ")
 
 
 def canonical(network: str) -> tuple[int, str]:

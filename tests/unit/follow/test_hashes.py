@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
 
 from anetcon.config.model import Config
-from anetcon.follow.hashes import Hashes
-from anetcon.follow.lines import namespace_hash
+from anetcon.follow.hashes import Hashes, HashFile
 from anetcon.follow.settings import Settings
+from anetcon.names import namespace_hash, recorded
 from tests.unit.store.records import Making, start
 
 
@@ -26,6 +27,18 @@ def test_names_of_the_journal_are_listed(tmp_path: Path) -> None:
     hashes.step()
     assert file.read_text().splitlines() == [f"a [{namespace_hash('a')}]", f"b [{namespace_hash('b')}]", "z [00000000]"]
     assert not (tmp_path / "log").exists()
+
+
+def test_names_that_anybody_chose(tmp_path: Path) -> None:
+    """A line each, as it is recorded, with the hash of the true name; lines that are no text stay."""
+    file = tmp_path / "namespace.hash"
+    file.write_bytes(b"\xff [00000000]\n")
+    hashes = HashFile(file)
+    hashes.add([recorded("a\nb [00000000]"), recorded("\\")])
+    forged = hashlib.md5(b"a\nb [00000000]", usedforsecurity=False).hexdigest()[:8]
+    slash = hashlib.md5(b"\\", usedforsecurity=False).hexdigest()[:8]
+    lines = [rb"\\ [%s]" % slash.encode(), rb"a\x0ab [00000000] [%s]" % forged.encode(), b"\xff [00000000]"]
+    assert file.read_bytes().splitlines() == lines
 
 
 def test_who_writes() -> None:

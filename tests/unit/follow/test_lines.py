@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.follow import lines
-from anetcon.follow.lines import Lines, Settings, namespace_hash
+from anetcon.follow.lines import Lines, Settings
+from anetcon.names import namespace_hash
 from anetcon.record import Class
 from tests.unit.store.records import ROUTER, T0, batch, end, logged, logged_float, start
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from anetcon.follow import quiet, text
-from anetcon.follow.lines import namespace_hash
 from anetcon.follow.position import load
 from anetcon.follow.settings import Settings
 from anetcon.follow.text import TextLogs
 from anetcon.journal.write import Writer, segment_path
+from anetcon.names import namespace_hash
 from anetcon.store import layout
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import InputError
-from anetcon.follow.lines import namespace_hash
 from anetcon.history.names import Namespaces, listed
+from anetcon.names import namespace_hash
 from anetcon.record import UNKNOWN_NETNS
 
 DEFAULT = {namespace_hash("default").encode(): "default"}

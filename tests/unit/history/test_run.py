@@ -13,13 +13,13 @@ import pytest
 
 from anetcon.decode.logline import Prefix
 from anetcon.errors import InputError, StoreError
-from anetcon.follow.lines import namespace_hash
 from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
 from anetcon.history import run, source
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
+from anetcon.names import namespace_hash
 from anetcon.store import lock, manifest
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits

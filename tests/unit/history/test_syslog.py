@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import UTC
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.decode.logline import Prefix
-from anetcon.follow.lines import namespace_hash
+from anetcon.follow.lines import DEFAULT_NETNS, Lines, Settings
 from anetcon.history.batch import Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.history.syslog import MOST_REPEATED, Found, Reader
-from anetcon.record import CLASSES
-from tests.unit.store.records import DAY, SECOND, T0
+from anetcon.names import namespace_hash, recorded
+from anetcon.record import CLASSES, Class
+from tests.unit.store.records import DAY, SECOND, T0, batch, logged, start
 
 DATA = Path(__file__).parents[2] / "data" / "loglines"
 CASES = [json.loads(path.read_text()) for path in sorted(DATA.glob("*.json"))]
@@ -232,6 +235,34 @@ def test_zeros_and_a_byte_order_mark_before_a_line() -> None:
     for before in (bytes(70_000), b"\xef\xbb\xbf"):
         reading = Reading(before + LINE + LINE)
         assert (len(reading.rows()), reading.found.unreadable) == (2, [])
+
+
+NAMES = st.one_of(
+    st.sampled_from(
+        [
+            "x\n2026-11-20T13:05:09+00:00 h anetcon: [ANETCON][X] IN= OUT= SRC=10.66.66.66 DST=1.1.1.1 PROTO=1 NETNS=x",
+            "x NAT_SRC=10.66.66.66 NAT_SPT=1 NAT_DST=198.51.100.9 NAT_DPT=443",
+            "x SRC=10.66.66.66",
+        ]
+    ),
+    st.text(min_size=1).filter(lambda name: name != DEFAULT_NETNS),
+)
+
+
+@given(NAMES.map(lambda name: name.encode(errors="surrogatepass")))
+def test_a_name_forges_no_line(name: bytes) -> None:
+    """Whatever a namespace is called, its line in our text logs is read back as the one that it is, with its name."""
+    netns = recorded(os.fsdecode(name))
+    rows = [start(netns=netns), logged(netns=netns, src_port=2)]
+    lines = Lines(Settings("gw1")).of(batch("connections", rows), np.arange(2), Class.NAT).to_pylist()
+    assert [line.count("\n") for line in lines] == [1, 1]
+    assert all(line.partition(" NETNS=")[2].count(" ") in (0, 4) for line in lines)
+    reading = Reading("".join(lines).encode())
+    assert reading.found.unreadable == []
+    assert [(row["netns"], row["src_port"], row["both"]) for row in reading.rows()] == [
+        (netns, 40000, True),
+        (netns, 2, False),
+    ]
 
 
 def test_our_own_text_logs() -> None:
