@@ -1,7 +1,7 @@
 # Recipes of the house. `make` alone lists them; every recipe but help and clean sets up first (seconds, once set up).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deb test lint docs bench clean
+.PHONY: help setup demo deb test fuzz lint docs bench clean
 
 bin := .venv/bin
 
@@ -20,6 +20,10 @@ test: setup  ## every test this machine can run, two at a time; one tier: make t
 	@case "$(T)" in tests/unit*) ;; *) tests/debian-image.sh >/dev/null || true ;; esac # tests that need it say so
 	@$(bin)/python -m compileall -q src # once, where nothing else writes it: not at each start of the program
 	@$(bin)/python -m pytest -n 2 --dist loadfile $(T)
+
+fuzz: setup  ## the property tests again and again, 2,000 examples each: make fuzz SECONDS=600
+	@end=$$(($$(date +%s) + $(or $(SECONDS),600))); while [ $$(date +%s) -lt $$end ]; do \
+	  ANETCON_EXAMPLES=2000 $(bin)/python -m pytest -n 2 -q -m hypothesis $(or $(T),tests/unit) || exit 1; done
 
 lint: setup  ## style, format, types, generated pages
 	@$(bin)/ruff check

@@ -29,12 +29,19 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] #
 from tests.machine import CAPABILITIES, TIERS, can, lacking
 
 IN_CI = os.environ.get("CI") == "true"
-LIMIT_SECONDS = 180.0
+EXAMPLES = int(os.environ.get("ANETCON_EXAMPLES", "100"))
+"""Of each property test; `make fuzz` has more."""
+LONG = EXAMPLES > 100
+LIMIT_SECONDS = 7200.0 if LONG else 180.0
 TESTS = Path(__file__).parent
 
 # A busy machine is no reason to fail, and two runs of CI see the same examples.
 hypothesis.settings.register_profile(
-    "house", deadline=None, derandomize=IN_CI, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "house",
+    deadline=None,
+    derandomize=IN_CI and not LONG,
+    max_examples=EXAMPLES,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("house")
 

@@ -150,7 +150,9 @@ def test_keeper_imports_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     loaded = json.loads(done.stdout)
-    ours = [name for name in loaded if part(name) not in {"", "keeper", "counters", "errors", "names", "ondisk", "rules"}]
+    ours = [
+        name for name in loaded if part(name) not in {"", "keeper", "counters", "errors", "names", "ondisk", "rules"}
+    ]
     strangers = [name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names | {"anetcon"}]
     assert "anetcon.keeper" in loaded
     assert [name for name in ours if name.split(".")[0] == "anetcon"] == []

@@ -120,6 +120,9 @@ def import_(
     except KeyboardInterrupt:
         warn("anetcon: interrupted; what was imported so far is whole: run it again for the rest")
         raise typer.Exit(INTERRUPTED) from None
+    except PermissionError as error:
+        why = "run the import as its owner, or as root"
+        raise PermissionMissingError(f"cannot write {error.filename or settings.store}: {why}") from error
     except OSError as error:
         raise StoreError(f"cannot write {error.filename}: {error.strerror}; put that right and run it again") from error
     if form is Format.JSON:
@@ -220,7 +223,7 @@ def _source(path: Path) -> Source:
 
 
 def _require_writable(store: Path) -> None:
-    there = next(folder for folder in (store, *store.parents) if folder.exists())
+    there = next(folder for folder in (store, *store.parents) if os.path.exists(folder))  # noqa: PTH110 - it never raises
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionMissingError(f"cannot write in the store {store}: run the import as its owner, or as root")
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import typer
 
 from anetcon.cli import text
-from anetcon.record import TABLES, Field, StartIs, label
 from anetcon.names import visible
+from anetcon.record import TABLES, Field, StartIs, label
 
 
 class Format(StrEnum):

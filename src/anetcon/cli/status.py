@@ -59,14 +59,16 @@ def read(store: Path) -> dict[str, Any]:
     path = store / "status.json"
     said: dict[str, Any] = {"version": 1, "namespaces": [], "totals": {}}
     try:
-        said = json.loads(path.read_bytes())
+        said = _checked(json.loads(path.read_bytes()))
         owner = running(store)
     except FileNotFoundError:
         owner = running(store)
     except PermissionError:
         raise StoreError(f"cannot read {path}: be root or a member of group adm") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"cannot read {path}: no daemon wrote it so; it is written anew every few seconds") from error
     lately = owner is not None and _records(store, said)
     capture = {"unwritten": None} | said.get("capture", {})
     if owner is None:
@@ -78,6 +80,20 @@ def read(store: Path) -> dict[str, Any]:
     told = {"running": owner is not None, "recording": recording} | said | {"capture": capture}
     wrong = list(_wrong(store, told, gaps))
     return told | {"wrong": wrong, "gaps": _by_cause(gaps, said.get("started", ""))}
+
+
+def _checked(said: Any) -> dict[str, Any]:
+    """What a keeper may have written. Raises ValueError or TypeError."""
+    found = {name: type(said[name]) for name in ("namespaces", "totals") if name in said}
+    if found != {"namespaces": list, "totals": dict} or any(
+        type(entry["netns"]) is not str for entry in said["namespaces"]
+    ):
+        raise ValueError
+    if "started" in said:
+        moment(said["started"])
+    if any(type(said.get(name, {})) is not dict for name in ("capture", "follow", "kmsg")):
+        raise ValueError
+    return dict(said)
 
 
 def _gaps(store: Path, started: str) -> list[dict[str, Any]]:

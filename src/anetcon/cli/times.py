@@ -130,9 +130,9 @@ def _date_time(match: re.Match[str], text: str, zone: tzinfo, now: int) -> Momen
         # A leap second, 23:59:60, is the first instant of the next minute.
         at = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{min(seconds, 59):02d}")
         if seconds > 60:
-            raise ValueError("second must be in 0..59")
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a time: {error}") from None
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: no day has such an hour, or no month such a day") from None
     extra = max(0, seconds - 59) * SECOND + int((fraction or "")[:6].ljust(6, "0"))
     first, second_reading = (_instant(at.replace(tzinfo=zone, fold=fold)) + extra for fold in (0, 1))
     return Moment(_within_range(first, text), _note(at, zone, first, second_reading))

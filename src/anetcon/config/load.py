@@ -29,6 +29,7 @@ STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))
 DEFAULT = "default"
 PATHS = ("audit.netns_dir", "store.path", "logs.dir", "logs.namespace_hash_file", "logs.file")
 
+_TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 _NOT_TOML = (ValueError, RecursionError)
 """What tomllib raises; also of a number that Python does not read, and of brackets without end."""
 
@@ -78,7 +79,7 @@ def load(
 ) -> Loaded:
     """The configuration of `file` (without one: the first standard file that exists), under environment and options."""
     standard = STANDARD_FILES if standard_files is None else standard_files
-    file = file or next((path for path in standard if path.exists()), None)
+    file = file or next((path for path in standard if os.path.exists(path)), None)  # noqa: PTH110 - it never raises
     text = _read(file) if file else ""
     given: dict[str, Given] = {}
     old = _old(file, text) if file and file.suffix != ".toml" else None
@@ -155,7 +156,11 @@ def _from_file(file: Path, text: str) -> Iterator[tuple[str, Given]]:
     try:
         content = tomllib.loads(text)
     except _NOT_TOML as error:
-        raise ConfigError(f"{file}: {_lower(str(error))}") from error
+        place = _TOML_PLACE.search(str(error))
+        line, column = (f":{place[1]}", f", from column {place[2]} on") if place else ("", "")
+        raise ConfigError(
+            f"{file}{line}: this is no TOML{column}: a text stands in quotes, a list in [ ], each key is there once"
+        ) from error
     for name, value in content.items():
         if name not in TABLES:
             yield _known(name, f"{file}:{line_of(text, name)}"), Given(value, f"{file}:{line_of(text, name)}")
@@ -165,10 +170,6 @@ def _from_file(file: Path, text: str) -> Iterator[tuple[str, Given]]:
             for key, entry in value.items():
                 source = f"{file}:{line_of(text, f'{name}.{key}')}"
                 yield _known(f"{name}.{key}", source), Given(entry, source)
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
 
 
 def _known(key: str, source: str) -> str:

@@ -281,8 +281,8 @@ def _audit_problems(audit: Audit) -> Iterator[Problem]:
         for network in networks:
             try:
                 ipaddress.ip_network(network, strict=False)
-            except ValueError as error:
-                yield Problem(f"audit.{key}", network, f"has the bad network {network!r}: {error}")
+            except ValueError:
+                yield Problem(f"audit.{key}", network, f"has the bad network {network!r}: write it like 10.0.0.0/24")
     if not CHAIN.fullmatch(audit.chain) or audit.chain in TAKEN:
         yield Problem(
             "audit.chain",

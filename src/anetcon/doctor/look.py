@@ -110,7 +110,7 @@ def _try(look: Look, what: str, read: Callable[[], T], missing: T) -> T:
     try:
         return read()
     except (OSError, subprocess.SubprocessError) as error:
-        look.failed[what] = str(error)
+        look.failed[what] = (error.strerror if isinstance(error, OSError) else "") or str(error)
         return missing
 
 

@@ -129,8 +129,12 @@ def daemon(store: Path, every: Mapping[int, Process]) -> Daemon:
         status = json.loads((store / "status.json").read_bytes())
     except FileNotFoundError:
         status = {}
-    except (OSError, ValueError, StoreError) as error:
+    except StoreError as error:
         return Daemon(unreadable=str(error))
+    except OSError as error:
+        return Daemon(unreadable=f"{error.filename or store}: {error.strerror}")
+    except (ValueError, RecursionError):
+        return Daemon(unreadable=f"{store / 'status.json'} is not as the daemon writes it")
     found = processes.family(pid, every.values()) if pid else set()
     flushed = None
     with contextlib.suppress(OSError):

@@ -87,7 +87,8 @@ def _everywhere(loaded: Loaded, report: Report, do: Callable[[str, str], None]) 
                 do(netns, chain)
         except (RulesError, OSError) as error:
             if path is None or _is_namespace(path):
-                report(f"{netns}: its chain {chain} is still there: {error}; `anetcon doctor {netns}` says more")
+                why = getattr(error, "strerror", None) or error
+                report(f"{netns}: its chain {chain} is still there: {why}; `anetcon doctor {netns}` says more")
 
 
 def _replace(wanted: Wanted | None, chain: str) -> None:

@@ -90,7 +90,7 @@ class Putback:
                 else:
                     programs.nft("-f", "-", text=activate.REMOVE)
         except (OSError, RulesError) as error:
-            return f"{back.netns}: {error}"
+            return f"{back.netns}: {getattr(error, 'strerror', None) or error}"
         return None
 
     def _sysctls(self) -> Iterator[Back]:

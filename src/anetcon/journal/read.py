@@ -1,4 +1,8 @@
-"""Read a journal table up to its last good line. Never writes, never raises for damage, needs no daemon."""
+"""Read a journal table up to its last good line. Never writes, never raises for damage, needs no daemon.
+
+A line is good when its checksum holds and what it stands for can be unpacked to rows of the table: whoever may write a
+journal can forge a checksum, so what Arrow would believe of a batch without looking is looked at, too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from google_crc32c import extend
 
 from anetcon import formats
 from anetcon.journal.write import segment_path, segments
+from anetcon.record import TABLES
 
 
 class Position(NamedTuple):
@@ -24,6 +29,14 @@ class Position(NamedTuple):
 
 
 BEGINNING = Position(0, 0)
+
+
+BAD = (pa.ArrowException, MemoryError, OSError, StopIteration, UnicodeDecodeError, TypeError, ValueError, LookupError)
+"""What Arrow raises for a batch that is none."""
+
+_unpacked: dict[tuple[Path, int], list[bytes]] = {}
+"""The index lines of segments whose batches this process found good, for `damage`, which comes behind a reading."""
+UNPACKED_SEGMENTS = 256
 
 
 class Line(NamedTuple):
@@ -117,25 +130,54 @@ def _data(folder: Path, number: int) -> memoryview:
         raise
 
 
-def read_segment(folder: Path, number: int, first: int = 0, columns: Collection[str] | None = None) -> Iterator[Flush]:
-    """The good flushes of one segment from index line `first` on, up to the last good line there is now.
+def read_segment(
+    folder: Path,
+    number: int,
+    first: int = 0,
+    columns: Collection[str] | None = None,
+    lines: list[bytes] | None = None,
+) -> Iterator[Flush]:
+    """The good flushes of one segment from index line `first` on, up to the last good line there is now, or of `lines`,
+    the index as it was read before.
 
     With `columns` only those are unpacked. Raises FileNotFoundError when the segment is gone (sealed and dropped
     meanwhile).
     """
+    lines = _index_lines(folder, number) if lines is None else lines
     options = pa.ipc.IpcReadOptions(use_threads=False)
-    for number_of_line, line, payload, head in _good_lines(folder, number, max(first, 1)):
-        batch = None
-        if columns is not None and not options.included_fields:
-            names = pa.ipc.read_schema(pa.py_buffer(head)).names
-            options.included_fields = [at for at, name in enumerate(names) if name in columns]
-        if line.length:
-            try:
-                batch = pa.ipc.open_stream(pa.py_buffer(head + payload), options=options).read_next_batch()
-            except (pa.ArrowInvalid, OSError, StopIteration):
-                return
-            batch = formats.as_now(batch, segment_path(folder, number), columns)
+    for number_of_line, line, payload, head in _good_lines(folder, number, max(first, 1), lines):
+        try:
+            if columns is not None and not options.included_fields:
+                names = pa.ipc.read_schema(pa.py_buffer(head)).names
+                options.included_fields = [at for at, name in enumerate(names) if name in columns]
+            batch = _batch(line, head + payload, options) if line.length else None
+            if batch is not None:
+                batch = formats.as_now(batch, segment_path(folder, number), columns)
+        except BAD:
+            return
+        if columns is None and number_of_line <= _known(folder, number, lines):
+            _unpacked[folder, number] = lines[: number_of_line + 1]
+            if len(_unpacked) > UNPACKED_SEGMENTS:
+                del _unpacked[next(iter(_unpacked))]
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)
+
+
+def _batch(line: Line, stream: bytes, options: pa.ipc.IpcReadOptions) -> pa.RecordBatch:
+    """The rows of a line. Raises one of BAD, also where they are not what the line says."""
+    batch = pa.ipc.open_stream(pa.py_buffer(stream), options=options).read_next_batch()
+    batch.validate(full=True)
+    table = (batch.schema.metadata or {}).get(b"anetcon.table", b"").decode()
+    listed = {field.name: field.values for field in TABLES.get(table, ()) if field.kind == "enum"}
+    strange = (set(batch[n].dictionary.to_pylist()) - set(listed[n]) for n in batch.schema.names if n in listed)
+    if batch.num_rows != line.rows or any(strange):
+        raise ValueError
+    return batch
+
+
+def _known(folder: Path, number: int, lines: list[bytes]) -> int:
+    """How many lines of a segment with this index are known to be good, batches and all; its first needs no batch."""
+    known = _unpacked.get((folder, number), lines[:1])
+    return max(len(known), 1) if lines[: len(known)] == known else 1
 
 
 class Lost(NamedTuple):
@@ -149,11 +191,12 @@ class Lost(NamedTuple):
 def damage(folder: Path, number: int) -> Lost | None:
     """What is lost of a segment behind its last good line; None when every line there is holds. A last line that is
     only half there was never written: that is no damage. Raises FileNotFoundError when the segment is gone."""
-    good = 0
-    until: int | None = None
     index = _index_lines(folder, number)  # once: what is written meanwhile is not bad for not having been looked at
-    for good, line, _, _ in _good_lines(folder, number, lines=index):  # noqa: B007 - the last one counts
-        until = line.end
+    sound = [line for _, line, _, _ in _good_lines(folder, number, lines=index)]
+    good = min(_known(folder, number, index) - 1, len(sound))
+    for flush in read_segment(folder, number, good + 1, lines=index):
+        good = flush.after.line - 1
+    until = sound[good - 1].end if good else None
     raws = [raw for raw in index if raw != b"closed"]
     bad = [parse_line(raw) for raw in raws[good + 1 :]]
     if not bad:

@@ -152,7 +152,8 @@ def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
         rows = pq.read_table(store / file, columns=there and [*there], partitioning=None)
         return formats.as_now(rows, store / file, columns)
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"cannot read {store / file}: {error}; restore it from a backup") from error
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not as it was written"
+        raise StoreError(f"cannot read {store / file}: {why}; restore it from a backup") from error
 
 
 def require_as_sealed(store: Path, entries: Sequence[Entry]) -> None:

@@ -13,6 +13,7 @@ from the field table and from the manifest, each quoted (so S608, which sees onl
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -51,8 +52,8 @@ class Rows:
     which is read here, all files have been: what is removed from then on does no harm. Raises what the reader raises.
     """
 
-    def __init__(self, reader: pa.RecordBatchReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: pa.RecordBatchReader, path: Path) -> None:
+        self._reader, self._path = reader, path
         self._first = next(reader, None)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -65,7 +66,7 @@ class Rows:
         except RuntimeError as error:
             raise _what(error) from None
         except (OSError, pa.ArrowException, duckdb.Error) as error:
-            raise StoreError(f"cannot read the store any further: {_first_line(error)}") from error
+            raise StoreError(_unreadable(self._path, error)) from error
 
     def read_all(self) -> pa.Table:
         """All of them."""
@@ -121,10 +122,10 @@ class Store:
             query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port{first}'  # noqa: S608
             reader = cursor.sql(query).to_arrow_reader(BATCH_ROWS)
             try:
-                return Rows(reader)
+                return Rows(reader, self.path)
             except (OSError, pa.ArrowException) as error:  # what DuckDB meets comes through Arrow, as a text
                 if all((self.path / entry.file).exists() for entry in closed):
-                    raise StoreError(f"cannot read the store {self.path}: {_first_line(error)}") from error
+                    raise StoreError(_unreadable(self.path, error)) from error
                 raise _VanishedError(str(error)) from error
 
         return self._consistent(ask)
@@ -261,11 +262,11 @@ class Store:
                 reason = error
             except OSError as error:
                 raise StoreError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
-            except duckdb.Error as error:
-                raise StoreError(f"cannot read the store {self.path}: {_first_line(error)}") from error
+            except (duckdb.Error, pa.ArrowException) as error:
+                raise StoreError(_unreadable(self.path, error)) from error
             except RuntimeError as error:
                 raise _what(error) from None
-        raise StoreError(f"cannot read the store {self.path}: {_first_line(reason)}") from reason
+        raise StoreError(_unreadable(self.path, reason)) from reason
 
     def _live(self, state: manifest.State, condition: str) -> pa.Table:
         """Connections that are in no closed file: open at the last seal or in the journal since, one row each.
@@ -338,8 +339,18 @@ def _what(error: RuntimeError) -> BaseException:
     return KeyboardInterrupt() if "interrupted" in str(error) else error
 
 
-def _first_line(error: Exception | None) -> str:
-    return str(error).partition("\n")[0]
+def _unreadable(store: Path, error: Exception | None) -> str:
+    """What to say of an error of DuckDB or Arrow: which file it was, as far as its text tells, and what to do."""
+    text = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or "Out of Memory" in text:
+        return f"the answer takes more memory than a question to {store} may: ask about less time, or with filters"
+    named = re.search(re.escape(str(store)) + r"/[\w=./%~-]+", text)
+    file = Path(named[0].rstrip(".")) if named else store
+    if not file.exists():
+        return f"cannot read {file}, which the store's manifest names: it is gone; restore it from a backup"
+    if not os.access(file, os.R_OK):
+        return f"cannot read {file}: be root or a member of group {layout.GROUP}"
+    return f"cannot read {file}: it is not as it was written; restore it from a backup"
 
 
 def _check(path: Path) -> None:

@@ -49,7 +49,10 @@ def network(text: str) -> Network:
     plain = text.strip().removeprefix("[").removesuffix("]")
     if "%" in plain:
         raise ValueError(f"{text!r} has a zone: records have none")
-    parsed = ipaddress.ip_network(plain, strict=False)
+    try:
+        parsed = ipaddress.ip_network(plain, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address, nor a network like 192.0.2.0/24") from None
     family, offset = (Family.IPV4, int(_MAPPED.network_address)) if parsed.version == 4 else (Family.IPV6, 0)
     first, last = int(parsed.network_address) + offset, int(parsed.broadcast_address) + offset
     return Network(first.to_bytes(16, "big"), last.to_bytes(16, "big"), family)

@@ -163,5 +163,5 @@ def test_the_store_that_is_configured(
     file.write_text("[store\n")
     assert configured_store() == STORE
     said = capsys.readouterr().err
-    assert said.startswith(f"{file}: ")
+    assert said.startswith(f"{file}:1: ")
     assert said.endswith(f"; looking in {STORE}, or name a folder with --store\n")

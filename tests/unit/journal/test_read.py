@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +32,8 @@ from anetcon.journal.read import (
     torn,
 )
 from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path, segments
+from tests.unit.store.records import batch as connections
+from tests.unit.store.records import start
 
 
 def gaps(*lost: int) -> pa.RecordBatch:
@@ -260,3 +266,99 @@ def test_an_index_line_says_what_it_was_given(offset: int, payload: bytes, rows:
     line = parse_line(index_line(offset, payload, rows, time, time + 1)[:-1])
     assert line is not None
     assert line[:5] == (offset, len(payload), rows, time, time + 1)
+
+
+def forged(folder: Path, number: int, change: Callable[[bytearray], object], line: int = 1) -> None:
+    """Change the bytes of one line of a segment, and its checksum with them."""
+    data, index = segment_path(folder, number), segment_path(folder, number, "index")
+    lines = index.read_bytes().splitlines(keepends=True)
+    said = parse_line(lines[line].rstrip(b"\n"))
+    assert said is not None
+    content = bytearray(data.read_bytes())
+    payload = content[said.offset : said.offset + said.length]
+    change(payload)
+    content[said.offset : said.offset + said.length] = payload
+    data.write_bytes(content)
+    lines[line] = index_line(said.offset, bytes(payload), said.rows, said.start, said.end)
+    index.write_bytes(b"".join(lines))
+
+
+def test_a_forged_checksum_ends_the_segment(tmp_path: Path) -> None:
+    """A batch that is none ends its segment as damage does, and is told as that, whatever was read of it before."""
+    written(tmp_path, (1,), (2,), (3,))
+    written(tmp_path, (4,))
+    assert losses(tmp_path) == [1, 2, 3, 4]
+    forged(tmp_path, 1, lambda payload: payload.__setitem__(slice(None), bytes(len(payload))), 2)
+    assert losses(tmp_path) == [1, 4]
+    assert damage(tmp_path, 1) == Lost(10, 30, 2)
+    assert damage(tmp_path, 2) is None
+
+
+def test_a_code_that_stands_for_nothing(tmp_path: Path) -> None:
+    """Arrow unpacks a batch whose codes lie outside of their dictionary, and reads anywhere in memory for them."""
+    codes = pa.DictionaryArray.from_arrays(pa.array([1 << 20], pa.int32()), pa.array(["n"]), safe=False)
+    whole = gaps(1)
+    columns = [codes if name == "node" else whole[name] for name in whole.schema.names]
+    batch = pa.RecordBatch.from_arrays(columns, schema=whole.schema)
+    with Writer(tmp_path, "gaps") as writer:
+        writer.append(gaps(7), 0, 10)
+        writer.append(batch, 10, 20)
+    assert losses(tmp_path) == [7]
+    assert damage(tmp_path, 1) == Lost(10, 20, 1)
+
+
+def test_rows_that_a_line_does_not_speak_of(tmp_path: Path) -> None:
+    """A batch of another number of rows than its line says is none, and so is one of another table's types."""
+    with Writer(tmp_path, "gaps") as writer:
+        writer.put(writer.encode(gaps(1, 2)), 1, 0, 10)
+    assert losses(tmp_path) == []
+    assert damage(tmp_path, 1) == Lost(0, 10, 1)
+
+
+def test_a_value_that_nobody_writes(tmp_path: Path) -> None:
+    """Of an enumeration only its values are read: whoever counts on them would fail at another."""
+    with Writer(tmp_path, "connections") as writer:
+        writer.append(connections("connections", [start()]), 0, 10)
+        writer.append(connections("connections", [start()]), 10, 20)
+    forged(tmp_path, 1, lambda payload: payload.__setitem__(slice(None), payload.replace(b"ipv4", b"Ypv4")), 2)
+    assert [flush.end for flush in read(tmp_path)] == [10]
+    assert damage(tmp_path, 1) == Lost(10, 20, 1)
+
+
+FUZZ = """
+import random, shutil, sys
+from pathlib import Path
+from tests.unit.cli.asking import Answer
+from tests.unit.journal.test_read import forged
+from tests.unit.store.records import Making, start, whole
+
+folder, many, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+made = Making(folder / "made").add(*whole(), *whole(src_port=2), start(src_port=3, netns="other")).close()
+random.seed(seed)
+
+def change(payload):
+    for _ in range(random.randint(1, 3)):
+        payload[random.randrange(len(payload))] = random.randrange(256)
+
+for number in range(many):
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    shutil.copytree(made, folder / "store")
+    forged(folder / "store" / "journal" / "connections", 1, change)
+    print(number, flush=True)
+    answer = Answer("search", "--store", folder / "store")
+    assert answer.status in (0, 1, 3, 8), answer.err
+"""
+
+
+@pytest.mark.hypothesis
+def test_forged_bytes_end_no_program(tmp_path: Path) -> None:
+    """Whatever bytes of a batch somebody changed together with its checksum, a question is answered."""
+    many, seed = int(os.environ.get("ANETCON_EXAMPLES", "100")), random.randrange(1 << 32)
+    ran = subprocess.run(
+        [sys.executable, "-c", FUZZ, tmp_path, str(many), str(seed)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert (ran.returncode, ran.stdout.split()[-1:]) == (0, [str(many - 1)]), f"seed {seed}: {ran.stderr[-3000:]}"
