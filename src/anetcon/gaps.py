@@ -169,6 +169,13 @@ _CAUSES = (
         "they were repaired; see what rewrites the table, or use the engine `conntrack`, which needs none",
     ),
     GapCause(
+        "left-out",
+        "the configuration left connections out: those that `protocols` or `networks` do not name, and with "
+        '`record = ["end"]` those that have not ended yet',
+        "nothing, where that is wanted; else widen `audit.protocols`, `audit.networks` or `audit.record`",
+        limit=True,
+    ),
+    GapCause(
         "log-engine",
         "an engine that reads kernel lines was running: ends, counters and the public side of a translation are not "
         "recorded",

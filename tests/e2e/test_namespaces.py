@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from anetcon.names import recorded
 from anetcon.testbed import traffic
@@ -144,6 +147,31 @@ def test_networks_narrow_outgoing_connections(bed: Testbed, daemon: Start) -> No
     found = {(record["class"], record["src_port"]) for record in auditor.search()}
     assert found == {("nat", wanted.src_port), ("float", called.src_port)}
     wait_until(lambda: auditor.totals()["filtered"], 10, "they are counted")
+    assert left_out(auditor) == [router.name], "nothing found is no evidence"
+
+
+@pytest.mark.parametrize("audit", [{"record": ["end"]}, {"protocols": ["tcp"]}], ids=str)
+def test_what_the_configuration_leaves_out_is_no_evidence(
+    bed: Testbed, daemon: Start, audit: dict[str, list[str]]
+) -> None:
+    """An open connection is not on record where ends alone are, nor one of another protocol than those named: an
+    answer that finds none is not complete, and says why."""
+    router = Router(World(bed), instances=1)
+    (inside,) = router.instances
+    auditor = daemon(audit={"namespaces": [f"^{router.name}$"], **audit}, **QUICK)
+    auditor.wait_attached([router.name])
+    with inside.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", (SERVER, 53))
+        auditor.wait_flushed()
+        assert left_out(auditor) == [None]
+        found = Answer("who", router.snat, "--at", "now", "--store", auditor.store)
+    assert found.status == 3
+    assert "the configuration left connections out" in found.out
+
+
+def left_out(auditor: Daemon) -> list[str | None]:
+    """The namespaces of gaps that tell so, None for all."""
+    return [gap["netns"] for gap in auditor.gaps() if gap["cause"] == "left-out"]
 
 
 def test_what_was_open_before(bed: Testbed, daemon: Start) -> None:

@@ -110,6 +110,8 @@ class Auditor:
                 settings.lines, self.pipeline, self._header, log, after_crash=crash, flushed=before
             )
             self.lasting.begin(None, "log-engine", self._origin)
+        if settings.protocols or not settings.journals.starts:
+            self.lasting.begin(None, "left-out", self._origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
@@ -318,6 +320,8 @@ class Auditor:
             self.tables.opened(namespace, lambda opened: self._opened(namespace, opened), record=record)
             if record and was_here and (namespace.resumed or not namespace.newborn):
                 self.listings.want(namespace)  # of those on record some may have ended meanwhile
+        if name in self.settings.networks:
+            self.lasting.begin(name, "left-out", began)
         again = self.lasting.end(name, "deselected", namespace.attached)
         if not again and not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
             self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
@@ -384,7 +388,7 @@ class Auditor:
         self.pipeline.process(now)  # its events are decoded while its code still has its name
         self.starts.gone(namespace, now, whole=False)
         self.untracked.forget(namespace)
-        for cause in ("conntrack-inactive", "tracking-off", "listener-stuck", "routes-unknown"):
+        for cause in ("conntrack-inactive", "tracking-off", "listener-stuck", "routes-unknown", "left-out"):
             self.lasting.end(namespace.netns, cause, now)
         namespace.context.close(now)
         self._collect(namespace)
