@@ -163,7 +163,13 @@ _FAMILY = Field(
     values=tuple(FAMILIES),
     since=2,
 )
-_INODE = Field("netns_inode", "u64", "inode of the network namespace: tells two of the same name apart", public=False)
+_INODE = Field(
+    "netns_inode",
+    "u64",
+    "inode of the network namespace: tells two of the same name apart only together with the time at which it was first"
+    " seen, since the kernel gives the inode of a deleted namespace to the next one at once",
+    public=False,
+)
 
 CONNECTIONS: tuple[Field, ...] = (
     Field("start", "time", "when the kernel created the connection; final once it has ended; see `start_is`"),
