@@ -28,6 +28,13 @@ _DONE = struct.Struct("=IHHIIi")
 NFGENMSG_UNSPEC = struct.pack("=BBH", 0, k.NFNETLINK_V0, 0)
 
 
+def heard(sock: socket.socket) -> bytes:
+    """A datagram that waits in a socket; nothing of one that another program sent: the kernel's port is 0, and no
+    program can have it. Raises BlockingIOError, OSError."""
+    data, sender = sock.recvfrom(BUFFER, socket.MSG_DONTWAIT)
+    return b"" if sender and sender[0] else data
+
+
 def messages(data: bytes | memoryview) -> Iterator[tuple[int, int, bytes]]:
     """(type, sequence number, whole message) of each message in a datagram; stops at the first that does not fit."""
     at = 0
@@ -106,7 +113,7 @@ class Exchange:
     def receive(self, sock: socket.socket) -> bool:
         """Feed what waits in the socket, one datagram; True when the exchange is over. Raises OSError."""
         with contextlib.suppress(BlockingIOError):
-            return self.feed(sock.recv(BUFFER, socket.MSG_DONTWAIT))
+            return self.feed(heard(sock))
         return False
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from anetcon.capture.context import EVERYTHING, Context, Listing
-from anetcon.capture.dump import BUFFER, Exchange
+from anetcon.capture.dump import Exchange, heard
 from anetcon.keeper import syscalls as sc
 
 READS = 64
@@ -82,7 +82,7 @@ class Namespace:
         """Take the route messages that wait."""
         for _ in range(READS):
             try:
-                data = self.route.recv(BUFFER, socket.MSG_DONTWAIT)
+                data = heard(self.route)
             except BlockingIOError:
                 break
             except OSError:  # ENOBUFS: something that was told is lost

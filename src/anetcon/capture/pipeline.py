@@ -17,10 +17,12 @@ from anetcon.capture.namespace import Namespace
 from anetcon.capture.recvmmsg import Slots
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
-from anetcon.decode.ctnetlink import Batch, Decoder
+from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
 
 SLOTS = 16384
 ROWS = 4 * SLOTS
+FORGED = np.uint32(SLOT + 1)
+"""The length given to what another program sent, not the kernel: none that fits a slot, so it is undecodable."""
 _SLOT = {name: column for column, name in enumerate(counters.SLOT)}
 
 
@@ -123,7 +125,8 @@ class Pipeline:
             codes, counts = np.array(self._runs, np.int32).T
             self._slots.used = 0
             self._runs.clear()
-            self.take(Batch(self._slots.data[:used], self._slots.lengths[:used], np.repeat(codes, counts), now))
+            lengths = np.where(self._slots.senders[:used] == 0, self._slots.lengths[:used], FORGED)
+            self.take(Batch(self._slots.data[:used], lengths, np.repeat(codes, counts), now))
 
     def take(self, batch: Batch) -> None:
         """Decode events, classify them, and keep those that are wanted."""

@@ -172,7 +172,7 @@ def _extract(shape: Shape, batch: Batch, rows: Array, packed: Array, out: Column
     timed = "start" in shape.at or ("happened" in shape.at and not shape.destroy and batch.origin is Origin.EVENT)
     of["start_is"][here] = StartIs.BEGIN if timed else StartIs.FOUND
     happened = values.microseconds("happened", batch.now)
-    if shape.destroy:
+    if shape.destroy:  # an end may be before its start: both are the wall clock's, which somebody may have set back
         end = values.microseconds("stop", happened)
         of["end"][here] = end
         of["start"][here] = values.microseconds("start", end)

@@ -134,6 +134,8 @@ def open_sockets(buffer: int, starts: bool, ends: bool = True) -> Sockets:
         route.bind((0, 0))  # capture joins what it follows
         stats = opened.enter_context(_netlink(sc.NETLINK_NETFILTER))
         stats.setblocking(False)
+        for asking in (requests, stats):
+            asking.connect((0, 0))  # the kernel refuses what another program sends there: an answer cannot be forged
         opened.pop_all()
         return Sockets(events, requests, route, stats)
 

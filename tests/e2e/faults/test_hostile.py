@@ -22,6 +22,7 @@ from tests.e2e.daemon import EVENTS, Daemon, listening
 from tests.e2e.faults.conftest import Weaken
 from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
 from tests.netns.waiting import wait_until
+from tests.unit.capture.parts import message
 
 Start = Callable[..., Daemon]
 
@@ -46,12 +47,13 @@ pipeline.Pipeline.take = silent
 
 
 def garbage(chosen: random.Random) -> bytes:
-    """No message: random bytes, a header alone, a length that lies, or attributes that overlap their end."""
+    """No message: random bytes, a header alone, a length that lies, attributes that overlap their end; or a message as
+    the kernel would send it, of a connection that never was."""
     body = chosen.randbytes(chosen.randrange(4, 400))
     kind = chosen.choice([CT_NEW, CT_DELETE])
     length = chosen.choice([HEADER.size + len(body), 0, 0xFFFFFFFF, HEADER.size - 1])
     whole = HEADER.pack(length, kind, 0, 0, 0, 2, 0, 0) + body
-    return chosen.choice([body, whole, whole[: HEADER.size]])
+    return chosen.choice([body, whole, whole[: HEADER.size], message(chosen.randrange(1, 1 << 16), kind == CT_DELETE)])
 
 
 def injected(auditor: Daemon, router: Router) -> tuple[Ledger, float, float]:
@@ -84,7 +86,7 @@ def said_undecodable(auditor: Daemon, begin: float, end: float) -> None:
 
 
 def test_garbage_in_its_own_socket(daemon: Start, router: Router) -> None:
-    """The decoder never ends; each piece is counted and in a gap, and every real connection is on record as well."""
+    """Each piece is counted and in a gap, none is a record, and every real connection is on record as well."""
     auditor = daemon(router.name)
     ledger, begin, end = injected(auditor, router)
     assert auditor.totals()["undecodable"] == GARBAGE

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.capture.dump import connections, messages
+from anetcon.capture.dump import connections, heard, messages
 from anetcon.decode import layout as k
 
 
@@ -62,6 +63,18 @@ def test_an_answer_that_nobody_wants_is_passed_over_to_its_end() -> None:
     assert exchange.skip(some + last)
     assert exchange.skip(framed(k.NLMSG_ERROR, exchange.sequence, bytes(20), 0))
     assert not exchange.skip(framed(k.NLMSG_DONE, exchange.sequence + 1, bytes(4)))
+
+
+def test_what_another_program_sends_says_nothing() -> None:
+    """The kernel's port is 0, which no program can have: such a datagram is taken from the socket and passed over."""
+    pair = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_USERSOCK) for _ in range(2)]
+    with pair[0] as ours, pair[1] as other:
+        ours.bind((0, 0))
+        exchange = connections(lambda _: pytest.fail("it is forged"))
+        other.sendto(framed(0x100, exchange.sequence, b"forged"), ours.getsockname())
+        assert not exchange.receive(ours)
+        with pytest.raises(BlockingIOError):
+            heard(ours)
 
 
 @given(st.binary(max_size=200))

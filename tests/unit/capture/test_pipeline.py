@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from anetcon import counters
@@ -59,6 +60,30 @@ def test_sockets_are_drained_over_the_slots(tmp_path: Path) -> None:
     pipe.flush(NOW)
     assert {row["src_port"] for row in rows(tmp_path)} == set(range(50))
     assert not pipe.waiting()
+
+
+def test_what_another_program_sends_is_no_record(tmp_path: Path) -> None:
+    """However well it is formed it is counted as undecodable, and what the kernel tells beside it is on record."""
+    memory = shared()
+    pipe = pipeline(tmp_path, memory)
+    space, far, _ = namespace()
+    pipe.add(space)
+    pair = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_USERSOCK) for _ in range(2)]
+    with pair[0] as ours, pair[1] as other:
+        ours.bind((0, 0))
+        far.send(message(1))
+        pipe.drain(space, NOW)
+        kernels, space.descriptor = space.descriptor, ours.fileno()
+        for port in (2, 3):
+            other.sendto(message(port, destroy=True), ours.getsockname())
+        pipe.drain(space, NOW)
+        space.descriptor = kernels
+        far.send(message(4))
+        pipe.drain(space, NOW)
+    pipe.flush(NOW)
+    assert [row["src_port"] for row in rows(tmp_path)] == [1, 4]
+    assert counters.slot(memory, 0)["undecodable"] == 2
+    assert [(gap["cause"], gap["lost"]) for gap in rows(tmp_path, "gaps")] == [("undecodable", 2)]
 
 
 def test_what_is_not_wanted_is_counted(tmp_path: Path) -> None:
