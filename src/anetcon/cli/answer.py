@@ -31,6 +31,7 @@ _UNPLACED = (
     "shows them"
 )
 
+_SOURCES = ("src", "nat_src")
 _MICROSECONDS = pa.schema([("start", pa.int64()), ("end", pa.int64())])
 
 
@@ -196,7 +197,7 @@ def _how_proven(found: Found) -> list[str]:
     words = source(found)
     if words is None:
         return []
-    return [words if found.total == 1 else f"of the nearest: {words}"]
+    return [words if found.nearest["count"].to_pylist() == [1] else f"of the nearest: {words}"]
 
 
 def _how_far(asked: Asked, found: Found) -> str:
@@ -223,6 +224,8 @@ def _inside(asked: Asked, row: dict[str, Any], mac: str, address: bytes, port: i
     place = f"{named} in {row['netns']}"
     if row["class"] == "local" and (row["nat_dst_ip"], row["nat_dst_port"]) == (inner, port):
         place = f"{row['netns']} itself ({named})"
+    elif row["class"] != "nat" and all((row[f"{side}_ip"], row[f"{side}_port"]) == (inner, port) for side in _SOURCES):
+        place = f"{named} itself, outside of {row['netns']} (no namespace on record translated it)"
     if mac:
         place += f" ({mac})"
     return place if asked.address.port is not None else f"{place}, {count} connection{'s' * (count != 1)}"

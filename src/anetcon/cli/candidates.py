@@ -3,7 +3,9 @@
 A public address is found where it was put on (the translated source) or taken off (a destination that was translated,
 or the namespace itself): there the inside is known. A connection that merely passes a namespace untranslated, as one
 between two routers of one node does, says nothing about who was behind the address, and counts only when there is
-nothing better and nothing about it was translated (routed IPv6). The far side of a connection never counts.
+nothing better and nothing about it was translated (routed IPv6), or both its ends are as asked (--to). When it is the
+same connection as one that translated the source (`passages`), that one is it. The far side of a connection never
+counts.
 
 A connection that is a line of text (`record.LINES`) does not know its public side at all. What it knows are the inside
 and the other end, so with --to it is *possible*: `lines` says which are, and in which order. They come behind those
@@ -19,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.cli import lines, macs, text, times
+from anetcon.cli import lines, macs, passages, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
@@ -99,7 +101,8 @@ class Found:
     """The answer: the nearest of `total` connections, nearest first, with columns `inner_ip` and `inner_port` added. Of
     `possible` of them the public side is not recorded; with `more_with_to` there may be others, which --to would tell.
     `nearest` is the nearest connection of each of the nearest `insides`, however few are listed, and the `count` of all
-    that are its own.
+    that are its own. `together` are places in `connections`: rows of each list are one connection, that of the inside
+    first; the others are counted in `total` and are no inside.
     """
 
     connections: pa.Table
@@ -111,6 +114,7 @@ class Found:
     coverage: Coverage
     on_node: bool | None
     neighbours: pa.Table
+    together: list[list[int]]
 
     @property
     def verdict(self) -> str:
@@ -123,23 +127,28 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     itself = where.single(asked.address.address, asked.address.family)
     covered = coverage(store, Question(asked.since, asked.until, asked.netns, asked.node, itself))
     addresses = covered.addresses
+    owners = lines.places(addresses)
     matching = store.connections(asked.condition(), asked.since, asked.until).read_all()
-    rows, settled = _candidates(matching, asked, lines.places(addresses))
-    rows = rows.take(_order(rows, asked, lines.places(addresses)))
+    every = passages.senders(store, asked, matching, _roles(matching, asked).passing)
+    every, told, chains, settled = _candidates(every, len(matching), asked, owners)
+    told = told[_order(every.take(told), asked, owners)]
+    rows = every.take(told)
     nearest, insides = _insides(rows)
-    listed = rows.slice(0, limit or None)
+    shown, together = passages.beside(told, chains)
+    listed = every.take(shown[: limit or None])
     more = asked.to is None and not settled and not ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist())
     on_node = True if len(addresses) else False if covered.complete else None
     return Found(
         connections=listed,
         nearest=nearest,
-        total=len(rows),
+        total=len(shown),
         possible=int(np.count_nonzero(lines.among(rows))),
         more_with_to=more,
         insides=insides,
         coverage=again(store, covered),
         on_node=on_node,
         neighbours=_neighbours(store, pa.concat_tables([listed, nearest.select(listed.column_names)]), asked),
+        together=[group for group in together if max(group) < len(listed)],
     )
 
 
@@ -163,28 +172,58 @@ def _insides(rows: pa.Table) -> tuple[pa.Table, int]:
     return rows.take(first[shown]).append_column("count", pa.array(counts[shown])), len(first)
 
 
-def _candidates(rows: pa.Table, asked: Asked, places: pa.Array) -> tuple[pa.Table, bool]:
-    """The rows that tell who was behind the address, with the inner side as columns of their own; and whether one whose
-    public side is recorded was open at that very time."""
-    line = lines.among(rows)
+class _Roles(NamedTuple):
+    """What rows tell of the address."""
+
+    line: Array
+    source: Array
+    """It is the translated source."""
+    translated: Array
+    """It is the source, and something else was before."""
+    taken_off: Array
+    """It is a destination that leads inside."""
+    routed: Array
+    """Nothing was translated."""
+
+    @property
+    def passing(self) -> Array:
+        """The source came with that address already."""
+        found: Array = self.source & ~self.translated & ~self.taken_off & ~self.line
+        return found
+
+
+def _roles(rows: pa.Table, asked: Asked) -> _Roles:
+    line, source = lines.among(rows), asked.address.rows(rows, "nat_src")
     source_moved, destination_moved = (_moved(rows, side) for side in ("src", "dst"))
     ours = destination_moved | _array(pc.equal(rows["class"], label(Class.LOCAL)))
-    as_source = asked.address.rows(rows, "nat_src")
-    exact = ((as_source & source_moved) | (asked.address.rows(rows, "dst") & ours)) & ~line
+    translated, taken_off = source & source_moved & ~line, asked.address.rows(rows, "dst") & ours & ~line
+    return _Roles(line, source, translated, taken_off, ~source_moved & ~ours & ~line)
+
+
+def _candidates(
+    rows: pa.Table, matching: int, asked: Asked, places: pa.Array
+) -> tuple[pa.Table, Array, dict[int, list[int]], bool]:
+    """All rows with the inner side as columns of their own; the numbers of those that tell who was behind the address;
+    which of the others are the same connection; and whether one whose public side is recorded was open at that very
+    time. Of the rows behind the first `matching` only those are told that are one connection with one of these."""
+    roles = _roles(rows, asked)
+    same = passages.chains(rows, roles.translated, roles.passing)
+    same = {sender: passed for sender, passed in same.items() if min(sender, *passed) < matching}
+    as_asked = np.arange(len(rows)) < matching
+    exact = (roles.translated | roles.taken_off) & as_asked
+    exact[list(same)] = True
+    loose = roles.passing & as_asked & (asked.to is not None)
+    loose[[row for passed in same.values() for row in passed]] = False
     settled = bool((_distance(rows, asked.at.us)[exact] < times.SECOND).any())
-    told = exact
-    if exact.any():
-        as_source &= source_moved
-    else:
-        told = ~source_moved & ~ours & ~line
+    routed = roles.routed & as_asked
+    told = exact if exact.any() else routed if routed.any() else loose
     if not settled:
-        told |= lines.chosen(rows, asked.address, places)
-    as_source = np.where(line, lines.from_inside(rows), as_source)
-    rows, inside_is_source = rows.filter(pa.array(told)), pa.array(as_source[told])
+        told = told | lines.chosen(rows, asked.address, places) | (loose & exact.any())
+    as_source = np.where(roles.line, lines.from_inside(rows), roles.source & (roles.translated | ~roles.taken_off))
     for name in ("ip", "port"):
         sides = [rows[f"{side}_{name}"].combine_chunks() for side in ("src", "nat_dst")]
-        rows = rows.append_column(f"inner_{name}", pc.if_else(inside_is_source, *sides))
-    return rows, settled
+        rows = rows.append_column(f"inner_{name}", pc.if_else(pa.array(as_source), *sides))
+    return rows, np.flatnonzero(told), same, settled
 
 
 def _moved(rows: pa.Table, side: str) -> Array:

@@ -131,6 +131,7 @@ def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) ->
         "neighbours": output.plain("neighbours", found.neighbours),
         "macs": [_macs(inside, macs) for inside, macs in known_macs(asked, found)],
         "source": answer.source(found),
+        "same_connection": found.together,
     }
     records.close()
 

@@ -70,7 +70,7 @@ def test_the_shape_of_the_answer(making: Making) -> None:
     said = who(making.add(*whole()), PUBLIC, T0 + SECOND, "--to", "198.51.100.9:443", "--netns", "qrouter")
     assert list(said) == [
         *("version", "query", "verdict", "possible", "more_with_to", "coverage"),
-        *("connections", "address", "neighbours", "macs", "source"),
+        *("connections", "address", "neighbours", "macs", "source", "same_connection"),
     ]
     assert said["version"] == 1
     assert said["coverage"] == {
