@@ -206,11 +206,11 @@ def _records(store: Path, said: dict[str, Any]) -> bool:
 def _table(said: dict[str, Any], gone: bool) -> None:
     if said["running"] and "updated" in said:
         who = f"node {said.get('node')}" + (f", version {said['program']}" if "program" in said else "")
-        _line(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, {who}")
+        say(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, {who}")
         for each in said["wrong"]:
-            _line(f"wrong: {each}")
+            say(f"wrong: {each}")
     else:
-        _line(said["wrong"][0])
+        say(said["wrong"][0])
     if "updated" not in said:
         return
     seen = "" if said["running"] else f"as last seen at {said['updated']}: "
@@ -219,17 +219,17 @@ def _table(said: dict[str, Any], gone: bool) -> None:
         if "kmsg" in said:
             restarts += f", {said['kmsg'].get('restarts', 0)} of kmsg"
         engine = f"engine: {said['engine']}; " if "engine" in said else ""
-        _line(f"{seen}{engine}restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
-        _line(f"{seen}totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
+        say(f"{seen}{engine}restarts: {restarts}; configuration: {said.get('settings_file') or 'the defaults'}")
+        say(f"{seen}totals: " + ", ".join(f"{name} {value}" for name, value in said["totals"].items()))
     if "started" in said:
         listed = [f"{gap['cause']} {gap['gaps']} ({_lost(gap)})" for gap in said["gaps"]]
-        _line("gaps since the start: " + (", ".join(listed) or "none") + (" (see anetcon gaps)" if listed else ""))
+        say("gaps since the start: " + (", ".join(listed) or "none") + (" (see anetcon gaps)" if listed else ""))
     past = [entry for entry in said["namespaces"] if entry["state"] == "gone"]
     if past and not gone:
-        _line(f"{seen}gone within the hour: {len(past)} ({_some(past[::-1])}); --gone lists them")
+        say(f"{seen}gone within the hour: {len(past)} ({_some(past[::-1])}); --gone lists them")
     shown = [entry for entry in said["namespaces"] if gone or entry["state"] != "gone"]
     if shown:
-        _line(f"\n{seen}".rstrip())
+        say("", *([seen.rstrip()] if seen else []))
         print_rows(Format.TABLE, _rows(shown))
 
 
@@ -242,7 +242,3 @@ def _rows(namespaces: list[dict[str, Any]]) -> list[dict[str, Any]]:
             rules, message = entry.get("rules", {}), row.pop("message")
             row |= {CHECKED: rules.get("checked"), REPAIRED: rules.get("repaired"), "message": message}
     return rows
-
-
-def _line(text: str) -> None:
-    say(text)

@@ -276,7 +276,7 @@ def test_coverage(old: Old) -> None:
 
 def test_coverage_beside_a_daemon(old: Old) -> None:
     """What was before a daemon's first record is replaced by imported text of its node, and of no other."""
-    making = Making(old.store)
+    making = Making(old.store).audited(node="gw1")
     making.add({"node": "gw1", "from": None, "to": T0 + DAY, "cause": "never-recorded"}, table="gaps")
     making.alive(T0 + 2 * DAY)
     old.take(line(1) + line(2, T0 + 60 * SECOND))
@@ -293,7 +293,7 @@ def test_coverage_beside_a_daemon(old: Old) -> None:
 def test_coverage_of_everything(old: Old) -> None:
     """Who names no time is told what is missing between the imported text and the daemon's first record; not the time
     before both, nor what text of another node is older than."""
-    making = Making(old.store)
+    making = Making(old.store).audited(node="gw1")
     making.add({"node": "gw1", "from": None, "to": T0 + DAY, "cause": "never-recorded"}, table="gaps")
     making.alive(T0 + 2 * DAY)
     assert old.causes(None, None) == []

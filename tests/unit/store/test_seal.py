@@ -62,12 +62,15 @@ def seal_all(store: Path, clock: int = T0) -> Sealer:
 
 
 def test_what_ended_and_what_is_open(tmp_path: Path) -> None:
-    """Starts and ends become one row a connection; what has no end yet is in the snapshot; the journal is dropped."""
+    """Starts and ends become one row a connection; what has no end yet is in the snapshot; the journal is dropped when
+    something was written behind it."""
     making = Making(tmp_path).add(*whole(10, ct_id=1), start(ct_id=2, src_port=1)).rotate()
     sealer = seal_all(tmp_path)
     assert ids(tmp_path) == [1]
     assert ids(tmp_path, "open") == [2]
     assert rows(tmp_path)[0]["packets_out"] == 6
+    making.alive(T0 + DAY)
+    sealer.drop()
     assert segments(layout.journal_folder(tmp_path, "connections")) == [2]
     assert not sealer.seal()
     assert (sealer.statistics.seals, sealer.statistics.events, sealer.statistics.connections) == (1, 3, 1)
@@ -372,7 +375,8 @@ def test_a_crash_at_every_step_loses_and_doubles_nothing(tmp_path: Path, torn: b
 
 def test_a_manifest_that_was_lost_stops_sealing(tmp_path: Path) -> None:
     """Files that no manifest explains are never removed: it is said, and nothing is sealed."""
-    making = Making(tmp_path)
+    making = Making(tmp_path).add(*whole(src_port=9)).rotate()
+    seal_all(tmp_path)
     for number in range(2):
         making.add(*whole(ct_id=number, src_port=number)).rotate()
         seal_all(tmp_path)
