@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anetcon.decode.columns import Array
-from anetcon.record import Class
+from anetcon.record import GROUPS, Class, Family
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _BITS = 16
@@ -70,10 +70,24 @@ def _hash(words: Array) -> Array:
 
 def classes(of: dict[str, Array], words: dict[str, Array], rows: slice, own: OwnAddresses) -> Array:
     """The class of each row: `local` before `float` before `nat` (docs/reference: class)."""
+    codes, families, destinations = of["netns"][rows], of["family"][rows], words["nat_dst_ip"][rows]
     moved = translated(words["dst_ip"][rows], words["nat_dst_ip"][rows], of["dst_port"][rows], of["nat_dst_port"][rows])
     result = np.where(moved, np.int8(Class.FLOAT), np.int8(Class.NAT))
-    result[own.reached(of["netns"][rows], of["family"][rows], words["nat_dst_ip"][rows])] = Class.LOCAL
+    result[own.reached(codes, families, destinations)] = Class.LOCAL
+    told = np.flatnonzero(_to_group(families, destinations))
+    if len(told):
+        result[told[own.reached(codes[told], families[told], words["src_ip"][rows][told])]] = Class.LOCAL
     return result
+
+
+def _to_group(families: Array, destinations: Array) -> Array:
+    """Which addresses, as (n, 2) uint64, are of link-local multicast."""
+    (ipv4, mask4), (ipv6, mask6) = (
+        _words(group.ljust(16, b"\0"), (b"\xff" * len(group)).ljust(16, b"\0")) for group in GROUPS
+    )
+    found: Array = (destinations[:, 0] & mask6[0]) == ipv6[0]
+    found |= (families == Family.IPV4) & ((destinations[:, 1] & mask4[1]) == ipv4[1])
+    return found
 
 
 class Wanted:

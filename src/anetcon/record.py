@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Number of the journal and store format; not the release number."""
 
+GROUPS = bytes(10) + b"\xff\xff\xe0\0\0", b"\xff\x02"
+"""How addresses of link-local multicast begin, as the record has them: 224.0.0.0/24 and ff02::/16. No router forwards
+them."""
+
 
 class Class(IntEnum):
     """What a connection is to the namespace that saw it."""
@@ -185,7 +189,8 @@ CONNECTIONS: tuple[Field, ...] = (
     Field(
         "class",
         "enum",
-        "`local` when the namespace itself was reached, else `float` when the destination was translated, else `nat`",
+        "`local` when the namespace itself was reached, or itself sent to link-local multicast (224.0.0.0/24,"
+        " ff02::/16: VRRP, IGMP); else `float` when the destination was translated, else `nat`",
         values=tuple(CLASSES),
     ),
     Field("proto", "u8", "IANA protocol number (shown by name)"),

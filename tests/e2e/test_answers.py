@@ -18,6 +18,7 @@ from anetcon.testbed.traffic import Made, Server
 from tests.e2e.daemon import QUICK, Daemon, seconds
 
 FIELDS = ("src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port")
+VRRP = 112
 PROTO = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
@@ -215,6 +216,18 @@ def test_an_address_never_here(scene: Scene) -> None:
     answer = scene.who("203.0.113.250:1", now, "--within", "1ms")
     assert answer["address"]["on_node"] is None
     assert [gap["cause"] for gap in answer["coverage"]["gaps"]] == ["not-audited"]
+
+
+def test_what_a_router_says_to_its_link_is_local(scene: Scene) -> None:
+    """Its VRRP to 224.0.0.18 is in the store as local, and in no text log."""
+    source = scene.other.address(1)
+    with scene.other.namespace.socket(socket.AF_INET, socket.SOCK_RAW, VRRP) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(source))
+        sender.sendto(bytes(20), ("224.0.0.18", 0))
+    scene.settle()
+    (record,) = scene.daemon.search("--dst", "224.0.0.18")
+    assert (record["src_ip"], record["proto"], record["class"]) == (source, "vrrp", "local")
+    assert not any("224.0.0.18" in line for line in scene.daemon.lines("nat"))
 
 
 def test_metadata_requests_are_local(scene: Scene) -> None:

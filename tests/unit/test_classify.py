@@ -51,6 +51,41 @@ def test_classes() -> None:
     assert found.tolist() == expected
 
 
+GROUPS = ["224.0.0.0/24", "ff02::/16"]
+AROUND = ["224.0.0.0", "224.0.0.18", "224.0.0.255", "224.0.1.0", "223.255.255.255", "::ffff:224.0.0.18", "255.2.0.1"]
+AROUND += ["ff02::", "ff02::12", "ff02:ffff::1", "ff01::12", "ff03::", "ff12::1", "2001:db8::1", "10.0.0.1"]
+SOURCES = ["10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2", "::ffff:10.0.0.1"]
+
+
+def family(text: str) -> Family:
+    """By how it is written: `::ffff:10.0.0.1` is IPv6."""
+    return Family.IPV6 if ":" in text else Family.IPV4
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 1), st.sampled_from(SOURCES)), max_size=4),
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(SOURCES), st.sampled_from(AROUND), st.sampled_from(AROUND)).filter(
+            lambda one: len({family(text) for text in one[1:]}) == 1
+        ),
+        max_size=20,
+    ),
+)
+def test_classes_are_those_of_a_plain_twin(owned: set[tuple[int, str]], asked: list[tuple[int, str, str, str]]) -> None:
+    """What a namespace sends to link-local multicast is `local`, as what reaches it is; by family, and no wider."""
+
+    def plain(code: int, src: str, dst: str, nat_dst: str) -> Class:
+        group = any(ipaddress.ip_address(nat_dst) in ipaddress.ip_network(net) for net in GROUPS)
+        if (code, nat_dst) in owned or (group and (code, src) in owned):
+            return Class.LOCAL
+        return Class.NAT if dst == nat_dst else Class.FLOAT
+
+    own = OwnAddresses()
+    own.replace({(code, family(text), packed(text)) for code, text in owned})
+    of = columns(*((code, 112, src, dst, 0, nat_dst, 0) for code, src, dst, nat_dst in asked))
+    assert classes(of.of, of.words, slice(0, of.rows), own).tolist() == [plain(*one) for one in asked]
+
+
 @given(
     st.sets(st.tuples(st.integers(0, 3), st.sampled_from(Family), st.integers(0, 40)), max_size=30),
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Family), st.integers(0, 60)), max_size=40),

@@ -25,7 +25,7 @@ from anetcon.cli import lines, macs, passages, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
-from anetcon.record import Class, Family, StartIs, family_of, label
+from anetcon.record import GROUPS, Class, Family, StartIs, family_of, label
 from anetcon.store import where
 from anetcon.store.coverage import Coverage, Question, again, coverage
 from anetcon.store.view import Store
@@ -195,7 +195,7 @@ class _Roles(NamedTuple):
 def _roles(rows: pa.Table, asked: Asked) -> _Roles:
     line, source = lines.among(rows), asked.address.rows(rows, "nat_src")
     source_moved, destination_moved = (_moved(rows, side) for side in ("src", "dst"))
-    ours = destination_moved | _array(pc.equal(rows["class"], label(Class.LOCAL)))
+    ours = destination_moved | (_array(pc.equal(rows["class"], label(Class.LOCAL))) & ~_to_group(rows))
     translated, taken_off = source & source_moved & ~line, asked.address.rows(rows, "dst") & ours & ~line
     return _Roles(line, source, translated, taken_off, ~source_moved & ~ours & ~line)
 
@@ -230,6 +230,11 @@ def _moved(rows: pa.Table, side: str) -> Array:
     """Which rows had their source or destination translated."""
     parts = [pc.not_equal(rows[f"{side}_{name}"], rows[f"nat_{side}_{name}"]) for name in ("ip", "port")]
     return _array(pc.or_(*parts))
+
+
+def _to_group(rows: pa.Table) -> Array:
+    """Which rows are of link-local multicast: class `local` means there that the namespace sent it."""
+    return np.logical_or(*(_array(pc.starts_with(rows["nat_dst_ip"], group)) for group in GROUPS))
 
 
 def _array(column: pa.ChunkedArray) -> Array:

@@ -261,6 +261,13 @@ def test_the_router_itself(making: Making) -> None:
     assert f"was {ROUTER} itself (203.0.113.7:22)" in line
 
 
+def test_what_the_router_itself_sent_to_a_group(making: Making) -> None:
+    """VRRP is class `local` too, and its source is found all the same: the router was not what was reached."""
+    vrrp = ends(src="169.254.192.5:0", dst="224.0.0.18:0", nat_src="169.254.192.5:0", nat_dst="224.0.0.18:0")
+    making.add(*whole(class_="local", **vrrp))
+    assert who(making, "169.254.192.5")["verdict"] == "one"
+
+
 def test_addresses_of_this_node(making: Making) -> None:
     """The answer says whether the address was on this node then, and when it was."""
     making.add(of_address("203.0.113.8", to=T0 - 3600 * SECOND), table="addresses")
