@@ -232,7 +232,8 @@ CONNECTIONS: tuple[Field, ...] = (
         "reply",
         "enum",
         "what came back to the opener: `none`, `seen` (a packet), `assured` (the kernel: traffic both ways; of TCP, a"
-        " handshake); null while only the start is known, and where nothing tells",
+        " handshake, or a connection picked up in the middle); null while only the start is known,"
+        " and where nothing tells",
         True,
         tuple(REPLIES),
         since=2,

@@ -99,6 +99,15 @@ def test_a_sysctl_at_0(house: Namespace, doctor: Doctor, name: str) -> None:
     assert doctor() == []
 
 
+def test_tcp_that_is_taken_liberally(house: Namespace, doctor: Doctor) -> None:
+    """Where conntrack does not look at sequence numbers there is a warning; the command ends it."""
+    house.sysctl(netfilter__nf_conntrack_tcp_be_liberal=1)
+    (found,) = doctor()
+    assert (found.check, found.severity) == ("liberal", Severity.WARNING)
+    mended(found)
+    assert doctor() == []
+
+
 def test_no_rule_uses_conntrack(house: Namespace, doctor: Doctor) -> None:
     """Where nothing is tracked that is said, with the setting that makes it run."""
     house.run("nft", "flush", "ruleset")

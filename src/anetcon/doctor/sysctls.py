@@ -1,11 +1,11 @@
-"""The three sysctls of conntrack that the engine conntrack needs at 1 in each namespace."""
+"""The three sysctls of conntrack that the engine conntrack needs at 1 in each namespace, and one that weakens proof."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from anetcon.doctor.finding import Finding, Severity, inside
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import LIBERAL, Look
 from anetcon.doctor.machine import Machine
 from anetcon.keeper.attach import SYSCTLS
 
@@ -46,3 +46,17 @@ def _wrong(look: Look, machine: Machine, wrong: dict[str, str]) -> Finding:
         return Finding("sysctls", Severity.PROBLEM, found, means, f"put it back: `{command}`", look.netns)
     means = f"the daemon sets it when it attaches; until then {means}"
     return Finding("sysctls", Severity.NOTE, found, means, f"to have it now: `{command}`", look.netns)
+
+
+def liberal(look: Look, machine: Machine) -> Iterator[Finding]:
+    """Whether conntrack takes TCP packets outside of the window for valid: what came back proves less then."""
+    if machine.logs_rules or not look.audited or look.sysctls.get(LIBERAL, "0") == "0":
+        return
+    yield Finding(
+        "liberal",
+        Severity.WARNING,
+        f"{LIBERAL} is {look.sysctls[LIBERAL]}",
+        "TCP packets with forged sequence numbers count as valid: `handshake completed` does not prove a source",
+        f"set it back, if no path here is asymmetric: `{inside(look.path, f'sysctl -w net.netfilter.{LIBERAL}=0')}`",
+        look.netns,
+    )

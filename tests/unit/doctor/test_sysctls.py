@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anetcon.doctor.finding import Severity
-from anetcon.doctor.sysctls import sysctls
+from anetcon.doctor.sysctls import liberal, sysctls
 from tests.unit.doctor.parts import ill, look, machine, one, without_daemon
 
 WRONG = {"nf_conntrack_events": "2", "nf_conntrack_timestamp": "0", "nf_conntrack_acct": "1"}
@@ -31,3 +31,14 @@ def test_nothing_is_asked_of_who_does_not_need_them() -> None:
 def test_without_conntrack() -> None:
     """Where the module is not loaded that is said, once."""
     assert "modprobe" in one(sysctls(look(sysctls={}), without_daemon())).remedy
+
+
+def test_tcp_that_is_taken_liberally() -> None:
+    """Where conntrack does not look at sequence numbers that is a warning; at 0, or without conntrack, nothing."""
+    for sysctls_there in ({}, {"nf_conntrack_tcp_be_liberal": "0"}):
+        assert list(liberal(look(sysctls=sysctls_there), machine())) == []
+    there = {"nf_conntrack_tcp_be_liberal": "1"}
+    found = one(liberal(look(sysctls=there), machine()))
+    assert found.severity is Severity.WARNING
+    assert "`nsenter --net=/run/netns/qrouter-1 sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=0`" in found.remedy
+    assert list(liberal(look(sysctls=there, audited=False), machine())) == []
