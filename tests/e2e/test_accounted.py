@@ -155,7 +155,8 @@ def test_a_pool(scene: Scene) -> None:
     assert first.nat_src_ip == POOL
     assert scene.who(f"{POOL}:{first.nat_src_port}", first.began)[0] == 0
     scene.gateway.run("conntrack", "-D", "-p", "tcp")
-    between = time.time_ns() // 1000
+    between = time.time_ns() // 1000 + 2000  # the window of a millisecond begins when that has ended
+    wait_until(lambda: time.time_ns() // 1000 > between + 1000, 5, "the window is over")
     scene.daemon.wait_written()
     status, coverage, _ = scene.who(POOL, between)
     assert (status, causes(coverage)) == (3, ["not-audited"])

@@ -317,7 +317,7 @@ def test_text_of_a_real_conntrack(old: Old, world: World, options: str) -> None:
     public = f"{made[0].nat_src_ip}:{made[0].nat_src_port}"
     who = old.run("who", public, "--at", rows[0]["start"], "--within", "10s")
     assert f"was {made[0].src_ip}:{made[0].src_port} in {router.name}" in who.stdout
-    assert ("imported text with both sides" in who.stdout, "--to" in who.stdout) == (True, False)
+    assert ("imported text with both sides" in who.stdout, "--to" in who.stdout) == (True, False), who.stdout
 
 
 def sealed(store: Path) -> int:

@@ -75,9 +75,9 @@ def account(
     if missing(own + behind):
         own += _translations(store, address, window, attached, scope)
     found = own + behind
-    places = None if missing(found) else frozenset(place for place, _ in found)
+    places = frozenset(place for place, _ in found) if found and not missing(found) else None
     public = _public(store, address, window) if places is None else []
-    return Account(missing(found + public), places, translated=not missing(own))
+    return Account(missing(found + public), places, translated=bool(own) and not missing(own))
 
 
 def rows_of(address: Network, attached: pa.Table) -> pa.Table:

@@ -62,6 +62,14 @@ def test_nothing_knows_it(making: Making) -> None:
     assert asked(making, "2001:db8::1") == Account([WINDOW], None, translated=False)
 
 
+def test_nothing_was_recorded(making: Making) -> None:
+    """What is said to be unknown of all namespaces is not missing once more, and may have been anybody's."""
+    store, everywhere = Store(making.path), [(("gw1", None), WINDOW)]
+    attached = store.intervals("addresses", where.EVERYTHING, *WINDOW)
+    found = account(store, where.network(POOL), WINDOW, attached, where.EVERYTHING, lambda _: everywhere)  # type: ignore[arg-type,return-value]
+    assert found == Account([], None, translated=False)
+
+
 def test_translated_before_and_after(making: Making) -> None:
     """A pool accounts for its addresses between two connections of one namespace that used it, without a match."""
     before, after = WINDOW[0] - 3600 * SECOND, WINDOW[1] + 3600 * SECOND
