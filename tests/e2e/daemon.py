@@ -108,7 +108,7 @@ class Daemon(daemon.Daemon):
     def json(self, *arguments: str) -> dict[str, Any]:
         """A command's answer as JSON."""
         answer = self._ask(*arguments, "--format", "json")
-        assert answer.out, (arguments, answer.status, answer.err, self.errors())
+        assert answer.out[:1] in ("{", "["), (answer.out[:300], arguments, answer.status, answer.err, self.errors())
         return answer.json
 
     def search(self, *arguments: str) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ from anetcon.keeper import capabilities, files
 from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper, spawn
 from anetcon.keeper.report import ERROR, WARNING
-from anetcon.rules import programs
 
 TABLE = "inet anetcon_conntrack"
 REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
@@ -97,7 +96,6 @@ class Activation:
         os.write(script, rules.encode())
         os.lseek(script, 0, os.SEEK_SET)
         self.busy += 1
-        words = [programs.find("nft") or "nft", "-f", "-"]
-        pid = spawn(words, stdin=script, before=enter, capable=[capabilities.NET_ADMIN])
+        pid = spawn(["nft", "-f", "-"], stdin=script, before=enter, capable=[capabilities.NET_ADMIN])
         self._reaper.expect(pid, ended)
         os.close(script)

@@ -60,12 +60,11 @@ def become(store: Path, engine: str, *, replaced: bool = False) -> None:
         return  # what the unit gives, and what its administrator added
     wanted = {*needed(engine).values()}
     wanted |= {SYS_PTRACE} if engine != CONNTRACK and not LOG_SWITCH.exists() else set()
-    with contextlib.suppress(FileNotFoundError):
-        owner = store.stat()
-        _join_readers()
-        if owner.st_uid != 0:
+    _join_readers()
+    with contextlib.suppress(FileNotFoundError):  # what is made then is root's
+        if owner := store.stat().st_uid:
             wanted |= {KILL} if replaced else set()
-            _become(owner.st_uid, store)
+            _become(owner, store)
     hold(wanted)
 
 

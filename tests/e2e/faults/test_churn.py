@@ -69,7 +69,7 @@ from anetcon.capture.auditor import Auditor
 detach = Auditor._detach
 def slowly(self, slot, why, now):
     detach(self, slot, why, now)
-    self._every_second(self.clock(), now)
+    self._every_second(self.clock())
 Auditor._detach = slowly
 """
 

@@ -20,7 +20,7 @@ from tests.unit.cli.asking import Answer
 from tests.unit.store.records import SECOND, T0, Making, batch, end
 
 ROWS = 300_000
-SMALL = 100 << 20
+SMALL = 130 << 20
 """Bytes of memory that so many rows do not fit into where they are sorted."""
 
 
