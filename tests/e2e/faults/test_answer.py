@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
+from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS, USAGE
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server
@@ -28,7 +28,7 @@ def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
     auditor.wait_attached([router.name])
     nobody, at = ("search", "--dst", NOBODY), time.time() + 0.2
     wait_until(lambda: (auditor.flushed() or 0) > (at + 0.1) * 1e6, 20, "that time is recorded")
-    quiet = auditor.command("who", f"{NOBODY}:9", "--at", f"{at:.3f}", "--within", "100ms")
+    quiet = auditor.command("who", f"{router.snat}:9", "--at", f"{at:.3f}", "--within", "100ms")
     assert quiet.returncode == NOT_FOUND, quiet.stdout
     assert "the record is complete" in quiet.stdout
     words = [str(PROGRAM), "follow", "--store", str(auditor.store), "--format", "jsonl"]
@@ -58,7 +58,9 @@ def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
     assert auditor.command("search", "--sport", str(made.src_port), *across).returncode == 0
     assert [gap["cause"] for gap in auditor.gaps(*across)] == ["capture-down"]
     assert auditor.status()["capture"]["restarts"] == 1
-    assert auditor.json("status")["gaps"] == [{"cause": "capture-down", "gaps": 1, "lost": 0, "whole": False}]
+    assert auditor.json("status")["gaps"] == [
+        {"cause": "capture-down", "gaps": 1, "lost": None, "counted": 0, "whole": False}
+    ]
 
 
 def _catches(pid: int, number: int) -> bool:
@@ -69,9 +71,11 @@ def _catches(pid: int, number: int) -> bool:
 
 
 def test_a_namespace_never_recorded(daemon: Start, router: Router) -> None:
-    """Asked about a namespace that it knows nothing of, no answer claims to be complete."""
+    """Asked about a namespace that it knows nothing of, it answers nothing and says so."""
     auditor = daemon(router.name)
     auditor.wait_attached([router.name])
+    auditor.wait_written()
     for command in ("search", "gaps"):
-        answer = auditor.json(command, "--netns", "^never-heard-of$")
-        assert answer["coverage"]["complete"] is False
+        done = auditor.command(command, "--netns", "^never-heard-of$")
+        assert (done.returncode, done.stdout) == (USAGE, "")
+        assert f"fits no namespace that this store knows; the nearest is {router.name}" in done.stderr
