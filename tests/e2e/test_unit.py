@@ -268,8 +268,8 @@ def test_what_stands_still_is_started_again(service: Service, bed: Testbed) -> N
 
     wait_until(another_records, 60, "it is started again", every=0.1)
     service.wait_attached(router.name)
-    gaps = wait_until(service.gaps, 60, "a gap is on record", every=0.2)
-    assert {cause for cause, _ in gaps} == {"daemon-down"}
+    told = "a gap is on record, and then what is audited"
+    wait_until(lambda: {cause for cause, _ in service.gaps()} == {"daemon-down"}, 60, told, every=0.2)
     assert "watchdog" in service.said().lower()
 
 

@@ -11,7 +11,7 @@ from anetcon.follow.sealing import Sealing
 from anetcon.follow.settings import Settings
 from anetcon.journal.write import segments
 from anetcon.store import layout
-from tests.unit.store.records import Making, whole
+from tests.unit.store.records import DAY, T0, Making, whole
 
 
 def test_a_turn_is_a_seal_and_later_drops_what_others_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +26,7 @@ def test_a_turn_is_a_seal_and_later_drops_what_others_passed(tmp_path: Path, mon
     assert follower.step()
     assert segments(folder) == [1, 2]
     path.write_text('{"keep": 2}')
+    making.alive(T0 + DAY)  # what was written last is never dropped
     assert not follower.step()
     assert segments(folder) == [2]
     making.add(*whole(src_port=1)).rotate()
