@@ -160,6 +160,7 @@ def test_what_the_configuration_leaves_out_is_no_evidence(
     (inside,) = router.instances
     auditor = daemon(audit={"namespaces": [f"^{router.name}$"], **audit}, **QUICK)
     auditor.wait_attached([router.name])
+    auditor.wait_flushed()  # what is open by then is listed, and on record
     with inside.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"x", (SERVER, 53))
         auditor.wait_flushed()
