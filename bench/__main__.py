@@ -19,6 +19,7 @@ from bench.frozen import frozen
 from bench.idle import idle
 from bench.lines import lines
 from bench.old_text import old_text
+from bench.overfull import overfull
 from bench.programs import PROGRAMS
 from bench.query import query
 from bench.repaired import repaired
@@ -35,6 +36,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "lines": lambda report, o: lines(report, o.connections, o.rounds),
     "together": lambda report, o: together(report, o.connections),
     "frozen": lambda report, _: frozen(report),
+    "overfull": lambda report, o: overfull(report, o.connections),
     "covered": lambda report, o: covered(report, o.namespaces),
     "idle": lambda report, o: idle(report, o.namespaces),
     "doctor": lambda report, o: doctor(report, o.namespaces),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from anetcon.testbed.packets import TCP
 from anetcon.testbed.topology import Router, World
 
 ROUTERS = 20
+STEP = 200
+"""Connections of a paced flood that are made at once."""
 PRIORITY = -10
 """Of the load and of those who listen to it. A router's traffic does not wait for its listeners either."""
 
@@ -37,11 +40,12 @@ class Made:
 
 
 class Load:
-    """`connections` through routers of a testbed. `make` once."""
+    """`connections` through routers of a testbed: a flood at `rate` a second, or as fast as can be. `make` once."""
 
-    def __init__(self, name: str, bed: Testbed, connections: int) -> None:
+    def __init__(self, name: str, bed: Testbed, connections: int, rate: float | None = None) -> None:
         world = World(bed)
         self.name = name
+        self._rate = rate
         self._flood: Flood | None = None
         self._mixed: Mixed | None = None
         if name == "flood":
@@ -66,7 +70,7 @@ class Load:
 
     def _make_flood(self, flood: Flood) -> Made:
         with flood:
-            seconds = flood.send()
+            seconds = flood.send() if self._rate is None else _paced(flood, self._rate)
             columns: Columns = {
                 "proto": np.full(len(flood), TCP, np.uint8),
                 "src_ip": widened(flood.truth.src_ip),
@@ -83,3 +87,12 @@ class Load:
             columns = {name: getattr(mixed.truth, name)[mixed.truth.seen] for name in (*KEY, *TRANSLATED)}
             columns["kind"] = np.array([kind.name for kind in KINDS])[mixed.truth.kind[mixed.truth.seen]]
             return Made(int(mixed.truth.seen.sum()), seconds, columns, True)
+
+
+def _paced(flood: Flood, rate: float) -> float:
+    """Send a flood a piece at a time; the seconds it took."""
+    began = time.monotonic()
+    for first in range(0, len(flood), STEP):
+        flood.send(first, min(first + STEP, len(flood)))
+        time.sleep(max(0.0, first / rate - (time.monotonic() - began)))
+    return time.monotonic() - began

@@ -123,7 +123,7 @@ def open_sockets(buffer: int, starts: bool, ends: bool = True) -> Sockets:
     """All sockets in the namespace we are in. Events count from here on, those that are wanted."""
     with contextlib.ExitStack() as opened:
         events = opened.enter_context(_netlink(sc.NETLINK_NETFILTER))
-        events.setsockopt(socket.SOL_SOCKET, sc.SO_RCVBUFFORCE, buffer)
+        set_buffer(events, buffer)
         events.setsockopt(sc.SOL_NETLINK, sc.NETLINK_NO_ENOBUFS, 1)
         events.setblocking(False)
         wanted = {sc.NFNLGRP_CONNTRACK_NEW: starts, sc.NFNLGRP_CONNTRACK_DESTROY: ends}
@@ -138,6 +138,11 @@ def open_sockets(buffer: int, starts: bool, ends: bool = True) -> Sockets:
             asking.connect((0, 0))  # the kernel refuses what another program sends there: an answer cannot be forged
         opened.pop_all()
         return Sockets(events, requests, route, stats)
+
+
+def set_buffer(events: socket.socket, size: int) -> None:
+    """Ask for a receive buffer of `size` bytes, beyond the limit of the machine; the kernel grants twice that."""
+    events.setsockopt(socket.SOL_SOCKET, sc.SO_RCVBUFFORCE, size)
 
 
 def set_starts(events: socket.socket, starts: bool) -> None:

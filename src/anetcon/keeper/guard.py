@@ -9,8 +9,9 @@ drop counter of a socket counts refusals and retries, out of hold what is lost.
 
 When hold ends starts go off too: an end tells everything its start does, there is twice the room for ends, and the
 count of what is lost is one of connections. They come back as soon as the queue is drained, whatever the table holds:
-without them an open connection is not on record. If the queue overflows again before hold is back they go off for
-twice as long. Capture is told of each such time before it begins.
+without them an open connection is not on record. If the queue fills again before hold is back they go off for twice
+as long. While they are on out of hold the queue has room for what a tick can bring, so that they go off before an end
+is lost. Capture is told of each such time before it begins.
 
 Refuses to hold where the table has no limit (nf_conntrack_max = 0): nothing would bound the memory.
 """
@@ -32,6 +33,8 @@ FROZEN_TICKS = 2
 UNLIMITED = float("inf")
 FIRST_PAUSE, LONGEST_PAUSE = 10, 640
 """Ticks that starts stay off: the first time, and at most. The next time begins anew after as long without loss."""
+TRIAL_BYTES = 16 << 20
+"""Receive buffer asked for while starts are on out of hold: room for more than TICK_SECONDS can bring."""
 RECENTLY = 120_000_000
 """Microseconds in which a new capture is told again that starts were off: longer than one takes to begin."""
 RETURN_TICKS = 10
@@ -47,14 +50,18 @@ SendGap = Callable[[str, int, int | None, str, int | None], None]
 
 class _Held:
     """One guarded socket. `left`: since when it is out of hold (us), with the drops of that moment in `baseline`.
-    `off`: since when starts are off (us); they may come `back` at that tick, and the next time stay off for `pause`."""
+    `off`: since when starts are off (us); they may come `back` at that tick, and the next time stay off for `pause`.
+    `size`: bytes that fit into its queue in hold."""
 
-    __slots__ = ("back", "baseline", "drops", "events", "left", "netns", "off", "pause", "shared", "stats", "was")
+    __slots__ = (
+        *("back", "baseline", "drops", "events", "left", "netns"),
+        *("off", "pause", "shared", "size", "stats", "was"),
+    )
 
-    def __init__(self, netns: str, events: socket.socket, stats: socket.socket) -> None:
+    def __init__(self, netns: str, events: socket.socket, asking: socket.socket) -> None:
         self.netns = netns
         self.events = events
-        self.stats = stats
+        self.stats = asking
         self.left: int | None = None
         self.baseline = 0
         self.off: int | None = None
@@ -62,6 +69,7 @@ class _Held:
         """From when to when they were off last."""
         self.back = 0
         self.pause = FIRST_PAUSE
+        self.size = stats.queue(events)[1]
         self.drops = 0
         self.shared = 0
 
@@ -72,6 +80,10 @@ class _Held:
     def set_starts(self, starts: bool) -> None:
         """Whether starts are delivered too."""
         attach.set_starts(self.events, starts)
+
+    def set_trial(self, trial: bool) -> None:
+        """Whether the queue has room for what a tick can bring with starts on, or its own size."""
+        attach.set_buffer(self.events, TRIAL_BYTES if trial else self.size // 2)  # the kernel grants twice
 
 
 class Guard:
@@ -102,14 +114,15 @@ class Guard:
         """Guard a socket that was guarded before this program was re-executed; `out` as `state` gave it."""
         held = self._held[slot] = _Held(netns, events, stats)
         if out is not None:
-            held.left, held.baseline, *off = out
-            held.off = (off[0] or None) if off else held.left  # version 0.6 had starts off until hold was back
+            held.left, held.baseline, *more = out
+            held.off = (more[0] or None) if more else held.left  # version 0.6 had starts off until hold was back
+            held.size = more[1] if more[1:] else held.size
             self._out.add(slot)
 
     def state(self, slot: int) -> list[int] | None:
         """What `resume` needs to know of a socket that is out of hold."""
         held = self._held.get(slot)
-        return None if held is None or held.left is None else [held.left, held.baseline, held.off or 0]
+        return None if held is None or held.left is None else [held.left, held.baseline, held.off or 0, held.size]
 
     def remove(self, slot: int) -> None:
         """Guard a socket no more, which must be open still; what it lost is told."""
@@ -137,6 +150,7 @@ class Guard:
         """End hold everywhere, for good."""
         for slot, held in list(self._held.items()):
             held.set_hold(False)
+            held.set_trial(False)
             self._starts_on(held)
             self.remove(slot)
 
@@ -173,26 +187,27 @@ class Guard:
 
     def _try_return(self, slot: int, held: _Held) -> None:
         """Once the queue is drained, tell what was lost; hold again if the table allows."""
-        queued, size, _ = stats.queue(held.events)
-        if queued * 8 > size:
+        if stats.queue(held.events)[0] * 8 > held.size:
             return
         back = _fullness(held) <= self.share * RETURN_SHARE
         held.set_hold(back)
         self._tell(held)
         if back:
             self._starts_on(held)
+            held.set_trial(False)
             held.left = None
             self._out.discard(slot)
             self._report(f"{NOTICE}{held.netns}: capture has caught up, no event is dropped any more")
 
     def _watch_starts(self, held: _Held) -> None:
-        """Out of hold: starts on when the queue is drained, off when it overflows all the same."""
-        queued, size, drops = stats.queue(held.events)
+        """Out of hold: starts on when the queue is drained, off when it fills all the same."""
+        queued, _, drops = stats.queue(held.events)
         overflown, held.drops = drops != held.drops, drops
         if held.off is None:
-            if overflown:
+            if overflown or queued * 2 > held.size:
                 self._starts_off(held)
-        elif self._turn >= held.back and queued * 8 <= size:
+        elif self._turn >= held.back and queued * 8 <= held.size:
+            held.set_trial(True)
             self._starts_on(held)
 
     def _starts_off(self, held: _Held) -> None:

@@ -29,6 +29,7 @@ class Kernel:
         self.limit = LIMIT
         self.hold: list[bool] = []
         self.starts: list[bool] = []
+        self.trial = False
         self.gaps: list[tuple[str, int | None]] = []
         self.off: list[bool] = []
         self.reports: list[str] = []
@@ -43,6 +44,7 @@ class Kernel:
         monkeypatch.setattr(stats, "table", self.table)
         monkeypatch.setattr(guards._Held, "set_hold", lambda _, hold: self.hold.append(hold))
         monkeypatch.setattr(guards._Held, "set_starts", lambda _, starts: self.starts.append(starts))
+        monkeypatch.setattr(guards._Held, "set_trial", lambda _, trial: setattr(self, "trial", trial))
         self.socket = socket.socket()
 
     def take(self, netns: str, begin: int, end: int | None, cause: str, lost: int | None) -> None:
@@ -237,6 +239,22 @@ def test_starts_come_back_whatever_the_table_holds(kernel: Kernel) -> None:
     kernel.tick()
     assert (kernel.starts, kernel.off) == ([False, True], [True, False])
     assert not kernel.holds()
+
+
+def test_starts_go_off_before_an_end_is_lost(kernel: Kernel) -> None:
+    """Out of hold the queue is given room while starts are on; when as much waits as half of its own size they go."""
+    kernel.queued, kernel.connections = SIZE, 900
+    kernel.tick(3, progress=False)
+    assert not kernel.trial
+    kernel.queued = 0
+    kernel.tick(guards.FIRST_PAUSE)
+    assert (kernel.delivers(), kernel.trial) == (True, True)
+    kernel.queued = SIZE // 2 + 1
+    kernel.tick()
+    assert (kernel.delivers(), kernel.drops) == (False, 0)
+    kernel.queued = kernel.connections = 0
+    kernel.tick(guards.RETURN_TICKS)
+    assert (kernel.delivers(), kernel.trial, kernel.holds()) == (True, False, True)
 
 
 def test_a_new_capture_is_told_where_starts_were_off(kernel: Kernel) -> None:
