@@ -1,7 +1,7 @@
 # Recipes of the house. `make` alone lists them; every recipe but help and clean sets up first (seconds, once set up).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deb test fuzz lint docs bench clean
+.PHONY: help setup demo deb check test slow fuzz lint docs bench clean
 
 bin := .venv/bin
 
@@ -16,10 +16,18 @@ deb: setup  ## the Debian package, in dist/
 	@$(bin)/python tools/deb.py
 
 ##@ Work
-test: setup  ## every test this machine can run, two at a time; one tier: make test T=tests/unit
+run_tests = $(bin)/python -m compileall -q src && $(bin)/python -m pytest -n 2 --dist loadfile # compiled once, for all starts
+
+check: setup  ## the quick half: unit and netns tests
+	@$(run_tests) -m "not slow" tests/unit tests/netns
+
+test: setup  ## every test this machine can run, two at a time, but the slow; one tier: make test T=tests/unit
 	@case "$(T)" in tests/unit*) ;; *) tests/debian-image.sh >/dev/null || true ;; esac # tests that need it say so
-	@$(bin)/python -m compileall -q src # once, where nothing else writes it: not at each start of the program
-	@$(bin)/python -m pytest -n 2 --dist loadfile $(T)
+	@$(run_tests) -m "not slow" $(T)
+
+slow: setup  ## the tests that take long: floods, crashes, packages, taking over
+	@tests/debian-image.sh >/dev/null || true # tests that need it say so
+	@$(run_tests) -m slow $(T)
 
 fuzz: setup  ## the property tests again and again, 2,000 examples each: make fuzz SECONDS=600
 	@end=$$(($$(date +%s) + $(or $(SECONDS),600))); while [ $$(date +%s) -lt $$end ]; do \

@@ -104,6 +104,7 @@ def write(old: Old, lines: list[old_lines.Line]) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_half_a_million_old_lines(old: Old) -> None:
     """In files of every form, over New Year: each line is a connection, found by who and search; again, under another
     name and grown by some lines, they add those lines."""

@@ -216,7 +216,8 @@ def test_killed_in_full_flow(scene: Scene, process: str) -> None:
 
 def test_replaced_in_place_under_load(scene: Scene) -> None:
     """SIGUSR2 in the middle of a flood: the same descriptors go on, all children are new, everything is accounted for,
-    and no time without a daemon or capture is on record."""
+    and no time without a daemon or capture is on record. (The kernel may overwrite lines meanwhile: those are counted.)
+    """
     before = {process: scene.pid(process) for process in ("capture", "kmsg")}
 
     def replace() -> None:
@@ -225,7 +226,7 @@ def test_replaced_in_place_under_load(scene: Scene) -> None:
 
     flow, last = _in_full_flow(scene, 40_000, replace)
     assert last <= set(scene.wait_accounted(flow))
-    assert scene.gaps("capture-down", "daemon-down") == []
+    assert [gap for gap in scene.gaps("capture-down", "daemon-down") if not gap["lost"]] == []
 
 
 def test_another_engine_by_reload(tmp_path: Path) -> None:

@@ -101,7 +101,6 @@ def lines_by_port(lines: list[str]) -> Counter[str]:
     return Counter(" ".join(p for p in line.split() if p.startswith(("SRC=", "SPT="))) for line in lines)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_flood_sealing_and_questions_together(bed: Testbed, daemon: Start) -> None:
     """A flood while the journal is sealed and `who` asks: each connection once, with its end, and one line."""

@@ -26,7 +26,11 @@ from tests.booted import PROGRAM, Booted
 from tests.e2e.daemon import seconds
 from tests.netns.waiting import wait_until
 
-pytestmark = [pytest.mark.needs("iptables", "nft"), pytest.mark.timeout(300)]  # others may hold the machine's switch
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.needs("iptables", "nft"),
+    pytest.mark.timeout(300),
+]  # others may hold the machine's switch
 
 PAUSE = 0.02
 """Seconds between two connections of each kind: close for a takeover of seconds, and so far apart that the kernel's

@@ -98,7 +98,6 @@ def test_watching_keeps_no_namespace_alive(daemon: Daemon, bed: Testbed, namespa
     assert "cannot" not in daemon.log(), "nobody complains"
 
 
-@pytest.mark.slow
 def test_a_full_table(daemon: Daemon, namespace: Namespace) -> None:
     """Connections that the kernel refuses are counted exactly, in a gap that begins and ends with the refusals."""
     attached(daemon, namespace)

@@ -24,6 +24,8 @@ from tests.e2e.faults.conftest import Weaken
 from tests.e2e.faults.ledger import UnaccountedError
 from tests.netns.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Daemon]
 Key = tuple[str, int]
 
@@ -184,7 +186,6 @@ def same_descriptors(auditor: Daemon, before: list[int], within: float = SOON) -
         raise AssertionError(f"{before} are not open as before; now {now}") from None
 
 
-@pytest.mark.slow
 def test_300_namespaces_come_and_go(bed: Testbed, daemon: Start) -> None:
     """Each connection is on record or in a gap of its namespace; interfaces and descriptors are released at once."""
     auditor = daemon(audit={"namespaces": [ours("churn"), ours("first")]})
@@ -198,7 +199,6 @@ def test_300_namespaces_come_and_go(bed: Testbed, daemon: Start) -> None:
     account(auditor, made, ours("churn"))
 
 
-@pytest.mark.slow
 def test_namespaces_that_go_without_a_last_look(bed: Testbed, daemon: Start, weakened: Weaken) -> None:
     """The control: a capture that lets go without reading what waits has lost some and is found out."""
     weakened("anetcon.capture.main", NO_LAST_WORD)
@@ -228,7 +228,6 @@ def rounds(auditor: Daemon, churn: Churn, first: int, last: int, within: float =
     wait_until(lambda: len(auditor.lines("nat")) >= last * EACH, SOON, "the text logs are written", every=0.2)
 
 
-@pytest.mark.slow
 def test_fifty_rounds_leave_nothing_behind(bed: Testbed, daemon: Start) -> None:
     """Fifty namespaces attached and let go, one after the other: no descriptor is left, and no memory grows. Room that
     was there and is used for the first time, by a burst, is growth as well, but not again and again."""
@@ -247,7 +246,6 @@ def test_fifty_rounds_leave_nothing_behind(bed: Testbed, daemon: Start) -> None:
     raise AssertionError(grown)
 
 
-@pytest.mark.slow
 def test_a_descriptor_that_is_left_is_found_out(bed: Testbed, daemon: Start, weakened: Weaken) -> None:
     """The control: a keeper that forgets one descriptor keeps the namespace, and its interface, alive."""
     weakened("anetcon.keeper.main", LEAK)
@@ -275,7 +273,6 @@ def released_while_frozen(auditor: Daemon, router: Router, seconds: float) -> st
     return attached
 
 
-@pytest.mark.slow
 def test_a_frozen_capture_lets_go(daemon: Start, router: Router, weakened: Weaken) -> None:
     """A namespace deleted while capture stands still is gone soon: the keeper sees to it, without killing it."""
     weakened("anetcon.keeper.main", NOT_KILLED)
@@ -288,7 +285,6 @@ def test_a_frozen_capture_lets_go(daemon: Start, router: Router, weakened: Weake
     assert {gap["cause"] for gap in auditor.gaps("--since", attached) if gap["to"]} <= late
 
 
-@pytest.mark.slow
 def test_a_second_passes_while_it_lets_go(daemon: Start, router: Router, weakened: Weaken) -> None:
     """What capture looks at each second is due just when a namespace that had no traffic goes: no gap is left of it."""
     weakened("anetcon.capture.main", A_SECOND_AT_DETACH)
@@ -298,7 +294,6 @@ def test_a_second_passes_while_it_lets_go(daemon: Start, router: Router, weakene
     assert {gap["cause"] for gap in auditor.gaps("--since", attached) if gap["to"]} <= {"namespace-gone"}
 
 
-@pytest.mark.slow
 def test_a_frozen_capture_without_a_watchdog(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: without the watchdog the deleted namespace stays alive."""
     weakened("anetcon.keeper.main", NO_WATCHDOG)

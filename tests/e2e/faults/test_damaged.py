@@ -110,7 +110,6 @@ def broken(journal: Journal) -> Iterator[str]:
         journal.mend()
 
 
-@pytest.mark.slow
 def test_damage_anywhere(journal: Journal) -> None:
     """Wherever the journal is torn, zeroed or flipped, what an answer does not have is in the gaps it tells of."""
     assert journal.judge("whole") == FLUSHES

@@ -95,7 +95,6 @@ def full_under_load(
     return ledger, (began, ended)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_full_disk_is_waited_out_in_memory(made: Make, router: Router) -> None:
     """What fits into memory is on record, each connection once with its end; there is no gap, and it is said."""
@@ -113,7 +112,6 @@ def test_a_full_disk_is_waited_out_in_memory(made: Make, router: Router) -> None
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_full_disk_without_memory_is_found_out(made: Make, router: Router, weakened: Weaken) -> None:
     """The control: what waits nowhere is missed by the count."""
@@ -125,7 +123,6 @@ def test_a_full_disk_without_memory_is_found_out(made: Make, router: Router, wea
             ledger.whole(auditor)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_what_no_longer_fits_is_counted(made: Make, router: Router) -> None:
     """With little memory: made = recorded + counted, exactly, in one gap from when memory was full to when there was
@@ -142,7 +139,6 @@ def test_what_no_longer_fits_is_counted(made: Make, router: Router) -> None:
         assert began < seconds(gap["from"]) < seconds(gap["to"]) < ended + 2
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_what_is_dropped_without_a_count_is_found_out(made: Make, router: Router, weakened: Weaken) -> None:
     """The control: a capture that drops and does not count."""
@@ -154,7 +150,6 @@ def test_what_is_dropped_without_a_count_is_found_out(made: Make, router: Router
         assert ledger.each_once(auditor).connections + gap["lost"] < ledger.sent
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_connection_whose_start_was_dropped_is_found(made: Make, router: Router) -> None:
     """One that began while records were dropped, and lasts, is on record soon after there is room: from a listing."""
@@ -179,7 +174,6 @@ def test_a_connection_whose_start_was_dropped_is_found(made: Make, router: Route
         assert [(record["origin"], record["end"]) for record in found] == [("dump", None)]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_started_and_stopped_on_a_full_disk(made: Make, router: Router) -> None:
     """A daemon that is stopped while the disk is full ends in good order, and one that starts then attaches, listens
@@ -212,7 +206,6 @@ def test_started_and_stopped_on_a_full_disk(made: Make, router: Router) -> None:
         assert "Traceback" not in auditor.errors(), (first, auditor.errors())
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_store_whose_mount_vanishes(made: Make, router: Router) -> None:
     """Nothing is written into the empty folder that is left; when the mount is back, everything is on record."""
@@ -251,7 +244,6 @@ def test_a_read_only_store(made: Make, router: Router) -> None:
         disk.close()
 
 
-@pytest.mark.slow
 def test_two_daemons_on_one_store(made: Make, router: Router) -> None:
     """The second refuses, naming the first's process, also when that was replaced in place; after kill -9 of the first
     the next one starts at once, whatever its children still hold."""

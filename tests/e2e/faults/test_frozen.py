@@ -19,6 +19,8 @@ from tests.e2e.faults.conftest import Weaken
 from tests.e2e.faults.ledger import Ledger, UnaccountedError
 from tests.netns.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Daemon]
 Chosen = Callable[[Daemon], list[int]]
 
@@ -124,7 +126,6 @@ def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int, guarded
     return ledger
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [capture, children, everything])
 def test_frozen_while_the_table_has_room(daemon: Start, router: Router, chosen: Chosen) -> None:
     """50,000 connections while capture, everything but the keeper, or everything stands still: all recorded, once
@@ -135,7 +136,6 @@ def test_frozen_while_the_table_has_room(daemon: Start, router: Router, chosen: 
     wait_until(lambda: auditor.gaps("--since", ledger.since()) == [], 30, "the table was listed, and no gap is left")
 
 
-@pytest.mark.slow
 def test_frozen_without_hold(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: a daemon that does not hold loses most of the same, and this judgement says so."""
     weakened("anetcon.keeper.main", STAYS_FROZEN + NO_HOLD)
@@ -145,7 +145,6 @@ def test_frozen_without_hold(daemon: Start, router: Router, weakened: Weaken) ->
         ledger.whole(auditor)
 
 
-@pytest.mark.slow
 def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router, weakened: Weaken) -> None:
     """300,000 connections behind a capture that stands still: the router refuses none, a real one passes at once, and
     made = recorded + counted lost."""
@@ -158,7 +157,6 @@ def test_frozen_for_more_than_the_table_holds(daemon: Start, router: Router, wea
     assert {(gap["cause"], gap["netns"]) for gap in gaps} - {("starts-off", router.name)} == {("overrun", router.name)}
 
 
-@pytest.mark.slow
 def test_frozen_without_the_guard(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: with no guard the table fills, and the router refuses connections because of us."""
     weakened("anetcon.keeper.main", STAYS_FROZEN + NO_GUARD)
@@ -167,7 +165,6 @@ def test_frozen_without_the_guard(daemon: Start, router: Router, weakened: Weake
         flooded(auditor, router, capture, TOO_MANY)
 
 
-@pytest.mark.slow
 def test_frozen_without_a_count(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: a guard that tells nobody what it let go of leaves connections that are not accounted for."""
     weakened("anetcon.keeper.main", STAYS_FROZEN + NO_COUNT)
@@ -177,7 +174,6 @@ def test_frozen_without_a_count(daemon: Start, router: Router, weakened: Weaken)
         ledger.counted(auditor)
 
 
-@pytest.mark.slow
 def test_everything_frozen_for_more_than_the_table_holds(daemon: Start, router: Router) -> None:
     """With the keeper frozen as well nobody guards: the table fills and refuses, as docs/explanation/completeness.md
     says; continued, a real connection passes at once and everything made is recorded or counted."""
@@ -196,7 +192,6 @@ def test_everything_frozen_for_more_than_the_table_holds(daemon: Start, router: 
         ledger.counted(auditor, RETRIES)
 
 
-@pytest.mark.slow
 def test_stopped_while_the_kernel_holds_ends_back(daemon: Start, router: Router) -> None:
     """Stopped in order just after capture stood still, it ends when all that the kernel kept for it is on record."""
     auditor = daemon(router.name)
@@ -209,7 +204,6 @@ def test_stopped_while_the_kernel_holds_ends_back(daemon: Start, router: Router)
     ledger.whole(auditor)
 
 
-@pytest.mark.slow
 def test_stopped_just_as_another_capture_begins(daemon: Start, router: Router) -> None:
     """The program is replaced in place, and stopped in order at the first flush of its capture: what waits in the
     socket that this one is handed, and what the kernel keeps for it, is on record."""

@@ -140,7 +140,6 @@ def stuck_listener(namespace: Namespace) -> socket.socket:
     return made
 
 
-@pytest.mark.slow
 def test_another_listener_that_never_reads(daemon: Start, router: Router) -> None:
     """The kernel repeats every end for its sake: our record has each connection once, whole."""
     auditor = daemon(router.name)

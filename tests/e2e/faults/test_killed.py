@@ -23,6 +23,8 @@ from tests.e2e.faults.conftest import Weaken
 from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
 from tests.netns.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Daemon]
 
 SOME, READ = 60_000, 500
@@ -134,7 +136,6 @@ def capture_killed(auditor: Daemon, router: Router) -> tuple[Ledger, tuple[float
     return ledger, (moment, back)
 
 
-@pytest.mark.slow
 def test_capture_killed_among_60000(daemon: Start, router: Router) -> None:
     """What is not on record was made within the one gap's bounds, and those are right."""
     auditor = daemon(router.name)
@@ -145,7 +146,6 @@ def test_capture_killed_among_60000(daemon: Start, router: Router) -> None:
     assert recorded.connections > SOME // 4, "the gap is not as long as the flood"
 
 
-@pytest.mark.slow
 def test_capture_killed_without_its_gap(daemon: Start, router: Router, weakened: Weaken, tmp_path: Path) -> None:
     """The control: a capture that does not say what its predecessor took with it is found out."""
     weakened("anetcon.capture.main", NO_CAPTURE_GAP + NO_FLUSH_BEFORE.format(first=str(tmp_path / "first")))
@@ -181,7 +181,6 @@ def replaced(auditor: Daemon, router: Router) -> Ledger:
     return ledger
 
 
-@pytest.mark.slow
 def test_replaced_among_many(daemon: Start, router: Router) -> None:
     """SIGUSR2 in the middle of thousands of connections: each is on record once, with its end, and there is no gap."""
     auditor = daemon(router.name)
@@ -190,7 +189,6 @@ def test_replaced_among_many(daemon: Start, router: Router) -> None:
     assert [gap for gap in auditor.gaps("--since", ledger.since()) if gap["to"]] == []
 
 
-@pytest.mark.slow
 def test_replaced_with_new_sockets(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: a program that does not hand its sockets over has missed some."""
     weakened("anetcon.keeper.main", NEW_SOCKETS)
@@ -221,7 +219,6 @@ def replaced_while_it_sheds(auditor: Daemon, router: Router) -> tuple[int, int]:
     return made - ledger.explained(auditor, gaps).connections, lost
 
 
-@pytest.mark.slow
 def test_replaced_while_it_sheds(daemon: Start, router: Router, weakened: Weaken) -> None:
     """What the kernel drops between two captures is counted: two messages of each connection that is missing."""
     weakened("anetcon.capture.main", HELD_UP)
@@ -231,7 +228,6 @@ def test_replaced_while_it_sheds(daemon: Start, router: Router, weakened: Weaken
     assert 0 < 2 * missing <= lost
 
 
-@pytest.mark.slow
 def test_replaced_by_one_that_counts_anew(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: a capture that takes the kernel's count as it finds it says less than is missing."""
     weakened("anetcon.capture.main", HELD_UP + COUNTS_ANEW)
@@ -267,7 +263,6 @@ def killed_whole(auditor: Daemon, router: Router, rounds: int = ROUNDS) -> tuple
     return ledger, downs
 
 
-@pytest.mark.slow
 def test_everything_killed_three_times(daemon: Start, router: Router) -> None:
     """Three gaps with right bounds; what was flushed is there, none twice; and an answer says that there are gaps."""
     auditor = daemon(router.name)
@@ -289,7 +284,6 @@ def test_everything_killed_three_times(daemon: Start, router: Router) -> None:
     assert len([gap for gap in auditor.json(*asked)["coverage"]["gaps"] if gap["cause"] == "daemon-down"]) == ROUNDS
 
 
-@pytest.mark.slow
 def test_everything_killed_without_a_gap(daemon: Start, router: Router, weakened: Weaken) -> None:
     """The control: a daemon that does not say that it was down is found out."""
     weakened("anetcon.capture.main", NO_DAEMON_GAP)
@@ -299,7 +293,6 @@ def test_everything_killed_without_a_gap(daemon: Start, router: Router, weakened
         ledger.explained(auditor, during(auditor))
 
 
-@pytest.mark.slow
 def test_processes_killed_at_random(daemon: Start, router: Router) -> None:
     """One process after the other, at random moments under load: the daemon goes on, or is started again by whoever
     starts it; none is there twice, and whatever is missing was made in a gap."""

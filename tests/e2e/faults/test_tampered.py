@@ -96,7 +96,6 @@ def hidden(host: Namespace) -> Made:
     return made(host, 20)
 
 
-@pytest.mark.slow
 @pytest.mark.needs("conntrack", "nft")
 @pytest.mark.parametrize(
     ("tamper", "words"),
@@ -113,7 +112,6 @@ def test_nothing_is_told_and_that_is_said(bed: Testbed, daemon: Start, tamper: T
     account(auditor, host, sent)
 
 
-@pytest.mark.slow
 @pytest.mark.needs("conntrack", "nft")
 @pytest.mark.parametrize(
     ("tamper", "module", "code"),
@@ -162,7 +160,6 @@ def said(auditor: Daemon, moment: float) -> None:
         raise UnaccountedError(f"the gap lies {beside} beside the hour")
 
 
-@pytest.mark.slow
 def test_the_clock_is_set(bed: Testbed, daemon: Start, weakened: Weaken, tmp_path: Path) -> None:
     """An hour that never was is a gap, and what is made afterwards is recorded. (It is capture's clock alone: the
     machine's is left alone, and namespaces of time do not have another wall clock.)"""
@@ -173,7 +170,6 @@ def test_the_clock_is_set(bed: Testbed, daemon: Start, weakened: Weaken, tmp_pat
     said(auditor, set_forward(auditor, host, flag))
 
 
-@pytest.mark.slow
 def test_the_clock_is_set_and_nobody_looks(bed: Testbed, daemon: Start, weakened: Weaken, tmp_path: Path) -> None:
     """The control: a capture that believes its clock is found out."""
     flag = tmp_path / "later"

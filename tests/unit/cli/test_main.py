@@ -70,7 +70,6 @@ def test_errors_are_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     """Whoever reads only the first line gets it, and no complaint about the rest."""
     store = Making(tmp_path / "store").add(*[start(src_port=port) for port in range(20_000)]).close()

@@ -48,7 +48,6 @@ def grep(pattern: str) -> list[str] | None:
     return None if found.returncode > 1 else found.stdout.split("\n")[:-1]
 
 
-@pytest.mark.slow
 @given(st.lists(st.sampled_from(ATOMS), min_size=1, max_size=6).map("".join))
 def test_as_grep(pattern: str) -> None:
     """Where a pattern is taken, it finds exactly the names that grep finds."""

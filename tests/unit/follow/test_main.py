@@ -153,7 +153,6 @@ def process_(resolved: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.mark.slow
 def test_the_process_follows_seals_reopens_and_stops(tmp_path: Path, process: subprocess.Popen[str]) -> None:
     """Lines appear while it runs; SIGHUP opens new logs; SIGTERM writes and seals what is left, and it ends well."""
     log = tmp_path / "log" / "anetcon.nat.log"
@@ -177,7 +176,6 @@ def test_the_process_follows_seals_reopens_and_stops(tmp_path: Path, process: su
     assert [entry.rows for entry in state.of("open")] == [2]
 
 
-@pytest.mark.slow
 def test_sealing_goes_on_while_the_logs_fail(tmp_path: Path, process: subprocess.Popen[str]) -> None:
     """A folder of logs that is none is said once; what is closed is sealed, and kept for when it works again."""
     (tmp_path / "log").write_text("not a folder")

@@ -373,7 +373,6 @@ def test_a_real_load_has_each_connection_once(tmp_path: Path) -> None:
     assert len(set(lines)) == len(lines)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("torn", "every"), [(False, 0.0), (True, 0.0), (True, 1e9)])
 def test_a_crash_at_every_step_loses_and_doubles_no_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool, every: float

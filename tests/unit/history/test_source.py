@@ -173,6 +173,7 @@ def test_a_huge_line(tmp_path: Path) -> None:
     assert last.endswith(b"\0\nnext\n")
 
 
+@pytest.mark.slow
 def test_dense_lines(tmp_path: Path) -> None:
     """A log of one line a million times is as dense as zeros are, and read."""
     text = b"the same line\n" * (8 << 20)

@@ -108,7 +108,6 @@ def test_a_new_writer_starts_a_new_segment(tmp_path: Path) -> None:
     assert segment_path(tmp_path, 1).read_bytes() == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["arrows", "index"])
 @pytest.mark.parametrize("damage", ["torn", "zeroed", "flipped"])
 def test_damage_at_every_byte(tmp_path: Path, kind: str, damage: str) -> None:

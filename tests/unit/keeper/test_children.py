@@ -122,7 +122,6 @@ class Kept:
         return spawn(["sh", "-c", self.script])
 
 
-@pytest.mark.slow
 def test_a_child_that_dies_is_started_again_with_growing_pauses(loop: Loop, reaper: Reaper) -> None:
     """At once the first time, then after 0.1 s and twice as long each time; every time it is said."""
     kept = Kept(loop, reaper, "exit 4")

@@ -140,7 +140,6 @@ def test_the_mount_may_come_after_the_file(watch: Namespaces, folder: Path, monk
     assert watch.present["one"].newborn
 
 
-@pytest.mark.slow
 def test_a_file_that_stays_plain_is_named_once(watch: Namespaces, folder: Path) -> None:
     """After a second of looking it is given up, and told."""
     folder.mkdir(parents=True)

@@ -148,7 +148,6 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return crashed(tmp_path_factory.mktemp("crashed") / "store")
 
 
-@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     kind=st.sampled_from(["arrows", "index"]),

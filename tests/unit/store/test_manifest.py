@@ -88,7 +88,6 @@ def test_no_manifest_is_an_empty_store(tmp_path: Path) -> None:
     assert manifest.replay(tmp_path) == manifest.State()
 
 
-@pytest.mark.slow
 def test_a_tail_torn_anywhere_is_ignored(tmp_path: Path) -> None:
     """Cut at any byte, the manifest says what the last whole seal said, and the next seal goes on from there."""
     state = three_seals(tmp_path)
@@ -117,7 +116,6 @@ def test_a_zeroed_tail_is_ignored(tmp_path: Path) -> None:
         assert manifest.replay(tmp_path) == state
 
 
-@pytest.mark.slow
 def test_a_byte_changed_anywhere_is_damage(tmp_path: Path) -> None:
     """Whichever byte before the last line is flipped, it is said; only the last line has none behind it to say so."""
     three_seals(tmp_path)

@@ -179,7 +179,6 @@ def test_the_chain_goes_on(tmp_path: Path) -> None:
         manifest.replay(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_crash_at_every_step(tmp_path: Path, torn: bool) -> None:
     """Wherever it dies, what counts can be read, and whoever goes on leaves the same store."""

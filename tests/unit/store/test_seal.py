@@ -337,7 +337,6 @@ def prepared(store: Path) -> None:
     making.add({**gap, "to": T0 + 9}, table="gaps").close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("torn", "again"), [(False, "the same sealer"), (True, "another process")])
 def test_a_crash_at_every_step_loses_and_doubles_nothing(tmp_path: Path, torn: bool, again: str) -> None:
     """Wherever sealing dies, doing it again gives the same store, without a file too many."""

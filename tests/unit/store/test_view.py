@@ -284,7 +284,6 @@ EVENTS = st.lists(
 )
 
 
-@pytest.mark.slow
 @settings(max_examples=25)
 @given(EVENTS)
 def test_sealing_changes_no_answer(
