@@ -149,3 +149,10 @@ def listening(namespace: Namespace) -> list[int]:
 def seconds(text: str) -> float:
     """A time of a record as seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal yet: then it does what it was started for."""
+    with Path(f"/proc/{pid}/status").open() as status:
+        caught = next(line for line in status if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

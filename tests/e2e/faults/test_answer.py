@@ -8,13 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS, USAGE
+from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import PROGRAM, Daemon
+from tests.e2e.daemon import PROGRAM, Daemon, catches
 from tests.netns.waiting import wait_until
 
 Start = Callable[..., Daemon]
@@ -33,7 +32,7 @@ def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
     assert "the record is complete" in quiet.stdout
     words = [str(PROGRAM), "follow", "--store", str(auditor.store), "--format", "jsonl"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
-        wait_until(lambda: _catches(following.pid, signal.SIGTERM), 10, "it follows")
+        wait_until(lambda: catches(following.pid, signal.SIGTERM), 10, "it follows")
         begin = time.time()
         killed = auditor.capture_pid()
         assert killed is not None
@@ -61,21 +60,3 @@ def test_a_loss_in_every_answer(daemon: Start, router: Router) -> None:
     assert auditor.json("status")["gaps"] == [
         {"cause": "capture-down", "gaps": 1, "lost": None, "counted": 0, "whole": False}
     ]
-
-
-def _catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal yet."""
-    with Path(f"/proc/{pid}/status").open() as status:
-        caught = next(line for line in status if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
-
-
-def test_a_namespace_never_recorded(daemon: Start, router: Router) -> None:
-    """Asked about a namespace that it knows nothing of, it answers nothing and says so."""
-    auditor = daemon(router.name)
-    auditor.wait_attached([router.name])
-    auditor.wait_written()
-    for command in ("search", "gaps"):
-        done = auditor.command(command, "--netns", "^never-heard-of$")
-        assert (done.returncode, done.stdout) == (USAGE, "")
-        assert f"fits no namespace that this store knows; the nearest is {router.name}" in done.stderr
