@@ -12,7 +12,9 @@ row of them. Of the rows of one tuple:
 3. An END whose start the kernel did not give (start equal to end, or origin dump) and that found no opener takes
    every opener of its tuple left before it. Such an END has the start and origin of its earliest opener, if that
    started before: typically a DUMP row that had no kernel start either. Copies of it carry our clock, each another
-   time: those within 1 s of one another are one.
+   time: those within 1 s of one another are one. An END with the time at which a listing found its connection
+   (`start_is` is found) also takes what earlier listings, or a START, had of the same conntrack id, up to the END
+   before: the connection is older than any of them.
 4. Openers left over are open. Those within 1 s of one another are one, and so is a DUMP with the conntrack id of the
    opener before it (a connection without a kernel start, dumped twice), as long as no END lies between. Kept is the
    earliest, a START rather than a DUMP.

@@ -50,6 +50,7 @@ class _Rows:
         self.dump, self.ct_id = columns["kind"][self.row] == DUMP, columns["ct_id"][self.row]
         self.ends = self.end != OPEN
         self.clocked = self.start == self.end
+        self.restored = columns["found"][self.row] & self.ends & ~self.clocked
 
     def nearest(self, chosen: Array) -> tuple[Array, Array]:
         """For each row the last chosen one up to it and the first from it on, of the same tuple; else -1."""
@@ -111,12 +112,16 @@ def _claimed(rows: _Rows) -> Array:
 
 def _adopt(rows: _Rows, owner: Array) -> Array:
     """Rule 3: give what is left of the openers to the next END without a kernel start; returns which ENDs took some."""
+    adopted = np.zeros(len(owner), np.bool_)
+    _, behind = rows.nearest(rows.ends)
+    own = (owner < 0) & ~rows.ends & (behind >= 0) & rows.restored[behind] & (rows.ct_id == rows.ct_id[behind])
+    owner[own] = behind[own]
+    adopted[behind[own]] = True
     lonely = rows.ends & (rows.clocked | rows.dump)
     lonely[owner[owner >= 0]] = False
     _, behind = rows.nearest(lonely)
     left = np.flatnonzero((owner < 0) & ~rows.ends & (behind >= 0))
     owner[left] = behind[left]
-    adopted = np.zeros(len(owner), np.bool_)
     adopted[behind[left]] = True
     return adopted
 

@@ -7,6 +7,7 @@ tuple. Two connections of a tuple never overlap, and the kernel starts of two ar
 - An END is of the connection whose start it has: a repeat, or the end of one that is open. That start may differ by
   what a START's differs from the kernel's (`TOLERANCE`); the nearest wins. An opener that came behind the END's own end
   is another connection's.
+- An END whose start is when its connection was found is of any that was known then: it began before.
 - A START repeats another with the same time, a DUMP of the same connection, or follows its own END.
 - A DUMP repeats the connection that is open; with a time of its own, the one near to that.
 """
@@ -124,7 +125,10 @@ def _of(value: Array, start: Array, end: Array, opener: Array, dump: Array, foun
     clocked = start == end
     inside = (behind <= SLACK) & (known < end)
     exact = ended & (distance == 0)
-    of_end = (is_open & (clocked | dump | inside | near & ((known <= end + LATE) | (state == FOUND)))) | exact
+    restored = found & (behind >= -SLACK)
+    of_end = (
+        is_open & (clocked | restored | dump | inside | near & ((known <= end + LATE) | (state == FOUND)))
+    ) | exact
     of_end |= ended & clocked & near
     of_start = (
         (distance == 0) & (state != NONE) | (state == DUMPED) & near | (state == FOUND) & near & (behind <= SLACK)

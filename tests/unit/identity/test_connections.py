@@ -106,6 +106,13 @@ def _adopt(rows: list[Row], ends: list[int], openers: list[int], owner: dict[int
     lonely = [e for e in ends if (rows[e].start == rows[e].end or rows[e].dump) and e not in owner.values()]
     adopted = set()
     for n in openers:
+        for e in [e for e in ends if rows[e].start > rows[n].start][:1]:
+            restored = rows[e].found and rows[e].start != rows[e].end
+            if n not in owner and restored and rows[e].ct_id == rows[n].ct_id:
+                owner[n] = e
+                adopted.add(e)
+    lonely = [e for e in lonely if e not in adopted]
+    for n in openers:
         if n not in owner:
             for e in [e for e in lonely if rows[e].start > rows[n].start][:1]:
                 owner[n] = e
@@ -126,8 +133,8 @@ def _clock_copies(rows: list[Row], ends: list[int], openers: list[int], owner: d
 
 TIMES = st.sampled_from([0, 50, 100, 999, 1001, 200_000, 900_000, SECOND, SECOND + 1, 3 * SECOND, 60 * SECOND])
 ROWS = st.builds(
-    lambda t, ended, lasted, dump, number, ct_id, node, line, family: Row(
-        T + t, T + t + lasted if ended and not line else None, dump, number, ct_id, node, line=line, family=family
+    lambda t, ended, lasted, dump, number, ct_id, node, line, **more: Row(
+        T + t, T + t + lasted if ended and not line else None, dump, number, ct_id, node, line=line, **more
     ),
     TIMES,
     st.booleans(),
@@ -137,7 +144,8 @@ ROWS = st.builds(
     st.integers(1, 2),
     st.sampled_from(["n", "m"]),
     st.sampled_from(["", "", "", "log", "import"]),
-    st.sampled_from(["ipv4", "ipv4", "ipv6"]),
+    family=st.sampled_from(["ipv4", "ipv4", "ipv6"]),
+    found=st.booleans(),
 )
 
 
@@ -214,6 +222,19 @@ def test_two_dumps_without_kernel_start_are_one_by_their_id() -> None:
     assert one(rows) == ([], [Said(0, T, True)])
     rows[1] = rows[1]._replace(ct_id=2)
     assert one(rows) == ([], [Said(0, T, True), Said(1, T + 60 * SECOND, True)])
+
+
+def test_an_end_has_the_time_of_the_last_listing() -> None:
+    """Three listings found a connection of which the kernel knows no start: one, known since the first. Another id, or
+    an END in between, is another connection."""
+    found = [Row(T + n * 60 * SECOND, None, True, found=True) for n in range(3)]
+    end = Row(T + 120 * SECOND, T + 121 * SECOND, found=True)
+    assert one([*found, end]) == ([Said(3, T, True)], [])
+    assert one([found[0], end]) == ([Said(1, T, True)], [])
+    assert one([Row(T), end]) == ([Said(1, T, False)], [])
+    assert one([found[0]._replace(ct_id=2), end]) == ([Said(1, end.start, False)], [Said(0, T, True)])
+    between = Row(T + 30 * SECOND, T + 31 * SECOND)
+    assert one([Row(T), between, end])[1] == [Said(0, T, False)]
 
 
 def test_the_end_of_a_vanished_namespace_closes_what_was_open() -> None:

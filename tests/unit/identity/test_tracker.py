@@ -62,7 +62,8 @@ class Twin:
                 return exact or (clocked and near)
             inside = row.start - SLACK <= start < row.end
             soon = near and (state == "found" or start <= row.end + verdicts_.LATE)
-            return clocked or row.dump or inside or soon
+            restored = row.found and row.start >= start - SLACK
+            return clocked or row.dump or restored or inside or soon
         before_found = state == "found" and row.start <= start + SLACK
         if row.dump:
             return exact if state not in OPENERS else near or row.found or before_found
@@ -142,6 +143,14 @@ def test_what_was_open_before_capture_is_found_again() -> None:
     assert known.update(table([first])).tolist() == [FIRST]
     assert known.update(table([again])).tolist() == [REPEAT]
     assert known.update(table([Row(T + 7200 * SECOND, T + 7200 * SECOND, found=True)])).tolist() == [END]
+
+
+def test_an_end_has_the_time_of_the_last_listing() -> None:
+    """Of a connection that two listings found: its end is that of the line written at the first."""
+    known = Tracker()
+    rows = [Row(T, dump=True, found=True), Row(T + 60 * SECOND, dump=True, found=True)]
+    assert [known.update(table([row])).tolist() for row in rows] == [[FIRST], [REPEAT]]
+    assert known.update(table([Row(T + 60 * SECOND, T + 90 * SECOND, found=True)])).tolist() == [END]
 
 
 @given(st.lists(st.lists(ROWS, max_size=8), max_size=4))
