@@ -101,6 +101,9 @@ class Context:
     """What the listing had, or a change meanwhile. None before its first answer: what was told until then is older."""
     _listed: bool = False
     """Whether the message that is taken is one of the listing."""
+    _reading: int = 0
+    _begun: dict[tuple[str, Key], int] = field(default_factory=dict)
+    """When rows began that did so in this reading."""
 
     def addresses(self) -> list[tuple[Family, bytes]]:
         """The namespace's own addresses now, 16 bytes each."""
@@ -302,10 +305,16 @@ class Context:
         before = rows.get(key)
         if before is not None and fields is not None and all(before[name] == value for name, value in fields.items()):
             return
+        if now != self._reading:
+            self._reading, self._begun = now, {}
+        # What goes and comes again within one reading begins later: rows of one beginning are one, and ended with it.
+        begun = self._begun.get((table, key))
+        now = now if begun is None else begun + (fields is not None)
         if before is not None:
             self.rows.append((table, {**before, "to": now}))
             del rows[key]
         if fields is not None:
+            self._begun[table, key] = now
             known = before or {"node": self.node, "netns": self.netns, "netns_inode": self.inode}
             rows[key] = row = {**known, **fields, "from": now, "to": None}
             self.rows.append((table, row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from anetcon.capture import context as c
 from anetcon.capture import flood
 from anetcon.capture.context import Context
-from anetcon.record import Family
+from anetcon.identity import merge_intervals
+from anetcon.record import Family, arrow_schema
 from tests.unit.capture.test_routes import by, message
 from tests.unit.decode.messages import attribute
 
@@ -75,6 +77,18 @@ def test_an_address_is_an_interval() -> None:
     assert context.rows[0][1]["interface"] == "qr-1"
     assert context.addresses() == [(Family.IPV6, six)]
     assert context.changed
+
+
+def test_a_mac_that_comes_back_within_one_reading() -> None:
+    """Each change is an interval of its own, and the last one lasts: equal beginnings would be one row, ended."""
+    macs = (MAC, OTHER, MAC, None, MAC)
+    kinds = [c.RTM_NEWNEIGH if mac else c.RTM_DELNEIGH for mac in macs]
+    context = fed(*((7, neighbour(kind, mac)) for kind, mac in zip(kinds, macs, strict=True)))
+    rows = [{**row, "interface": "x"} for table, row in context.rows if table == "neighbours"]
+    merged = merge_intervals(pa.Table.from_pylist(rows, arrow_schema("neighbours")))
+    times = [merged[name].cast(pa.int64()).to_pylist() for name in ("from", "to")]
+    found = sorted(zip(*times, merged["mac"].to_pylist(), strict=True))
+    assert found == [(7, 8, MAC), (8, 9, OTHER), (9, 9, MAC), (10, None, MAC)]
 
 
 def test_a_neighbour_keeps_its_interval_while_it_is_stale() -> None:
