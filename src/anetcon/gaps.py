@@ -147,6 +147,14 @@ _CAUSES = (
         note=True,
     ),
     GapCause(
+        "untracked-left",
+        "that many packets that conntrack calls invalid left the router, counted by our rule (`audit.record_invalid`); "
+        "rows of origin `packet` are a sample of them",
+        "nothing",
+        whole=True,
+        note=True,
+    ),
+    GapCause(
         "undecodable",
         "that many messages of the kernel could not be read",
         "report it, with the kernel's version",

@@ -65,8 +65,9 @@ class Origin(IntEnum):
 
     EVENT = 0
     DUMP = 1
-    LOG = 2
-    IMPORT = 3
+    PACKET = 2
+    LOG = 3
+    IMPORT = 4
 
 
 class Family(IntEnum):
@@ -83,6 +84,9 @@ LINES = (Origin.LOG, Origin.IMPORT)
 """Origins of which each row is a connection by itself: one line of text, its start seen from one side of the
 translation and nothing more (what is null then follows from the class, see the fields); or, imported from text that has
 it, both sides and perhaps the end."""
+
+ALONE = (Origin.PACKET, *LINES)
+"""Origins of which each row is compared with no other: lines, and packets that belong to no connection at all."""
 
 UNKNOWN_NETNS = "unknown"
 """The namespace of a line that does not tell it: without a hash, where several are audited."""
@@ -226,7 +230,13 @@ CONNECTIONS: tuple[Field, ...] = (
     Field("zone", "u16", "conntrack zone"),
     Field("mark", "u32", "conntrack mark"),
     Field("ct_id", "u32", "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one"),
-    Field("origin", "enum", "how it was learnt", values=tuple(ORIGINS)),
+    Field(
+        "origin",
+        "enum",
+        "how it was learnt; `packet`: no connection, but one packet that conntrack calls invalid and that left the"
+        " router untranslated, of a sample (`audit.record_invalid`): `end` is its `start`",
+        values=tuple(ORIGINS),
+    ),
     _FAMILY,
     Field(
         "reply",

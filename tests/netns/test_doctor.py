@@ -169,7 +169,7 @@ def test_a_path_without_sbin(house: Namespace, tmp_path: Path, engine: str) -> N
     """As `su` and cron leave it: the programs that it needs are found all the same."""
     house.run("iptables-legacy", "-t", "raw", "-A", "OUTPUT", "-p", "udp", "--dport", "9", "-j", "CT", "--notrack")
     settings = tmp_path / "anetcon.toml"
-    audit = f'namespaces = ["^{house.name}$"]\nengine = "{engine}"\nactivate_conntrack = true\n'
+    audit = f'namespaces = ["^{house.name}$"]\nengine = "{engine}"\nactivate_conntrack = true\nrecord_invalid = true\n'
     settings.write_text(f'[audit]\n{audit}[store]\npath = "{tmp_path}/store"\n')
     program = str(Path(sys.executable).parent / "anetcon")
     words = [program, "doctor", "-c", str(settings), "--format", "json", house.name]

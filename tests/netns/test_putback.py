@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.install.putback import Putback
-from anetcon.keeper import activate, attach
+from anetcon.install.putback import TABLES, Putback
+from anetcon.keeper import attach
 from anetcon.keeper.files import Sysctls
 from anetcon.keeper.left import Leftovers
 from anetcon.rules import work
@@ -75,7 +75,8 @@ def test_of_another_boot_nothing_is_known(bed: Testbed, tmp_path: Path) -> None:
 
 @pytest.mark.needs("nft", "iptables")
 def test_what_a_crash_left_is_taken_away(bed: Testbed, tmp_path: Path) -> None:
-    """LOG rules of both engines, and the table that makes conntrack run; what else stands there stays."""
+    """LOG rules of both engines, the table that makes conntrack run and those that count what is invalid; what else
+    stands there stays."""
     namespace = bed.namespace("one")
     left = Leftovers(tmp_path / "rules.jsonl", print)
     namespace.run("nft", "add table inet somebody")
@@ -85,8 +86,9 @@ def test_what_a_crash_left_is_taken_away(bed: Testbed, tmp_path: Path) -> None:
         with namespace.inside():
             done = work.visit([], Wanted(engine, "anetcon", "[A]X ", "[A]D ", None, ()), {})
         assert not done.error
-    namespace.run("nft", "-f", "-", text=f"table {activate.TABLE} {{}}\n")
-    (tmp_path / "activated.json").write_text(json.dumps([[namespace.name, namespace.inode], ["gone", 1]]))
+    for file, table in TABLES.items():
+        namespace.run("nft", "-f", "-", text=f"table {table} {{}}\n")
+        (tmp_path / file).write_text(json.dumps([[namespace.name, namespace.inode], ["gone", 1]]))
     standing = namespace.run("nft", "list", "ruleset")
     assert standing.count("log prefix") >= 2
     said = put_back(tmp_path)
@@ -96,5 +98,7 @@ def test_what_a_crash_left_is_taken_away(bed: Testbed, tmp_path: Path) -> None:
     assert clean.strip() in ruleset
     assert [line.split(": ")[1] for line in said] == [
         "our LOG rules, taken away",
-        f"the nftables table {activate.TABLE}, taken away",
+        "the nftables table inet anetcon_conntrack, taken away",
+        "the nftables table ip anetcon_packets, taken away",
+        "the nftables table ip6 anetcon_packets, taken away",
     ]

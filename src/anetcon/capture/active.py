@@ -15,6 +15,7 @@ from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed, attributes
 
 # linux/netfilter/nf_tables.h and nf_tables_compat.h
+NFTA_RULE_TABLE = 1
 NFTA_RULE_EXPRESSIONS = 4
 NFTA_LIST_ELEM = 1
 NFTA_EXPR_NAME = 1
@@ -28,10 +29,18 @@ EXTENSIONS = {
 }
 
 
+OURS = b"anetcon_packets"
+"""Our table (`keeper.sampling`): it is there while other rules need tracking, and does not count itself."""
+
+
 def tracks(rule: bytes) -> bool:
-    """Whether one rule, as NFT_MSG_NEWRULE gives it, needs connection tracking. Malformed rules do not."""
+    """Whether one rule, as NFT_MSG_NEWRULE gives it, needs connection tracking, and is not of OURS. Malformed rules do
+    not."""
     try:
-        return any(_tracks_expression(rule, *inside) for inside in expressions(rule))
+        parts = {kind: (a, b) for kind, _, a, b in attributes(rule, k.ATTRIBUTES, len(rule))}
+        return text(rule, *parts.get(NFTA_RULE_TABLE, (0, 0))) != OURS and any(
+            _tracks_expression(rule, *inside) for inside in expressions(rule)
+        )
     except Malformed:
         return False
 

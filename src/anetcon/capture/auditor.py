@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from anetcon import counters
-from anetcon.capture import flood
+from anetcon.capture import flood, packets
 from anetcon.capture.clock import moved, read
 from anetcon.capture.context import MOST_ROUTES, Context
 from anetcon.capture.journals import Journals
@@ -214,6 +214,9 @@ class Auditor:
             self._watch_drops(namespace, now)  # before a flush says that all was recorded until `now`
         self._drained.clear()
         self.pipeline.process(now)
+        for code, families in self.pipeline.tracked().items() if self.settings.samples else ():
+            if (tracked := self.pipeline.by_code[code]) is not None:
+                tracked.seen |= families
         self.repeats.look(self.pipeline.columns, self.pipeline.by_code, self.journals.taken, now)
         self.lasting.before_flush()
         self.vanished.before_flush()
@@ -258,7 +261,9 @@ class Auditor:
             self.ruleset.changed(self.namespaces[message["slot"]], message["since"], message["legacy"])
         elif message["op"] == "untracked" and message["slot"] in self.namespaces:
             times = message["from"], message["to"]
-            self.untracked.counted(self.namespaces[message["slot"]], *times, message["count"])
+            self.untracked.counted(self.namespaces[message["slot"]], *times, message["count"], message["left"])
+        elif message["op"] == "sample":
+            self._listen(message["slot"], socket.socket(fileno=descriptors[0]))
         elif message["op"] == "gap":
             self._lost(message["netns"], message["cause"], message["from"], message["to"], message["lost"])
 
@@ -274,6 +279,26 @@ class Auditor:
             elif cause in RELIST and end is not None:
                 self.starts.lost(namespace, end)
                 self.listings.want(namespace, (start, end) if cause == "events-off" else None)
+
+    def _listen(self, slot: int, sample: socket.socket) -> None:
+        """The socket of a namespace's packets that are invalid."""
+        namespace = self.namespaces.get(slot)
+        if namespace is None or namespace.sample is not None:
+            sample.close()
+            return
+        namespace.sample = sample
+        self._watch(sample.fileno(), lambda now: packets.read(namespace, self.pipeline, now))
+
+    def _tell_tracking(self, namespace: Namespace) -> None:
+        """Tell the keeper of which families connection tracking runs without us, when that is known or changes."""
+        if namespace.families is None:
+            return
+        alone = not namespace.by_rules and namespace.starts is None
+        families = namespace.families | (namespace.seen if alone else frozenset())
+        if families != namespace.told:
+            namespace.told = families
+            with contextlib.suppress(OSError):
+                self.channel.send({"op": "tracks", "slot": namespace.slot, "families": sorted(families)})
 
     def _found(self, namespace: Namespace, cause: str, what: str | None) -> None:
         """Have `anetcon status` say something of a namespace, or no longer."""
@@ -354,6 +379,7 @@ class Auditor:
             return
         debug("%s: let go of (%s)", namespace.netns, why)
         self._drain(namespace, now)
+        packets.read(namespace, self.pipeline, now)
         self._watch_drops(namespace, now)
         self._forget(namespace)
         if why == "gone" and self.lines is None:
@@ -396,8 +422,9 @@ class Auditor:
         self._unlisted.discard(namespace)
         del self.namespaces[namespace.slot]
         del self._by_events[namespace.events.fileno()]
-        for sock in (namespace.requests, namespace.route):
-            del self._others[sock.fileno()]
+        for sock in (namespace.requests, namespace.route, namespace.sample):
+            if sock is not None:
+                del self._others[sock.fileno()]
         namespace.close()
         self.channel.send({"op": "detached", "slot": namespace.slot})
 
@@ -415,6 +442,8 @@ class Auditor:
             self._watch_drops(namespace, now)
             self.tracking.look(namespace, now, int(self.settings.period * SECOND))
             self.tables.look_again(namespace, now)
+            if self.settings.samples:
+                self._tell_tracking(namespace)
         if self._sheds != self.journals.sheds and not self.journals.failing:
             self._sheds = self.journals.sheds
             for namespace in self.namespaces.values() if self.lines is None else ():
@@ -481,6 +510,7 @@ class Auditor:
         now = self.clock()
         for namespace in self.namespaces.values():
             self._drain(namespace, now)
+            packets.read(namespace, self.pipeline, now)
             self._watch_drops(namespace, now)
             namespace.context.close(now)
         for network in self.settings.public:

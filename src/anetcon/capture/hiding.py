@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from anetcon.capture import active
 from anetcon.capture.active import (
     NFTA_EXPR_DATA,
     NFTA_EXPR_NAME,
@@ -116,13 +115,11 @@ def legacy(family: str, name: str, flags: int, events: int) -> str | None:
     return None if what is None else f"a rule of {program} in table raw {what}"
 
 
-def rules(found: Callable[[str], None], tracks: Callable[[], None], judged: Callable[[Ruled], None]) -> Exchange:
-    """Ask for every rule; calls `found` with what each one that hides something does, `tracks` when one needs
-    connection tracking, and `judged` with what each does to packets that are invalid."""
+def rules(found: Callable[[str], None], judged: Callable[[Ruled], None]) -> Exchange:
+    """Ask for every rule; calls `found` with what each one that hides something does, and `judged` with what each does
+    to packets that are invalid, and whether it needs connection tracking."""
 
     def take(answers: list[bytes]) -> None:
-        if any(map(active.tracks, answers)):
-            tracks()
         for what in filter(None, map(hides, answers)):
             found(what)
         for rule in map(ruled, answers):

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from anetcon.capture.active import NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_TARGET_NAME, expressions, text
+from anetcon.capture.active import NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_TARGET_NAME, expressions, text, tracks
 from anetcon.decode import layout as k
 from anetcon.decode.oracle import Malformed, attributes
 
@@ -67,12 +67,13 @@ class Does(enum.Enum):
 
 
 class Ruled(NamedTuple):
-    """A rule by its chain (the number of the family, table, chain), and what it does."""
+    """A rule by its chain (the number of the family, table, chain), what it does, and whether it needs tracking."""
 
     family: int
     table: bytes
     chain: bytes
     does: Does
+    tracks: bool = False
 
 
 def ruled(rule: bytes) -> Ruled:
@@ -84,7 +85,7 @@ def ruled(rule: bytes) -> Ruled:
     except (Malformed, struct.error):
         does = Does.MAY_PASS
     family = rule[k.NLMSG_HDRLEN] if len(rule) > k.NLMSG_HDRLEN else 0
-    return Ruled(family, names.get(NFTA_RULE_TABLE, b""), names.get(NFTA_RULE_CHAIN, b""), does)
+    return Ruled(family, names.get(NFTA_RULE_TABLE, b""), names.get(NFTA_RULE_CHAIN, b""), does, tracks(rule))
 
 
 def dropped(rules: Iterable[Ruled], chains: Iterable[bytes], tables: Iterable[bytes]) -> frozenset[str]:

@@ -42,6 +42,14 @@ class Namespace:
     """Whether a rule was seen that needs it."""
     starts: int | None = None
     """How many had started when the last such rule was gone: one more, and tracking runs all the same."""
+    families: frozenset[str] | None = None
+    """Of which (`ip`, `ip6`) the rules are that need it; None until they were looked at."""
+    seen: frozenset[str] = frozenset()
+    """Of which connections were seen to begin or end, where no rule was seen that needs it."""
+    told: frozenset[str] | None = None
+    """Of which the keeper was told that tracking runs."""
+    sample: socket.socket | None = None
+    """Where the kernel logs packets that it calls invalid (`packets`)."""
     ask_again: int = 0
     looked: int = 0
     """When the drop counter was read last; `drops` is what it said."""
@@ -125,5 +133,6 @@ class Namespace:
 
     def close(self) -> None:
         """Let go of the namespace: nothing of ours keeps it alive."""
-        for sock in (self.events, self.requests, self.route):
-            sock.close()
+        for sock in (self.events, self.requests, self.route, self.sample):
+            if sock is not None:
+                sock.close()

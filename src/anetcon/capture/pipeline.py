@@ -18,6 +18,7 @@ from anetcon.capture.recvmmsg import Slots
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
+from anetcon.record import Origin
 
 SLOTS = 16384
 ROWS = 4 * SLOTS
@@ -161,6 +162,28 @@ class Pipeline:
             self.undecodable[self.names[code]] = self.undecodable.get(self.names[code], 0) + 1
         self._choose(first)
 
+    def take_packets(self, found: Columns, unread: int, namespace: Namespace, now: int) -> None:
+        """Add rows that are packets of no connection; and how many messages of them could not be read."""
+        if unread:
+            self.undecodable[namespace.netns] = self.undecodable.get(namespace.netns, 0) + unread
+            self._count(np.full(unread, namespace.code, np.int32), "undecodable")
+        if self.columns.room() < found.rows:
+            self.write(now)
+        here = slice(self.columns.rows, self.columns.rows + found.rows)
+        self.columns.append(found)
+        self.columns.of["class"][here] = classes(self.columns.of, self.columns.words, here, self.own)
+        self._keep(here.start)
+
+    def tracked(self) -> dict[int, frozenset[str]]:
+        """By code, of which families (`ip`, `ip6`) the columns have what the kernel announced."""
+        here = slice(0, self.columns.rows)
+        of = {name: self.columns.of[name][here] for name in ("netns", "family", "origin")}
+        places = np.flatnonzero(np.bincount((2 * of["netns"] + of["family"])[of["origin"] == Origin.EVENT]))
+        found: dict[int, frozenset[str]] = {}
+        for code, family in (divmod(place, 2) for place in places.tolist()):
+            found[code] = found.get(code, frozenset()) | {("ip", "ip6")[family]}
+        return found
+
     def _finish(self, first: int, starts: Array | None = None) -> None:
         columns, of = self.columns, self.columns.of
         here = slice(first, columns.rows)
@@ -170,6 +193,15 @@ class Pipeline:
 
     def _choose(self, first: int, starts: Array | None = None) -> None:
         """Keep the rows from `first` on that are wanted, and count them. `starts`: which may count as one."""
+        chosen = self._keep(first)
+        of, here = self.columns.of, slice(first, self.columns.rows)
+        starts = starts if starts is None or chosen is None else starts[chosen]
+        ended = of["end"][here] != NONE
+        self._count(of["netns"][here][ended], "ends")
+        self._count(of["netns"][here][~ended if starts is None else ~ended & starts], "starts")
+
+    def _keep(self, first: int) -> Array | None:
+        """Keep the rows from `first` on that are wanted: a mask over them, None when all are."""
         columns, of = self.columns, self.columns.of
         here = slice(first, columns.rows)
         of["netns_inode"][here] = self._inodes[of["netns"][here]]
@@ -177,11 +209,7 @@ class Pipeline:
         if chosen is not None:
             self._count(of["netns"][here][~chosen], "filtered")
             columns.keep(first, chosen)
-            here = slice(first, columns.rows)
-            starts = starts if starts is None else starts[chosen]
-        ended = of["end"][here] != NONE
-        self._count(of["netns"][here][ended], "ends")
-        self._count(of["netns"][here][~ended if starts is None else ~ended & starts], "starts")
+        return chosen
 
     def _restore_starts(self, here: slice) -> None:
         """An end for which the kernel has no start time gets the one its namespace's dump was given.

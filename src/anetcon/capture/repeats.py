@@ -15,6 +15,7 @@ from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.decode.columns import NONE, Columns
 from anetcon.keeper.report import NOTICE, WARNING
+from anetcon.record import Origin
 
 CAUSE = "listener-stuck"
 SAMPLE = 2048
@@ -34,7 +35,7 @@ def repeated(columns: Columns) -> dict[int, int]:
     """How many of the last rows are copies of another one's end, by code of their namespace."""
     here = slice(max(0, columns.rows - SAMPLE), columns.rows)
     of = columns.of
-    ended = of["end"][here] != NONE
+    ended = (of["end"][here] != NONE) & (of["origin"][here] != Origin.PACKET)
     if np.count_nonzero(ended) < ENOUGH:
         return {}
     codes = of["netns"][here][ended]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from anetcon.capture import hiding, invalid
 from anetcon.capture.dump import NFGENMSG_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE, Exchange
-from anetcon.capture.invalid import Does, Ruled
+from anetcon.capture.invalid import BOTH, Does, Ruled
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
@@ -48,19 +48,22 @@ class Ruleset:
         """The ruleset is another one than it was at `since`. `legacy`: the targets of iptables-legacy that netlink does
         not show (`anetcon.keeper.legacy`)."""
         hidden = [what for target in legacy for what in [hiding.legacy(*target)] if what is not None]
-        tracking: list[bool] = []
         ruled: list[Ruled] = []
 
         def done(answered: bool) -> None:
             if answered:
                 self._judge(namespace, since, hidden)
+                tracking = [rule for rule in ruled if rule.tracks]
+                namespace.families = BOTH & {
+                    name for rule in tracking for name in invalid.FAMILIES.get(rule.family, ())
+                }
                 self._tracks(namespace, bool(tracking), since)
             if answered and any(rule.does is Does.DROPS for rule in ruled):
                 self._find_dropped(namespace, since, ruled)
             else:
                 self._untracked.dropped(namespace, frozenset(), since, self._clock())
 
-        question = hiding.rules(hidden.append, lambda: tracking.append(True), ruled.append)
+        question = hiding.rules(hidden.append, ruled.append)
         self._requests.ask(Job(namespace, question, done), self._clock())
 
     def _find_dropped(self, namespace: Namespace, since: int, ruled: list[Ruled]) -> None:

@@ -35,6 +35,8 @@ class Settings:
     """Networks of which the configuration says that their addresses are here, as the table `routes` has them."""
     lines: Prefix | None = None
     """What the lines of our rules begin with, under a LOG engine: then connections are learnt from them alone."""
+    samples: bool = False
+    """Whether packets that conntrack calls invalid are to be recorded."""
     home: Path = OWN
     """The network namespace that the daemon was started in: capture is in one of its own."""
 
@@ -66,6 +68,7 @@ class Settings:
             Path(audit["netns_dir"]),
             tuple(_as_route(text) for text in audit.get("public", ())),
             None if audit.get("engine", "conntrack") == "conntrack" else prefix_of(resolved["logs"]),
+            audit.get("record_invalid", False),
             home,
         )
 

@@ -2,7 +2,8 @@
 
 The keeper reads the counter and says how many came between two looks. All of a time, until QUIET without one, are one
 gap with their number: `untracked`, or `untracked-dropped` where the forward chain dropped such packets of both families
-all the while (`invalid`). Where that was not so the whole time between two looks, they are `untracked`.
+all the while (`invalid`). Where that was not so the whole time between two looks, they are `untracked`. How many left
+the namespace, where a rule of ours counts them, is a row of its own beside it: `untracked-left`.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from anetcon.capture.invalid import BOTH
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 
-UNTRACKED, DROPPED = "untracked", "untracked-dropped"
+UNTRACKED, DROPPED, LEFT = "untracked", "untracked-dropped", "untracked-left"
 QUIET = 60_000_000
 """Microseconds without such a packet after which the gap is over."""
 
 
 @dataclass
 class _Seen:
-    """The gap that lasts: its cause, when some were counted last, and how many so far."""
+    """The gap that lasts: its cause, since when, when some were counted last, how many so far, and how many left."""
 
     cause: str
+    since: int
     last: int
     count: int = 0
+    left: int = 0
 
 
 class Untracked:
@@ -36,8 +39,8 @@ class Untracked:
         self._dropping: dict[Namespace, int] = {}
         """Since when the forward chain is known to drop them."""
 
-    def counted(self, namespace: Namespace, start: int, end: int, count: int) -> None:
-        """So many came between these times."""
+    def counted(self, namespace: Namespace, start: int, end: int, count: int, left: int = 0) -> None:
+        """So many came between these times, and so many left."""
         began = self._dropping.get(namespace)
         cause = DROPPED if began is not None and began <= start else UNTRACKED
         seen = self._seen.get(namespace)
@@ -45,9 +48,9 @@ class Untracked:
             self._end(namespace)
             seen = None
         if seen is None:
-            seen = self._seen[namespace] = _Seen(cause, end)
+            seen = self._seen[namespace] = _Seen(cause, start, end)
             self._lasting.begin(namespace.netns, cause, start)
-        seen.last, seen.count = end, seen.count + count
+        seen.last, seen.count, seen.left = end, seen.count + count, seen.left + left
 
     def dropped(self, namespace: Namespace, families: frozenset[str], since: int, now: int) -> None:
         """Of which families the forward chain drops them, now that the ruleset is another one than it was `since`."""
@@ -80,6 +83,7 @@ class Untracked:
     def stepped(self, by: int) -> None:
         """The wall clock was set."""
         for seen in self._seen.values():
+            seen.since += by
             seen.last += by
         for namespace in self._dropping:
             self._dropping[namespace] += by
@@ -88,3 +92,5 @@ class Untracked:
         seen = self._seen.pop(namespace, None)
         if seen is not None:
             self._lasting.end(namespace.netns, seen.cause, seen.last, seen.count)
+            if seen.left:
+                self._lasting.take(namespace.netns, seen.since, seen.last, LEFT, seen.left)

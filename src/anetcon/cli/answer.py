@@ -15,7 +15,7 @@ from anetcon.cli.output import Format, Records, endpoint
 from anetcon.cli.people import say, warn
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
-from anetcon.record import UNKNOWN_NETNS, Reply, family_of, label
+from anetcon.record import UNKNOWN_NETNS, Origin, Reply, family_of, label
 from anetcon.store import imported, where
 from anetcon.store.coverage import NEVER_RECORDED, NOT_AUDITED, Coverage
 from anetcon.store.view import Store
@@ -149,8 +149,9 @@ def _sentence(asked: Asked, found: Found) -> str:
     asked_for = f"{public} at {times.spoken(asked.at.us)} UTC"
     if not found.total:
         return f"{asked_for}: no connection found"
+    what = "packet" if found.packets == found.total else "connection"
     insides = [
-        _inside(asked, row, macs.words, *inner)
+        _inside(asked, what, row, macs.words, *inner)
         for row, (_, macs), *inner in zip(
             output.plain("connections", found.nearest),
             known_macs(asked, found),
@@ -158,9 +159,9 @@ def _sentence(asked: Asked, found: Found) -> str:
             strict=True,
         )
     ]
-    behind = _how_far(asked, found) + _how_sure(found)
+    behind = _how_far(asked, found) + _how_sure(found) + _what(found)
     if found.verdict == "one":
-        was = "may have been" if found.possible == found.total else "was"
+        was = "may have been" if found.total in (found.possible, found.packets) else "was"
         return f"{asked_for} {was} {insides[0]}{behind}"
     more = f" and {found.insides - SHOWN_INSIDES} more" if found.insides > SHOWN_INSIDES else ""
     listed = "; ".join(insides)
@@ -177,6 +178,14 @@ def _how_sure(found: Found) -> str:
     return f"; of {some} the public side was not recorded ({_LINES_ALONE}): they are possible, not proven"
 
 
+def _what(found: Found) -> str:
+    """What must be said of packets, which are no connections."""
+    if not found.packets:
+        return ""
+    some = "this is" if found.packets == found.total == 1 else f"{found.packets} of these {found.total} are"
+    return f"; {some} no connection: a sample of packets that conntrack calls invalid, which nothing translated"
+
+
 def source(found: Found) -> str | None:
     """What the reply to the nearest connection says of its source, which anybody can forge; None: nothing was recorded
     of it."""
@@ -184,6 +193,8 @@ def source(found: Found) -> str | None:
         return None
     (row,) = output.plain("connections", found.nearest.slice(0, 1))
     reply = row["reply"]
+    if row["origin"] == label(Origin.PACKET):
+        return "source unproven: a packet of no connection, which anybody can forge"
     if reply is None:
         return "whether a reply came back is known when it ends" if row["end_reason"] is None else None
     if reply == label(Reply.NONE):
@@ -206,6 +217,9 @@ def _how_far(asked: Asked, found: Found) -> str:
     nearest = first.select(["start", "end"]).cast(_MICROSECONDS).to_pylist()[0]
     later = nearest["start"] - asked.at.us
     before = 0 if nearest["end"] is None else asked.at.us - nearest["end"]
+    if candidates.are_packets(first).all():
+        far = f"{abs(later) // times.SECOND} s {'later' if later > 0 else 'before'}"
+        return f"; the nearest packet left {far}" if abs(later) >= times.SECOND else ""
     if lines.endless(first).all() and -later >= times.SECOND:
         return f"; the nearest connection began {-later // times.SECOND} s before, its end is not known"
     if later >= times.SECOND and candidates.found(first).all():
@@ -217,7 +231,7 @@ def _how_far(asked: Asked, found: Found) -> str:
     return ""
 
 
-def _inside(asked: Asked, row: dict[str, Any], mac: str, address: bytes, port: int, count: int) -> str:
+def _inside(asked: Asked, what: str, row: dict[str, Any], mac: str, address: bytes, port: int, count: int) -> str:
     """An inside as its nearest connection shows it. Who did not name a port is told a host, and how much it had."""
     inner = text.address(address, family_of(row["family"]))
     named = inner if asked.address.port is None else endpoint(inner, port)
@@ -228,4 +242,4 @@ def _inside(asked: Asked, row: dict[str, Any], mac: str, address: bytes, port: i
         place = f"{named} itself, outside of {row['netns']} (no namespace on record translated it)"
     if mac:
         place += f" ({mac})"
-    return place if asked.address.port is not None else f"{place}, {count} connection{'s' * (count != 1)}"
+    return place if asked.address.port is not None else f"{place}, {count} {what}{'s' * (count != 1)}"

@@ -25,7 +25,7 @@ from anetcon.cli import lines, macs, passages, text, times
 from anetcon.cli.filters import place
 from anetcon.cli.times import Moment
 from anetcon.gaps import ONE_SIDED
-from anetcon.record import GROUPS, Class, Family, StartIs, family_of, label
+from anetcon.record import GROUPS, Class, Family, Origin, StartIs, family_of, label
 from anetcon.store import where
 from anetcon.store.coverage import Coverage, Question, again, coverage
 from anetcon.store.view import Store
@@ -102,7 +102,7 @@ class Found:
     `possible` of them the public side is not recorded; with `more_with_to` there may be others, which --to would tell.
     `nearest` is the nearest connection of each of the nearest `insides`, however few are listed, and the `count` of all
     that are its own. `together` are places in `connections`: rows of each list are one connection, that of the inside
-    first; the others are counted in `total` and are no inside.
+    first; the others are counted in `total` and are no inside. `packets` of them all are no connections: see `Origin`.
     """
 
     connections: pa.Table
@@ -115,6 +115,7 @@ class Found:
     on_node: bool | None
     neighbours: pa.Table
     together: list[list[int]]
+    packets: int
 
     @property
     def verdict(self) -> str:
@@ -149,6 +150,7 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
         on_node=on_node,
         neighbours=_neighbours(store, pa.concat_tables([listed, nearest.select(listed.column_names)]), asked),
         together=[group for group in together if max(group) < len(listed)],
+        packets=int(np.count_nonzero(are_packets(rows))),
     )
 
 
@@ -264,6 +266,11 @@ def _order(rows: pa.Table, asked: Asked, places: pa.Array) -> Array:
     distance = np.where(maybe, 0, _distance(rows, asked.at.us))
     order: Array = np.lexsort((np.abs(start - asked.at.us), maybe, distance, unlikely))
     return order
+
+
+def are_packets(rows: pa.Table) -> Array:
+    """Which rows are no connection, but a packet that conntrack calls invalid."""
+    return _array(pc.equal(rows["origin"].cast(pa.string()), label(Origin.PACKET)))
 
 
 def found(rows: pa.Table) -> Array:

@@ -121,6 +121,7 @@ def _records(asked: Asked, found: Found, form: Format, given: dict[str, Any]) ->
             "query": _query(asked) | given,
             "verdict": found.verdict,
             "possible": found.possible,
+            "packets": found.packets,
             "more_with_to": found.more_with_to,
             "coverage": covered,
         },

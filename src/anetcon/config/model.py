@@ -91,6 +91,13 @@ class Audit(Struct, frozen=True, kw_only=True):
     activate_conntrack: Annotated[
         Flag, Meta(description="make connection tracking run where no rule uses it, by an nftables table of our own")
     ] = False
+    record_invalid: Annotated[
+        Flag,
+        Meta(
+            description="count what conntrack calls invalid and really leaves, and record a sample of it (engine "
+            "conntrack), by an nftables table of our own; only where conntrack runs already"
+        ),
+    ] = False
     buffer_bytes: Annotated[Bytes, Meta(description="receive buffer asked for in each namespace, in bytes")] = 2 << 20
     buffers_total_bytes: Annotated[
         Bytes, Meta(description="limit of all receive buffers together, in bytes; many namespaces get smaller ones")

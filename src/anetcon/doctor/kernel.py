@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine, can_enter
+from anetcon.doctor.probe import OPTIONS
 from anetcon.keeper.children import python
 
 PATIENCE = 60.0
@@ -38,6 +39,10 @@ PROBLEMS = {
         "load it: `modprobe nf_tables`; namespaces with iptables-legacy alone do without",
     ),
     "nft": ("audit.activate_conntrack has no effect", "install it: `apt-get install nftables`"),
+    "nft sample": (
+        "audit.record_invalid has no effect",
+        "install nftables, and run a kernel with CONFIG_NETFILTER_NETLINK_LOG: `modprobe nfnetlink_log`",
+    ),
     "nft log rules": ("the engine nftables-log logs nothing", "install it: `apt-get install nftables`"),
     "iptables log rules": ("the engine iptables-log logs no IPv4", "install it: `apt-get install iptables`"),
     "ip6tables log rules": ("the engine iptables-log logs no IPv6", "install it: `apt-get install iptables`"),
@@ -58,7 +63,8 @@ def probe(machine: Machine) -> Iterator[Finding]:
         )
         return
     audit = machine.resolved["audit"]
-    words = python("anetcon.doctor.probe", audit["engine"], *["activate"] * audit["activate_conntrack"])
+    needs = [f"--{name}" for name in OPTIONS if audit[name]]
+    words = python("anetcon.doctor.probe", audit["engine"], *needs)
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
         found = json.loads(done.stdout)

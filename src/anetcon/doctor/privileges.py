@@ -47,7 +47,7 @@ def files(machine: Machine, namespaces: int) -> Iterator[Finding]:
     if not machine.daemon.pid:
         return
     limit = processes.open_files_limit(machine.text(f"/proc/{machine.daemon.pid}/limits"))
-    needed = attach.EACH_FILES * namespaces + attach.KEPT_FILES
+    needed = (attach.EACH_FILES + machine.settings.record_invalid) * namespaces + attach.KEPT_FILES
     if limit is not None and limit < needed:
         found = f"the daemon may have {limit} files open; {namespaces} namespaces need {needed}"
         means = "some namespaces cannot be attached"

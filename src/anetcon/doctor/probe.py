@@ -22,9 +22,12 @@ from pathlib import Path
 
 from anetcon.decode import layout as k
 from anetcon.decode import oracle
-from anetcon.keeper import attach, stats
+from anetcon.keeper import attach, sampling, stats
 from anetcon.keeper import syscalls as sc
 from anetcon.rules import programs
+
+OPTIONS = "activate_conntrack", "record_invalid"
+"""Settings of `audit` that need more, as `--NAME` behind the engine."""
 
 BUFFER = 2 << 20
 PATIENCE = 2.0
@@ -43,7 +46,7 @@ class MissingError(Exception):
     """A feature does not work: the message says how that showed."""
 
 
-def features(engine: str, activates: bool) -> dict[str, Callable[[], None]]:
+def features(engine: str, activates: bool, samples: bool = False) -> dict[str, Callable[[], None]]:
     """What an engine needs, each with what tries it."""
     needed: dict[str, Callable[[], None]] = {"setns": _setns, "SO_RCVBUFFORCE": _buffer}
     if engine == "conntrack":
@@ -66,6 +69,8 @@ def features(engine: str, activates: bool) -> dict[str, Callable[[], None]]:
         }
     if activates:
         needed["nft"] = lambda: _nft(ACTIVATE)
+    if samples and engine == "conntrack":
+        needed["nft sample"] = _sample
     return needed
 
 
@@ -188,6 +193,12 @@ def _nft(rules: str) -> None:
     _run(["nft", "-f", "-"], rules)
 
 
+def _sample() -> None:
+    for family in sampling.FAMILIES:
+        _nft(sampling.made(family).rules)
+    sampling.listen().close()
+
+
 def _iptables(program: str) -> None:
     _run([program, *XTABLES.split()])
 
@@ -212,7 +223,7 @@ def main(arguments: list[str]) -> int:
     if Path("/proc/thread-self/ns/net").stat().st_ino == before:
         raise SystemExit("no namespace was made")
     found = {}
-    for name, attempt in features(arguments[0], "activate" in arguments[1:]).items():
+    for name, attempt in features(arguments[0], *(f"--{name}" in arguments for name in OPTIONS)).items():
         try:
             attempt()
             found[name] = ""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
+from anetcon.keeper import sampling
 
 ACTIVATION = "anetcon_conntrack"
 
@@ -19,13 +20,15 @@ def stale(look: Look, machine: Machine) -> Iterator[Finding]:
     audit = machine.resolved["audit"]
     chain = audit["chain"]
     used = {
-        chain: kept and machine.engine == "nftables-log",
-        ACTIVATION: kept and audit["activate_conntrack"] and not machine.logs_rules,
+        f"inet {chain}": kept and machine.engine == "nftables-log",
+        f"inet {ACTIVATION}": kept and audit["activate_conntrack"] and not machine.logs_rules,
     }
+    used |= dict.fromkeys(
+        (sampling.made(each).name for each in sampling.FAMILIES), kept and machine.settings.record_invalid
+    )
     for name, in_use in used.items():
-        if ("inet", name) in look.rules.tables and not in_use:
-            command = inside(look.path, f"nft delete table inet {name}")
-            yield _left(look, machine, f"table inet {name}", command)
+        if tuple(name.split()) in look.rules.tables and not in_use:
+            yield _left(look, machine, f"table {name}", inside(look.path, f"nft delete table {name}"))
     if (kept and machine.engine == "iptables-log") or machine.old_daemons:
         return
     for program in _programs(look, chain):

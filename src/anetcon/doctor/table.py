@@ -9,6 +9,7 @@ from anetcon.capture import active
 from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
+from anetcon.keeper import sampling
 
 FULL, CALM = 0.95, 0.5
 """Shares of the table: above the first connections are refused any moment, below the second a refusal is history."""
@@ -108,9 +109,17 @@ def refused(look: Look, machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 
 
 
 def untracked(look: Look, machine: Machine) -> Iterator[Finding]:
-    """Whether what conntrack calls invalid is dropped: it crosses the router untranslated and unrecorded."""
-    if not look.audited or machine.logs_rules or "rules" in look.failed or not tracked_families(look):
+    """Whether what conntrack calls invalid is dropped: it crosses the router untranslated and unrecorded. And whether
+    the rule stands that counts and samples it, where one is to."""
+    families = tracked_families(look)
+    if not look.audited or machine.logs_rules or "rules" in look.failed or not families:
         return
+    counted = {family for family in families if tuple(sampling.made(family).name.split()) in look.rules.tables}
+    if machine.settings.record_invalid and machine.daemon.runs and counted != families:
+        means = "packets that are invalid are neither counted where they leave nor sampled here"
+        remedy = "see why the daemon could not write its table: its log; or wait a second, where it has just begun"
+        found = "audit.record_invalid is set, and its table is not there"
+        yield Finding("invalid", Severity.WARNING, found, means, remedy, look.netns)
     if look.rules.drops_invalid >= {"ip", "ip6"}:
         yield Finding(
             "invalid", Severity.OK, "packets that conntrack calls invalid are not forwarded", netns=look.netns

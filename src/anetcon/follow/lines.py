@@ -106,7 +106,7 @@ class Lines:
 
     def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
         """The lines of these rows, all of class `kind`, each with its newline."""
-        itself = _are(batch, "origin", map(label, LINES))[rows]
+        itself = are(batch, "origin", map(label, LINES))[rows]
         if not itself.any():
             return self._of_both_sides(batch, rows, kind)
         parts = [(self._of_both_sides, np.flatnonzero(~itself)), (self._of_one_side, np.flatnonzero(itself))]
@@ -183,7 +183,7 @@ class Lines:
         """The texts `before[one]`, the address, `behind[other]` as one, made once for each combination there is."""
         words = addresses(batch[name]).view(np.uint64).take(rows, axis=0)
         key = (words[:, 1] >> _HALF).astype(np.uint32).byteswap().astype(np.uint64)
-        six = np.flatnonzero(_are(batch, "family", [label(Family.IPV6)])[rows])
+        six = np.flatnonzero(are(batch, "family", [label(Family.IPV6)])[rows])
         if len(six):
             sixes = _array(pa.binary(16), words.take(six, axis=0)).dictionary_encode()
             key[six] = _SIX + numbers(sixes.indices).astype(np.uint64)
@@ -237,7 +237,7 @@ _NAT_DST = pa.array([" NAT_DST="])
 _NAT_SHAPES = pa.array([" NAT_SPT=", " NAT_ID=", ""])
 
 
-def _are(batch: pa.RecordBatch, name: str, texts: Iterable[str]) -> Array:
+def are(batch: pa.RecordBatch, name: str, texts: Iterable[str]) -> Array:
     """Which rows have one of these texts in a column."""
     wanted = {*texts}
     known = np.array([text in wanted for text in batch[name].dictionary.to_pylist()], np.bool_)

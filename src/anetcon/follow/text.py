@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from anetcon.follow import position, quiet
 from anetcon.follow.hashes import HashFile
-from anetcon.follow.lines import Lines
+from anetcon.follow.lines import Lines, are
 from anetcon.follow.lines import Settings as LineSettings
 from anetcon.follow.report import ERROR, log
 from anetcon.follow.settings import Settings
@@ -28,7 +28,7 @@ from anetcon.identity import Tracker, Verdict
 from anetcon.identity.tuples import IDENTITY, numbers, one_piece
 from anetcon.journal.read import is_closed, read_segment
 from anetcon.journal.write import segment_path, segments
-from anetcon.record import Class
+from anetcon.record import Class, Origin, label
 from anetcon.store import layout, manifest, parquet
 
 NAME = "text"
@@ -174,7 +174,7 @@ class TextLogs:
 
     def _write(self, rows: pa.Table) -> None:
         for batch in rows.to_batches():
-            first = self._tracker.update(batch) == Verdict.FIRST
+            first = (self._tracker.update(batch) == Verdict.FIRST) & ~are(batch, "origin", [label(Origin.PACKET)])
             classes = numbers(batch["class"].indices)
             self._hashes.add(batch["netns"].dictionary.to_pylist())
             for kind, descriptor in self._logs.items():

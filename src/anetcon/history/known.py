@@ -84,7 +84,7 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: Namespaces, 
         return found
     key = new_key()
     new = _of_batch(batch, nodes, namespaces, key)
-    condition = where.text_in("node", nodes)
+    condition = where.every([where.text_in("node", nodes), f"origin <> {where.quoted(label(Origin.PACKET))}"])
     since, until = int(new.start.min()) - NEAR, int(new.start.max()) + NEAR + SECOND
     # A batch may be of a long time in which the store has much else: that is not to be held in memory.
     rows = store.begun(COLUMNS, condition, since, until, _ends(batch, np.arange(batch.rows)), without)

@@ -20,7 +20,8 @@ row of them. Of the rows of one tuple:
    earliest, a START rather than a DUMP.
 
 A row of origin log or import is none of these: it is one line of text, a connection by itself, over as soon as it is
-there (its end is not known). It is compared with nothing, is never open, and two that are equal are two.
+there (its end is not known). It is compared with nothing, is never open, and two that are equal are two. So is one of
+origin packet: that packet alone.
 
 An END's values win in every other case. No two rows are ever matched by hash alone: the tuple is compared.
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from anetcon.record import LINES, Family, Origin, StartIs, label
+from anetcon.record import ALONE, Family, Origin, StartIs, label
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +26,7 @@ IDENTITY = [*_NUMBERS, "end", "src_ip", "dst_ip", "origin", "node", "family", "s
 PLAIN, DUMP, SINGLE = range(3)
 """What a row's origin makes of it: an event, a dump, a connection by itself."""
 
-_KINDS = {label(Origin.DUMP): DUMP, **dict.fromkeys(map(label, LINES), SINGLE)}
+_KINDS = {label(Origin.DUMP): DUMP, **dict.fromkeys(map(label, ALONE), SINGLE)}
 
 _FAMILIES = {label(family): int(family) for family in Family}
 

@@ -1,5 +1,5 @@
 """What a daemon that has ended left in network namespaces, put back: the sysctls as they were found at the first
-attach, the switch nf_log_all_netns, and what is there only after a crash: LOG rules and our conntrack table.
+attach, the switch nf_log_all_netns, and what is there only after a crash: LOG rules and our tables.
 
 The daemon leaves the sysctls on when it stops, on purpose (a connection opened while they are off never reports its
 end); taking the program away ends the audit for good. Only what is known of this boot, and only in a namespace that is
@@ -13,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anetcon.keeper import activate, attach, files, nflog
+from anetcon.keeper import activate, attach, files, nflog, sampling
 from anetcon.keeper.left import Leftovers
 from anetcon.names import file_name
 from anetcon.rules import netlink, programs, work
@@ -27,6 +27,9 @@ DEFAULT = "default"
 OURS = "1"
 """What the daemon sets each of the sysctls to."""
 NETFILTER = Path("/proc/sys/net/netfilter")
+TABLES = {activate.KEPT: activate.TABLE} | {sampling.kept(each): sampling.made(each).name for each in sampling.FAMILIES}
+"""Files of the store that say where a table of ours stands, and which."""
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -40,6 +43,8 @@ class Back:
     inode: int
     what: str
     values: dict[str, str] = field(default_factory=dict)
+    table: str = ""
+    """An nftables table of ours that is to go."""
 
     def __str__(self) -> str:
         words = ", ".join(f"{name} to {value}" for name, value in self.values.items())
@@ -88,7 +93,7 @@ class Putback:
                         return f"{back.netns}: {outcome.error}"
                     self._left.only(back.inode, None)
                 else:
-                    programs.nft("-f", "-", text=activate.REMOVE)
+                    programs.nft("-f", "-", text=activate.removal(back.table))
         except (OSError, RulesError) as error:
             return f"{back.netns}: {getattr(error, 'strerror', None) or error}"
         return None
@@ -112,18 +117,20 @@ class Putback:
         return {}
 
     def _tables(self) -> Iterator[Back]:
-        listed: list[tuple[str, int]] = []
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            content = json.loads((self.store / "activated.json").read_bytes())
-            listed = [(str(name), int(inode)) for name, inode in content]
-        for name, inode in listed:
-            back = self._back(name, inode, f"the nftables table {activate.TABLE}, taken away")
-            if self._has_table(back):
-                yield back
+        for file, table in TABLES.items():
+            listed: list[tuple[str, int]] = []
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                content = json.loads((self.store / file).read_bytes())
+                listed = [(str(name), int(inode)) for name, inode in content]
+            for name, inode in listed:
+                back = replace(self._back(name, inode, f"the nftables table {table}, taken away"), table=table)
+                if self._has_table(back):
+                    yield back
 
     def _has_table(self, back: Back) -> bool:
         with contextlib.suppress(OSError), self._entered(back):
-            return netlink.has_table(netlink.INET, activate.TABLE.split()[1])
+            family, name = back.table.split()
+            return netlink.has_table(netlink.NUMBERS[family], name)
         return False
 
     def _back(self, netns: str, inode: int, what: str) -> Back:

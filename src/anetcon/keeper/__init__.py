@@ -14,7 +14,8 @@ watchdog    a capture that stands still is continued, or replaced
 watch       once a second: is everything still switched on, did a table refuse connections
 inside      sysctls of a namespace, from outside it
 stats       how full a queue and a connection table are
-activate    make conntrack run where no rule uses it
+activate    our nftables tables; the one that makes conntrack run where no rule uses it
+sampling    packets that are invalid: counted where they leave, a sample logged for capture
 channel     messages and descriptors to and from capture (capture uses it too)
 processes   capture and follow; the channel's end
 children    start, restart, stop, collect

@@ -1,6 +1,6 @@
-"""Making conntrack run where no rule uses it: an nftables table of our own, with one rule that does nothing.
+"""Nftables tables of our own; and the one that makes conntrack run where no rule uses it, by a rule that does nothing.
 
-The table has no hook, so no packet ever passes the rule; that it mentions ct is enough for the kernel to track. Only
+That table has no hook, so no packet ever passes the rule; that it mentions ct is enough for the kernel to track. Only
 done with `activate_conntrack = true`. Refuses to touch any other table, and to wait: nft runs as a child.
 """
 
@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from anetcon.keeper import capabilities, files
 from anetcon.keeper.attach import Home
@@ -18,18 +19,43 @@ from anetcon.keeper.children import Reaper, spawn
 from anetcon.keeper.report import ERROR, WARNING
 
 TABLE = "inet anetcon_conntrack"
-REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"
-_ADD = f"{REMOVE}table {TABLE} {{\n  chain uses_conntrack {{\n    ct state new\n  }}\n}}\n"
+KEPT = "activated.json"
+
+
+def removal(table: str) -> str:
+    """Input for nft that takes a table away, whether it is there or not."""
+    return f"table {table}\ndelete table {table}\n"
+
+
+class Table(NamedTuple):
+    """A table of ours: its family and name, what is in it, and what cannot be done in a namespace where it fails."""
+
+    name: str
+    content: str
+    purpose: str
+
+    @property
+    def rules(self) -> str:
+        """Input for nft that makes it, whether it is there or not."""
+        return f"{removal(self.name)}table {self.name} {{\n {self.content}}}\n"
+
+
+CONNTRACK = Table(TABLE, "chain uses_conntrack {\n ct state new\n }\n", "make conntrack run")
 
 ENTER_FAILED = 126
 _REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namespace cannot be entered any more"}
 
 
 class Activation:
-    """Which namespaces have our table, by (name, inode): kept in a file, so that it is removed after a crash too."""
+    """Which namespaces have our table, by (name, inode): kept in a file, so that it is removed after a crash too.
+    `added` hears where it stands now."""
 
-    def __init__(self, home: Home, reaper: Reaper, kept: Path, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Home, reaper: Reaper, kept: Path, report: Callable[[str], None], table: Table = CONNTRACK
+    ) -> None:
         self.busy = 0
+        self.added: Callable[[str, int], None] = lambda _name, _inode: None
+        self._table = table
         self._kept = kept
         self._active: set[tuple[str, int]] = set()
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
@@ -39,9 +65,9 @@ class Activation:
         self._reaper = reaper
         self._report = report
 
-    def look(self, name: str, inode: int, path: Path | None, inactive: int) -> None:
-        """Make conntrack run in a namespace (`path` None: the daemon's own) when it does not, once each time."""
-        if not inactive:
+    def look(self, name: str, inode: int, path: Path | None, missing: int) -> None:
+        """Add the table in a namespace (`path` None: the daemon's own) when it is missing, once each time."""
+        if not missing:
             self._asked.discard((name, inode))
         elif (name, inode) not in self._asked:
             self._asked.add((name, inode))
@@ -53,11 +79,12 @@ class Activation:
             self.busy -= 1
             if not status:
                 self._set_active(self._active | {(name, inode)})
+                self.added(name, inode)
                 return
             why = _REASONS.get(status, f"`nft -f -` ended with status {status}, see its message above")
-            self._report(f"{ERROR}cannot make conntrack run in {name}: {why}")
+            self._report(f"{ERROR}cannot {self._table.purpose} in {name}: {why}")
 
-        self._run(_ADD, inode, path, ended)
+        self._run(self._table.rules, inode, path, ended)
 
     def keep(self, wanted: set[tuple[str, int]], path: Callable[[str], Path | None]) -> None:
         """Remove our table from every other namespace."""
@@ -78,10 +105,11 @@ class Activation:
             self.busy -= 1
             if status not in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
                 self._report(
-                    f"{WARNING}cannot remove the nftables table {TABLE} from {name}: do it by `nft delete table`"
+                    f"{WARNING}cannot remove the nftables table {self._table.name} from {name}: "
+                    "do it by `nft delete table`"
                 )
 
-        self._run(REMOVE, inode, path, ended)
+        self._run(removal(self._table.name), inode, path, ended)
 
     def _run(self, rules: str, inode: int, path: Path | None, ended: Callable[[int], None]) -> None:
         def enter() -> None:

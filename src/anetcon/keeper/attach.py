@@ -26,7 +26,8 @@ FLOOR_BYTES = 256 << 10
 """The smallest receive buffer that is asked for, however many namespaces there are."""
 
 EACH_FILES = 10
-"""Descriptors that the keeper has open for a namespace: its sockets, and what `inside` has."""
+"""Descriptors that the keeper has open for a namespace: its sockets, and what `inside` has; with `sampling` one
+more."""
 
 KEPT_FILES = 64
 """Descriptors that namespaces never take: those of the keeper itself, and of the children that it starts."""
@@ -37,13 +38,15 @@ _FOLDER = "/proc/sys/net/netfilter/"
 class Sockets:
     """What is open in one namespace: the keeper's copies. `stats` stays here, the others are handed to capture."""
 
-    __slots__ = ("events", "granted", "requests", "route", "stats")
+    __slots__ = ("events", "granted", "requests", "route", "sample", "stats")
 
     def __init__(self, events: socket.socket, requests: socket.socket, route: socket.socket, stats: socket.socket):
         self.events = events
         self.requests = requests
         self.route = route
         self.stats = stats
+        self.sample: socket.socket | None = None
+        """Where the kernel logs packets that it calls invalid (`sampling`)."""
         self.granted = events.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def all(self) -> tuple[socket.socket, ...]:
@@ -56,8 +59,9 @@ class Sockets:
 
     def close(self) -> None:
         """Let go of the namespace."""
-        for each in self.all():
-            each.close()
+        for each in (*self.all(), self.sample):
+            if each is not None:
+                each.close()
 
 
 class Home:
@@ -159,10 +163,10 @@ def buffer_to_ask(wanted: int, total: int, used: int) -> int:
     return min(wanted, max(FLOOR_BYTES, (total - used) // 256))
 
 
-def most_namespaces() -> int:
+def most_namespaces(samples: bool) -> int:
     """How many namespaces the limit of open files leaves room for."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(0, limit - KEPT_FILES) // EACH_FILES
+    return max(0, limit - KEPT_FILES) // (EACH_FILES + samples)
 
 
 def _load_modules() -> None:

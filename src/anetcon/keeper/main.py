@@ -22,9 +22,10 @@ from pathlib import Path
 
 from anetcon import counters
 from anetcon.errors import AnetconError
-from anetcon.keeper import announce, attach, capabilities, files, guard, settings, status, upgrade
+from anetcon.keeper import activate, announce, attach, capabilities, files, guard, sampling, settings, status, upgrade
 from anetcon.keeper import syscalls as sc
 from anetcon.keeper.activate import Activation
+from anetcon.keeper.attach import Sockets
 from anetcon.keeper.channel import Message
 from anetcon.keeper.children import STOP_SECONDS, Reaper, python, spawn
 from anetcon.keeper.clock import now_us, text
@@ -38,8 +39,9 @@ from anetcon.keeper.notify import Notifier
 from anetcon.keeper.ownlog import OwnLog
 from anetcon.keeper.processes import Processes
 from anetcon.keeper.report import ERROR, INFO, WARNING, debug, report, reporter
-from anetcon.keeper.roster import Roster
+from anetcon.keeper.roster import Audited, Roster
 from anetcon.keeper.rules import Rules
+from anetcon.keeper.sampling import Sampling
 from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
@@ -86,7 +88,8 @@ class Keeper:
         self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_gap, report)
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
-        self.activation = Activation(self.home, self.reaper, store / "activated.json", report)
+        self.activation = Activation(self.home, self.reaper, store / activate.KEPT, report)
+        self.sampling = Sampling(self.home, self.reaper, store, self.processes.send, report)
         self.shown = Aside(self.reaper, store / "status.json", state.get("writing") if state else None)
         self.status = Status(self.roster, self.shared, self.shown.write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
@@ -205,6 +208,8 @@ class Keeper:
         if self.kernel_log is not None:
             self.kernel_log.hand_over(self.processes.send)
         self.roster.hand_over_again()
+        if self.settings.record_invalid:
+            self.sampling.tell_again(self.roster.attached())
         self.rules.hear_again()
 
     def _send_gap(
@@ -222,6 +227,8 @@ class Keeper:
                 self._sum_up()
             case {"op": "detached", "slot": int(slot)}:
                 self.roster.detached(slot)
+            case {"op": "tracks", "slot": int(slot), "families": list(families)}:
+                self.roster.tracks(slot, frozenset(filter(sampling.FAMILIES.__contains__, map(str, families))))
             case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
                 self.roster.found(slot, cause, what)
             case _:
@@ -268,11 +275,17 @@ class Keeper:
 
     def _activate(self) -> None:
         """Our nftables table where conntrack does not run, and nowhere else."""
+        self._sample(self.roster.attached())
         attached = [audited for audited, _ in self.roster.attached()] if self.settings.activate_conntrack else []
         self.activation.keep({(audited.name, audited.inode) for audited in attached}, self.roster.path)
         states = self.shared.column("state") if attached else []
         for audited in attached:
             self.activation.look(audited.name, audited.inode, self.roster.path(audited.name), states[audited.slot])
+
+    def _sample(self, attached: list[tuple[Audited, Sockets]]) -> None:
+        """Our rule where packets that are invalid are to be recorded, and nowhere else."""
+        look = self.sampling.tick if self.settings.record_invalid else self.sampling.close
+        look(attached, self.roster.path)
 
     # Settings
 
@@ -448,7 +461,8 @@ class Keeper:
     def _tidy_up(self) -> None:
         """Until nothing is left to be removed, also of what was under way and has come to stand since."""
         self.activation.keep(set(), self.roster.path)
-        if not (self.activation.busy or self.errands.busy or self.shown.busy):
+        self.sampling.close(self.roster.attached(), self.roster.path)
+        if not (self.activation.busy or self.sampling.busy or self.errands.busy or self.shown.busy):
             self._end()
 
     def _end(self) -> None:

@@ -62,6 +62,10 @@ class Audited:
         self.untracked_seen = 0
         self.untracked_last: tuple[int, int] | None = None
         """Between which looks some were counted last."""
+        self.tracks: frozenset[str] | None = None
+        """Of which families (`ip`, `ip6`) connection tracking runs without us, as capture said; None: it has not."""
+        self.left: dict[str, int] = {}
+        """By family, how many packets that are invalid had left when that was read last: where our table stands."""
         self.slot = -1
         self.sockets: Sockets | None = None
         self.anew = False
@@ -184,6 +188,12 @@ class Roster:
                 if isinstance(what, str) and len(audited.found) < FOUND_MOST:
                     audited.found[cause] = what[:FOUND_LONGEST]
 
+    def tracks(self, slot: int, families: frozenset[str]) -> None:
+        """Of which families connection tracking runs in a namespace."""
+        for audited in self.audited.values():
+            if audited.slot == slot:
+                audited.tracks = families
+
     def forget_old(self) -> None:
         """List no more what is gone for long."""
         while self.gone and self.gone[0].gone < now_us() - GONE_SECONDS * 1_000_000:
@@ -239,7 +249,7 @@ class Roster:
             raise OSError(errno.EBUSY, f"it is the same namespace as {twin}, under which it is recorded")
         if not self._free:
             raise OSError(errno.ENOSPC, f"{SLOTS} namespaces are audited already, which is the most")
-        if len(self._inodes) >= attach.most_namespaces():
+        if len(self._inodes) >= attach.most_namespaces(self.settings.record_invalid):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         why = self.rules_missing(audited)
         if why is not None:

@@ -56,6 +56,7 @@ class Settings:
         self.hold: bool = audit["on_overload"] == "hold" and not self.log_engine
         self.guard_share: float = audit["guard_share"]
         self.activate_conntrack: bool = audit["activate_conntrack"]
+        self.record_invalid: bool = audit.get("record_invalid", False) and not self.log_engine
         self.buffer_bytes: int = audit["buffer_bytes"]
         self.buffers_total_bytes: int = audit["buffers_total_bytes"]
         self.starts: bool = "start" in audit["record"] and not self.log_engine

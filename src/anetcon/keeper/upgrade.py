@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
-_UNTRACKED = ("untracked", "untracked_seen", "untracked_last")
+_UNTRACKED = ("untracked", "untracked_seen", "untracked_last", "left")
 _KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed", "cause", *_UNTRACKED)
 
 

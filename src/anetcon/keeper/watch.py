@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from anetcon.keeper import legacy, stats
+from anetcon.keeper import legacy, sampling, stats
 from anetcon.keeper.attach import SYSCTLS, Home, Sockets
 from anetcon.keeper.channel import Message
 from anetcon.keeper.clock import now_us
@@ -308,12 +308,14 @@ class Watch:
         if known is None and not audited.newborn:
             since, known = now, counted.untracked
         audited.untracked, audited.untracked_seen = counted.untracked, now
-        if fresh := (counted.untracked - (known or 0)) & 0xFFFFFFFF:
+        fresh, left = (counted.untracked - (known or 0)) & 0xFFFFFFFF, _left(audited, sockets)
+        if fresh or left:
             audited.untracked_last = since, now_us()
-            self._tell_untracked(audited, *audited.untracked_last, fresh)
+            self._tell_untracked(audited, *audited.untracked_last, fresh, left)
 
-    def _tell_untracked(self, audited: Audited, since: int, until: int, count: int) -> None:
-        self._send({"op": "untracked", "slot": audited.slot, "from": since, "to": until, "count": count})
+    def _tell_untracked(self, audited: Audited, since: int, until: int, count: int, left: int = 0) -> None:
+        numbers = {"count": count, "left": left}
+        self._send({"op": "untracked", "slot": audited.slot, "from": since, "to": until, **numbers})
 
     def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
         """Collect what was refused, and tell it when it is over or goes on for long."""
@@ -336,6 +338,21 @@ class Watch:
     def _gap(self, audited: Audited, cause: str, start: int, end: int | None, lost: int | None = None) -> None:
         gap = {"netns": audited.netns, "from": start, "to": end, "cause": cause, "lost": lost}
         self._send({"op": "gap", **gap})
+
+
+def _left(audited: Audited, sockets: Sockets) -> int:
+    """How many packets that are invalid left since that was read last, where a rule of ours counts them. One that
+    somebody took away counts no more until it is there again."""
+    fresh = 0
+    for family, before in list(audited.left.items()):
+        with contextlib.suppress(OSError):
+            now = sampling.left(sockets.stats, family)
+            if now is None:
+                del audited.left[family]
+            else:
+                audited.left[family] = now
+                fresh += now - before if now >= before else now
+    return fresh
 
 
 def _in_turn(listed: list[Pair], first: int, most: int) -> tuple[int, set[Audited]]:

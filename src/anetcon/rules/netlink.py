@@ -27,6 +27,7 @@ NFTA_TABLE_NAME = 1
 NFTA_GEN_ID = 1
 INET = 0
 NFPROTO = {INET: 1, 4: 2, 6: 10}
+NUMBERS = {"inet": INET, "ip": 4, "ip6": 6}
 """Families as nftables numbers them."""
 
 _HEADER = struct.Struct("=IHHII")

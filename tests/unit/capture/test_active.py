@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 
 from anetcon.capture import active
 from anetcon.capture.dump import NFGENMSG_UNSPEC
+from anetcon.keeper import sampling
 from tests.unit.decode.messages import attribute, nested
 
 
-def rule(*expressions: bytes) -> bytes:
+def rule(*expressions: bytes, table: bytes = b"filter") -> bytes:
     """A rule as a dump of rules has it."""
     elements = [nested(active.NFTA_LIST_ELEM, expression) for expression in expressions]
-    body = NFGENMSG_UNSPEC + attribute(2, b"chain\0") + nested(active.NFTA_RULE_EXPRESSIONS, *elements)
+    body = (
+        NFGENMSG_UNSPEC
+        + attribute(1, table + b"\0")
+        + attribute(2, b"chain\0")
+        + nested(active.NFTA_RULE_EXPRESSIONS, *elements)
+    )
     return struct.pack("=IHHII", 16 + len(body), 0xA06, 0, 0, 0) + body
 
 
@@ -41,6 +47,12 @@ def expression(name: bytes, inside: bytes = b"") -> bytes:
 def test_rules_that_need_tracking(expressions: list[bytes], needed: bool) -> None:
     """nftables' own expressions and xtables' extensions are told apart from rules that need none."""
     assert active.tracks(rule(*expressions)) is needed
+
+
+def test_our_own_rule() -> None:
+    """It needs tracking only while somebody else's does, so it is no reason to think that tracking runs."""
+    assert sampling.NAME.encode() == active.OURS
+    assert not active.tracks(rule(expression(b"ct"), table=active.OURS))
 
 
 @given(st.binary(max_size=100))

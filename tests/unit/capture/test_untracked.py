@@ -8,7 +8,7 @@ import pytest
 
 from anetcon.capture.invalid import BOTH
 from anetcon.capture.lasting import Lasting
-from anetcon.capture.untracked import DROPPED, QUIET, UNTRACKED, Untracked
+from anetcon.capture.untracked import DROPPED, LEFT, QUIET, UNTRACKED, Untracked
 from tests.unit.capture.parts import namespace
 
 Row = tuple[str, int | None, int | None, int | None]
@@ -27,9 +27,9 @@ class Bench:
         assert netns == self.space.netns
         self.rows.append((cause, start, end, lost))
 
-    def counted(self, start: int, end: int, count: int) -> None:
-        """So many came."""
-        self.untracked.counted(self.space, start, end, count)
+    def counted(self, start: int, end: int, count: int, left: int = 0) -> None:
+        """So many came, and left."""
+        self.untracked.counted(self.space, start, end, count, left)
 
 
 @pytest.fixture
@@ -89,3 +89,12 @@ def test_a_clock_that_is_set(bench: Bench) -> None:
     assert bench.rows == [(DROPPED, 10, None, None)]
     bench.untracked.tick(120 + QUIET)
     assert bench.rows[1:] == [(DROPPED, 10, 120, 3)]
+
+
+def test_how_many_left(bench: Bench) -> None:
+    """It is a row of its own beside the gap, of the same time, once that is over."""
+    bench.counted(10, 20, 3, 2)
+    bench.counted(20, 30, 0, 1)
+    assert bench.rows == [(UNTRACKED, 10, None, None)]
+    bench.untracked.end_all()
+    assert bench.rows[1:] == [(UNTRACKED, 10, 30, 3), (LEFT, 10, 30, 3)]

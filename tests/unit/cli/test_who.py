@@ -10,7 +10,7 @@ import pytest
 from anetcon.cli.times import rfc3339
 from anetcon.store.seal import Sealer
 from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, start, whole
+from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, lone, start, whole
 
 PUBLIC = "203.0.113.7:40213"
 FLOATING = ends(src="192.0.2.1:5000", dst="203.0.113.9:22", nat_src="192.0.2.1:5000", nat_dst="10.0.0.9:2222")
@@ -69,7 +69,7 @@ def test_the_shape_of_the_answer(making: Making) -> None:
     """The JSON answer has exactly these keys, and its records exactly the fields of the record."""
     said = who(making.add(*whole()), PUBLIC, T0 + SECOND, "--to", "198.51.100.9:443", "--netns", "qrouter")
     assert list(said) == [
-        *("version", "query", "verdict", "possible", "more_with_to", "coverage"),
+        *("version", "query", "verdict", "possible", "packets", "more_with_to", "coverage"),
         *("connections", "address", "neighbours", "macs", "source", "same_connection"),
     ]
     assert said["version"] == 1
@@ -520,3 +520,35 @@ def test_no_store(tmp_path: Path) -> None:
     answer = Answer("who", PUBLIC, "--at", "now", "--store", tmp_path)
     assert (answer.status, answer.out) == (8, "")
     assert answer.err.startswith("anetcon: there is no store")
+
+
+ROUTED = ends(src="[2001:db8:1::12]:4000", dst="[2001:db8:f::1]:80", nat_src="[2001:db8:1::12]:4000")
+INVALID = "a sample of packets that conntrack calls invalid, which nothing translated"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_packets_that_are_no_connection(making: Making, sealed: bool) -> None:
+    """Each is a row for itself, also of the tuple of a connection of that very time; it is said what they are."""
+    making.add(lone(**ROUTED), lone(**ROUTED), lone(**(ROUTED | {"start": T0 + SECOND})))
+    if sealed:
+        making.rotate().alive(T0 + DAY)
+        assert Sealer(making.path, clock=lambda: T0 + DAY).seal()
+    said = who(making, "[2001:db8:1::12]:4000", T0)
+    assert (said["verdict"], len(said["connections"]), said["packets"]) == ("one", 3, 3)
+    assert said["source"] == "source unproven: a packet of no connection, which anybody can forge"
+    words = Answer("who", "[2001:db8:1::12]:4000", "--at", rfc3339(T0 + 9 * SECOND), "--store", making.path).out
+    assert f" UTC may have been [2001:db8:1::12]:4000 in {ROUTER}; the nearest packet left 8 s before; 3 of" in words
+    assert f"; 3 of these 3 are no connection: {INVALID}\n" in words
+    making.add(start(**(ROUTED | {"start": T0 + 60})))
+    said = who(making, "[2001:db8:1::12]:4000", T0)
+    assert (said["verdict"], len(said["connections"]), said["packets"]) == ("one", 4, 3)
+    words = Answer("who", "2001:db8:1::12", "--at", rfc3339(T0), "--store", making.path).out
+    assert " was 2001:db8:1::12 in" in words
+    assert f"; 3 of these 4 are no connection: {INVALID}\n" in words
+
+
+def test_a_packet_beside_a_translated_connection(making: Making) -> None:
+    """It carries the public address untranslated, as a forged one does: it is not taken for that connection."""
+    making.add(*whole(), lone(**ends(src=PUBLIC, nat_src=PUBLIC)))
+    said = who(making)
+    assert (ports(said), said["packets"], said["verdict"]) == ([40000], 0, "one")

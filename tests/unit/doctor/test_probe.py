@@ -14,7 +14,10 @@ def test_each_engine_has_its_own() -> None:
     assert "events" in features("conntrack", activates=False)
     assert "nft" not in features("conntrack", activates=False)
     assert "nft" in features("conntrack", activates=True)
+    assert "nft sample" not in features("conntrack", activates=False)
+    assert "nft sample" in features("conntrack", activates=False, samples=True)
     assert "ctnetlink" not in features("iptables-log", activates=False)
+    assert "nft sample" not in features("iptables-log", activates=False, samples=True)
     assert "nft log rules" in features("nftables-log", activates=False)
 
 

@@ -14,6 +14,7 @@ from tests.unit.doctor.parts import ill, look, machine, one, process, said, with
 
 TABLE = Ruleset(tables=(("inet", "anetcon"),))
 ACTIVATION = Ruleset(tables=(("inet", "anetcon_conntrack"),))
+SAMPLE = Ruleset(tables=(("ip6", "anetcon_packets"),))
 CHAIN = Ruleset(chains=(Chain("ip", "nat", "anetcon"), Chain("ip", "filter", "anetcon")))
 
 
@@ -27,6 +28,9 @@ CHAIN = Ruleset(chains=(Chain("ip", "nat", "anetcon"), Chain("ip", "filter", "an
         (ACTIVATION, without_daemon(audit__activate_conntrack=True), True),
         (ACTIVATION, machine(audit__activate_conntrack=True), False),
         (ACTIVATION, machine(), True),
+        (SAMPLE, without_daemon(audit__record_invalid=True), True),
+        (SAMPLE, machine(audit__record_invalid=True), False),
+        (SAMPLE, machine(), True),
         (CHAIN, machine(), True),
         (CHAIN, machine(daemon=said(engine="iptables-log")), False),
         (CHAIN, without_daemon(audit__chain="other"), False),

@@ -8,7 +8,7 @@ from anetcon.doctor import table
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.look import Look
 from anetcon.doctor.ruleset import Rule, Ruleset
-from tests.unit.doctor.parts import STATUS, ill, look, machine, one, said
+from tests.unit.doctor.parts import STATUS, ill, look, machine, one, said, without_daemon
 
 LEGACY = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
 
@@ -118,6 +118,19 @@ def test_what_is_invalid_and_dropped() -> None:
     (found,) = table.untracked(look(rules=rules), machine())
     assert found.severity is Severity.OK
     assert list(table.untracked(look(), machine())) == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "there"), [((("ip", "anetcon_packets"),), True), ((("ip6", "anetcon_packets"),), False)]
+)
+def test_what_is_invalid_and_to_be_recorded(tables: tuple[tuple[str, str], ...], there: bool) -> None:
+    """Our table stands for each family that is tracked, or it is said that it does not; a daemon that does not run is
+    no matter here."""
+    rules = Ruleset(tables=tables, rules=tracking("ip").rules, drops_invalid=frozenset({"ip", "ip6"}))
+    found = ill(table.untracked(look(rules=rules), machine(audit__record_invalid=True)))
+    assert [each.severity for each in found] == [Severity.WARNING] * (not there)
+    assert ill(table.untracked(look(rules=rules), machine())) == []
+    assert ill(table.untracked(look(rules=rules), without_daemon(audit__record_invalid=True))) == []
 
 
 def test_a_namespace_that_is_new() -> None:

@@ -26,7 +26,7 @@ from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.unit.history.test_events import AT, DESTROY, NEW
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, logged, start, whole
+from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, logged, lone, start, whole
 
 PACKET = (
     "IN=a OUT=b SRC=10.0.0.5 DST=198.51.100.9 LEN=60 TOS=0x00 PREC=0x00 TTL=63 ID=1 DF PROTO=TCP SPT={} DPT=443 "
@@ -185,6 +185,16 @@ def test_what_this_daemon_recorded(old: Old) -> None:
     making.add(start(src_port=2, start=T0 + 90))
     counts = old.take("".join(line(port, T0 + SECOND) for port in (40000, 1, 2, 3)))
     assert (counts.already, counts.added, old.ports()) == (3, 1, [1, 2, 3, 40000])
+    making.close()
+
+
+def test_a_packet_is_no_connection(old: Old) -> None:
+    """One that conntrack called invalid, of the tuple and time of a line, does not stand for it."""
+    making = Making(old.store)
+    making.add(lone(), lone(src_port=1, nat_src_port=1)).rotate()
+    assert Sealer(old.store, lambda: T0 + 60 * SECOND).seal()
+    counts = old.take(line(40000) + line(1))
+    assert (counts.already, counts.added) == (0, 2)
     making.close()
 
 

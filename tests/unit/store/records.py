@@ -75,6 +75,13 @@ def whole(seconds: float = 10, **values: Any) -> list[dict[str, Any]]:
     return [start(**values), end(seconds, **values)]
 
 
+def lone(**values: Any) -> dict[str, Any]:
+    """A packet that is invalid, of origin packet: what `start` has, untranslated."""
+    untranslated = ends(nat_src="10.0.0.5:40000") | {"origin": "packet", "reply": "none", "ct_id": 0}
+    counted = {"packets_out": 1, "bytes_out": 40, "packets_in": 0, "bytes_in": 0}
+    return end(0, **(untranslated | counted | {"end_reason": "unknown"} | values))
+
+
 def logged(**values: Any) -> dict[str, Any]:
     """A connection learnt from a LOG line (class nat): what `start` has, without what such a line does not tell."""
     row = start(**({"origin": "log", "end_reason": "unknown", "ct_id": 0} | values))
