@@ -48,8 +48,9 @@ _CAUSES = (
     ),
     GapCause(
         "not-yet-written",
-        "the time asked about is so recent that none of it is on record yet",
-        "ask again a few seconds later",
+        "none of the time asked about is on record yet: it is that recent, or in the future by this machine's clock",
+        "ask again a few seconds later; where it is in the future, see whether the clocks of who asks and of this "
+        "machine agree",
     ),
     GapCause(
         "not-audited",

@@ -21,6 +21,7 @@ from anetcon.store.coverage import NEVER_RECORDED, NOT_AUDITED, Coverage
 from anetcon.store.view import Store
 
 _LINES_ALONE = "kernel lines tell no translated address or port"
+_AHEAD = "the window has not begun: that time is in the future by this machine's clock"
 _MORE_WITH_TO = (
     "connections of that time are on record as kernel lines, without the public side: "
     "name the other end with --to IP[:PORT] to see which of them it may have been"
@@ -83,7 +84,8 @@ def window(coverage: Coverage, *, found: bool = False) -> list[str]:
     nothing was found, and nothing accounts for the address, also what to do."""
     notes = output.plain("gaps", coverage.notes)
     unknown = not found and NOT_AUDITED in coverage.gaps["cause"].to_pylist()
-    advice = [f"{NOT_AUDITED}: {CAUSES[NOT_AUDITED].meaning}: {CAUSES[NOT_AUDITED].todo}"] if unknown else []
+    advice = [_AHEAD] if coverage.ahead else []
+    advice += [f"{NOT_AUDITED}: {CAUSES[NOT_AUDITED].meaning}: {CAUSES[NOT_AUDITED].todo}"] if unknown else []
     return [*_window(coverage), *advice, *(f"note: {gap_words(gap)}: {CAUSES[gap['cause']].meaning}" for gap in notes)]
 
 

@@ -13,7 +13,7 @@ from anetcon.cli import answer, output
 from anetcon.cli.filters import Filters, LimitOption, StoreOption, strangers, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
-from anetcon.store.coverage import Coverage, Question, coverage, running
+from anetcon.store.coverage import NOT_YET, Coverage, Question, coverage, running
 from anetcon.store.live import Live
 from anetcon.store.view import Store
 from anetcon.store.where import every
@@ -21,9 +21,6 @@ from anetcon.store.where import every
 POLL_SECONDS = 0.2
 GAP_SECONDS = 2.0
 """How often gaps are looked for."""
-
-PASSING = "not-yet-written"
-"""What every stream is at its beginning: no gap to be told of."""
 
 
 @with_options(Filters)
@@ -86,7 +83,8 @@ class _Gaps:
             return
         self._next = time.monotonic() + GAP_SECONDS
         for gap in output.plain("gaps", self.coverage().gaps):
+            # What is not yet written is every stream at its beginning: no gap to be told of.
             known = (gap["node"], gap["netns"], gap["from"], gap["cause"], gap["to"] is None)
-            if gap["cause"] != PASSING and known not in self._said:
+            if gap["cause"] != NOT_YET and known not in self._said:
                 self._said.add(known)
                 warn(f"gap: {answer.gap_words(gap)}")

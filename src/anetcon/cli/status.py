@@ -17,7 +17,7 @@ from anetcon.cli.times import moment
 from anetcon.errors import StoreError
 from anetcon.gaps import LIMITS, WHOLE
 from anetcon.journal.read import last_flush
-from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
+from anetcon.store.coverage import NOT_YET, SECOND, STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
 from anetcon.store.view import Store
 
@@ -28,7 +28,7 @@ NOT_WELL = 1
 CHILDREN = ("capture", "follow", "kmsg")
 LATELY = 600 * SECOND
 """So long a process that ended by itself is told of: what ends again and again has not yet come to rest."""
-TOLD = {"daemon-down", "capture-down", "disk-full", "not-attached", "conntrack-inactive"}
+TOLD = {NOT_YET, "daemon-down", "capture-down", "disk-full", "not-attached", "conntrack-inactive"}
 """Causes of gaps that may last and of which more is known: whether it records, and each namespace's state."""
 HARMLESS = WHOLE | LIMITS | TOLD | {"deselected"}
 SHOWN = 3

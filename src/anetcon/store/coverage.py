@@ -1,7 +1,8 @@
 """What an answer may claim: whether the record is whole for exactly what was asked, and if not, when and why not.
 
 The window ends at the last flush, since what is not yet written is no gap while the daemon runs; when it does not, or
-has not written for long, everything since its last flush is one. What text was imported of a time takes the place of
+has not written for long, everything since its last flush is one. Of a window that begins behind the last flush, or in
+the future, nothing is known, and that is a gap too. What text was imported of a time takes the place of
 the gap it was. Refuses to say "complete" of a store without a journal.
 """
 
@@ -39,6 +40,7 @@ DESELECTED = "deselected"
 RETENTION = "retention"
 NEVER_RECORDED = "never-recorded"
 NOT_AUDITED = "not-audited"
+NOT_YET = "not-yet-written"
 STALE = 30 * SECOND
 """A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
 
@@ -88,6 +90,8 @@ class Coverage:
     """How many namespaces this is about: those that can have had the address, or all that were attached."""
     first: int | None = None
     """The time of the first record, where the window has no beginning of its own."""
+    ahead: bool = False
+    """Whether the window has not begun, by this machine's clock."""
 
     @property
     def complete(self) -> bool:
@@ -150,7 +154,8 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
         until = max(now if question.until is None else min(question.until, now), question.since or 0)
         text = store.intervals("gaps", question.condition(), question.since, until)
         never = pa.concat_tables([text, _gaps([_gap(None, None, NEVER_RECORDED)])])
-        covered = Coverage(question.since, until, never, first=_first(text) if question.since is None else None)
+        first = _first(text) if question.since is None else None
+        covered = Coverage(question.since, until, never, first=first, ahead=(question.since or 0) > now)
         return again(store, _told(store, covered, question))
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
@@ -166,14 +171,15 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
     if asked > flushed and (silent := _silent(store.path, flushed, now)):
         extra.append(_gap(flushed, None, silent))
         until = max(asked, since or 0)
-    elif since is not None and flushed < since <= now:
-        extra.append(_gap(flushed, None, "not-yet-written"))  # the whole window is past, and none of it on record yet
+    elif since is not None and since > min(flushed, now):
+        extra.append(_gap(min(flushed, now), None, NOT_YET))  # none of the window is on record yet
     extra += [
         _gap(lost.start, lost.end, "journal-damaged") | {"lost": lost.rows}
         for lost in (*damaged, *unexplained(torn, gaps[0]))
         if (lost.start or 0) <= until and lost.end >= (since or 0)
     ]
-    covered = Coverage(since, until, pa.concat_tables([*gaps, _gaps(extra)]), first=first)
+    told = pa.concat_tables([*gaps, _gaps(extra)])
+    covered = Coverage(since, until, told, first=first, ahead=(since or 0) > now)
     return again(store, _told(store, covered, question))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from anetcon.cli.times import rfc3339
+from anetcon.errors import NOT_FOUND_WITH_GAPS
 from anetcon.store.seal import Sealer
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, lone, start, whole
@@ -59,6 +60,8 @@ def test_a_time_that_is_still_to_come(making: Making) -> None:
             making.alive(T0)
         said = Answer("who", PUBLIC, "--at", later, "--store", making.path)
         assert said.out.splitlines()[-1] == "that time is still to come"
+        assert "the window has not begun: that time is in the future by this machine's clock" in said.out
+        assert said.status == NOT_FOUND_WITH_GAPS
         assert "searched 2189-12-31 23:59:00 to 2189-12-31 23:59:00 UTC" in said.out
     assert (
         Answer("who", PUBLIC, "--at", "now", "--store", making.path, "--format", "json").json["query"]["note"] is None

@@ -153,13 +153,23 @@ def test_no_journal(making: Making) -> None:
 
 
 def test_what_is_not_written_yet(making: Making, daemon: int) -> None:
-    """While the daemon writes, the window ends at its last flush, and the future is no gap."""
+    """While the daemon writes, a window that has begun ends at its last flush, also where it goes on in the future."""
     making.alive(T0)
     assert running(making.path) == daemon
     covered = said(making, now=T0 + SECOND)
     assert (covered.complete, covered.until) == (True, T0)
+    begun = said(making, Question(T0 - SECOND, T0 + 2 * DAY), now=T0 + SECOND)
+    assert (begun.complete, begun.until, begun.ahead) == (True, T0, False)
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize("flushed", [T0, T0 + 2 * DAY])
+def test_a_window_that_has_not_begun(making: Making, flushed: int) -> None:
+    """It is never complete, not even where the clock was set back and the record goes on beyond it."""
+    making.alive(flushed)
     later = said(making, Question(T0 + DAY, T0 + 2 * DAY), now=T0 + SECOND)
-    assert (later.complete, later.until) == (True, T0 + DAY)
+    assert causes(later) == ["not-yet-written"]
+    assert (later.since, later.until, later.ahead) == (T0 + DAY, T0 + DAY, True)
 
 
 @pytest.mark.usefixtures("daemon")
@@ -168,7 +178,7 @@ def test_a_moment_too_recent_to_be_on_record(making: Making) -> None:
     making.alive(T0)
     recent = Question(T0 + SECOND, T0 + 3 * SECOND)
     assert causes(said(making, recent, now=T0 + 2 * SECOND)) == ["not-yet-written"]
-    assert causes(said(making, recent, now=T0 + SECOND // 2)) == []
+    assert causes(said(making, recent, now=T0 + SECOND // 2)) == ["not-yet-written"]
 
 
 @pytest.mark.usefixtures("daemon")
