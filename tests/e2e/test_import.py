@@ -4,6 +4,7 @@ conntrack, a kill in the middle, beside a running daemon."""
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from anetcon.store import manifest
+from anetcon.store import layout, manifest
 from anetcon.testbed import kernel, traffic
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Namespace
@@ -115,6 +116,13 @@ def test_half_a_million_old_lines(old: Old) -> None:
     assert (total["lines"], total["added"]) == (PARTS * EACH, PARTS * EACH)
     assert (total["unreadable"], total["others"], total["already"]) == (0, 0, 0)
     assert (said["unknown_namespaces"], said["unreadable_in"]) == ({}, None)
+    digests = {path.name: (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths}
+    assert {Path(part["file"]).name: (part["bytes"], part["sha256"]) for part in said["files"]} == digests
+    manifest_lines = map(json.loads, layout.manifest_path(old.store).read_text().splitlines())
+    brought = [source for each in manifest_lines for source in each.get("sources", [])]
+    assert {source["name"]: (source["bytes"], source["sha256"]) for source in brought} == {
+        str(path): digests[path.name] for path in paths
+    }
     years = {Path(part["file"]).name: (part["year"] or "-").partition(" (")[0] for part in said["files"]}
     assert years == {
         "anetcon.log.3.zst": "2023",

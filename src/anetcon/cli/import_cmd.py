@@ -270,13 +270,17 @@ class _Lines:
             self._to.flush()
 
 
+_OF_ONE = ("file", "year", "bytes", "sha256", "damage")
+"""What there is of each file alone."""
+
+
 def _print_json(report: Report, settings: Settings, zone: str) -> None:
     total = report.total()
     said: dict[str, Any] = {
         "version": VERSION,
         "store": str(settings.store),
         "tz": zone,
-        "total": {key: value for key, value in total.plain().items() if key not in ("file", "year", "damage")},
+        "total": {key: value for key, value in total.plain().items() if key not in _OF_ONE},
         "unknown_namespaces": report.strangers,
         "events_without_time": report.untimed,
         "unreadable_in": report.rejects and str(report.rejects),
@@ -332,4 +336,5 @@ def _sentence(counts: Counts) -> str:
     year = f"; year {counts.years}" if counts.years else ""
     year += f"; {_BACK.format(counts.back)}" if counts.back and counts.years else ""
     damage = f"; {counts.damage}" if counts.damage else ""
-    return f"{counts.name}: {counts.lines} lines: {', '.join(shown)}{span}{year}{damage}"
+    digest = f"; {counts.bytes} bytes, SHA-256 {counts.sha256}" if counts.sha256 else ""
+    return f"{counts.name}: {counts.lines} lines: {', '.join(shown)}{span}{year}{damage}{digest}"

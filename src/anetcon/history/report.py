@@ -23,7 +23,8 @@ class Counts:
     in it, `unreadable` lines, those of `others`,
     connections `too_old` to be kept. `repeated`: connections that lines said happened again; `events`: lines of
     conntrack, of which a connection has several. Without those, every line is in one of the others, repeated or not.
-    `back`: how often months go back by less than makes a new year.
+    `back`: how often months go back by less than makes a new year. `bytes` and `sha256` are of the file as it
+    is on disk.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Counts:
     folded: int = 0
     back: int = 0
     years: str = ""
+    bytes: int = 0
+    sha256: str = ""
     damage: str = ""
 
     def between(self, first: int, last: int) -> None:
@@ -65,6 +68,8 @@ class Counts:
             "without_zone": self.zoneless,
             "twice_an_hour": self.folded,
             "months_back": self.back,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
             "damage": self.damage or None,
         }
 

@@ -29,13 +29,14 @@ from anetcon.history.events import Events
 from anetcon.history.known import Found, known
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Rejects, Report
-from anetcon.history.source import Source
+from anetcon.history.source import STDIN, Source
 from anetcon.history.stamps import Stamps
 from anetcon.history.stretches import Stretches
 from anetcon.history.syslog import Reader
 from anetcon.history.turns import Turns
 from anetcon.history.years import Years
-from anetcon.store import layout, lock
+from anetcon.names import recorded
+from anetcon.store import layout, lock, manifest
 from anetcon.store.add import add
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
@@ -85,6 +86,8 @@ class Import:
         self._batch = Batch(ROWS + SPARE)
         self._view: Store | None = None
         self._mine: set[str] = set()
+        self._sources: list[manifest.Read] = []
+        self._brought = False
         self._stretches = Stretches()
         self._by_namespace: Counter[int] = Counter()
         said = datetime.now(settings.zone).strftime("%Y%m%dT%H%M%S")
@@ -124,7 +127,7 @@ class Import:
     def _file(self, source: Source, of_file: Years | None, latest: date, why: str) -> None:
         counts = Counts(source.name)
         self.report.files.append(counts)
-        self._mine = set()
+        self._mine, self._brought = set(), False
         self._stretches = Stretches()
         said = self._events.zoneless, self._events.folded
         times, turns = Stamps(self.settings.zone), Turns()
@@ -141,7 +144,9 @@ class Import:
                 self._block(piece, times, counts)
             self._progress(source.consumed - before)
             before = source.consumed
-        self._commit(counts)
+        counts.bytes, counts.sha256 = source.consumed, source.digest.hexdigest()
+        name = "-" if source.path == STDIN else recorded(str(source.path.absolute()))
+        self._commit(counts, manifest.Read(name=name, bytes=counts.bytes, sha256=counts.sha256))
         counts.damage = source.damage
         if source.misnamed and not (counts.found or counts.unreadable):
             counts.damage = f"not the compressed file that it is called, but {source.size} bytes without a line of ours"
@@ -218,8 +223,9 @@ class Import:
                 self._take_events(self.report.files[-1])
             self._commit(self.report.files[-1])
 
-    def _commit(self, counts: Counts) -> None:
-        """Add what the store does not have."""
+    def _commit(self, counts: Counts, source: manifest.Read | None = None) -> None:
+        """Add what the store does not have. `source`, which has been read to its end, is named with the rows that it
+        brought: with the last ones, here or when the events in it have found their ends."""
         batch, settings = self._batch, self.settings
         view = self._store()
         found = Found.nothing(batch.rows)
@@ -228,10 +234,17 @@ class Import:
         old = _old(batch, settings.oldest)
         fresh, better = ~found.have & ~old, found.better & ~old
         gaps = self._stretches.gaps(self._nodes.names, view, settings.oldest)
-        if fresh.any() or gaps:
+        adds = bool(fresh.any() or gaps)
+        self._brought |= adds
+        if source is not None and (self._brought or counts.events):
+            self._sources.append(source)
+        if adds or (self._brought and source is not None):
             rows = table(batch, np.flatnonzero(fresh), self._nodes.names, self._namespaces.names)
             with _owner(settings.store):
-                self._mine |= add(settings.store, rows, gaps, settings.limits, gone=found.gone(better))
+                self._mine |= add(
+                    settings.store, rows, gaps, settings.limits, gone=found.gone(better), sources=self._sources
+                )
+            self._sources = []
         counts.added += int(np.count_nonzero(fresh & ~better))
         counts.completed += int(np.count_nonzero(better))
         counts.too_old += int(np.count_nonzero(old & ~found.have & ~found.better))

@@ -7,11 +7,14 @@ is left out, since no line of ours is.
 No more than a block is unpacked at a time, so memory is bounded by a few blocks and by what a format itself needs
 (`XZ_MEMORY` at most). What unpacks to more than `DENSEST` times its size without a line in it is no log: it is not
 unpacked any further, and `damage` says so.
+
+`digest` is the SHA-256 of the file's bytes as they are on disk, also where what they hold is damaged.
 """
 
 from __future__ import annotations
 
 import bz2
+import hashlib
 import io
 import lzma
 import os
@@ -61,6 +64,8 @@ class Source:
         """Whether it is called as what is compressed, and is not: unpacked in place, or a crash left nothing of it."""
         self.consumed = 0
         """Bytes of the file read so far, compressed ones where it is."""
+        self.digest = hashlib.sha256()
+        """Of those bytes."""
         self.size: int | None = None
         self.modified: float | None = None
         if path != STDIN:
@@ -95,26 +100,29 @@ class Source:
 
     def blocks(self) -> Iterator[bytes]:
         """Its lines, many at a time."""
-        self.damage, self.consumed = "", 0
+        self.damage, self.consumed, self.digest = "", 0, hashlib.sha256()
         left = bytearray()
         bare = since = 0  # bytes without a newline that were left out, and how far the file had been read before them
         try:
             with self._open() as file:
-                for piece in self._pieces(file):
-                    left += piece
-                    while len(left) >= BLOCK:
-                        end = left.rfind(b"\n", 0, BLOCK) + 1
-                        if end:
-                            yield bytes(left[:end])
-                            del left[:end]
-                            bare, since = 0, self.consumed
-                        else:
-                            del left[LONGEST:BLOCK]
-                            bare += BLOCK - LONGEST
-                            if bare > DENSEST * max(self.consumed - since, PIECE):
-                                raise _TornError(_DENSE)
-        except _TornError as error:
-            self.damage = str(error)
+                try:
+                    for piece in self._pieces(file):
+                        left += piece
+                        while len(left) >= BLOCK:
+                            end = left.rfind(b"\n", 0, BLOCK) + 1
+                            if end:
+                                yield bytes(left[:end])
+                                del left[:end]
+                                bare, since = 0, self.consumed
+                            else:
+                                del left[LONGEST:BLOCK]
+                                bare += BLOCK - LONGEST
+                                if bare > DENSEST * max(self.consumed - since, PIECE):
+                                    raise _TornError(_DENSE)
+                except _TornError as error:
+                    self.damage = str(error)
+                while self._more(file):
+                    pass  # for the digest
         except OSError as error:
             self.damage = f"not readable any further: {error.strerror}"
         if left:
@@ -129,8 +137,7 @@ class Source:
         return open(sys.stdin.fileno(), "rb", closefd=False) if self.path == STDIN else self.path.open("rb")
 
     def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
-        head = file.read(PIECE)
-        self.consumed = len(head)
+        head = self._more(file)
         if head.startswith(_ZSTD):
             yield from self._zstd(head, file)
             return
@@ -144,9 +151,10 @@ class Source:
             yield head
             head = self._more(file)
 
-    def _more(self, file: BinaryIO) -> bytes:
-        piece = file.read(PIECE)
+    def _more(self, file: BinaryIO, size: int = PIECE) -> bytes:
+        piece = file.read(size)
         self.consumed += len(piece)
+        self.digest.update(piece)
         return piece
 
     def _unpacked(self, data: bytes, file: BinaryIO, make: Callable[[], Any]) -> Iterator[bytes]:
@@ -187,9 +195,7 @@ class _Counted(io.RawIOBase):
         if self._head:
             found, self._head = self._head[:size], self._head[size:]
             return found
-        found = self._file.read(size)
-        self._source.consumed += len(found)
-        return found
+        return self._source._more(self._file, size)
 
     def readable(self) -> bool:
         """It is for reading."""

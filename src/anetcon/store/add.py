@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,9 +37,10 @@ def add(
     limits: Limits,
     clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     gone: Mapping[str, Array] = MappingProxyType({}),
+    sources: Sequence[manifest.Read] = (),
 ) -> set[str]:
-    """Commit these closed connections and gaps, without the rows `gone` of some files that an import wrote; the files
-    that have the connections. Raises StoreError: nothing of it is stored."""
+    """Commit these closed connections and gaps, without the rows `gone` of some files that an import wrote, and what
+    was read for it; the files that have the connections. Raises StoreError: nothing of it is stored."""
     _require_room(store, connections.num_rows, limits)
     try:
         with lock.turn(store, wait=True) as turn:
@@ -50,7 +51,7 @@ def add(
             turn.begin()
             before = _counted(state)
             try:
-                brought = _commit(Sealer(store, clock), state, connections, gaps, clock(), gone)
+                brought = _commit(Sealer(store, clock), state, connections, gaps, clock(), gone, sources)
             except (OSError, StoreError):
                 sweep(store, manifest.replay(store))  # room for the journal; whatever came to count stays
                 turn.end()
@@ -77,6 +78,7 @@ def _commit(
     gaps: list[dict[str, Any]],
     now: int,
     gone: Mapping[str, Array],
+    sources: Sequence[manifest.Read],
 ) -> set[str]:
     seal = state.seal + 1
     files = sealer.put_ended(seal, *_columns(rows)) if rows.num_rows else []
@@ -88,9 +90,9 @@ def _commit(
         schema = arrow_schema("gaps")
         table = pa.table([pa.array([gap.get(f.name) for gap in gaps], f.type) for f in schema], schema=schema)
         files += sealer.put_intervals(state, "gaps", table, table)
-    if files:
+    if files or sources:
         sealer.sync_folders(files)
-        manifest.append(sealer.store, state, files, state.through, now, "import", sorted(there))
+        manifest.append(sealer.store, state, files, state.through, now, "import", sorted(there), sources)
     return brought
 
 

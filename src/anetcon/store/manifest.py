@@ -25,6 +25,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -51,14 +52,25 @@ FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
 RESERVED = 64 << 10
 """Bytes kept free behind the end of the manifest."""
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that an import has read: its name as it is recorded (`-`: standard input), and of what was read of it, as
+    it is on disk, the bytes and their SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line. Of kind `seal` or `import` it has `through` and `time`; of kind `retention` `before`, the number of
     `files` that it takes away, of their `rows` and `bytes`, and `time`; of any other kind what is known of its `file`.
 
-    `replaced` are the files that a line of kind `import` takes the place of.
+    `replaced` are the files that a line of kind `import` takes the place of, `sources` those that were read to their
+    end since the line before it and brought rows, in this line or the ones before it of the same import.
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
@@ -76,6 +88,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: int = 0
     through: dict[str, int] = {}
     replaced: tuple[str, ...] = ()
+    sources: tuple[Read, ...] = ()
     before: str | None = None
     files: int = 0
     time: str | None = None
@@ -229,6 +242,7 @@ def _is_sound(entry: Entry) -> bool:
         and 0 <= entry.bytes < MOST
         and 0 <= entry.seal < MOST
         and entry.through.keys() <= TABLES.keys()
+        and all(0 <= each.bytes < MOST and _SHA256.fullmatch(each.sha256) for each in entry.sources)
     )
 
 
@@ -240,12 +254,14 @@ def append(
     time: int,
     kind: str = "seal",
     replaced: Sequence[str] = (),
+    sources: Sequence[Read] = (),
 ) -> None:
     """Commit a seal: its files and how far it went, in one write, synced; `state` is brought up to date.
 
     `files` are an Entry's fields but for prev, seal and format. Raises OSError, with the seal then not committed.
     """
-    last = {"kind": kind, "through": through, "replaced": tuple(replaced), "time": rfc3339(time)}
+    last = {"kind": kind, "through": through, "replaced": tuple(replaced), "sources": tuple(sources)}
+    last["time"] = rfc3339(time)
     entries, size, head = _extend(store, state, state.seal + 1, [*files, last])
     state.commit(entries[:-1], entries[-1], size, head)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
 from anetcon.names import namespace_hash
-from anetcon.store import lock, manifest
+from anetcon.store import layout, lock, manifest
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
@@ -174,6 +176,51 @@ def test_in_many_commits(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     assert old.take(text).added == 3000
     assert old.take(text).already == 3000
     assert len(old.rows()) == 3000
+
+
+def brought(old: Old) -> list[list[tuple[str, int, str]]]:
+    """What the manifest's lines of imports say they are from."""
+    lines = [json.loads(line) for line in layout.manifest_path(old.store).read_text().splitlines()]
+    kind = [line.get("sources", []) for line in lines if line["kind"] == "import"]
+    return [[(Path(each["name"]).name, each["bytes"], each["sha256"]) for each in sources] for sources in kind]
+
+
+def digested(name: str, text: str) -> tuple[str, int, str]:
+    """The same of a file with this text."""
+    return name, len(text.encode()), hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_it_is_from(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last commit of each file that brings rows names it, with size and digest; one that brings nothing is not."""
+    first, second = line(1) + line(2), line(3)
+    report = old.report(first, second, "nothing of ours\n")
+    assert brought(old) == [[digested("0.log", first)], [digested("1.log", second)]]
+    assert [(file.bytes, file.sha256) for file in report.files][:2] == [each[0][1:] for each in brought(old)]
+    assert old.take(first, second).added == 0
+    assert len(brought(old)) == 2
+    monkeypatch.setattr(source, "BLOCK", 1000)
+    monkeypatch.setattr(run, "ROWS", 3)
+    monkeypatch.setattr(run, "SPARE", 20)
+    many = "".join(line(port, T0 + port * SECOND) for port in range(10, 200))
+    assert old.take(many).added == 190
+    assert [len(sources) for sources in brought(old)[2:-1]] == [0] * (len(brought(old)) - 3)
+    assert brought(old)[-1] == [digested("0.log", many)]
+
+
+def test_the_file_of_an_end_that_is_in_another(old: Old) -> None:
+    """Both are named."""
+    texts = [f"{NEW}\n", f"{DESTROY}\n"]
+    old.report(*texts)
+    named = [each for sources in brought(old) for each in sources]
+    assert named == [digested(f"{number}.log", text) for number, text in enumerate(texts)]
+
+
+def test_names_that_lie(old: Old) -> None:
+    """A name is recorded so that it is one line, and which bytes it had."""
+    path = old.folder / "a\nb\udcff.log"
+    path.write_text(line(1))
+    old.sources([Source(path)])
+    assert brought(old)[0][0][0] == r"a\x0ab\xff.log"
 
 
 def test_what_this_daemon_recorded(old: Old) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import os
 import subprocess
@@ -42,13 +43,14 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def read(path: Path, data: bytes) -> tuple[bytes, str]:
-    """All lines of a file with this content, whatever it is called, and its damage."""
+    """All lines of a file with this content, whatever it is called, and its damage. Its digest is that of the content,
+    whatever that holds."""
     path.write_bytes(data)
     source = Source(path)
     blocks = list(source.blocks())
     assert all(block.endswith(b"\n") for block in blocks[:-1])
     assert all(0 < len(block) <= BLOCK for block in blocks)
-    assert source.damage or source.consumed == len(data)
+    assert (source.consumed, source.digest.digest()) == (len(data), hashlib.sha256(data).digest())
     return b"".join(blocks), source.damage
 
 

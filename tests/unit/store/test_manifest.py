@@ -64,6 +64,17 @@ def test_files_that_an_import_takes_the_place_of(tmp_path: Path) -> None:
     assert (len(state.of("open")), state.last_seal()) == (1, 3)
 
 
+def test_what_an_import_is_from(tmp_path: Path) -> None:
+    """It is in the import's line alone; a line of before there was such a thing is read."""
+    state = three_seals(tmp_path)
+    read = manifest.Read(name=r"/var/log/a\x0ab.log", bytes=7, sha256="0" * 64)
+    manifest.append(tmp_path, state, [], state.through, T, "import", sources=[read])
+    assert manifest.replay(tmp_path) == state
+    lines = [json.loads(line) for line in layout.manifest_path(tmp_path).read_text().splitlines()]
+    assert [line.get("sources") for line in lines[:-1]] == [None] * (len(lines) - 1)
+    assert lines[-1]["sources"] == [{"name": r"/var/log/a\x0ab.log", "bytes": 7, "sha256": "0" * 64}]
+
+
 def test_lines_are_as_promised(tmp_path: Path) -> None:
     """Each line is one JSON object with the digest of the line before it; the seal's line is the last."""
     three_seals(tmp_path)
@@ -182,6 +193,8 @@ GOOD = {
         {"kind": "retention", "file": "", "before": "now"},
         {"kind": "import", "file": "", "replaced": ["/etc/passwd"]},
         {"kind": "seal", "file": "", "through": {"../..": 1}},
+        {"kind": "import", "file": "", "sources": [{"name": "x", "bytes": -1, "sha256": "0" * 64}]},
+        {"kind": "import", "file": "", "sources": [{"name": "x", "bytes": 1, "sha256": "0"}]},
     ],
 )
 def test_a_lie_in_a_good_chain_is_damage(tmp_path: Path, lie: dict[str, Any]) -> None:
