@@ -184,8 +184,8 @@ def _what(found: Found) -> str:
     """What must be said of packets, which are no connections."""
     if not found.packets:
         return ""
-    some = "this is" if found.packets == found.total == 1 else f"{found.packets} of these {found.total} are"
-    return f"; {some} no connection: a sample of packets that conntrack calls invalid, which nothing translated"
+    some = "all of this is" if found.packets == found.total else f"{found.packets} of these {found.total} rows are"
+    return f"; {some} no connection, but a sample of packets that conntrack calls invalid, which nothing translated"
 
 
 def source(found: Found) -> str | None:

@@ -17,7 +17,7 @@ import typer
 
 from anetcon.cli import text
 from anetcon.names import visible
-from anetcon.record import TABLES, Field, StartIs, label
+from anetcon.record import TABLES, Field, Origin, StartIs, label
 
 
 class Format(StrEnum):
@@ -241,6 +241,7 @@ def _connections(shown: pa.Table) -> dict[str, pa.ChunkedArray]:
     """What a person looks for first; the other formats have every field. What is not known is `?`."""
     source, nat_source = _endpoints(shown, "src"), _endpoints(shown, "nat_src")
     destination, nat_destination = _endpoints(shown, "dst"), _endpoints(shown, "nat_dst")
+    packet = pc.equal(shown["origin"], label(Origin.PACKET)).fill_null(False)
     return {
         "start (UTC)": _began(shown),
         "end (UTC)": _clock(shown["end"]).fill_null(pc.if_else(pc.is_valid(shown["end_reason"]), "?", "open")),
@@ -251,8 +252,12 @@ def _connections(shown: pa.Table) -> dict[str, pa.ChunkedArray]:
         "destination": destination.fill_null("?"),
         "nat source": _unless_equal(source, nat_source).fill_null("?"),
         "nat destination": _unless_equal(destination, nat_destination),
-        "end reason": shown["end_reason"],
+        "end reason": pc.if_else(packet, PACKET, shown["end_reason"]),
     }
+
+
+PACKET = "none: a packet, invalid"
+"""What a person reads of a row that is no connection, in place of why it ended."""
 
 
 def _unless_equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:

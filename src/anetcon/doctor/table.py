@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from anetcon.capture import active
 from anetcon.doctor.finding import Finding, Severity, inside
@@ -115,7 +116,8 @@ def untracked(look: Look, machine: Machine) -> Iterator[Finding]:
     if not look.audited or machine.logs_rules or "rules" in look.failed or not families:
         return
     counted = {family for family in families if tuple(sampling.made(family).name.split()) in look.rules.tables}
-    if machine.settings.record_invalid and machine.daemon.runs and counted != families:
+    wanted = machine.settings.record_invalid and machine.daemon.runs
+    if wanted and not counted >= tracked_families(replace(look, legacy={})):  # legacy's are known by connections alone
         means = "packets that are invalid are neither counted where they leave nor sampled here"
         remedy = "see why the daemon could not write its table: its log; or wait a second, where it has just begun"
         found = "audit.record_invalid is set, and its table is not there"
@@ -128,7 +130,10 @@ def untracked(look: Look, machine: Machine) -> Iterator[Finding]:
     missing = " and ".join(INTERNET[family] for family in sorted({"ip", "ip6"} - look.rules.drops_invalid))
     count = sum(look.statistics.get(name, 0) for name in ("invalid", "error"))
     found = f"packets that conntrack calls invalid may be forwarded, of {missing}; it counted {count} since it was made"
-    means = "such packets (scans by FIN or NULL, unasked replies) cross untranslated, and no record tells of them"
+    told = (
+        "those that leave are counted, and a sample is on record" if wanted and counted else "no record tells of them"
+    )
+    means = f"such packets (scans by FIN or NULL, unasked replies) cross untranslated, and {told}"
     chain = "{ type filter hook forward priority 0; }"
     command = f"nft 'add table inet invalid; add chain inet invalid forward {chain}; {_DROP}'"
     yield Finding("invalid", Severity.NOTE, found, means, f"drop them: `{inside(look.path, command)}`", look.netns)

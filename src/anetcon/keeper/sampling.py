@@ -143,7 +143,7 @@ class Sampling:
                         return False
                     sockets.sample = listen()
             except OSError as error:
-                if audited not in self._refused:
+                if audited not in self._refused and error.errno != errno.ENOENT:  # gone: the listing will tell
                     self._refused.add(audited)
                     why = error.strerror or error
                     self._report(

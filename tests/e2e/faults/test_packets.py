@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable
 
 import numpy as np
@@ -77,7 +78,8 @@ def test_what_left_is_found(daemon: Start, router: Router) -> None:
         assert not found["coverage"]["complete"]
         said = auditor.command("who", whole, "--at", at).stdout
         assert "may have been" in said
-        assert "no connection: a sample of packets that conntrack calls invalid" in said
+        assert "no connection, but a sample of packets that conntrack calls invalid" in said
+        assert "none: a packet, invalid" in auditor.command("search", "--host", address).stdout
     auditor.stop()
     assert auditor.lines("nat") == []
     found_gaps = judged(auditor)
@@ -172,6 +174,35 @@ def wait_sampled(auditor: Daemon, router: Router, captures: list[int | None], po
         return bool(auditor.search("--src", inside.address, "--sport", str(port)))
 
     wait_until(sampled, 20, "a sample is on record", every=0.5)
+
+
+def test_a_group_that_another_program_has(daemon: Start, router: Router) -> None:
+    """It is said once, and no rule logs to it; when that program is gone the sample begins."""
+    with router.namespace.inside():
+        other = sampling.listen()
+    auditor = daemon(router.name, audit=ON)
+    auditor.wait_attached([router.name])
+    said = f"cannot record packets that are invalid in {router.name}: group {sampling.GROUP} of nfnetlink_log: "
+    wait_until(lambda: said in auditor.errors(), 10, "it is said")
+    assert tables(router.namespace) == set()
+    other.close()
+    wait_until(lambda: counts(router), 10, "our rule is there")
+    assert auditor.errors().count(said) == 1
+
+
+@pytest.mark.needs("nft", "iptables")
+def test_rules_of_iptables_legacy(daemon: Start, bed: Testbed) -> None:
+    """Nobody tells of them: our table stands beside them once a connection was announced."""
+    host = bed.namespace("legacy")
+    host.run("ip", "link", "set", "lo", "up")
+    host.run("iptables-legacy", "-A", "INPUT", "-m", "conntrack", "--ctstate", "NEW", "-j", "ACCEPT")
+    auditor = daemon(host.name, audit=ON)
+    auditor.wait_attached([host.name])
+    wait_until(lambda: auditor.states()[host.name] != "attached", 10, "no rule was seen")
+    assert tables(host) == set()
+    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", ("127.0.0.1", 5001))
+    wait_until(lambda: tables(host) == {f"table {sampling.made('ip').name}"}, 10, "our rule is there")
 
 
 @pytest.mark.parametrize("family", ["ip", "ip6"])

@@ -526,7 +526,7 @@ def test_no_store(tmp_path: Path) -> None:
 
 
 ROUTED = ends(src="[2001:db8:1::12]:4000", dst="[2001:db8:f::1]:80", nat_src="[2001:db8:1::12]:4000")
-INVALID = "a sample of packets that conntrack calls invalid, which nothing translated"
+INVALID = "no connection, but a sample of packets that conntrack calls invalid, which nothing translated"
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -540,14 +540,15 @@ def test_packets_that_are_no_connection(making: Making, sealed: bool) -> None:
     assert (said["verdict"], len(said["connections"]), said["packets"]) == ("one", 3, 3)
     assert said["source"] == "source unproven: a packet of no connection, which anybody can forge"
     words = Answer("who", "[2001:db8:1::12]:4000", "--at", rfc3339(T0 + 9 * SECOND), "--store", making.path).out
-    assert f" UTC may have been [2001:db8:1::12]:4000 in {ROUTER}; the nearest packet left 8 s before; 3 of" in words
-    assert f"; 3 of these 3 are no connection: {INVALID}\n" in words
+    assert f" UTC may have been [2001:db8:1::12]:4000 in {ROUTER}; the nearest packet left 8 s before; all" in words
+    assert f"; all of this is {INVALID}\n" in words
+    assert words.count("none: a packet, invalid") == 3
     making.add(start(**(ROUTED | {"start": T0 + 60})))
     said = who(making, "[2001:db8:1::12]:4000", T0)
     assert (said["verdict"], len(said["connections"]), said["packets"]) == ("one", 4, 3)
     words = Answer("who", "2001:db8:1::12", "--at", rfc3339(T0), "--store", making.path).out
     assert " was 2001:db8:1::12 in" in words
-    assert f"; 3 of these 4 are no connection: {INVALID}\n" in words
+    assert f"; 3 of these 4 rows are {INVALID}\n" in words
 
 
 def test_a_packet_beside_a_translated_connection(making: Making) -> None:

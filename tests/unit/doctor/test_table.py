@@ -131,6 +131,13 @@ def test_what_is_invalid_and_to_be_recorded(tables: tuple[tuple[str, str], ...],
     assert [each.severity for each in found] == [Severity.WARNING] * (not there)
     assert ill(table.untracked(look(rules=rules), machine())) == []
     assert ill(table.untracked(look(rules=rules), without_daemon(audit__record_invalid=True))) == []
+    forwarding = Ruleset(tables=rules.tables, rules=rules.rules)
+    *_, found_then = ill(table.untracked(look(rules=forwarding), machine(audit__record_invalid=True)))
+    assert ("sample is on record" in found_then.means) is there
+    legacy = {"ip6": "-A INPUT -m conntrack --ctstate NEW"}
+    assert len(ill(table.untracked(look(rules=rules, legacy=legacy), machine(audit__record_invalid=True)))) == (
+        not there
+    )
 
 
 def test_a_namespace_that_is_new() -> None:
