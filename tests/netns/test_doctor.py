@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,9 @@ from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed, command, end
 from tests.netns.waiting import wait_until
 
-INVALID = "invalid"
-"""The note that every namespace has whose rules do not drop what is invalid: tests/netns/test_dropped_invalid.py."""
+EVERYWHERE = {"invalid", "loose"}
+"""Notes that every namespace has whose rules do not drop what is invalid (tests/netns/test_dropped_invalid.py), and
+whose conntrack is as the kernel begins."""
 
 pytestmark = pytest.mark.needs("nft", "iptables", "nsenter", "conntrack")
 
@@ -59,14 +60,14 @@ def house(bed: Testbed) -> Namespace:
 def doctor(house: Namespace, tmp_path: Path) -> Doctor:
     """Looks at it as one that is audited, with further settings of `audit`; gives what is not well there."""
 
-    def ask(audited: bool = True, **audit: object) -> list[Finding]:
+    def ask(audited: bool = True, but: Collection[str] = EVERYWHERE, **audit: object) -> list[Finding]:
         settings = tmp_path / "anetcon.toml"
         pattern = f"^{house.name}$" if audited else "^nothing$"
         lines = [f'namespaces = ["{pattern}"]', *(f"{key} = {value}" for key, value in audit.items())]
         settings.write_text("\n".join(["[audit]", *lines, "[store]", f'path = "{tmp_path}/store"', ""]))
         found = examine(load(settings, environment={}).resolved(), [house.name])
         here = [each for each in found if each.netns == house.name and each.severity is not Severity.OK]
-        return [each for each in here if each.check != INVALID]
+        return [each for each in here if each.check not in but]
 
     return ask
 
@@ -106,6 +107,14 @@ def test_tcp_that_is_taken_liberally(house: Namespace, doctor: Doctor) -> None:
     assert (found.check, found.severity) == ("liberal", Severity.WARNING)
     mended(found)
     assert doctor() == []
+
+
+def test_tcp_that_is_picked_up_in_the_middle(doctor: Doctor) -> None:
+    """Where conntrack takes up connections that it did not see begin there is a note; the command ends it."""
+    (found,) = doctor(but={"invalid"})
+    assert (found.check, found.severity) == ("loose", Severity.NOTE)
+    mended(found)
+    assert doctor(but={"invalid"}) == []
 
 
 def test_no_rule_uses_conntrack(house: Namespace, doctor: Doctor) -> None:

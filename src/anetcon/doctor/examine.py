@@ -34,7 +34,7 @@ from anetcon.names import canonical, recorded
 
 Check = Callable[[Look, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (
-    *(sysctls.sysctls, sysctls.liberal, table.tracking, table.size, table.refused, table.untracked),
+    *(sysctls.sysctls, sysctls.liberal, sysctls.loose, table.tracking, table.size, table.refused, table.untracked),
     *(listeners.others, listeners.ours, rules.hiding, rules.offload, rules.before_ours, stale.stale),
 )
 

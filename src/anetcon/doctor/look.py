@@ -26,7 +26,7 @@ EMPTY = Ruleset()
 NETFILTER = Path("/proc/sys/net/netfilter")
 NET = Path("/proc/thread-self/net")
 NUMBERS = ("nf_conntrack_count", "nf_conntrack_max", "nf_conntrack_buckets")
-LIBERAL = "nf_conntrack_tcp_be_liberal"
+LIBERAL, LOOSE = "nf_conntrack_tcp_be_liberal", "nf_conntrack_tcp_loose"
 LEGACY = {"ip": ("ip_tables_names", "iptables-legacy-save"), "ip6": ("ip6_tables_names", "ip6tables-legacy-save")}
 PATIENCE = 5.0
 
@@ -91,7 +91,7 @@ def visit(home: Home, look: Look) -> Look:
 
 
 def _fill(look: Look) -> None:
-    for name in (*SYSCTLS, *NUMBERS, LIBERAL):
+    for name in (*SYSCTLS, *NUMBERS, LIBERAL, LOOSE):
         with contextlib.suppress(OSError):
             look.sysctls[name] = (NETFILTER / name).read_text().strip()
     with contextlib.suppress(OSError):

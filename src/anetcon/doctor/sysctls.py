@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anetcon.doctor.finding import Finding, Severity, inside
-from anetcon.doctor.look import LIBERAL, Look
+from anetcon.doctor.look import LIBERAL, LOOSE, Look
 from anetcon.doctor.machine import Machine
 from anetcon.keeper.attach import SYSCTLS
 
@@ -58,5 +58,21 @@ def liberal(look: Look, machine: Machine) -> Iterator[Finding]:
         f"{LIBERAL} is {look.sysctls[LIBERAL]}",
         "TCP packets with forged sequence numbers count as valid: `handshake completed` does not prove a source",
         f"set it back, if no path here is asymmetric: `{inside(look.path, f'sysctl -w net.netfilter.{LIBERAL}=0')}`",
+        look.netns,
+    )
+
+
+def loose(look: Look, machine: Machine) -> Iterator[Finding]:
+    """Whether conntrack takes up TCP connections in the middle: of those nobody saw a handshake."""
+    if machine.logs_rules or not look.audited or look.sysctls.get(LOOSE, "0") == "0":
+        return
+    yield Finding(
+        "loose",
+        Severity.NOTE,
+        f"{LOOSE} is {look.sysctls[LOOSE]}",
+        "a TCP connection that ran before it was tracked is taken up in the middle, and `handshake completed` says of "
+        "it no more than that packets went both ways",
+        "nothing; or, where such connections may break when a router is set up anew: "
+        f"`{inside(look.path, f'sysctl -w net.netfilter.{LOOSE}=0')}`",
         look.netns,
     )

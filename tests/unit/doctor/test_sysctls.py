@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anetcon.doctor.finding import Severity
-from anetcon.doctor.sysctls import liberal, sysctls
+from anetcon.doctor.sysctls import liberal, loose, sysctls
 from tests.unit.doctor.parts import ill, look, machine, one, without_daemon
 
 WRONG = {"nf_conntrack_events": "2", "nf_conntrack_timestamp": "0", "nf_conntrack_acct": "1"}
@@ -42,3 +42,14 @@ def test_tcp_that_is_taken_liberally() -> None:
     assert found.severity is Severity.WARNING
     assert "`nsenter --net=/run/netns/qrouter-1 sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=0`" in found.remedy
     assert list(liberal(look(sysctls=there, audited=False), machine())) == []
+
+
+def test_tcp_that_is_picked_up_in_the_middle() -> None:
+    """Where conntrack takes it up that is a note, with the command; at 0, or without conntrack, nothing."""
+    for sysctls_there in ({}, {"nf_conntrack_tcp_loose": "0"}):
+        assert list(loose(look(sysctls=sysctls_there), machine())) == []
+    there = {"nf_conntrack_tcp_loose": "1"}
+    found = one(loose(look(sysctls=there), machine()))
+    assert found.severity is Severity.NOTE
+    assert "`nsenter --net=/run/netns/qrouter-1 sysctl -w net.netfilter.nf_conntrack_tcp_loose=0`" in found.remedy
+    assert list(loose(look(sysctls=there, audited=False), machine())) == []
