@@ -96,9 +96,12 @@ class Wanted:
     Networks narrow class nat alone, by original source; an empty set of protocols means all.
     """
 
-    def __init__(self, protocols: set[int], networks: dict[int, list[tuple[bytes, bytes]]]) -> None:
+    def __init__(self, protocols: set[int], networks: dict[int, list[tuple[bytes, bytes, Family]]]) -> None:
         self._protocols = np.isin(np.arange(256), sorted(protocols)) if protocols else None
-        self._networks = {code: np.array([_words(*net) for net in nets]) for code, nets in networks.items()}
+        self._networks = {
+            code: np.array([(*_words(*net), np.full(2, family, np.uint64)) for *net, family in nets])
+            for code, nets in networks.items()
+        }
 
     def choose(self, of: dict[str, Array], sources: Array, rows: slice) -> Array | None:
         """A mask over the rows, or None when all are wanted. `sources` are the original ones, (n, 2) uint64."""
@@ -108,7 +111,8 @@ class Wanted:
         chosen = np.ones(len(codes), np.bool_) if self._protocols is None else self._protocols[of["proto"][rows]]
         for code, networks in self._networks.items():
             asked = (codes == code) & (of["class"][rows] == Class.NAT)
-            inside = ((sources[:, None] & networks[:, 1]) == networks[:, 0]).all(axis=2).any(axis=1)
+            of_family = of["family"][rows, None] == networks[:, 2, 0]
+            inside = (((sources[:, None] & networks[:, 1]) == networks[:, 0]).all(axis=2) & of_family).any(axis=1)
             chosen &= ~asked | inside
         return chosen
 

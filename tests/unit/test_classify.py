@@ -127,3 +127,15 @@ def test_networks_narrow_class_nat_by_source_alone() -> None:
     wanted = Wanted(set(), {0: [network("10.1.2.3/16"), network("2001:db8::/64")]})
     inside = (0, 6, "10.1.200.5", "198.51.100.9", 443, "198.51.100.9", 443)
     assert chosen(wanted, columns(OUT, inside, FLOATING, ELSEWHERE, OUT6)) == [False, True, True, True, True]
+
+
+def test_networks_are_of_one_family() -> None:
+    """An IPv6 source that holds an IPv4 one is in no IPv4 network, and the other way round."""
+    mapped_ = (0, 6, "::ffff:10.1.200.5", "2001:db8::9", 443, "2001:db8::9", 443)
+    inside = (0, 6, "10.1.200.5", "198.51.100.9", 443, "198.51.100.9", 443)
+    for text, expected in (
+        ("10.1.0.0/16", [False, True]),
+        ("::ffff:10.1.0.0/112", [True, False]),
+        ("::/0", [True, False]),
+    ):
+        assert chosen(Wanted(set(), {0: [network(text)]}), columns(mapped_, inside)) == expected

@@ -18,7 +18,7 @@ from anetcon.capture.recvmmsg import Slots
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
-from anetcon.record import Origin
+from anetcon.record import Family, Origin
 
 SLOTS = 16384
 ROWS = 4 * SLOTS
@@ -49,15 +49,15 @@ class Pipeline:
         """Code and inode by name, of namespaces that are not attached (any more)."""
         self._clock = clock
         self._protocols = protocols
-        self._networks: dict[str, list[tuple[bytes, bytes]]] = {}
+        self._networks: dict[str, list[tuple[bytes, bytes, Family]]] = {}
         self._wanted = Wanted(protocols, {})
         self._slots = Slots(SLOTS)
         self._runs: list[tuple[int, int]] = []
         self._inodes = np.zeros(0, np.uint64)
         self._rows_of_code = np.zeros(0, np.int64)
 
-    def narrow(self, networks: dict[str, list[tuple[bytes, bytes]]]) -> None:
-        """Take the networks, (address, mask) of 16 bytes each, that narrow the namespaces named."""
+    def narrow(self, networks: dict[str, list[tuple[bytes, bytes, Family]]]) -> None:
+        """Take the networks, address and mask of 16 bytes each, that narrow the namespaces named."""
         self._networks = networks
 
     def add(self, namespace: Namespace) -> None:

@@ -17,7 +17,7 @@ from anetcon.record import Family, label
 
 OWN = Path("/proc/self/ns/net")
 
-Network = tuple[bytes, bytes]
+Network = tuple[bytes, bytes, Family]
 """Address and mask, 16 bytes each."""
 
 
@@ -74,9 +74,9 @@ class Settings:
 
 
 def _as_route(text: str) -> dict[str, Any]:
-    parsed = ipaddress.ip_network(text, strict=False)
-    family = label(Family.IPV4 if parsed.version == 4 else Family.IPV6)
-    return {"family": family, "network": network(text)[0], "prefix_length": parsed.prefixlen}
+    address, _, family = network(text)
+    length = ipaddress.ip_network(text, strict=False).prefixlen
+    return {"family": label(family), "network": address, "prefix_length": length}
 
 
 def network(text: str) -> Network:
@@ -84,4 +84,5 @@ def network(text: str) -> Network:
     parsed = ipaddress.ip_network(text, strict=False)
     mask = parsed.netmask.packed
     wide = mask if len(mask) == 16 else b"\xff" * 12 + mask
-    return mapped(parsed.network_address.packed) or b"", wide
+    family = Family.IPV4 if parsed.version == 4 else Family.IPV6
+    return mapped(parsed.network_address.packed) or b"", wide, family

@@ -8,6 +8,7 @@ import pytest
 
 from anetcon.capture.settings import Settings, network
 from anetcon.decode.logline import Prefix
+from anetcon.record import Family
 
 RESOLVED = {
     "node": "n",
@@ -32,8 +33,8 @@ def test_protocols(said: object, numbers: set[int]) -> None:
 
 def test_networks_are_16_bytes_wide() -> None:
     """IPv4 networks lie in ::ffff:0:0/96; host bits are passed over."""
-    assert network("10.1.2.3/8") == (b"\0" * 10 + b"\xff\xff\x0a\0\0\0", b"\xff" * 13 + b"\0" * 3)
-    assert network("2001:db8::/32")[1] == b"\xff" * 4 + b"\0" * 12
+    assert network("10.1.2.3/8") == (b"\0" * 10 + b"\xff\xff\x0a\0\0\0", b"\xff" * 13 + b"\0" * 3, Family.IPV4)
+    assert network("2001:db8::/32")[1:] == (b"\xff" * 4 + b"\0" * 12, Family.IPV6)
 
 
 def test_a_log_engine_says_how_lines_begin() -> None:
