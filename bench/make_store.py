@@ -88,7 +88,10 @@ def _rest(
     files = []
     for table, rows in (("gaps", gaps), ("addresses", own), ("neighbours", neighbours)):
         made = pa.Table.from_pylist([{**row, "family": four} for row in rows], arrow_schema(table))
-        files += sealer.put_intervals(state, table, made, arrow_schema("gaps").empty_table())
+        if table in layout.MONTHLY:
+            files += sealer.put_month(state, table, made)
+        else:
+            files += sealer.put_parts(state, table, [made], arrow_schema("gaps").empty_table())
     still_open = started(generate(rng, 1_000, first=last, seconds=60, node=NODE, of=of))
     return [*files, sealer.put_open(state.seal + 1, still_open, np.arange(1_000), *_columns(still_open))]
 

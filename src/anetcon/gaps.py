@@ -234,7 +234,8 @@ _CAUSES = (
     ),
     GapCause(
         "retention",
-        "records older than the retention, or over the size the store may have, were deleted as configured",
+        "records older than the retention, or over the size the store may have, were deleted as configured:"
+        " connections, or what was known of addresses, neighbours and routes",
         "raise `store.retention_days` or `store.max_gigabytes`",
     ),
     GapCause(

@@ -4,7 +4,9 @@ as it is, its journal is sealed into the new format, and text is imported into i
 from __future__ import annotations
 
 import shutil
+from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,13 +17,30 @@ from anetcon.errors import StoreError
 from anetcon.journal.read import read_segment
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import layout, manifest, parquet
+from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.unit.cli.asking import Answer
 from tests.unit.history.test_run import line
-from tests.unit.store.records import SECOND, T0, packed
+from tests.unit.store.records import DAY, SECOND, T0, packed
 
 OLD = Path(__file__).parents[1] / "data" / "format1"
+MONTHS = OLD.with_name("format2")
+"""A store of format 2 in which every table but connections has one file a month, the first of which retention took away
+(commit 58e1a01, by tests/unit/store/records.py of then)."""
+
+KNOWN = {
+    "addresses": [("203.0.113.7", -70, None), ("203.0.113.9", -40, -8), ("203.0.113.10", 0, None)],
+    "neighbours": [
+        ("10.0.0.5", -70, -8),
+        ("10.0.0.7", -40, None),
+        ("10.0.0.5", -8, None),
+        ("10.0.0.8", 0, 0),
+        ("10.0.0.9", 0, None),
+    ],
+    "routes": [("0.0.0.0", -70, None), ("10.0.0.0", -70, None), ("10.7.0.0", -40, -8)],  # noqa: S104 - a route
+}
+"""What it has: address, and in days from T0 from when to when it was so."""
 MINUTE = 60 * SECOND
 PORTS = {
     40000: ("ipv4", "2026-11-20T13:05:19.000000Z"),
@@ -94,7 +113,11 @@ def test_its_journal_is_sealed_into_the_new_format(store: Path) -> None:
     assert found(store) == PORTS
     assert {entry.format for entry in state.connections if entry.seal == 1} == {1}
     assert {entry.format for entry in state.connections if entry.seal > 1} == {2}
-    for entry in (*state.of("open"), *state.of("addresses"), *state.of("neighbours")):
+    written = [
+        entry for entry in (*state.of("open"), *state.of("addresses"), *state.of("neighbours")) if entry.seal > 1
+    ]
+    assert len(written) == 3
+    for entry in written:
         schema = pq.read_schema(store / entry.file)
         assert (entry.format, schema.metadata[b"anetcon.format"]) == (2, b"2")
         assert "family" in schema.names
@@ -164,3 +187,42 @@ def test_every_field_that_came_later_has_something_in_its_place() -> None:
     """A field that format 1 did not have is null there, or derived."""
     for fields in TABLES.values():
         assert all(field.since == 1 or field.nullable or field.name == "family" for field in fields)
+
+
+def known(store: Path, since: int | None = None, until: int | None = None) -> dict[str, list[Any]]:
+    """What a store says, as KNOWN does; the days are those of a window, too."""
+    times = [None if days is None else T0 + days * DAY for days in (since, until)]
+    found: dict[str, list[Any]] = {}
+    for table in KNOWN:
+        rows = Store(store).intervals(table, since=times[0], until=times[1])
+        addresses = rows["network" if table == "routes" else "address"].to_pylist()
+        spans = (rows[name].cast(pa.int64()).to_pylist() for name in ("from", "to"))
+        days = [[time and (time - T0) // DAY for time in column] for column in spans]
+        found[table] = list(zip((str(IPv4Address(address[12:])) for address in addresses), *days, strict=True))
+    return found
+
+
+def test_months_go_on_as_days(tmp_path: Path) -> None:
+    """A store with one file a month is read as it is, also by its lines of retention; what is new is sealed into parts
+    of days, and the answers are the same. A month goes as it did, when it is over, and the parts go by their times."""
+    store = Path(shutil.copytree(MONTHS, tmp_path / "store"))
+    before = manifest.replay(store)
+    assert [entry.file for entry in before.of("neighbours")] == [
+        f"neighbours/2026-{month}.{seal:08d}.parquet" for month, seal in ((10, 2), (11, 4))
+    ]
+    assert before.removed == (T0 - 70 * DAY, T0 - T0 % DAY - 40 * DAY, 1)
+    assert known(store) == KNOWN
+    windows = {days: known(store, *days) for days in ((-50, -20), (-8, -8), (-1, 0), (-70, None))}
+    assert windows[-50, -20]["addresses"] == KNOWN["addresses"][:2]
+    state = sealed(store)
+    day = layout.day_of(T0 + 10 * MINUTE)
+    for table in ("addresses", "neighbours"):
+        assert [entry.file.partition(".")[0] for entry in state.of(table)] == [
+            f"{table}/{name}" for name in ("2026-10", "2026-11", day)
+        ]
+    assert known(store) == KNOWN
+    assert {days: known(store, *days) for days in windows} == windows
+    sealer = Sealer(store, lambda: T0, limits=Limits(age=5 * DAY))
+    assert sealer.retain() is not None
+    assert [entry.seal for entry in manifest.replay(store).of("neighbours")] == [4, 5]
+    assert known(store, -1, 0) == windows[-1, 0]

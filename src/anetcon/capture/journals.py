@@ -24,7 +24,11 @@ from anetcon.keeper.report import ERROR, NOTICE
 from anetcon.record import PUBLIC, TABLES
 
 SEGMENT_ROWS = 1_000_000
-"""Rows after which a segment is closed: what the sealer takes in one piece."""
+"""Rows after which a segment of connections is closed: what the sealer takes in one piece."""
+
+SMALL_SEGMENT_ROWS = 50_000
+"""Rows after which a segment of another table is closed: others decide how many there are, and who reads the journal
+reads whole segments."""
 
 SMALL_ROWS = 10_000
 """Rows of each of the other tables that wait at most: some 10 MB."""
@@ -243,8 +247,9 @@ class Journals:
     def _rotate(self, now: int) -> None:
         age = now - self._begun
         old = age >= self.settings.seal_minutes * 60e6
-        for writer in self._writers.values():
-            if writer.rows >= SEGMENT_ROWS or writer.lines >= SEGMENT_LINES or (old and writer.rows) or age >= DAY:
+        for table, writer in self._writers.items():
+            full = writer.rows >= (SEGMENT_ROWS if table == "connections" else SMALL_SEGMENT_ROWS)
+            if full or writer.lines >= SEGMENT_LINES or (old and writer.rows) or age >= DAY:
                 with suppress(OSError):  # the next flush meets the same, and says so
                     writer.rotate()
         if old:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
-from anetcon.follow.report import ERROR, NAME, NOTICE, log, reporter
+from anetcon.follow.report import ERROR, MORE_MEMORY, NAME, NOTICE, log, reporter
 from anetcon.follow.settings import Settings
 from anetcon.keeper.settings import read
 from anetcon.keeper.syscalls import set_name
@@ -102,6 +102,8 @@ class Turn:
             self._failed(str(error))
         except OSError as error:
             self._failed(_reason(error))
+        except MemoryError:
+            self._failed(f"too little memory; {MORE_MEMORY}")
         except Exception as error:  # noqa: BLE001 - a defect in one follower must not stop the other
             for line in traceback.format_exc().splitlines():
                 log(ERROR + line)

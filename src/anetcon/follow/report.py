@@ -7,4 +7,7 @@ from anetcon.keeper.report import report as log
 
 NAME = "anetcon-follow"
 
-__all__ = ["ERROR", "NAME", "NOTICE", "debug", "log", "reporter"]
+MORE_MEMORY = "give the service or the machine more memory"
+"""What to do where memory does not do."""
+
+__all__ = ["ERROR", "MORE_MEMORY", "NAME", "NOTICE", "debug", "log", "reporter"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 
-from anetcon.follow.report import NOTICE, log
+from anetcon.follow.report import MORE_MEMORY, NOTICE, log
 from anetcon.follow.settings import Settings
 from anetcon.store.manifest import rfc3339
 from anetcon.store.seal import Sealer
@@ -32,7 +32,7 @@ class Sealing:
             self._looked = time.monotonic()
             self.sealer.drop()
             self._retain()
-        sealed = self.sealer.seal()
+        sealed = self._seal()
         if sealed:
             self._sealed = time.monotonic()
         elif self._sealed is not None and time.monotonic() - self._sealed >= TRIM_AFTER:
@@ -40,6 +40,18 @@ class Sealing:
             ctypes.CDLL(None).malloc_trim(0)
             self._sealed = None
         return sealed
+
+    def _seal(self) -> bool:
+        """A seal; one that has too little memory is done again with fewer rows: the journal has them all."""
+        try:
+            return self.sealer.seal()
+        except MemoryError:
+            rows = self.sealer.take_less()
+            if rows is None:
+                raise
+            log(f"{NOTICE}sealing: too little memory: goes on with {rows} rows at once; {MORE_MEMORY}")
+        ctypes.CDLL(None).malloc_trim(0)
+        return True
 
     def _retain(self) -> None:
         cut = self.sealer.retain()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ BEGINNING = Position(0, 0)
 
 BAD = (pa.ArrowException, MemoryError, OSError, StopIteration, UnicodeDecodeError, TypeError, ValueError, LookupError)
 """What Arrow raises for a batch that is none."""
+
+MOST_UNPACKED = 255
+"""How many bytes a byte of lz4 stands for at most."""
+
+PAGE = 1 << 16
+"""What Arrow asks for beside it, and more."""
 
 _unpacked: dict[tuple[Path, int], list[bytes]] = {}
 """The index lines of segments whose batches this process found good, for `damage`, which comes behind a reading."""
@@ -153,13 +160,21 @@ def read_segment(
             batch = _batch(line, head + payload, options) if line.length else None
             if batch is not None:
                 batch = formats.as_now(batch, segment_path(folder, number), columns)
-        except BAD:
+        except BAD as error:
+            if isinstance(error, MemoryError) and _is_short(error, line):
+                raise
             return
         if columns is None and number_of_line <= _known(folder, number, lines):
             _unpacked[folder, number] = lines[: number_of_line + 1]
             if len(_unpacked) > UNPACKED_SEGMENTS:
                 del _unpacked[next(iter(_unpacked))]
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)
+
+
+def _is_short(error: MemoryError, line: Line) -> bool:
+    """Whether it is memory that is too little, and not a line that asks for more than its bytes can stand for."""
+    asked = re.search(r"size (\d+)", str(error))
+    return asked is None or int(asked[1]) <= MOST_UNPACKED * line.length + PAGE
 
 
 def _batch(line: Line, stream: bytes, options: pa.ipc.IpcReadOptions) -> pa.RecordBatch:

@@ -89,7 +89,7 @@ def _commit(
     if gaps:
         schema = arrow_schema("gaps")
         table = pa.table([pa.array([gap.get(f.name) for gap in gaps], f.type) for f in schema], schema=schema)
-        files += sealer.put_intervals(state, "gaps", table, table)
+        files += sealer.put_month(state, "gaps", table)
     if files or sources:
         sealer.sync_folders(files)
         manifest.append(sealer.store, state, files, state.through, now, "import", sorted(there), sources)

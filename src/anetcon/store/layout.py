@@ -6,7 +6,9 @@
     node=<node>/date=<day>/long-<seal>.parquet  those of them that lasted over an hour
     node=<node>/date=<day>/kept.<seal>.parquet  and long-kept.<seal>.parquet: what an import left of another's
     open/<seal>.parquet                    connections open at the last seal
-    gaps/<month>.<seal>.parquet            and so addresses/ and neighbours/: one file a month
+    gaps/<month>.<seal>.parquet            and so listings/: one file a month
+    neighbours/<day>.<seal>.parquet        and so addresses/ and routes/: one file a day, <day>-2 and so on once one is
+                                           full; what an older anetcon wrote of them is one file a month
     manifest.jsonl                         what counts of all these files (anetcon.store.manifest)
     followers/<name>.json                  how far a follower of the journal has come
 
@@ -34,11 +36,15 @@ FOLDER_MODE = 0o750
 FILE_MODE = 0o640
 GROUP = "adm"
 
-INTERVALS = ("gaps", "addresses", "neighbours", "routes", "listings")
+CUT_SHORT = ("addresses", "neighbours", "routes")
+"""The tables whose rows last until an event ends them, which nobody hears while nothing is recorded. Their store files
+are one a day or more, since others decide how many rows there are."""
+
+MONTHLY = ("gaps", "listings")
 """The tables whose store files are one a month."""
 
-CUT_SHORT = ("addresses", "neighbours", "routes")
-"""Those of them whose rows last until an event ends them, which nobody hears while nothing is recorded."""
+INTERVALS = (*MONTHLY, *CUT_SHORT)
+"""Every table but connections."""
 
 NO_ROOM = 64 << 10
 """A file system with fewer bytes free than these is full."""
@@ -48,9 +54,11 @@ DAY = 86_400_000_000
 
 _NAMES = re.compile(
     r"(?:node=[A-Za-z0-9_.~%-]*/date=\d{4}-\d\d-\d\d/(?:long-)?(?:kept\.)?|open/"
-    rf"|(?:{'|'.join(INTERVALS)})/\d{{4}}-\d\d\.)\d{{8,20}}\.parquet",
+    rf"|(?:{'|'.join(INTERVALS)})/\d{{4}}-\d\d\."
+    rf"|(?:{'|'.join(CUT_SHORT)})/\d{{4}}-\d\d-\d\d(?:-\d{{1,9}})?\.)\d{{8,20}}\.parquet",
     re.ASCII,
 )
+_PART = re.compile(r"(\d{4}-\d\d-\d\d)(?:-(\d+))?\.", re.ASCII)
 
 
 def journal_folder(store: Path, table: str) -> Path:
@@ -89,8 +97,13 @@ def open_file(seal: int) -> str:
 
 
 def interval_file(table: str, month: str, seal: int) -> str:
-    """File of a month's rows of one of INTERVALS, relative to the store."""
+    """File of a month's rows of one of MONTHLY, relative to the store."""
     return f"{table}/{month}.{seal:08d}.parquet"
+
+
+def part_file(table: str, day: str, part: int, seal: int) -> str:
+    """A part, counted from 1, of a day's rows of one of CUT_SHORT, relative to the store."""
+    return f"{table}/{day}{f'-{part}' if part > 1 else ''}.{seal:08d}.parquet"
 
 
 def day_of_file(file: str) -> str:
@@ -99,8 +112,14 @@ def day_of_file(file: str) -> str:
 
 
 def month_of_file(file: str) -> str:
-    """The month of an `interval_file`."""
-    return Path(file).name.partition(".")[0]
+    """The month of an `interval_file`, or of a `part_file`."""
+    return Path(file).name[:7]
+
+
+def part_of_file(file: str) -> tuple[str, int] | None:
+    """Day and number of a `part_file`; None for any other."""
+    found = _PART.match(Path(file).name)
+    return (found[1], int(found[2] or 1)) if found else None
 
 
 def is_named_so(file: str) -> bool:

@@ -11,8 +11,8 @@ files of earlier imports that it names as `replaced` count no more: some of thei
 wrote goes on to count, whatever is named.
 
 A line of kind `retention` is a commit by itself: of the files named before it, those of connections that had all ended
-before the time `before` count no more, nor the months of other tables than gaps that nothing kept needs. Their lines
-stay, so that the history can still be checked.
+before the time `before` count no more, nor parts of other tables whose latest time is before it, nor months of them
+that nothing kept needs; gaps stay. Their lines stay, so that the history can still be checked.
 
 The chain shows every change to somebody who knows its last line; who can write the whole store can also write a new
 chain. A reader needs no lock: `replay` is one read, and a file it names that is gone was replaced by a newer seal
@@ -74,6 +74,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
+    `latest` is the latest time that rows of a part (`layout.part_file`) have, of either kind.
     """
 
     prev: str
@@ -85,6 +86,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rows: int = -1
     start: str | None = msgspec.field(name="from", default=None)
     end: str | None = msgspec.field(name="to", default=None)
+    latest: str | None = None
     format: int = 0
     through: dict[str, int] = {}
     replaced: tuple[str, ...] = ()
@@ -99,9 +101,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         early = first is not None and self.end is not None and microseconds(self.end) < first
         return not late and not early
 
+    def is_over(self, first: int | None) -> bool:
+        """Whether it is a part, and every time in it is before this one."""
+        return first is not None and self.latest is not None and microseconds(self.latest) < first
+
 
 class Removed(NamedTuple):
-    """What retention has taken away until now: `rows` connections, from their earliest start to `before`."""
+    """What retention has taken away until now: `rows` connections, and parts of other tables, from the earliest start
+    of any to `before`."""
 
     start: int
     before: int
@@ -113,9 +120,9 @@ class State:
     """What the committed lines add up to.
 
     `connections` has the files of closed connections, oldest seal first; `snapshots` the others that count, by what
-    replaces them: `open`, or table and month (`gaps/2026-11`). `through` is the last sealed segment of each journal
-    table; `imports` are the seals of kind `import`, `replaced` the files that those took the place of. `size` and
-    `head` are where the chain ends: bytes, and the digest the next line must have as `prev`.
+    replaces them: `open`, or table and month or part (`gaps/2026-11`, `routes/2026-11-20-2`). `through` is the last
+    sealed segment of each journal table; `imports` are the seals of kind `import`, `replaced` the files that those took
+    the place of. `size` and `head` are where the chain ends: bytes, and the digest the next line must have as `prev`.
     """
 
     seal: int = 0
@@ -156,13 +163,30 @@ class State:
         """The last seal of the journal that has connections."""
         return max((entry.seal for entry in self.connections if entry.seal not in self.imports), default=None)
 
+    def touching(self, table: str, first: int | None, last: int | None) -> list[Entry]:
+        """The files of a table but connections that are needed to tell what there was between two times.
+
+        All whose rows begin by `last`: a later one may have the `to` of a row that an earlier one has without. Of the
+        parts not those that have only earlier times: what lasted is in the next one, too. The current one has it all.
+        """
+        entries = self.of(table)
+        return [entry for entry in entries[:-1] if entry.covers(None, last) and not entry.is_over(first)] + entries[-1:]
+
+    def aging(self) -> list[tuple[int, Entry]]:
+        """What goes by age and size, and the latest time of each: connections that ended, and parts of other tables.
+        The current part of a table stays: it has all that lasts."""
+        parts = [entry for table in layout.CUT_SHORT for entry in self.of(table)[:-1] if entry.latest is not None]
+        dated = [(entry.end, entry) for entry in self.connections] + [(entry.latest, entry) for entry in parts]
+        return [(microseconds(time), entry) for time, entry in dated if time is not None]
+
     def doomed(self, before: int) -> list[Entry]:
         """The files that a retention at this time takes away. The latest month of a table stays: it has all that
         lasts."""
-        files = [entry for entry in self.connections if entry.end is not None and microseconds(entry.end) < before]
+        files = [entry for time, entry in self.aging() if time < before]
         month = rfc3339(before)[:7]
-        for table in ("addresses", "neighbours", "routes", "listings"):
-            files += [entry for entry in self.of(table)[:-1] if layout.month_of_file(entry.file) < month]
+        for table in (*layout.CUT_SHORT, "listings"):
+            months = [entry for entry in self.of(table)[:-1] if entry.latest is None]
+            files += [entry for entry in months if layout.month_of_file(entry.file) < month]
         return files
 
     def retire(self, last: Entry, size: int, head: str) -> None:
@@ -174,7 +198,8 @@ class State:
         self.snapshots = {key: entry for key, entry in self.snapshots.items() if entry.file not in names}
         closed = [entry for entry in gone if entry.kind == "connections"]
         old = self.removed or Removed(before, before, 0)
-        starts = [microseconds(entry.start) for entry in closed if entry.start is not None]
+        dated = [*closed, *(entry for entry in gone if entry.latest is not None)]
+        starts = [microseconds(entry.start) if entry.start is not None else 0 for entry in dated]
         rows = old.rows + sum(entry.rows for entry in closed)
         self.removed = Removed(min([old.start, *starts]), max(old.before, before), rows)
         self.size, self.head = size, head
@@ -230,7 +255,11 @@ def _decode(decoder: msgspec.json.Decoder[Entry], line: bytes) -> Entry | None:
 def _is_sound(entry: Entry) -> bool:
     """Whether a line says what can be believed: times and numbers that are some, and files within the store."""
     try:
-        times = [datetime.fromisoformat(text) for text in (entry.start, entry.end, entry.before) if text is not None]
+        times = [
+            datetime.fromisoformat(text)
+            for text in (entry.start, entry.end, entry.latest, entry.before)
+            if text is not None
+        ]
     except ValueError:
         return False
     commits = entry.kind in COMMITS

@@ -146,10 +146,14 @@ def read_sealed(store: Path, entry: Entry, columns: list[str] | None = None) -> 
 
 
 def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
-    """A store file's rows, in the schema of the record. Raises StoreError."""
+    """A store file's rows, in the schema of the record. Raises StoreError.
+
+    Without threads: where memory does not do for one more, Arrow waits for it for ever.
+    """
+    alone = {"partitioning": None, "use_threads": False, "pre_buffer": False}
     try:
         there = None if columns is None else {*columns}.intersection(pq.read_schema(store / file).names)
-        rows = pq.read_table(store / file, columns=there and [*there], partitioning=None)
+        rows = pq.read_table(store / file, columns=there and [*there], **alone)
         return formats.as_now(rows, store / file, columns)
     except (OSError, pa.ArrowException) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not as it was written"
@@ -163,10 +167,14 @@ def require_as_sealed(store: Path, entries: Sequence[Entry]) -> None:
         size = (store / entry.file).stat().st_size
         if size != entry.bytes:
             raise _changed(store, entry, f"{size} bytes, not {entry.bytes}")
-    with ThreadPoolExecutor(min(4, len(entries) or 1)) as pool:  # 0.3 ms a file
-        for entry, rows in zip(entries, pool.map(lambda entry: _rows(store / entry.file), entries), strict=True):
-            if rows != entry.rows:
-                raise _changed(store, entry, "damaged" if rows is None else f"{rows} rows, not {entry.rows}")
+    if len(entries) == 1:
+        found = [_rows(store / entries[0].file)]
+    else:
+        with ThreadPoolExecutor(min(4, len(entries) or 1)) as pool:  # 0.3 ms a file
+            found = [*pool.map(lambda entry: _rows(store / entry.file), entries)]
+    for entry, rows in zip(entries, found, strict=True):
+        if rows != entry.rows:
+            raise _changed(store, entry, "damaged" if rows is None else f"{rows} rows, not {entry.rows}")
 
 
 def _rows(path: Path) -> int | None:

@@ -1,8 +1,10 @@
 """What is removed from the store before the disk is full: how far back in time, and why. Pure: refuses to remove.
 
 The oldest go first, a whole UTC day at a time by the day connections ended, so that what is kept is everything since
-one moment (`before`). When that is not enough, of the present day what was sealed first; never what ended within the
-last hour. What is still open, the journal that is not sealed, and gap records are never removed.
+one moment (`before`). Parts of addresses, neighbours and routes go with them, by the latest time in them: whoever
+floods a network cannot make more than the limit allows. When that is not enough, of the present day what was sealed
+first; never what ended within the last hour. What is still open, the journal that is not sealed, and gap records are
+never removed.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
-from anetcon.store.manifest import State, microseconds
+from anetcon.store.manifest import State
 
 HOUR = 3_600_000_000
 SAFE = 7 * DAY
@@ -36,7 +38,7 @@ class Cut(NamedTuple):
 
 def cut(state: State, limits: Limits, disk: Disk, now: int) -> Cut | None:
     """What is to be removed now; None when nothing is."""
-    oldest = min((microseconds(entry.end) for entry in state.connections if entry.end), default=now)
+    oldest = min((time for time, _ in state.aging()), default=now)
     cuts = []
     if limits.age is not None and (midnight := _midnight(now - limits.age)) > oldest:
         cuts.append(Cut(midnight, f"older than {limits.age / DAY:g} days"))
@@ -67,7 +69,7 @@ def _least(state: State, needed: int, latest: int) -> int:
 
 def _steps(state: State, latest: int) -> Iterator[tuple[int, int]]:
     """Each time that could be cut at, and how many bytes that would free: midnights, then the ends of files."""
-    sizes = sorted((microseconds(entry.end), entry.bytes) for entry in state.connections if entry.end)
+    sizes = sorted((time, entry.bytes) for time, entry in state.aging())
     today = _midnight(latest)
     freed = 0
     for number, (end, size) in enumerate(sizes):

@@ -1,6 +1,8 @@
 """Closed journal segments become the store: merged, written as Parquet, committed in the manifest, dropped.
 
-A seal takes closed segments in order, about a million rows at most. Steps: write every file aside and name it
+A seal takes closed segments in order, about a million rows at most. Of the tables that others decide the number of rows
+of (`layout.CUT_SHORT`) it holds a piece and a part at a time (`parts`). When memory does not do for that, it is told to
+take less. Steps: write every file aside and name it
 (`parquet`), sync the folders, append to the manifest (the commit), remove what it replaced, drop segments that nobody
 needs. A crash before the commit leaves files that count for nothing, which the next seal writes again or removes; a
 crash behind it leaves only things to remove. Nothing is ever dropped that is not committed.
@@ -16,7 +18,7 @@ import contextlib
 import errno
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +26,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
-from anetcon.identity import connections, cut_intervals, merge_intervals
+from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
 from anetcon.journal.read import Lost, damage, flushes, is_closed, last_written, read_segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import absent, behind, layout, lock, manifest, parquet, retain, spill
+from anetcon.store import absent, behind, layout, lock, manifest, parquet, parts, retain, spill
 from anetcon.store.damage import unexplained
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
@@ -43,6 +44,9 @@ ENOUGH_ROWS = 500_000
 
 PIECE_ROWS = 50_000
 """Flushes smaller than this are put together when they are read."""
+
+LEAST_ROWS = 5_000
+"""A seal that takes fewer events would not take less memory: a segment is never split."""
 
 REMEMBERED = 300_000_000
 """How many microseconds before the newest END the ends sealed last are still compared with what comes."""
@@ -82,6 +86,7 @@ class Sealer:
         self._torn: list[Lost] = []
         self._given_up = 0
         self._alone = False
+        self._most = ENOUGH_ROWS
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:
@@ -117,6 +122,13 @@ class Sealer:
         with self._turn() as ours:
             return ours and self.pending() and self._seal(self._state())
 
+    def take_less(self) -> int | None:
+        """Take fewer rows at once from now on, for memory did not do; how many, None when fewer would not help."""
+        if self._most <= LEAST_ROWS:
+            return None
+        self._most //= 4
+        return self._most
+
     def _seal(self, state: manifest.State) -> bool:
         self._known = None  # until all went well: after a failure everything is read again
         replaced = {entry.file for entry in state.snapshots.values()}
@@ -141,15 +153,18 @@ class Sealer:
         through = dict(state.through)
         self._gaps, self._torn = [], []
         files, remembered, events = self._connections(state, through)
-        taken = {table: self._take(state, table, through) for table in layout.INTERVALS}
-        self._give_up(through.get("connections", 0))
         told = self._told(state)
+        most = min(parts.PIECE_ROWS, self._most)
+        for table in layout.CUT_SHORT:
+            files += self.put_parts(state, table, self._pieces(state, table, through, most), told)
+        taken = {table: self._take(state, table, through) for table in layout.MONTHLY}
+        self._give_up(through.get("connections", 0))
         if self._torn:
             for lost in unexplained(self._torn, told):
                 self._gap(lost.start, lost.end, "journal-damaged", lost.rows)
         taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
         for table, rows in taken.items():
-            files += self.put_intervals(state, table, rows, told)
+            files += self.put_month(state, table, rows)
         self.sync_folders(files)
         manifest.append(self.store, state, files, through, self._clock())
         self._remembered = remembered
@@ -251,26 +266,30 @@ class Sealer:
 
     def _take(self, state: manifest.State, table: str, through: dict[str, int]) -> pa.Table:
         """The rows of the next closed segments; `through` is told the last of them."""
+        return pa.concat_tables([*self._pieces(state, table, through, PIECE_ROWS)])
+
+    def _pieces(self, state: manifest.State, table: str, through: dict[str, int], most: int) -> Iterator[pa.Table]:
+        """The same, at most so many rows at a time; at least one piece."""
         schema = arrow_schema(table)
-        tables, small = [schema.empty_table()], list[pa.RecordBatch]()
+        small = list[pa.RecordBatch]()
         rows = 0
         for number in self._closed(state, table):
-            if rows >= ENOUGH_ROWS:
+            if rows >= self._most:
                 break
             for flush in read_segment(layout.journal_folder(self.store, table), number):
                 if flush.batch is None:
                     continue
                 rows += flush.batch.num_rows
                 small.append(flush.batch)
-                if sum(batch.num_rows for batch in small) >= PIECE_ROWS:
-                    tables.append(one_piece(small, schema))
+                if sum(batch.num_rows for batch in small) >= most:
+                    yield from _slices(one_piece(small, schema), most)
                     small = []
             if lost := damage(layout.journal_folder(self.store, table), number):
                 self._gap(lost.start, lost.end, "journal-damaged", lost.rows if table == "connections" else None)
             elif table == "connections" and (lost := torn(layout.journal_folder(self.store, table), number)):
                 self._torn.append(lost)
             through[table] = number
-        return pa.concat_tables([*tables, one_piece(small, schema)])
+        yield from _slices(one_piece(small, schema), most)
 
     def _connections(
         self, state: manifest.State, through: dict[str, int]
@@ -345,24 +364,53 @@ class Sealer:
         """Write the file of these open rows; for the rest see `put_ended`."""
         return self._put("open", layout.open_file(seal), table, parquet.by_address(rows, *words), times)
 
-    def put_intervals(self, state: manifest.State, table: str, rows: pa.Table, gaps: pa.Table) -> list[dict[str, Any]]:
+    def put_month(self, state: manifest.State, table: str, rows: pa.Table) -> list[dict[str, Any]]:
         """Write the month's file again with what is new. What is learnt in a month is in its file, and what lasted
-        when it began: so the older months need not be read to know what lasts now. `gaps` tell what did not."""
+        when it began: so the older months need not be read to know what lasts now."""
         if not rows.num_rows:
             return []
         month = layout.day_of(self._clock())[:7]
         entries = state.of(table)
-        tables = [rows]
-        if entries:
-            latest = self.read(entries[-1])
-            is_this_month = layout.month_of_file(entries[-1].file) == month
-            tables.append(latest if is_this_month else latest.filter(pc.is_null(latest["to"])))
+        # The clock may have been a month ahead: then this month's file is not the latest.
+        tables = [rows, *(self.read(entry) for entry in entries if layout.month_of_file(entry.file) == month)]
+        if entries and layout.month_of_file(entries[-1].file) != month:
+            tables.append(parts.lasting(self.read(entries[-1])))
         merged = merge_intervals(pa.concat_tables(tables))
-        if table in layout.CUT_SHORT:
-            merged = cut_intervals(merged, gaps)
-        groups = parquet.pieces(np.arange(merged.num_rows))
-        times = numbers(merged["from"], OPEN), numbers(merged["to"], OPEN)
-        return [self._put(table, layout.interval_file(table, month, state.seal + 1), merged, groups, times)]
+        return [self._put_intervals(table, layout.interval_file(table, month, state.seal + 1), merged)]
+
+    def put_parts(
+        self, state: manifest.State, table: str, pieces: Iterable[pa.Table], gaps: pa.Table
+    ) -> list[dict[str, Any]]:
+        """Write the day's current part again with what is new, and as many parts behind it as that takes. `gaps` tell
+        what did not last."""
+        day = layout.day_of(self._clock())
+        most = min(parts.PART_ROWS, self._most)
+        first, known = self._current_part(state.of(table), day, most)
+        known = arrow_schema(table).empty_table() if known is None else known
+        return [
+            self._put_intervals(table, layout.part_file(table, day, number, state.seal + 1), rows)
+            for number, rows in enumerate(parts.divided(known, pieces, gaps, most), first)
+        ]
+
+    def _current_part(self, entries: list[manifest.Entry], day: str, most: int) -> tuple[int, pa.Table | None]:
+        """The number of the part of a day that is to be written now, and the rows that it has already."""
+        numbered = [layout.part_of_file(entry.file) for entry in entries]
+        last = max((part[1] for part in numbered if part is not None and part[0] == day), default=0)
+        if not entries:
+            return 1, None
+        latest = self.read(entries[-1])
+        if numbered[-1] == (day, last) and not parts.is_full(latest, most):
+            return last, latest
+        return last + 1, parts.lasting(latest)
+
+    def _put_intervals(self, table: str, file: str, rows: pa.Table) -> dict[str, Any]:
+        """Write a file of one of `layout.INTERVALS`."""
+        times = numbers(rows["from"], OPEN), numbers(rows["to"], OPEN)
+        said = self._put(table, file, rows, parquet.pieces(np.arange(rows.num_rows)), times)
+        if layout.part_of_file(file) is None:
+            return said
+        latest = max(int(time.max()) for time in times)
+        return {**said, "latest": None if latest == OPEN else manifest.rfc3339(latest)}
 
     def read(self, entry: manifest.Entry) -> pa.Table:
         """The rows of a file. Raises StoreError."""
@@ -408,6 +456,11 @@ def _partitions(
     for value in ordered[np.flatnonzero(np.diff(ordered, prepend=-1))].tolist():
         day, long = divmod(value // len(nodes), 2)
         yield (nodes[value % len(nodes)], layout.day_of(day * layout.DAY), bool(long)), rows[key == value]
+
+
+def _slices(table: pa.Table, most: int) -> Iterator[pa.Table]:
+    for at in range(0, max(len(table), 1), most):
+        yield table.slice(at, most)
 
 
 def _without(settled: Settled, first: int) -> Settled:

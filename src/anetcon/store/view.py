@@ -177,9 +177,8 @@ class Store:
         None goes on where recording stopped: what was found there afterwards is another row."""
 
         def ask(state: manifest.State) -> pa.Table:
-            # Not pruned by `since`: a later file may have the `to` of a row that an earlier one has without.
-            entries = [entry for entry in state.of(table) if entry.covers(None, until)]
-            rows = [self._journal(table, state, condition), self._sealed(table, entries, condition)]
+            sealed = self._sealed(table, state.touching(table, since, until), condition)
+            rows = [self._journal(table, state, condition), sealed]
             return identity.merge_intervals(pa.concat_tables(rows))
 
         found = self._consistent(ask)
@@ -262,7 +261,7 @@ class Store:
                 reason = error
             except OSError as error:
                 raise StoreError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
-            except (duckdb.Error, pa.ArrowException) as error:
+            except (duckdb.Error, pa.ArrowException, MemoryError) as error:
                 raise StoreError(_unreadable(self.path, error)) from error
             except RuntimeError as error:
                 raise _what(error) from None

@@ -357,3 +357,14 @@ def test_a_disk_that_does_not_keep_what_it_took(tmp_path: Path, monkeypatch: pyt
     wait_until(lambda: journals.syncing() is False, 10, "the sync is done")
     journals.flush(columns(1), ["a"], NOW + 7 * SECOND)
     assert said == ["<3>what was written may not be on the disk: Input/output error; check it"]
+
+
+def test_segments_of_other_tables_are_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others decide how many neighbours there are: a seal, and a question, take a segment of them at a time."""
+    monkeypatch.setattr("anetcon.capture.journals.SMALL_SEGMENT_ROWS", 2)
+    journals = Journals(settings(tmp_path), NOW, print)
+    for second in range(1, 4):
+        journals.listed("a", 1, NOW, NOW)
+        journals.flush(columns(1), ["a"], NOW + second * SECOND)
+    assert segments(tmp_path / "journal" / "listings") == [1, 2]
+    assert segments(tmp_path / "journal" / "connections") == [1]

@@ -100,6 +100,16 @@ def test_a_folder_that_the_service_may_not_write_in(capfd: pytest.CaptureFixture
     assert "text logs: /srv/logs: Read-only file system; mount it writable or" in said
 
 
+def test_too_little_memory_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
+    """It says what to do, and nobody is asked to report anything."""
+    fixture = Fixture(MemoryError())
+    assert not fixture.turn.take()
+    assert capfd.readouterr().err == (
+        "anetcon: text logs: too little memory; give the service or the machine more memory; "
+        "trying again, nothing is lost\n"
+    )
+
+
 def test_a_defect_is_told_and_survived(capfd: pytest.CaptureFixture[str]) -> None:
     """An exception nobody thought of stops this follower's turn, with its traceback, not the process."""
     fixture = Fixture(ZeroDivisionError("oops"))

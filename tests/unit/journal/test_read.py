@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pytest
@@ -322,6 +323,28 @@ def test_a_value_that_nobody_writes(tmp_path: Path) -> None:
     forged(tmp_path, 1, lambda payload: payload.__setitem__(slice(None), payload.replace(b"ipv4", b"Ypv4")), 2)
     assert [flush.end for flush in read(tmp_path)] == [10]
     assert damage(tmp_path, 1) == Lost(10, 20, 1)
+
+
+def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory does not do for what is there, nothing is taken for lost; a batch that asks for more than its bytes
+    can stand for is none."""
+    written(tmp_path, (1,), (2,))
+
+    def asking(size: int) -> Callable[..., NoReturn]:
+        """What Arrow says when it gets no memory."""
+
+        def fail(*_: object) -> NoReturn:
+            raise pa.ArrowMemoryError(f"malloc of size {size} failed")
+
+        return fail
+
+    monkeypatch.setattr("anetcon.journal.read._batch", asking(1 << 16))
+    for ask in (losses, lambda folder: damage(folder, 1)):
+        with pytest.raises(MemoryError):
+            ask(tmp_path)
+    monkeypatch.setattr("anetcon.journal.read._batch", asking(1 << 40))
+    assert losses(tmp_path) == []
+    assert damage(tmp_path, 1) == Lost(0, 20, 2)
 
 
 FUZZ = """

@@ -17,6 +17,8 @@ def test_names_follow_from_the_seal() -> None:
     assert layout.connections_file("gw1", day, 12, True) == "node=gw1/date=2026-11-20/long-00000012.parquet"
     assert layout.open_file(3) == "open/00000003.parquet"
     assert layout.interval_file("gaps", "2026-11", 7) == "gaps/2026-11.00000007.parquet"
+    assert layout.part_file("routes", day, 1, 7) == "routes/2026-11-20.00000007.parquet"
+    assert layout.part_file("routes", day, 12, 7) == "routes/2026-11-20-12.00000007.parquet"
 
 
 def test_a_node_name_cannot_leave_its_folder() -> None:
@@ -32,6 +34,8 @@ def test_a_node_name_cannot_leave_its_folder() -> None:
         ("kept.00000012.parquet", 12),
         ("long-kept.00000012.parquet", 12),
         ("2026-11.00000007.parquet", 7),
+        ("2026-11-20.00000007.parquet", 7),
+        ("2026-11-20-12.00000007.parquet", 7),
         ("00000012.parquet.new", 12),
         ("notes.parquet", None),
         ("00000012.csv", None),
@@ -46,6 +50,13 @@ def test_the_seal_is_read_back_from_a_name(name: str, seal: int | None) -> None:
 def test_what_a_name_says() -> None:
     """Month and length of stay are read back too."""
     assert layout.month_of_file("gaps/2026-11.00000007.parquet") == "2026-11"
+    assert layout.part_of_file("gaps/2026-11.00000007.parquet") is None
+    for part in (1, 2, 12):
+        file = layout.part_file("routes", "2026-11-20", part, 7)
+        assert layout.part_of_file(file) == ("2026-11-20", part)
+        assert layout.month_of_file(file) == "2026-11"
+        assert layout.is_named_so(file)
+        assert not layout.is_named_so(file.replace("routes", "gaps"))
     assert layout.is_long("node=a/date=b/long-00000001.parquet")
     assert not layout.is_long("node=long-/date=b/00000001.parquet")
     for long in (False, True):

@@ -183,6 +183,9 @@ GOOD = {
         {"from": "x"},
         {"from": "2026-02-30T00:00:00.000000Z"},
         {"to": "2026-11-20T13:05:09"},
+        {"latest": "2026-11-20T13:05:09"},
+        {"file": "gaps/2026-11-20.00000001.parquet"},
+        {"file": "routes/2026-11-20-.00000001.parquet"},
         {"file": "../../../etc/passwd"},
         {"file": "/etc/passwd"},
         {"file": "node=n/date=2026-11-20/../../../00000001.parquet"},
@@ -221,6 +224,7 @@ def test_any_line_is_believed_or_a_store_error(tmp_path_factory: pytest.TempPath
         state = manifest.replay(store)
         state.doomed(T)
         assert all(entry.covers(T, T) in (True, False) for entry in state.connections)
+        assert [state.touching(table, T, T) for table in layout.INTERVALS]
         assert manifest.retire(store, state, T, T) is not None
 
 
@@ -279,3 +283,31 @@ def test_a_file_is_read_only_if_it_may_answer(
 def test_times_survive_the_manifest(time: int) -> None:
     """Microseconds to text and back."""
     assert manifest.microseconds(manifest.rfc3339(time)) == time
+
+
+def test_parts_of_a_day(tmp_path: Path) -> None:
+    """A part replaces its own former self; those of which every time is past are not read, and go with retention; the
+    current one is always read, and stays, and a month of before goes when its month is over."""
+    state = manifest.State()
+    files = [
+        (layout.interval_file("routes", "2026-10", 1), None),
+        (layout.part_file("routes", "2026-11-20", 1, 2), 0),
+        (layout.part_file("routes", "2026-11-20", 1, 3), 1),
+        (layout.part_file("routes", "2026-11-20", 2, 4), 2),
+        (layout.part_file("routes", "2026-11-23", 1, 5), 3),
+    ]
+    for file, days in files:
+        latest = None if days is None else manifest.rfc3339(T + days * layout.DAY)
+        manifest.append(tmp_path, state, [entry("routes", file, end=None, latest=latest)], {}, T)
+    assert manifest.replay(tmp_path) == state
+    assert [e.seal for e in state.of("routes")] == [1, 3, 4, 5]
+    assert [e.seal for e in state.touching("routes", None, None)] == [1, 3, 4, 5]
+    assert [e.seal for e in state.touching("routes", T + layout.DAY, None)] == [1, 3, 4, 5]
+    assert [e.seal for e in state.touching("routes", T + layout.DAY + 1, None)] == [1, 4, 5]
+    assert [e.seal for e in state.touching("routes", T + 9 * layout.DAY, None)] == [1, 5]
+    assert [e.seal for e in state.touching("routes", None, T - 1)] == [5]
+    assert [(time - T) // layout.DAY for time, _ in state.aging()] == [1, 2]
+    assert [e.seal for e in manifest.retire(tmp_path, state, T + layout.DAY + 1, T)] == [3, 1]
+    assert state.removed == (T, T + layout.DAY + 1, 0)
+    assert [e.seal for e in manifest.retire(tmp_path, state, T + 99 * layout.DAY, T)] == [4]
+    assert manifest.replay(tmp_path) == state

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from anetcon.errors import StoreError
-from anetcon.store import layout, manifest, retain
+from anetcon.store import layout, manifest, parts, retain, where
 from anetcon.store.coverage import Question, again, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import DAY, SECOND, T0, Making, start, whole
+from tests.unit.store.records import DAY, SECOND, T0, Making, packed, start, whole
 
 TODAY = T0 - T0 % DAY
 HOUR = 3600 * SECOND
@@ -145,7 +147,8 @@ def test_days_go_whole_and_what_is_needed_stays(tmp_path: Path) -> None:
 
 
 def test_an_answer_about_removed_days_has_a_gap(tmp_path: Path) -> None:
-    """From the first connection removed to the day kept first, with how many there were; outside it nothing changed."""
+    """From the earliest start of what was removed to the day kept first, with how many connections there were; outside
+    it nothing changed."""
     making = long_history(tmp_path).alive(T0 + HOUR)
     store = Store(making.close())
     before = coverage(store, Question(T0 - 8 * DAY, T0 - 7 * DAY), T0 + HOUR)
@@ -155,9 +158,11 @@ def test_an_answer_about_removed_days_has_a_gap(tmp_path: Path) -> None:
     for covered in (again(store, before), coverage(store, Question(T0 - 8 * DAY, T0 - 7 * DAY), T0 + HOUR)):
         (gap,) = covered.gaps.to_pylist()
         assert (gap["cause"], gap["lost"], gap["netns"]) == ("retention", 10, None)
-        assert [round(gap[name].timestamp() * 1e6) for name in ("from", "to")] == [T0 - 9 * DAY, midnight]
+        assert [round(gap[name].timestamp() * 1e6) for name in ("from", "to")] == [T0 - 70 * DAY, midnight]
     assert coverage(store, Question(midnight, T0), T0 + HOUR).complete
-    assert coverage(store, Question(T0 - 10 * DAY, T0 - 9 * DAY - 1), T0 + HOUR).complete
+    assert coverage(store, Question(T0 - 71 * DAY, T0 - 70 * DAY - 1), T0 + HOUR).gaps["cause"].to_pylist() == [
+        "not-audited"
+    ]
     everything = coverage(store, Question(), T0 + HOUR).gaps["cause"].to_pylist()
     assert "retention" in everything
     sealer_for(tmp_path, 2).retain()
@@ -246,4 +251,62 @@ def test_sizes_are_those_of_journal_and_store(tmp_path: Path) -> None:
     assert sealer.retain() is not None
     left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert there * 0.5 < left <= there * 0.8
+    assert sealer.retain() is None
+
+
+def flooded(path: Path, monkeypatch: pytest.MonkeyPatch) -> Making:
+    """Three days with some parts of neighbours each, and an address that stood on the first day alone."""
+    monkeypatch.setattr(parts, "PART_ROWS", 100)
+    base = {"node": "gw1", "netns": "x", "netns_inode": 1, "interface": "eth0"}
+    making = (
+        Making(path)
+        .audited()
+        .add(base | {"address": "203.0.113.7", "from": T0 - 3 * DAY, "to": T0 - 3 * DAY + HOUR}, table="addresses")
+    )
+    for day in (3, 2, 1):
+        at = T0 - day * DAY
+        making.add(*whole(start=at, src_port=day)) if day == 1 else making.alive(at)
+        for part in range(3):
+            rows = [
+                base | {"address": "10.0.0.9", "mac": packed("10.0.0.0")[-6:], "from": at + n, "to": at + n + 1}
+                for n in range(part * 100, part * 100 + 100)
+            ]
+            making.add(*rows, table="neighbours").rotate()
+            assert Sealer(path, clock=partial(int, at)).seal()
+    return making.alive(T0)
+
+
+def test_a_flood_of_neighbours_goes_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest parts go, the current one stays; of that time no answer is complete, although no connection went."""
+    store = Store(flooded(tmp_path, monkeypatch).close())
+    gone = Question(T0 - 3 * DAY, T0 - 3 * DAY + HOUR)
+    assert coverage(store, gone, T0).complete
+    used = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    old = sum(path.stat().st_size for path in sorted((tmp_path / "neighbours").iterdir())[:6])
+    sealer = Sealer(tmp_path, clock=lambda: T0, limits=Limits(size=used - old * 3 // 4))
+    assert when(sealer.retain()) == 1
+    left = sorted(path.name.partition(".")[0] for path in (tmp_path / "neighbours").iterdir())
+    assert left == [layout.day_of(T0 - DAY) + part for part in ("", "-2", "-3")]
+    assert on_disk(tmp_path) == sorted(
+        entry.file for state in [manifest.replay(tmp_path)] for entry in (*state.connections, *state.snapshots.values())
+    )
+    (gap,) = coverage(store, gone, T0).gaps.to_pylist()
+    assert (gap["cause"], gap["lost"]) == ("retention", 0)
+    address = where.network("203.0.113.7")
+    assert "retention" in coverage(store, replace(gone, address=address), T0).gaps["cause"].to_pylist()
+    assert coverage(store, Question(T0 - DAY, T0), T0).complete
+    sealer = Sealer(tmp_path, clock=lambda: T0, limits=Limits(size=1))
+    sealer.retain()
+    assert [path.name.partition(".")[0] for path in (tmp_path / "neighbours").iterdir()] == left[-1:]
+    assert len(store.intervals("addresses")) == 2
+    assert sealer.retain() is None
+
+
+def test_a_flood_of_neighbours_goes_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of which every time is older go, whether connections go with them or not."""
+    flooded(tmp_path, monkeypatch).close()
+    sealer = Sealer(tmp_path, clock=lambda: T0, limits=Limits(age=round(1.5 * DAY)))
+    assert when(sealer.retain()) == 1
+    assert len(list((tmp_path / "neighbours").iterdir())) == 3
+    assert ports(tmp_path) == {1}
     assert sealer.retain() is None

@@ -20,7 +20,7 @@ from anetcon.errors import StoreError
 from anetcon.journal.read import last_flush
 from anetcon.journal.write import Writer, segments
 from anetcon.record import arrow_schema
-from anetcon.store import layout, manifest, parquet, seal
+from anetcon.store import layout, manifest, parquet, parts, seal
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
@@ -256,6 +256,75 @@ def test_addresses_and_neighbours_are_sealed_too(tmp_path: Path) -> None:
     assert manifest.replay(tmp_path).through == {"addresses": 1, "neighbours": 1}
     assert segments(layout.journal_folder(tmp_path, "neighbours")) == [2]
     making.close()
+
+
+def neighbours(number: int, *, since: int = T0, to: int | None = None) -> dict[str, Any]:
+    """A neighbour, told from others by its address."""
+    row = {"node": "gw1", "netns": "a", "netns_inode": 7, "interface": "qr", "mac": bytes(6)}
+    return row | {"address": f"10.0.{number >> 8}.{number & 255}", "from": since, "to": to}
+
+
+def test_neighbours_have_parts_of_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is full is written no more, whether it became so in this seal or before; the next one and the next
+    day's begin with what still lasts. A clock that was set back writes over nothing."""
+    monkeypatch.setattr(parts, "PART_ROWS", 3)
+    monkeypatch.setattr(parts, "PIECE_ROWS", 2)
+    making = Making(tmp_path).add(neighbours(0), table="neighbours")
+    for number in range(1, 9, 2):
+        making.add(*(neighbours(n, to=T0 + n) for n in (number, number + 1)), table="neighbours")
+    making.rotate()
+    seal_all(tmp_path)
+    day = "neighbours/2026-11-20"
+
+    def found() -> dict[str, list[int]]:
+        """The addresses in each part."""
+        entries = manifest.replay(tmp_path).of("neighbours")
+        return {e.file.partition(".")[0]: sorted(row["address"][-1] for row in of(tmp_path, e)) for e in entries}
+
+    first, second = {day: [0, 1, 2, 3, 4]}, {f"{day}-2": [0, 5, 6, 7, 8]}
+    assert found() == first | second
+    seal_all(tmp_path)
+    assert found() == first | second
+    making.add(neighbours(9, to=T0 + 9), table="neighbours").rotate()
+    seal_all(tmp_path)
+    making.add(neighbours(10, to=T0 + 10), table="neighbours").rotate()
+    seal_all(tmp_path)
+    third = {f"{day}-3": [0, 9, 10]}
+    assert found() == first | second | third
+    making.add(neighbours(11, since=T0 + DAY, to=T0 + DAY), table="neighbours").rotate()
+    seal_all(tmp_path, T0 + DAY)
+    fourth = {"neighbours/2026-11-21": [0, 11]}
+    assert found() == first | second | third | fourth
+    making.add(neighbours(12, since=T0 + DAY), table="neighbours").close()
+    seal_all(tmp_path)
+    assert found() == first | second | third | fourth | {f"{day}-4": [0, 12]}
+    latest = [manifest.microseconds(e.latest or "") for e in manifest.replay(tmp_path).of("neighbours")]
+    assert latest == [T0 + 4, T0 + 8, T0 + 10, T0 + DAY, T0 + DAY]
+    assert len(Store(tmp_path).intervals("neighbours")) == 13
+
+
+def test_a_month_that_comes_again(tmp_path: Path) -> None:
+    """A clock that was a month ahead and is set right costs no gap of this month."""
+    making = Making(tmp_path)
+    gap = {"node": "gw1", "netns": None, "to": T0 + 5, "cause": "overrun", "lost": 1}
+    for number, clock in enumerate((T0, T0 + 20 * DAY, T0)):
+        making.add(gap | {"from": T0 + number}, table="gaps").rotate()
+        seal_all(tmp_path, clock)
+    assert [row["from"].microsecond for row in Store(making.close()).intervals("gaps").to_pylist()] == [0, 1, 2]
+
+
+def test_less_memory_takes_fewer_rows(tmp_path: Path) -> None:
+    """Told to take less it does, down to an end, and the store has the same rows."""
+    making = Making(tmp_path).add(neighbours(0), table="neighbours")
+    for at in range(0, 20_000, 4_000):
+        making.add(*(neighbours(n, to=T0 + n) for n in range(at + 1, at + 4_001)), table="neighbours").rotate()
+    sealer = Sealer(tmp_path, lambda: T0)
+    assert [sealer.take_less() for _ in range(5)] == [125_000, 31_250, 7_812, 1_953, None]
+    while sealer.seal():
+        pass
+    assert sealer.statistics.seals == 5
+    assert all(entry.rows <= 2 * 1_953 + 1 for entry in manifest.replay(tmp_path).of("neighbours"))
+    assert len(Store(making.close()).intervals("neighbours")) == 20_001
 
 
 @pytest.mark.parametrize(

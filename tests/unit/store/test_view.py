@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
 from anetcon.record import CONNECTIONS, TABLES, arrow_schema
-from anetcon.store import layout, manifest, parquet, where
+from anetcon.store import layout, manifest, parquet, parts, where
+from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
@@ -363,3 +365,71 @@ def test_a_sealed_file_that_was_changed(making: Making, table: str, pad: bool) -
     rewritten(making.path / entry.file, pad)
     with pytest.raises(StoreError, match=f"{entry.file}: .* says; restore it from a backup"):
         store.intervals(table) if table in layout.INTERVALS else store.connections()
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["begin", "end", "stop", "seal", "retain"]), st.integers(1, 3), st.integers(-2, 2)),
+    max_size=16,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(CHANGES, st.integers(1, 3))
+def test_parts_change_no_answer(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, int]], most: int
+) -> None:
+    """However addresses, stops of recording, seals and days follow one another, whatever the clock of the sealer says
+    and whatever is removed: of each time that is kept the answer is the one without any seal."""
+    sealed, plain = (Making(tmp_path_factory.mktemp("parts") / "store") for _ in range(2))
+    sealed.alive(T0)
+    at, since = T0, dict[int, int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_ROWS", most)
+        for what, number, days in changes:
+            at += HOUR * number
+            for making in (sealed, plain):
+                row = address(address=f"203.0.113.{number}", **{"from": since.get(number, at)})
+                if what == "begin":
+                    making.add(row, table="addresses")
+                elif what == "end" and number in since:
+                    making.add(row | {"to": at}, table="addresses")
+                elif what == "stop":
+                    making.add(gap(**{"from": at, "to": at}), table="gaps")
+            if what == "begin":
+                since.setdefault(number, at)
+            elif what == "end":
+                since.pop(number, None)
+            elif what == "stop":
+                since.clear()
+            elif what == "seal":
+                sealed.rotate()
+                Sealer(sealed.path, clock=partial(int, at + days * DAY)).seal()
+                at += DAY * (days > 0)
+            else:
+                Sealer(sealed.path, clock=partial(int, at), limits=Limits(age=HOUR)).retain()
+        sealed.alive(at)
+        plain.alive(at)
+        removed = Store(sealed.path).removed()
+        first = removed.before if removed else T0
+        times = [None] * (removed is None) + [first, *range(first, at + HOUR, 7 * HOUR)]
+        one, other = Store(sealed.close()), Store(plain.close())
+        for begin in times:
+            for until in (None, begin, (begin or first) + 5 * HOUR):
+                assert one.intervals("addresses", since=begin, until=until).equals(
+                    other.intervals("addresses", since=begin, until=until)
+                )
+
+
+def test_only_parts_that_can_answer_are_read(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question about today does not read the parts of all days before it."""
+    for day in range(5):
+        at = T0 + day * DAY
+        making.add(address(address=f"203.0.113.{day}", **{"from": at, "to": at + HOUR}), table="addresses").rotate()
+        Sealer(making.path, clock=partial(int, at)).seal()
+    store = Store(making.close())
+    files = Mock(wraps=store._files)
+    monkeypatch.setattr(store, "_files", files)
+    assert len(store.intervals("addresses", since=T0 + 3 * DAY)) == 2
+    (_, entries), _ = files.call_args_list[0]
+    assert [entry.file[:20] for entry in entries] == ["addresses/2026-11-23", "addresses/2026-11-24"]
