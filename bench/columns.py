@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.memory import keep_freed_memory
+from anetcon.system.memory import keep_freed_memory
 
 keep_freed_memory()  # as in the processes measured; before pyarrow is imported
 
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 
-from anetcon.follow.lines import Lines, Settings  # noqa: E402
+from anetcon.follow.sinks.lines import Lines, Settings  # noqa: E402
 from anetcon.identity import Tracker, flow_hash, merge  # noqa: E402
 from anetcon.identity.connections import settle  # noqa: E402
 from anetcon.identity.tuples import columns_of, new_key, numbers  # noqa: E402

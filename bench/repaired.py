@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.rules.netlink import Watch
+from anetcon.netlink.generation import Watch
 from anetcon.testbed.daemon import Daemon
 from anetcon.testbed.kernel import log_all_netns
 from anetcon.testbed.namespaces import RUN_NETNS, Testbed, command, remove, router_name

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from anetcon.journal.write import Writer
-from anetcon.memory import keep_freed_memory
+from anetcon.system.memory import keep_freed_memory
 from bench.realistic import events, generate
 
 CONNECTIONS = 200_000

@@ -19,7 +19,7 @@ import pytest
 from anetcon.capture import batch
 from anetcon.decode.columns import NONE, Columns
 from anetcon.follow.settings import Settings
-from anetcon.follow.text import TextLogs
+from anetcon.follow.sinks.text import TextLogs
 from anetcon.journal.write import Writer
 from anetcon.record import TABLES, Class, EndReason, Family, Origin
 from anetcon.store import layout

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from anetcon.follow import quiet
-from anetcon.install import old
+from anetcon.legacy import old
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
@@ -211,7 +211,7 @@ class Site:
 BEHIND = """
 import os, subprocess, sys
 from anetcon.cli.main import main
-from anetcon.install.takeover import Takeover
+from anetcon.legacy.takeover import Takeover
 steps = Takeover.steps
 def until(taking):
     for step in steps(taking):

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from anetcon import counters
-from anetcon.keeper.channel import Channel
-from anetcon.keeper.children import WITHHELD
+from anetcon.link import counters
+from anetcon.link.channel import Channel
+from anetcon.system.process import WITHHELD
 
 SO_MEMINFO = 55
 

@@ -4,8 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from anetcon.keeper import main, nflog
+from anetcon.keeper import main
+from anetcon.link import nf_log
 
 if __name__ == "__main__":
-    nflog.FIRST = Path(os.environ["FIRST_NETNS"])
+    nf_log.FIRST = Path(os.environ["FIRST_NETNS"])
     sys.exit(main.main(sys.argv[1:]))

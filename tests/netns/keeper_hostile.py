@@ -12,7 +12,7 @@ import struct
 import sys
 from typing import Any
 
-from anetcon import counters
+from anetcon.link import counters
 from tests.netns import keeper_child
 
 DEEP = 900

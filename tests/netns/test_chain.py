@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from anetcon.config.load import Loaded, load
-from anetcon.install import chain
-from anetcon.keeper.settings import Settings
-from anetcon.rules import netlink
+from anetcon.legacy import chain
+from anetcon.link.settings import Settings
+from anetcon.netlink import generation as netlink
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.netns.logging_rules import anything, nat, readme, table
 

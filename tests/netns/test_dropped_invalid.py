@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.capture import invalid
-from anetcon.capture.dump import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETTABLE
 from anetcon.doctor import ruleset, table
 from anetcon.doctor.finding import Severity
+from anetcon.netlink import invalid
+from anetcon.netlink.dump import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETTABLE
 from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import Namespace, Testbed, command
 from tests.unit.doctor.parts import look, machine

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.attach import SYSCTLS
 from anetcon.keeper.watch import CAUSES
+from anetcon.netlink.ct_sysctls import SYSCTLS
+from anetcon.system import syscalls as sc
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.netns.keeper_daemon import Daemon, ours
 from tests.netns.test_keeper_guard import TRACKING

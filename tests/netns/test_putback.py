@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from anetcon.install.putback import TABLES, Putback
-from anetcon.keeper import attach
 from anetcon.keeper.files import Sysctls
-from anetcon.keeper.left import Leftovers
+from anetcon.link.left import Leftovers
+from anetcon.netlink import ct_sysctls
 from anetcon.rules import work
 from anetcon.rules.text import IPTABLES, NFTABLES, Wanted
 from anetcon.testbed.namespaces import RUN_NETNS, Namespace, Testbed
@@ -19,7 +19,7 @@ from anetcon.testbed.namespaces import RUN_NETNS, Namespace, Testbed
 def sysctls(namespace: Namespace) -> dict[str, str]:
     """The three, as they are."""
     with namespace.inside():
-        return attach.read_sysctls()
+        return ct_sysctls.read_sysctls()
 
 
 def attached(namespace: Namespace, store: Path) -> dict[str, str]:
@@ -27,7 +27,7 @@ def attached(namespace: Namespace, store: Path) -> dict[str, str]:
     found = sysctls(namespace)
     Sysctls(store / "sysctls.jsonl").save(namespace.name, namespace.inode, found)
     with namespace.inside():
-        attach.switch_on(found)
+        ct_sysctls.switch_on(found)
     return found
 
 

@@ -23,29 +23,29 @@ SOURCE = ROOT / "src" / "anetcon"
 
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
-    "counters": set(),
     "gaps": set(),
     "protocols": set(),
     "record": set(),
-    "memory": set(),
-    "ondisk": set(),
-    "names": set(),
+    "system": set(),
+    "netlink": {"system"},
+    "rules": {"system", "netlink"},
+    "link": {"errors", "system", "rules"},
     "config": {"errors", "protocols"},
-    "rules": {"names"},
-    "keeper": {"errors", "counters", "names", "ondisk", "rules"},
-    "kmsg": {"keeper"},
-    "decode": {"protocols", "record"},
+    "decode": {"protocols", "record", "netlink"},
     "classify": {"record", "decode"},
     "formats": {"errors", "record"},
-    "journal": {"errors", "ondisk", "record", "formats"},
+    "journal": {"errors", "system", "record", "formats"},
+    "identity": {"system", "protocols", "record"},
+    "store": {"errors", "gaps", "system", "protocols", "record", "formats", "journal", "identity"},
+    "query": {"errors", "gaps", "system", "protocols", "record", "store"},
+    "kmsg": {"system"},
+    "keeper": {"errors", "system", "netlink", "rules", "link"},
     "capture": {
         "gaps",
-        "memory",
-        "ondisk",
         "errors",
-        "names",
-        "counters",
-        "keeper",
+        "system",
+        "netlink",
+        "link",
         "kmsg",
         "protocols",
         "record",
@@ -53,28 +53,30 @@ LAYERS: dict[str, set[str]] = {
         "classify",
         "journal",
     },
-    "identity": {"ondisk", "protocols", "record"},
-    "store": {"errors", "gaps", "memory", "ondisk", "protocols", "record", "formats", "journal", "identity"},
-    "follow": {"memory", "ondisk", "errors", "names", "keeper", "protocols", "record", "journal", "identity", "store"},
-    "history": {"errors", "names", "gaps", "protocols", "record", "decode", "identity", "store", "follow"},
-    "doctor": {"errors", "names", "rules", "keeper", "decode", "capture", "journal", "store"},
-    "install": {"errors", "names", "config", "rules", "keeper", "store", "follow", "doctor"},
+    "follow": {"errors", "system", "link", "protocols", "record", "journal", "identity", "store"},
+    "history": {"errors", "gaps", "system", "protocols", "record", "decode", "identity", "store", "follow"},
+    "doctor": {"errors", "system", "netlink", "rules", "link", "journal", "store", "decode"},
+    "install": {"errors", "system", "netlink", "rules", "link", "config", "store", "follow", "doctor"},
+    "legacy": {"errors", "system", "netlink", "rules", "link", "config", "store", "follow", "doctor", "install"},
     "testbed": {"errors", "protocols"},
     "cli": {
         "errors",
-        "names",
         "gaps",
+        "system",
         "protocols",
         "record",
+        "link",
         "config",
-        "keeper",
         "decode",
         "journal",
         "store",
+        "query",
+        "keeper",
         "follow",
         "history",
         "doctor",
         "install",
+        "legacy",
         "testbed",
     },
 }
@@ -150,9 +152,7 @@ def test_keeper_imports_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     loaded = json.loads(done.stdout)
-    ours = [
-        name for name in loaded if part(name) not in {"", "keeper", "counters", "errors", "names", "ondisk", "rules"}
-    ]
+    ours = [name for name in loaded if part(name) not in {"", "keeper", *LAYERS["keeper"]}]
     strangers = [name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names | {"anetcon"}]
     assert "anetcon.keeper" in loaded
     assert [name for name in ours if name.split(".")[0] == "anetcon"] == []

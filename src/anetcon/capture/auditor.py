@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from anetcon import counters
 from anetcon.capture import flood, packets
 from anetcon.capture.clock import moved, read
 from anetcon.capture.context import MOST_ROUTES, Context
@@ -39,8 +38,9 @@ from anetcon.capture.untracked import Untracked
 from anetcon.capture.vanished import Vanished
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments
-from anetcon.keeper.channel import Channel
-from anetcon.keeper.report import ERROR, WARNING, debug
+from anetcon.link import counters
+from anetcon.link.channel import Channel
+from anetcon.system.report import ERROR, WARNING, debug
 
 BUILD_UP, BUSY_BUILD_UP = 0.010, 0.005
 """Seconds a round waits for more events once there are some: a buffer of 2 MiB holds 3,000, a flood's 10 ms. Half as

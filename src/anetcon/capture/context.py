@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from anetcon.capture import routes
-from anetcon.capture.dump import attributes, messages
 from anetcon.capture.flood import Flood, Passed
-from anetcon.decode import layout as k
-from anetcon.decode.oracle import Malformed
-from anetcon.names import recorded
+from anetcon.netlink import headers as k
+from anetcon.netlink.dump import attributes, messages
+from anetcon.netlink.framing import Malformed
 from anetcon.record import Family, label
+from anetcon.system.names import recorded
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18

@@ -20,8 +20,8 @@ from anetcon.capture import batch
 from anetcon.capture.waiting import Flush, Shed, Starts, Waiting, latest_start
 from anetcon.decode.columns import Columns
 from anetcon.journal.write import Writer
-from anetcon.keeper.report import ERROR, NOTICE
 from anetcon.record import PUBLIC, TABLES
+from anetcon.system.report import ERROR, NOTICE
 
 SEGMENT_ROWS = 1_000_000
 """Rows after which a segment of connections is closed: what the sealer takes in one piece."""

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from anetcon import counters
 from anetcon.capture.journals import Journals
 from anetcon.capture.localclock import LocalClock
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
-from anetcon.keeper.report import WARNING
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
-from anetcon.names import namespace_hash
+from anetcon.link import counters
 from anetcon.record import UNKNOWN_NETNS
+from anetcon.system.names import namespace_hash
+from anetcon.system.report import WARNING
 
 DEFAULT = "default"
 BATCH = 256 << 10

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon import ondisk
+from anetcon.system import ondisk
 
 Tell = Callable[[str | None, int | None, int | None, str, int | None], None]
 """Called with (netns, from, to, cause, lost)."""

@@ -13,15 +13,15 @@ import signal
 import time
 from pathlib import Path
 
-from anetcon import counters
 from anetcon.errors import AnetconError
-from anetcon.keeper.channel import Channel
-from anetcon.keeper.children import WITHHELD
-from anetcon.keeper.report import ERROR, reporter
-from anetcon.keeper.report import report as log
-from anetcon.keeper.settings import read
-from anetcon.keeper.syscalls import set_name
-from anetcon.memory import collect_seldom, keep_freed_memory, leave
+from anetcon.link import counters
+from anetcon.link.channel import Channel
+from anetcon.link.settings import read
+from anetcon.system.memory import collect_seldom, keep_freed_memory, leave
+from anetcon.system.process import WITHHELD
+from anetcon.system.report import ERROR, reporter
+from anetcon.system.report import report as log
+from anetcon.system.syscalls import set_name
 
 
 def now() -> int:

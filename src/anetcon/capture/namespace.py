@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from anetcon.capture.context import EVERYTHING, Context, Listing
-from anetcon.capture.dump import Exchange, heard
-from anetcon.keeper import syscalls as sc
+from anetcon.netlink.dump import Exchange, heard
+from anetcon.system import syscalls as sc
 
 READS = 64
 """Datagrams of route messages taken at a turn; the rest waits for the next."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from anetcon.capture.dump import heard
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.columns import Columns
 from anetcon.decode.nflog import Packet, packets
+from anetcon.netlink.dump import heard
 from anetcon.record import EndReason, Origin, Reply, StartIs
 
 READS = 16

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from anetcon import counters
 from anetcon.capture.journals import Journals
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.recvmmsg import Slots
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
+from anetcon.link import counters
 from anetcon.record import Family, Origin
 
 SLOTS = 16384

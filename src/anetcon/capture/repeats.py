@@ -14,8 +14,8 @@ import numpy as np
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.decode.columns import NONE, Columns
-from anetcon.keeper.report import NOTICE, WARNING
 from anetcon.record import Origin
+from anetcon.system.report import NOTICE, WARNING
 
 CAUSE = "listener-stuck"
 SAMPLE = 2048

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from anetcon.capture.dump import Exchange
 from anetcon.capture.namespace import Namespace
+from anetcon.netlink.dump import Exchange
 
 PATIENCE = 5_000_000
 """Microseconds without an answer after which a question is given up."""

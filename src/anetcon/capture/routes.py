@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from anetcon.capture.dump import attributes
-from anetcon.decode import layout as k
-from anetcon.decode.oracle import Malformed
+from anetcon.netlink import headers as k
+from anetcon.netlink.dump import attributes
+from anetcon.netlink.framing import Malformed
 from anetcon.record import Family
 
 # linux/rtnetlink.h

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anetcon.capture import hiding, invalid
-from anetcon.capture.dump import NFGENMSG_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE, Exchange
-from anetcon.capture.invalid import BOTH, Does, Ruled
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
 from anetcon.capture.untracked import Untracked
-from anetcon.keeper.report import NOTICE, WARNING
+from anetcon.netlink import hiding, invalid
+from anetcon.netlink.dump import NFGENMSG_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE, Exchange
+from anetcon.netlink.invalid import BOTH, Does, Ruled
+from anetcon.system.report import NOTICE, WARNING
 
 CAUSE = "tracking-off"
 SHOWN = 3
@@ -46,7 +46,7 @@ class Ruleset:
 
     def changed(self, namespace: Namespace, since: int, legacy: list[tuple[str, str, int, int]]) -> None:
         """The ruleset is another one than it was at `since`. `legacy`: the targets of iptables-legacy that netlink does
-        not show (`anetcon.keeper.legacy`)."""
+        not show (`anetcon.netlink.xtables`)."""
         hidden = [what for target in legacy for what in [hiding.legacy(*target)] if what is not None]
         ruled: list[Ruled] = []
 

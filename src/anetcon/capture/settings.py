@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anetcon import names, protocols
+from anetcon import protocols
 from anetcon.capture import journals
 from anetcon.capture.context import mapped
 from anetcon.capture.kmsg import prefix_of
 from anetcon.decode.logline import Prefix
-from anetcon.keeper.settings import DEFAULT
+from anetcon.link.settings import DEFAULT
 from anetcon.record import Family, label
+from anetcon.system import names
 
 OWN = Path("/proc/self/ns/net")
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anetcon.capture import dump
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline, key
 from anetcon.capture.requests import Job, Requests
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
+from anetcon.netlink import dump
 from anetcon.record import EndReason, Origin
 
 PIECE = 2048

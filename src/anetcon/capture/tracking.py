@@ -14,12 +14,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from anetcon import counters
-from anetcon.capture import active
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
-from anetcon.keeper.report import NOTICE, WARNING
+from anetcon.link import counters
+from anetcon.netlink import active
+from anetcon.system.report import NOTICE, WARNING
 
 CAUSE = "conntrack-inactive"
 

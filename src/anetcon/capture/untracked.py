@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anetcon.capture.invalid import BOTH
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
+from anetcon.netlink.invalid import BOTH
 
 UNTRACKED, DROPPED, LEFT = "untracked", "untracked-dropped", "untracked-left"
 QUIET = 60_000_000

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon import ondisk
+from anetcon.system import ondisk
 
 Key = tuple[str, int]
 """Name and inode."""

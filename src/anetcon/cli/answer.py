@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from anetcon.cli import candidates, lines, output, text, times
-from anetcon.cli.candidates import SHOWN_INSIDES, Asked, Found, known_macs
+from anetcon.cli import output
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.cli.people import say, warn
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
+from anetcon.query import candidates, lines, text, times
+from anetcon.query.candidates import SHOWN_INSIDES, Asked, Found, known_macs
 from anetcon.record import UNKNOWN_NETNS, Origin, Reply, family_of, label
 from anetcon.store import imported, where
 from anetcon.store.coverage import NEVER_RECORDED, NOT_AUDITED, Coverage

@@ -22,8 +22,8 @@ from anetcon.config.migrate import toml
 from anetcon.config.model import value_of
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
-from anetcon.keeper import capabilities
 from anetcon.keeper.namespaces import READABLE
+from anetcon.link import capabilities
 from anetcon.store.coverage import running
 
 OLD_FILE = STANDARD_FILES[-1]

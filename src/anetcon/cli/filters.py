@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from anetcon import protocols
-from anetcon.cli import times
 from anetcon.cli.people import warn
 from anetcon.errors import ConfigError
+from anetcon.query import times
 from anetcon.record import CLASSES, UNKNOWN_NETNS
 from anetcon.store import where
 

@@ -14,18 +14,18 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from anetcon.cli import times
 from anetcon.cli.filters import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import Given, Loaded, load
 from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
-from anetcon.follow.lines import DEFAULT_NETNS
+from anetcon.follow.sinks.lines import DEFAULT_NETNS
 from anetcon.history.names import Namespaces, Nodes, listed
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
 from anetcon.history.years import NETFILTER
+from anetcon.query import times
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.store.limits import Limits
 

@@ -28,11 +28,11 @@ from anetcon.install.apply import Step
 from anetcon.install.item import Item
 from anetcon.install.layout import HOST
 from anetcon.install.manifest import Manifest
-from anetcon.install.old import Old
-from anetcon.install.old import find as find_old
 from anetcon.install.plan import WANTS, Choice, Documents, plan
-from anetcon.install.takeover import Takeover
 from anetcon.install.tree import Tree
+from anetcon.legacy.old import Old
+from anetcon.legacy.old import find as find_old
+from anetcon.legacy.takeover import Takeover
 from anetcon.store.coverage import running
 
 

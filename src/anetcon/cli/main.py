@@ -24,8 +24,8 @@ from typer.core import TyperGroup
 from anetcon.cli.people import warn
 from anetcon.cli.version import VersionOption
 from anetcon.errors import DEFECT, AnetconError
-from anetcon.keeper.report import ERROR, said
-from anetcon.names import visible
+from anetcon.system.names import visible
+from anetcon.system.report import ERROR, said
 
 WrongUsage: Any = typer.BadParameter.__base__
 """What typer raises for it, whichever click is beneath."""

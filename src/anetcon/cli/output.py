@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from anetcon.cli import text
-from anetcon.names import visible
+from anetcon.query import text
 from anetcon.record import TABLES, Field, Origin, StartIs, label
+from anetcon.system.names import visible
 
 
 class Format(StrEnum):

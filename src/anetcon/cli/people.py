@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from anetcon.names import visible
+from anetcon.system.names import visible
 
 
 def say(*lines: str) -> None:

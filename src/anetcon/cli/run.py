@@ -16,11 +16,11 @@ from anetcon.cli.filters import with_options
 from anetcon.cli.overrides import DaemonOverrides
 from anetcon.cli.version import VersionOption
 from anetcon.errors import AlreadyRunningError, PermissionMissingError, StoreError
-from anetcon.keeper import capabilities
-from anetcon.keeper.children import python
 from anetcon.keeper.logfile import require_writable
+from anetcon.link import capabilities
 from anetcon.store.coverage import running
 from anetcon.store.layout import make_folder
+from anetcon.system.process import python
 
 KEEPER = "anetcon.keeper.main"
 READ_ONLY = (

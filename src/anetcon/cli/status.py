@@ -13,10 +13,10 @@ import typer
 from anetcon.cli.filters import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.people import print_json, say
-from anetcon.cli.times import moment
 from anetcon.errors import StoreError
 from anetcon.gaps import LIMITS, WHOLE
 from anetcon.journal.read import last_flush
+from anetcon.query.times import moment
 from anetcon.store.coverage import NOT_YET, SECOND, STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
 from anetcon.store.view import Store

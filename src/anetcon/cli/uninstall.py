@@ -13,14 +13,15 @@ import typer
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find, normal
 from anetcon.cli.people import say, warn
 from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
-from anetcon.install import apply, layout, packaged, records, service, sorting, takeover, undo, users
+from anetcon.install import apply, layout, packaged, records, service, undo, users
 from anetcon.install.alone import alone
 from anetcon.install.apply import Step, Verb
-from anetcon.install.old import find as find_old
 from anetcon.install.plan import STORE
 from anetcon.install.putback import Back, Putback
-from anetcon.install.takeover import REPLACED
 from anetcon.install.unit import USER
+from anetcon.legacy import sorting, takeover
+from anetcon.legacy.old import find as find_old
+from anetcon.legacy.takeover import REPLACED
 from anetcon.store.coverage import running
 
 TYPED = "purge"

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anetcon.cli import answer, output, text, times
-from anetcon.cli.candidates import Asked, Endpoint, Found, ask, known_macs
+from anetcon.cli import answer, output
 from anetcon.cli.filters import (
     LARGEST_PORT,
     LimitOption,
@@ -22,9 +21,11 @@ from anetcon.cli.filters import (
     pattern,
     require_known,
 )
-from anetcon.cli.macs import Macs
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
+from anetcon.query import text, times
+from anetcon.query.candidates import Asked, Endpoint, Found, ask, known_macs
+from anetcon.query.macs import Macs
 from anetcon.record import family_of
 from anetcon.store import where
 from anetcon.store.view import Store

@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from anetcon.config import seed
 from anetcon.config.model import RSYSLOG_FILE, TABLES, Config, Setting, problems, protocol_numbers, settings
+from anetcon.config.old import seed
 from anetcon.errors import ConfigError
 
 STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))

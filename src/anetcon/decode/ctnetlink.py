@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anetcon.decode import layout as k
 from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
-from anetcon.decode.oracle import Event, Malformed, decode, locate
+from anetcon.decode.oracle import Event, decode, locate
+from anetcon.netlink import headers as k
+from anetcon.netlink.framing import Malformed
 from anetcon.record import EndReason, Family, Origin, Reply, StartIs
 
 if sys.byteorder != "little":  # pragma: no cover - no such machine to test on

@@ -10,9 +10,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from anetcon.decode import layout as k
 from anetcon.decode.logline import ECHOES, WITH_TYPES
-from anetcon.decode.oracle import Malformed, attributes
+from anetcon.netlink import headers as k
+from anetcon.netlink.framing import Malformed, attributes
 from anetcon.record import Family
 
 # linux/netfilter/nfnetlink.h, nfnetlink_log.h

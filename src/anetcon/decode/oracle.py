@@ -7,15 +7,11 @@ from the wire is checked before use and the cursor always advances: malformed by
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anetcon.decode import layout as k
+from anetcon.netlink import headers as k
+from anetcon.netlink.framing import Malformed, attributes
 from anetcon.record import EndReason, Family, Reply
-
-
-class Malformed(ValueError):  # noqa: N818 - says what the bytes are, not what we failed at
-    """The bytes are no ctnetlink event: counted by whoever asked, never shown to a user."""
 
 
 @dataclass
@@ -54,21 +50,6 @@ class Event:
     happened: int | None
     end_reason: EndReason | None
     reply: Reply | None
-
-
-def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(type, header offset, payload offset, payload end) of each attribute between two offsets.
-
-    Raises Malformed when a length does not fit (linux/netlink.h, struct nlattr).
-    """
-    while start < end:
-        if end - start < k.NLA_HDRLEN:
-            raise Malformed("bytes behind the last attribute")
-        length, kind = struct.unpack_from("=HH", data, start)
-        if length < k.NLA_HDRLEN or start + length > end:
-            raise Malformed("an attribute's length does not fit")
-        yield kind & k.NLA_TYPE_MASK, start, start + k.NLA_HDRLEN, start + length
-        start += (length + 3) & ~3
 
 
 _IP = {

@@ -28,9 +28,9 @@ from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.look import Look, visit
 from anetcon.doctor.machine import Machine
 from anetcon.errors import AnetconError
-from anetcon.keeper.attach import Home
-from anetcon.keeper.settings import DEFAULT, Settings
-from anetcon.names import canonical, recorded
+from anetcon.link.settings import DEFAULT, Settings
+from anetcon.system.names import canonical, recorded
+from anetcon.system.netns import Home
 
 Check = Callable[[Look, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (

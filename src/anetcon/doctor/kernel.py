@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine, can_enter
 from anetcon.doctor.probe import OPTIONS
-from anetcon.keeper.children import python
+from anetcon.system.process import python
 
 PATIENCE = 60.0
 PROBLEMS = {

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.look import Look, NetlinkSocket
 from anetcon.doctor.machine import Machine
-from anetcon.keeper import syscalls as sc
+from anetcon.system import syscalls as sc
 
 NEW, UPDATE, DESTROY = 1, 2, 4
 NAMES = {NEW: "NEW", UPDATE: "UPDATE", DESTROY: "DESTROY"}

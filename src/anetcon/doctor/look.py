@@ -16,9 +16,10 @@ from typing import TypeVar
 
 from anetcon.doctor import ruleset
 from anetcon.doctor.ruleset import Ruleset
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.attach import SYSCTLS, Home
+from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.rules import programs
+from anetcon.system import syscalls as sc
+from anetcon.system.netns import Home
 
 T = TypeVar("T")
 

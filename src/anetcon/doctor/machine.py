@@ -16,8 +16,8 @@ from anetcon.doctor import processes
 from anetcon.doctor.processes import Process
 from anetcon.errors import StoreError
 from anetcon.journal.read import last_flush
-from anetcon.keeper import capabilities
-from anetcon.keeper.settings import Settings
+from anetcon.link import capabilities
+from anetcon.link.settings import Settings
 from anetcon.store.coverage import running
 from anetcon.store.layout import journal_folder
 

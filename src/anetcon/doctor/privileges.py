@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from anetcon.doctor import processes
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine, can_enter, effective_capabilities
-from anetcon.keeper import attach, capabilities
+from anetcon.link import capabilities, descriptors
 
 
 def ours(machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 - the shape of a check
@@ -47,7 +47,7 @@ def files(machine: Machine, namespaces: int) -> Iterator[Finding]:
     if not machine.daemon.pid:
         return
     limit = processes.open_files_limit(machine.text(f"/proc/{machine.daemon.pid}/limits"))
-    needed = (attach.EACH_FILES + machine.settings.record_invalid) * namespaces + attach.KEPT_FILES
+    needed = (descriptors.EACH_FILES + machine.settings.record_invalid) * namespaces + descriptors.KEPT_FILES
     if limit is not None and limit < needed:
         found = f"the daemon may have {limit} files open; {namespaces} namespaces need {needed}"
         means = "some namespaces cannot be attached"

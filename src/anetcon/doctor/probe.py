@@ -20,11 +20,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from anetcon.decode import layout as k
 from anetcon.decode import oracle
-from anetcon.keeper import attach, sampling, stats
-from anetcon.keeper import syscalls as sc
-from anetcon.rules import programs
+from anetcon.netlink import ct_sysctls, framing, stats
+from anetcon.netlink import headers as k
+from anetcon.rules import programs, sample
+from anetcon.system import syscalls as sc
 
 OPTIONS = "activate_conntrack", "record_invalid"
 """Settings of `audit` that need more, as `--NAME` behind the engine."""
@@ -102,8 +102,8 @@ def _ctnetlink() -> None:
 
 
 def _sysctls() -> None:
-    attach.switch_on(attach.read_sysctls())
-    left = {name: value for name, value in attach.read_sysctls().items() if value != "1"}
+    ct_sysctls.switch_on(ct_sysctls.read_sysctls())
+    left = {name: value for name, value in ct_sysctls.read_sysctls().items() if value != "1"}
     if left:
         raise MissingError(f"cannot be switched on: {', '.join(left)}")
 
@@ -142,7 +142,7 @@ def _event_time() -> None:
 @functools.cache
 def _life() -> tuple[oracle.Event | None, oracle.Event | None]:
     """The events of the start and the end of one connection that exists in the table only."""
-    attach.switch_on(attach.read_sysctls())
+    ct_sysctls.switch_on(ct_sysctls.read_sysctls())
     found: dict[int, oracle.Event] = {}
     with _netlink() as listening, _netlink() as asking:
         listening.bind((0, 1 << sc.NFNLGRP_CONNTRACK_NEW - 1 | 1 << sc.NFNLGRP_CONNTRACK_DESTROY - 1))
@@ -156,7 +156,7 @@ def _life() -> tuple[oracle.Event | None, oracle.Event | None]:
                 found[struct.unpack_from("=H", message, 4)[0]] = oracle.decode(message)
         except TimeoutError:
             pass
-        except oracle.Malformed as error:
+        except framing.Malformed as error:
             raise MissingError(f"an event cannot be read: {error}") from error
     return found.get(k.TYPE_NEW), found.get(k.TYPE_DESTROY)
 
@@ -194,9 +194,9 @@ def _nft(rules: str) -> None:
 
 
 def _sample() -> None:
-    for family in sampling.FAMILIES:
-        _nft(sampling.made(family).rules)
-    sampling.listen().close()
+    for family in sample.FAMILIES:
+        _nft(sample.made(family).rules)
+    sample.listen().close()
 
 
 def _iptables(program: str) -> None:

@@ -10,8 +10,9 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from anetcon.capture import active, hiding, invalid
-from anetcon.capture.dump import (
+from anetcon.netlink import active, hiding, invalid
+from anetcon.netlink import headers as k
+from anetcon.netlink.dump import (
     BUFFER,
     NFGENMSG_UNSPEC,
     NFT_MSG_GETCHAIN,
@@ -19,8 +20,7 @@ from anetcon.capture.dump import (
     NFT_MSG_GETTABLE,
     Exchange,
 )
-from anetcon.decode import layout as k
-from anetcon.decode.oracle import Malformed, attributes
+from anetcon.netlink.framing import Malformed, attributes
 
 # linux/netfilter/nf_tables.h
 NFT_MSG_GETFLOWTABLE = k.NFNL_SUBSYS_NFTABLES << 8 | 23

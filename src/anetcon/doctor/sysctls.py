@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import LIBERAL, LOOSE, Look
 from anetcon.doctor.machine import Machine
-from anetcon.keeper.attach import SYSCTLS
+from anetcon.netlink.ct_sysctls import SYSCTLS
 
 MEANS = {
     "nf_conntrack_events": "connections opened now may never report their end",

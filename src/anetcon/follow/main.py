@@ -20,10 +20,10 @@ from typing import Protocol, TypeVar
 from anetcon.errors import AnetconError
 from anetcon.follow.report import ERROR, MORE_MEMORY, NAME, NOTICE, log, reporter
 from anetcon.follow.settings import Settings
-from anetcon.keeper.settings import read
-from anetcon.keeper.syscalls import set_name
-from anetcon.memory import collect_seldom, keep_freed_memory, leave
+from anetcon.link.settings import read
 from anetcon.store import layout
+from anetcon.system.memory import collect_seldom, keep_freed_memory, leave
+from anetcon.system.syscalls import set_name
 
 T = TypeVar("T")
 
@@ -133,11 +133,8 @@ class Process:
     """The followers that are configured, and their turns."""
 
     def __init__(self, settings: Settings) -> None:
-        from anetcon.follow import (  # these import pyarrow, which reads what keep_freed_memory sets
-            hashes,
-            sealing,
-            text,
-        )
+        from anetcon.follow import sealing
+        from anetcon.follow.sinks import hashes, text
 
         self._journal = layout.journal_folder(settings.store, "connections")
         self._turns = [Turn("sealing", lambda: sealing.Sealing(settings))]

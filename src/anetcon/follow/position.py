@@ -14,9 +14,9 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from anetcon import ondisk
 from anetcon.journal.read import BEGINNING, Position
 from anetcon.store import layout
+from anetcon.system import ondisk
 
 
 @dataclass

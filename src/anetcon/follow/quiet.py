@@ -11,8 +11,8 @@ import json
 import time
 from pathlib import Path
 
-from anetcon import ondisk
 from anetcon.store import layout
+from anetcon.system import ondisk
 
 LONGEST = 300_000_000
 """Microseconds."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from anetcon.keeper.report import ERROR, NOTICE, debug, reporter
-from anetcon.keeper.report import report as log
+from anetcon.system.report import ERROR, NOTICE, debug, reporter
+from anetcon.system.report import report as log
 
 NAME = "anetcon-follow"
 

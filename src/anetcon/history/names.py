@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from anetcon.errors import InputError
-from anetcon.follow.lines import DEFAULT_NETNS
-from anetcon.names import canonical, namespace_hash, visible
+from anetcon.follow.sinks.lines import DEFAULT_NETNS
 from anetcon.record import UNKNOWN_NETNS
+from anetcon.system.names import canonical, namespace_hash, visible
 
 HASH = re.compile(r"\[([0-9a-f]{8})\]")
 """What a namespace is called of which only the hash is known."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from anetcon.errors import StoreError
-from anetcon.names import visible
 from anetcon.store import layout
 from anetcon.store.manifest import rfc3339
+from anetcon.system.names import visible
 
 COUNTED = ("lines", "repeated", "events", "added", "completed", "already", "unreadable", "others", "too_old")
 

@@ -35,12 +35,12 @@ from anetcon.history.stretches import Stretches
 from anetcon.history.syslog import Reader
 from anetcon.history.turns import Turns
 from anetcon.history.years import Years
-from anetcon.names import recorded
 from anetcon.store import layout, lock, manifest
 from anetcon.store.add import add
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
 from anetcon.store.view import Store
+from anetcon.system.names import recorded
 
 ROWS = 250_000
 """Rows of a commit."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from anetcon import ondisk
 from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key, rows_of
 from anetcon.identity.verdicts import ALONE, LONG_AGO, STATE, Rows, Verdict, judge, moments, regular
+from anetcon.system import ondisk
 
 SMALLEST = 1 << 12
 """Slots to begin with, 24 bytes each."""

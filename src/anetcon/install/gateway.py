@@ -15,8 +15,8 @@ from anetcon.config.model import DEFAULT_NETNS, NEUTRON_ROUTERS
 from anetcon.config.sample import GATEWAY
 from anetcon.doctor.examine import namespaces
 from anetcon.doctor.look import Look, visit
-from anetcon.keeper.attach import Home
-from anetcon.keeper.settings import Settings
+from anetcon.link.settings import Settings
+from anetcon.system.netns import Home
 
 FIRST = Path("/proc/1/ns/net")
 """The namespace in which services are started, wherever this program is."""

@@ -17,17 +17,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anetcon.keeper import activate, attach, files, nflog, sampling
-from anetcon.keeper.left import Leftovers
-from anetcon.names import file_name
-from anetcon.rules import netlink, programs, work
+from anetcon.link import left, nf_log
+from anetcon.link.left import Leftovers
+from anetcon.netlink import ct_sysctls
+from anetcon.netlink import generation as netlink
+from anetcon.rules import programs, sample, tables, work
 from anetcon.rules.programs import RulesError
+from anetcon.system import netns
+from anetcon.system.names import file_name
 
 DEFAULT = "default"
 OURS = "1"
 """What the daemon sets each of the sysctls to."""
 NETFILTER = Path("/proc/sys/net/netfilter")
-TABLES = {activate.KEPT: activate.TABLE} | {sampling.kept(each): sampling.made(each).name for each in sampling.FAMILIES}
+TABLES = {tables.KEPT: tables.TABLE} | {sample.kept(each): sample.made(each).name for each in sample.FAMILIES}
 """Files of the store that say where a table of ours stands, and which."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -57,9 +60,9 @@ class Putback:
     def __init__(self, store: Path, netns_dir: Path) -> None:
         self.store = store
         self.netns_dir = netns_dir
-        self._home = attach.Home()
+        self._home = netns.Home()
         self._left = Leftovers(store / "rules.jsonl", lambda _: None)
-        self._switch = nflog.Switch(self._home, store / "nf_log_all_netns.json")
+        self._switch = nf_log.Switch(self._home, store / "nf_log_all_netns.json")
 
     def steps(self, running: bool = False) -> Iterator[Back]:
         """What is to be put back, rules before the sysctls. A daemon that is `running` takes its own away when it is
@@ -74,7 +77,7 @@ class Putback:
                 yield Back(place.netns, place.path, place.inode, "our LOG rules, taken away")
         yield from self._tables()
         if (found := self._switch.found()) is not None:
-            yield Back("the machine", None, 0, f"{nflog.SWITCH.name} to {found}")
+            yield Back("the machine", None, 0, f"{nf_log.SWITCH.name} to {found}")
 
     def carry_out(self, back: Back) -> str | None:
         """Do it; why it could not be done."""
@@ -93,7 +96,7 @@ class Putback:
                         return f"{back.netns}: {outcome.error}"
                     self._left.only(back.inode, None)
                 else:
-                    programs.nft("-f", "-", text=activate.removal(back.table))
+                    programs.nft("-f", "-", text=tables.removal(back.table))
         except (OSError, RulesError) as error:
             return f"{back.netns}: {getattr(error, 'strerror', None) or error}"
         return None
@@ -101,10 +104,10 @@ class Putback:
     def _sysctls(self) -> Iterator[Back]:
         saved: list[dict[str, Any]] = []
         with contextlib.suppress(OSError):
-            saved = files.saved_sysctls(self.store / "sysctls.jsonl", BOOT_ID.read_text().strip())
+            saved = left.saved_sysctls(self.store / "sysctls.jsonl", BOOT_ID.read_text().strip())
         for each in saved:
             back = self._back(each["netns"], each["inode"], "sysctls")
-            before = {name: str(value) for name, value in each["found"].items() if name in attach.SYSCTLS}
+            before = {name: str(value) for name, value in each["found"].items() if name in ct_sysctls.SYSCTLS}
             now = self._now(back)
             wanted = {name: value for name, value in before.items() if value != OURS == now.get(name)}
             if wanted:
@@ -113,7 +116,7 @@ class Putback:
     def _now(self, back: Back) -> dict[str, str]:
         """The sysctls in a namespace; none where it is gone."""
         with contextlib.suppress(OSError), self._entered(back):
-            return {name: (NETFILTER / name).read_text().strip() for name in attach.SYSCTLS}
+            return {name: (NETFILTER / name).read_text().strip() for name in ct_sysctls.SYSCTLS}
         return {}
 
     def _tables(self) -> Iterator[Back]:

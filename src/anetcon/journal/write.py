@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from google_crc32c import extend
 
-from anetcon import ondisk
 from anetcon.errors import StoreError
 from anetcon.record import arrow_schema
+from anetcon.system import ondisk
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,36 +11,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from anetcon.keeper import capabilities, files
-from anetcon.keeper.attach import Home
-from anetcon.keeper.children import Reaper, spawn
-from anetcon.keeper.report import ERROR, WARNING
-
-TABLE = "inet anetcon_conntrack"
-KEPT = "activated.json"
-
-
-def removal(table: str) -> str:
-    """Input for nft that takes a table away, whether it is there or not."""
-    return f"table {table}\ndelete table {table}\n"
-
-
-class Table(NamedTuple):
-    """A table of ours: its family and name, what is in it, and what cannot be done in a namespace where it fails."""
-
-    name: str
-    content: str
-    purpose: str
-
-    @property
-    def rules(self) -> str:
-        """Input for nft that makes it, whether it is there or not."""
-        return f"{removal(self.name)}table {self.name} {{\n {self.content}}}\n"
-
-
-CONNTRACK = Table(TABLE, "chain uses_conntrack {\n ct state new\n }\n", "make conntrack run")
+from anetcon.keeper.children import Reaper
+from anetcon.rules.tables import CONNTRACK, Table, removal
+from anetcon.system import privileges, readers
+from anetcon.system.netns import Home
+from anetcon.system.process import spawn
+from anetcon.system.report import ERROR, WARNING
 
 ENTER_FAILED = 126
 _REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namespace cannot be entered any more"}
@@ -98,7 +75,7 @@ class Activation:
     def _set_active(self, active: set[tuple[str, int]]) -> None:
         self._active = active
         with contextlib.suppress(OSError):  # then it costs no more than a table left after a crash
-            files.replace(self._kept, json.dumps(sorted(active)).encode())
+            readers.replace(self._kept, json.dumps(sorted(active)).encode())
 
     def _remove(self, name: str, inode: int, path: Path | None) -> None:
         def ended(status: int) -> None:
@@ -124,6 +101,6 @@ class Activation:
         os.write(script, rules.encode())
         os.lseek(script, 0, os.SEEK_SET)
         self.busy += 1
-        pid = spawn(["nft", "-f", "-"], stdin=script, before=enter, capable=[capabilities.NET_ADMIN])
+        pid = spawn(["nft", "-f", "-"], stdin=script, before=enter, capable=[privileges.NET_ADMIN])
         self._reaper.expect(pid, ended)
         os.close(script)

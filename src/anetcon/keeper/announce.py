@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 from anetcon import __version__
-from anetcon.keeper.report import INFO, WARNING
-from anetcon.keeper.settings import Settings
+from anetcon.link.settings import Settings
+from anetcon.system.report import INFO, WARNING
 
 FEW = 10
 MINUTE, HOUR = 60.0, 3600.0

@@ -11,28 +11,12 @@ Refuses to retry: what fails is an OSError, and nothing is left open.
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import resource
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
-from anetcon.keeper import stats
-from anetcon.keeper import syscalls as sc
+from anetcon.system import syscalls as sc
 
-SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
 FLOOR_BYTES = 256 << 10
 """The smallest receive buffer that is asked for, however many namespaces there are."""
-
-EACH_FILES = 10
-"""Descriptors that the keeper has open for a namespace: its sockets, and what `inside` has; with `sampling` one
-more."""
-
-KEPT_FILES = 64
-"""Descriptors that namespaces never take: those of the keeper itself, and of the children that it starts."""
-
-_FOLDER = "/proc/sys/net/netfilter/"
 
 
 class Sockets:
@@ -62,65 +46,6 @@ class Sockets:
         for each in (*self.all(), self.sample):
             if each is not None:
                 each.close()
-
-
-class Home:
-    """The namespace the daemon was started in: where `entered` comes back to."""
-
-    def __init__(self) -> None:
-        self._descriptor = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self.inode = os.fstat(self._descriptor).st_ino
-
-    def fileno(self) -> int:
-        """What a child needs to come home."""
-        return self._descriptor
-
-    def enter(self, path: Path | None) -> int:
-        """Go to the namespace at `path` (None: home), for good; its inode."""
-        if path is None:
-            sc.setns(self._descriptor, sc.CLONE_NEWNET)
-            return self.inode
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            sc.setns(descriptor, sc.CLONE_NEWNET)
-            return os.fstat(descriptor).st_ino
-        finally:
-            os.close(descriptor)
-
-    @contextlib.contextmanager
-    def entered(self, path: Path | None) -> Iterator[int]:
-        """Be in the namespace at `path` (None: at home) inside the block; gives its inode."""
-        inode = self.enter(path)
-        try:
-            yield inode
-        finally:
-            if path is not None:
-                self._come_back(path)
-
-    def _come_back(self, path: Path) -> None:
-        try:
-            sc.setns(self._descriptor, sc.CLONE_NEWNET)
-        except OSError as error:
-            raise SystemExit(f"anetcon-keeper: cannot leave the namespace {path}: {error.strerror}") from error
-
-
-def read_sysctls() -> dict[str, str]:
-    """The three sysctls of the namespace we are in; loads conntrack when it is not there."""
-    if not Path(_FOLDER, SYSCTLS[0]).exists():
-        _load_modules()
-    try:
-        return {name: Path(_FOLDER, name).read_text().strip() for name in SYSCTLS}
-    except FileNotFoundError as error:
-        raise OSError(
-            errno.ENOENT, f"the kernel has no {error.filename}: run `modprobe nf_conntrack_netlink`"
-        ) from None
-
-
-def switch_on(found: dict[str, str]) -> None:
-    """Set the sysctls that are not 1 yet, in the namespace we are in."""
-    for name, value in found.items():
-        if value != "1":
-            Path(_FOLDER, name).write_text("1")
 
 
 def open_sockets(buffer: int, starts: bool, ends: bool = True) -> Sockets:
@@ -161,19 +86,6 @@ def buffer_to_ask(wanted: int, total: int, used: int) -> int:
     A 128th of what is left: the first 128 namespaces get 2 MiB of a total of 1 GiB, later ones less and less.
     """
     return min(wanted, max(FLOOR_BYTES, (total - used) // 256))
-
-
-def most_namespaces(samples: bool) -> int:
-    """How many namespaces the limit of open files leaves room for."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(0, limit - KEPT_FILES) // (EACH_FILES + samples)
-
-
-def _load_modules() -> None:
-    """Have the kernel load conntrack and its netlink: it does when somebody asks for them. May not help."""
-    with contextlib.suppress(OSError), _netlink(sc.NETLINK_NETFILTER) as asking:
-        asking.setblocking(False)
-        stats.table(asking)
 
 
 def _netlink(protocol: int) -> socket.socket:

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.rules.outcome import Outcome
+from anetcon.system import syscalls as sc
+from anetcon.system.netns import Home
 
 MOST_CHILDREN = 2
 MOST_EACH = 16

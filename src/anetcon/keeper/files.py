@@ -15,14 +15,15 @@ import signal
 import time
 from pathlib import Path
 
-from anetcon import ondisk
 from anetcon.errors import AlreadyRunningError, StoreError
-from anetcon.keeper import capabilities
 from anetcon.keeper.children import Reaper
+from anetcon.link.left import saved_sysctls
+from anetcon.system import ondisk
+from anetcon.system.readers import give_to_readers, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 PRUNE_LINES = 1000
 DIRECTORY_MODE = 0o750
@@ -32,22 +33,6 @@ LOCK_MODE = 0o600
 ASKING_PATIENCE, KILLED_PATIENCE = 0.3, 5.0
 """Seconds to wait for a lock that somebody only asks about, and for one whose owner was killed: its children, which
 hold it too, die in a moment."""
-
-
-def give_to_readers(descriptor: int) -> None:
-    """Let the group of readers read a file or folder of ours, where there is such a group and we may."""
-    with contextlib.suppress(PermissionError):
-        os.fchown(descriptor, -1, _readers())
-
-
-def _readers() -> int:
-    """The number of the group that is to own what root makes; -1 where it does already, or there is none."""
-    if os.geteuid() == 0:
-        import grp
-
-        with contextlib.suppress(KeyError):
-            return grp.getgrnam(capabilities.READERS).gr_gid
-    return -1
 
 
 def lock_store(path: str) -> int:
@@ -140,11 +125,6 @@ def _write_and_exit(path: Path, content: bytes) -> None:
         os._exit(0)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Replace a file whole: a reader sees the old or the new."""
-    ondisk.replace(path, content, group=_readers())
-
-
 def rewrite(path: Path, content: bytes) -> None:
     """Write over a text file where it is: the blocks it has are its own, also on a full disk. OSError when it would
     need more. It stays as long as it was, with spaces at its end: were it cut afterwards, whoever reads it in between
@@ -157,17 +137,6 @@ def rewrite(path: Path, content: bytes) -> None:
         ondisk.write_all(descriptor, content.ljust(found.st_size))
     finally:
         os.close(descriptor)
-
-
-def saved_sysctls(path: Path, boot: str) -> list[dict[str, Any]]:
-    """What was saved since this boot: netns, inode, found (by name). FileNotFoundError when nothing ever was."""
-    known = []
-    for line in path.read_bytes().splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn line, after a power cut
-            saved = json.loads(line)
-            if saved["boot_id"] == boot and isinstance(saved["found"], dict):
-                known.append({key: saved[key] for key in ("netns", "inode", "boot_id", "found")})
-    return known
 
 
 class Sysctls:

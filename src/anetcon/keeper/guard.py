@@ -21,11 +21,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from anetcon.keeper import attach, stats
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.clock import now_us
-from anetcon.keeper.report import NOTICE, WARNING
+from anetcon.keeper import attach
 from anetcon.keeper.shared import Shared
+from anetcon.netlink import stats
+from anetcon.system import syscalls as sc
+from anetcon.system.clock import now_us
+from anetcon.system.report import NOTICE, WARNING
 
 TICK_SECONDS = 0.1
 FROZEN_TICKS = 2

@@ -16,8 +16,9 @@ import os
 import socket
 from pathlib import Path
 
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.attach import SYSCTLS, Home
+from anetcon.netlink.ct_sysctls import SYSCTLS
+from anetcon.system import syscalls as sc
+from anetcon.system.netns import Home
 
 COUNT = "nf_conntrack_count"
 MAX = "nf_conntrack_max"

@@ -18,12 +18,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from anetcon import ondisk
 from anetcon.errors import PermissionMissingError, StoreError
-from anetcon.keeper.children import WITHHELD
-from anetcon.keeper.clock import now_us, text
-from anetcon.keeper.files import give_to_readers
-from anetcon.keeper.syscalls import set_name
+from anetcon.system import ondisk
+from anetcon.system.clock import now_us, text
+from anetcon.system.process import WITHHELD
+from anetcon.system.readers import give_to_readers
+from anetcon.system.syscalls import set_name
 
 PIECE = 1 << 16
 STDERR = 2

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from anetcon.keeper.clock import now_us
+from anetcon.system.clock import now_us
 
 Callback = Callable[[], None]
 

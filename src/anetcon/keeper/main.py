@@ -20,33 +20,36 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon import counters
 from anetcon.errors import AnetconError
-from anetcon.keeper import activate, announce, attach, capabilities, files, guard, sampling, settings, status, upgrade
-from anetcon.keeper import syscalls as sc
+from anetcon.keeper import announce, attach, files, guard, status, upgrade
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
-from anetcon.keeper.channel import Message
-from anetcon.keeper.children import STOP_SECONDS, Reaper, python, spawn
-from anetcon.keeper.clock import now_us, text
+from anetcon.keeper.children import STOP_SECONDS, Reaper
 from anetcon.keeper.errands import Errands
 from anetcon.keeper.files import Aside, Sysctls
 from anetcon.keeper.guard import Guard
-from anetcon.keeper.lines import KernelLog
+from anetcon.keeper.log_engine.lines import KernelLog
+from anetcon.keeper.log_engine.rules import Rules
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespaces import READABLE, Found, Namespaces
 from anetcon.keeper.notify import Notifier
 from anetcon.keeper.ownlog import OwnLog
 from anetcon.keeper.processes import Processes
-from anetcon.keeper.report import ERROR, INFO, WARNING, debug, report, reporter
 from anetcon.keeper.roster import Audited, Roster
-from anetcon.keeper.rules import Rules
 from anetcon.keeper.sampling import Sampling
-from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
 from anetcon.keeper.watch import Watch
 from anetcon.keeper.watchdog import Watchdog
+from anetcon.link import capabilities, counters, settings
+from anetcon.link.channel import Message
+from anetcon.link.settings import DEFAULT, Settings
+from anetcon.rules import sample, tables
+from anetcon.system import netns
+from anetcon.system import syscalls as sc
+from anetcon.system.clock import now_us, text
+from anetcon.system.process import python, spawn
+from anetcon.system.report import ERROR, INFO, WARNING, debug, report, reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ class Keeper:
         self.loop = Loop()
         self.reaper = Reaper(self.loop)
         self.log = OwnLog(self.loop, self.reaper, report, state and state.get("log"))
-        self.home = attach.Home()
+        self.home = netns.Home()
         self.own = Found(self.home.inode, newborn=False)
         self.shared = Shared(state["counters"] if state else counters.create(SLOTS))
         files.keep_to_ourselves(self.lock)
@@ -88,7 +91,7 @@ class Keeper:
         self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_gap, report)
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
-        self.activation = Activation(self.home, self.reaper, store / activate.KEPT, report)
+        self.activation = Activation(self.home, self.reaper, store / tables.KEPT, report)
         self.sampling = Sampling(self.home, self.reaper, store, self.processes.send, report)
         self.shown = Aside(self.reaper, store / "status.json", state.get("writing") if state else None)
         self.status = Status(self.roster, self.shared, self.shown.write)
@@ -228,7 +231,7 @@ class Keeper:
             case {"op": "detached", "slot": int(slot)}:
                 self.roster.detached(slot)
             case {"op": "tracks", "slot": int(slot), "families": list(families)}:
-                self.roster.tracks(slot, frozenset(filter(sampling.FAMILIES.__contains__, map(str, families))))
+                self.roster.tracks(slot, frozenset(filter(sample.FAMILIES.__contains__, map(str, families))))
             case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
                 self.roster.found(slot, cause, what)
             case _:

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anetcon.errors import AnetconError
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.clock import now_us
+from anetcon.system import syscalls as sc
+from anetcon.system.clock import now_us
 
 LONGEST_PAUSE = 0.025
 PATIENCE = 1.0

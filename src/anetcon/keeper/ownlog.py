@@ -1,7 +1,7 @@
 """The keeper's end of the daemon's own log: with a file everybody's standard error is a pipe that `anetcon-log` reads.
 
 Both ends of the pipe stay open here, so that what was said waits for the next `anetcon-log` when one dies. The pipe
-never blocks whoever writes: a disk that hangs costs lines of this log (anetcon.keeper.report counts them), nothing
+never blocks whoever writes: a disk that hangs costs lines of this log (anetcon.system.report counts them), nothing
 else. Refuses to open the file.
 """
 
@@ -12,9 +12,10 @@ import os
 import signal
 from collections.abc import Callable
 
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.children import WITHHELD, Child, Reaper, python, spawn
+from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
+from anetcon.system import syscalls as sc
+from anetcon.system.process import WITHHELD, python, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

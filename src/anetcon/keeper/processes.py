@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 
-from anetcon.keeper import capabilities, settings
-from anetcon.keeper import channel as channels
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.channel import Channel, Message
-from anetcon.keeper.children import WITHHELD, Child, Reaper, hasten, python, say, spawn
+from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
-from anetcon.keeper.report import WARNING
+from anetcon.link import channel as channels
+from anetcon.link import settings
+from anetcon.link.channel import Channel, Message
+from anetcon.system import privileges
+from anetcon.system import syscalls as sc
+from anetcon.system.process import WITHHELD, hasten, python, say, spawn
+from anetcon.system.report import WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Processes:
         descriptor = settings.write(self.resolved)
         options = {"channel": theirs.fileno(), "counters": self._counters, "settings": descriptor, "home": self._home}
         try:
-            pid = self._launch(self._modules[0], options, _set_apart, capable=[capabilities.NET_ADMIN])
+            pid = self._launch(self._modules[0], options, _set_apart, capable=[privileges.NET_ADMIN])
         except OSError:
             ours.close()
             raise

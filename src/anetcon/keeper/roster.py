@@ -13,18 +13,20 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from anetcon import counters
 from anetcon.keeper import announce, attach
-from anetcon.keeper.attach import Home, Sockets
-from anetcon.keeper.channel import Message
-from anetcon.keeper.clock import now_us
+from anetcon.keeper.attach import Sockets
 from anetcon.keeper.files import Sysctls
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
-from anetcon.keeper.report import ERROR, WARNING, debug
-from anetcon.keeper.settings import DEFAULT, Settings
 from anetcon.keeper.shared import SLOTS, Shared
-from anetcon.names import recorded
+from anetcon.link import counters, descriptors
+from anetcon.link.channel import Message
+from anetcon.link.settings import DEFAULT, Settings
+from anetcon.netlink import ct_sysctls
+from anetcon.system.clock import now_us
+from anetcon.system.names import recorded
+from anetcon.system.netns import Home
+from anetcon.system.report import ERROR, WARNING, debug
 
 GONE_SECONDS, GONE_MOST = 3600, 100
 """How long, and how many, namespaces that are gone are still listed."""
@@ -249,7 +251,7 @@ class Roster:
             raise OSError(errno.EBUSY, f"it is the same namespace as {twin}, under which it is recorded")
         if not self._free:
             raise OSError(errno.ENOSPC, f"{SLOTS} namespaces are audited already, which is the most")
-        if len(self._inodes) >= attach.most_namespaces(self.settings.record_invalid):
+        if len(self._inodes) >= descriptors.most_namespaces(self.settings.record_invalid):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         why = self.rules_missing(audited)
         if why is not None:
@@ -260,9 +262,9 @@ class Roster:
         ask = attach.buffer_to_ask(wanted, self.settings.buffers_total_bytes, self._buffers)
         with self._home.entered(self.path(audited.name)) as audited.inode:
             if not self.settings.log_engine:
-                found = attach.read_sysctls()
+                found = ct_sysctls.read_sysctls()
                 self._save(audited, found)
-                attach.switch_on(found)
+                ct_sysctls.switch_on(found)
             sockets = attach.open_sockets(ask, self.settings.starts, ends=not self.settings.log_engine)
         self._account(audited, sockets, wanted, ask)
         audited.sockets = sockets

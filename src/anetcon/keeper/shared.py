@@ -5,7 +5,7 @@ Refuses to write, except to clear a slot before its next occupant, and where the
 
 from __future__ import annotations
 
-from anetcon import counters
+from anetcon.link import counters
 
 SLOTS = 4096
 
@@ -14,7 +14,7 @@ _FIRST = len(counters.HEADER)
 
 
 class Shared:
-    """The memory file of `anetcon.counters`, mapped."""
+    """The memory file of `anetcon.link.counters`, mapped."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor

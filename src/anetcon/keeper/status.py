@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from anetcon import __version__, counters
+from anetcon import __version__
 from anetcon.keeper.children import Child
-from anetcon.keeper.clock import now_us, text
 from anetcon.keeper.roster import Audited, Roster
 from anetcon.keeper.shared import Shared
+from anetcon.link import counters
+from anetcon.system.clock import now_us, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

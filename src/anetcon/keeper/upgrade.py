@@ -11,12 +11,12 @@ import signal
 import socket
 from collections.abc import Iterable
 
-from anetcon.keeper import settings
 from anetcon.keeper.attach import Sockets
-from anetcon.keeper.children import python
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited, Roster
+from anetcon.link import settings
+from anetcon.system.process import python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,14 +18,18 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from anetcon.keeper import legacy, sampling, stats
-from anetcon.keeper.attach import SYSCTLS, Home, Sockets
-from anetcon.keeper.channel import Message
-from anetcon.keeper.clock import now_us
+from anetcon.keeper.attach import Sockets
 from anetcon.keeper.inside import Inside
 from anetcon.keeper.loop import Loop
-from anetcon.keeper.report import ERROR, NOTICE, WARNING
 from anetcon.keeper.roster import Audited
+from anetcon.link.channel import Message
+from anetcon.netlink import stats
+from anetcon.netlink import xtables as legacy
+from anetcon.netlink.ct_sysctls import SYSCTLS
+from anetcon.rules import sample
+from anetcon.system.clock import now_us
+from anetcon.system.netns import Home
+from anetcon.system.report import ERROR, NOTICE, WARNING
 
 CAUSES = ("events-off", "timestamps-off", "counters-off")
 """By the order of SYSCTLS."""
@@ -346,7 +350,7 @@ def _left(audited: Audited, sockets: Sockets) -> int:
     fresh = 0
     for family, before in list(audited.left.items()):
         with contextlib.suppress(OSError):
-            now = sampling.left(sockets.stats, family)
+            now = sample.left(sockets.stats, family)
             if now is None:
                 del audited.left[family]
             else:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.keeper.children import Child
-from anetcon.keeper.report import WARNING
+from anetcon.system.report import WARNING
 
 TICKS_A_SECOND = 10
 STILL, STILL_RELEASING, STILL_STARTING = 10 * TICKS_A_SECOND, 2 * TICKS_A_SECOND, 30 * TICKS_A_SECOND

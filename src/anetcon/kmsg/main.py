@@ -26,11 +26,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from anetcon.keeper.children import WITHHELD
-from anetcon.keeper.report import reporter
-from anetcon.keeper.syscalls import set_name
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
+from anetcon.system.process import WITHHELD
+from anetcon.system.report import reporter
+from anetcon.system.syscalls import set_name
 
 RECORD = 8192
 """The largest record there can be (CONSOLE_EXT_LOG_MAX); the kernel refuses a read that is too small for the next."""

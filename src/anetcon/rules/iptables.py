@@ -14,8 +14,9 @@ import contextlib
 import time
 from pathlib import Path
 
-from anetcon.rules import netlink, programs, saved, text
-from anetcon.rules.netlink import Watch
+from anetcon.netlink import generation as netlink
+from anetcon.netlink.generation import Watch
+from anetcon.rules import programs, saved, text
 from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.programs import MissingError, Moment, RulesError
 from anetcon.rules.saved import Nat

@@ -5,7 +5,8 @@ Refuses to look at any other table.
 
 from __future__ import annotations
 
-from anetcon.rules import netlink, programs, text
+from anetcon.netlink import generation as netlink
+from anetcon.rules import programs, text
 from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.programs import RulesError
 from anetcon.rules.text import TABLE, Wanted

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from anetcon.names import namespace_hash
+from anetcon.system.names import namespace_hash
 
 IPTABLES, NFTABLES = "iptables-log", "nftables-log"
 ENGINES = (IPTABLES, NFTABLES)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from anetcon import ondisk
+from anetcon.system import ondisk
 
 NAME = "sealing.lock"
 IMPORTING = "importing.lock"

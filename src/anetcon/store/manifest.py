@@ -34,10 +34,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from anetcon import ondisk
 from anetcon.errors import StoreError
 from anetcon.record import FORMAT, TABLES
 from anetcon.store import layout
+from anetcon.system import ondisk
 
 FIRST = "0" * 64
 """`prev` of the first line."""

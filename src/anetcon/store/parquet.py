@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anetcon import formats, ondisk
+from anetcon import formats
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import Array
 from anetcon.store import layout
 from anetcon.store.manifest import Entry
+from anetcon.system import ondisk
 
 ROW_GROUP = 120_000
 """Rows: large enough for dictionaries, small enough that a question bounded in time reads little."""

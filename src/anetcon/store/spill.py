@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from anetcon import memory
 from anetcon.store.limits import Limits
+from anetcon.system import memory
 
 PREFIX = "spill-"
 DAY = 86_400

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.cli.times import rfc3339
 from anetcon.errors import NOT_FOUND
 from anetcon.journal.write import segment_path, segments
+from anetcon.query.times import rfc3339
 from anetcon.store import layout
 from anetcon.store.view import Store
 from anetcon.testbed import traffic

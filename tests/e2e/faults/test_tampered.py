@@ -33,7 +33,7 @@ from anetcon.keeper import watch
 watch.Watch._mend = lambda *_: None
 """
 NO_RULES = """
-from anetcon.capture import hiding
+from anetcon.netlink import hiding
 hiding.hides = lambda rule: None
 from anetcon.capture.untracked import Untracked
 Untracked.counted = lambda *_: None

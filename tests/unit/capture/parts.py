@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from anetcon import counters
 from anetcon.capture.context import Context
 from anetcon.capture.journals import Journals, Settings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.ctnetlink import SLOT, Batch
 from anetcon.journal.read import read
+from anetcon.link import counters
 from tests.unit.decode.messages import Message, Side
 
 SOCKETS: list[socket.socket] = []

@@ -17,8 +17,8 @@ from anetcon.capture.clock import THRESHOLD
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.settings import Settings
 from anetcon.journal.write import segment_path
-from anetcon.keeper.channel import Channel, pair
-from anetcon.keeper.clock import now_us
+from anetcon.link.channel import Channel, pair
+from anetcon.system.clock import now_us
 from tests.unit.capture import parts
 from tests.unit.capture.test_settings import RESOLVED
 

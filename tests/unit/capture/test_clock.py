@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.capture.clock import AT_ONCE, THRESHOLD, Clocks, Moved, moved, read
-from anetcon.keeper.clock import now_us
+from anetcon.system.clock import now_us
 
 BEFORE = Clocks(1_790_000_000_000_000, 50_000_000, 60_000_000)
 HOUR = 3600 * 1_000_000

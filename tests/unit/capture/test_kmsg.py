@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anetcon import counters
 from anetcon.capture.kmsg import KernelLines, prefix_of
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.columns import Array
@@ -21,6 +20,7 @@ from anetcon.decode.logline import Prefix
 from anetcon.journal.read import last_flush
 from anetcon.journal.write import Writer
 from anetcon.kmsg.packets import Stamp, pack
+from anetcon.link import counters
 from tests.unit.capture import parts
 from tests.unit.capture.parts import NOW
 

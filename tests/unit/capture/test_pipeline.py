@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from anetcon import counters
 from anetcon.capture.context import mapped
 from anetcon.capture.settings import network
+from anetcon.link import counters
 from anetcon.record import Family
 from tests.unit.capture.parts import INSIDE, NOW, OUTSIDE, PUBLIC, events, message, namespace, pipeline, rows, shared
 

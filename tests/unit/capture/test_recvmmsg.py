@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from anetcon.capture.dump import Exchange
 from anetcon.capture.recvmmsg import Slots
 from anetcon.decode.ctnetlink import SLOT
+from anetcon.netlink.dump import Exchange
 
 RTM_GETLINK = 18
 

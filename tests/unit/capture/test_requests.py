@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import struct
 
-from anetcon.capture.dump import connections
 from anetcon.capture.requests import PATIENCE, Job, Requests
-from anetcon.decode import layout as k
+from anetcon.netlink import headers as k
+from anetcon.netlink.dump import connections
 from tests.unit.capture.parts import NOW, message, namespace
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.capture import routes as r
-from anetcon.decode.oracle import Malformed
+from anetcon.netlink.framing import Malformed
 from anetcon.record import Family
 from tests.unit.decode.messages import attribute
 

@@ -6,11 +6,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from anetcon import counters
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Requests
 from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened, Tables
-from anetcon.decode import layout as k
+from anetcon.link import counters
+from anetcon.netlink import headers as k
 from tests.unit.capture.parts import NOW, events, message, namespace, pipeline, rows
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.capture.invalid import BOTH
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.untracked import DROPPED, LEFT, QUIET, UNTRACKED, Untracked
+from anetcon.netlink.invalid import BOTH
 from tests.unit.capture.parts import namespace
 
 Row = tuple[str, int | None, int | None, int | None]

@@ -15,7 +15,7 @@ import pytest
 from anetcon.cli import config_cmd
 from anetcon.config import load
 from anetcon.config.load import SETTINGS
-from anetcon.keeper import capabilities
+from anetcon.link import capabilities
 from tests.netns.waiting import wait_until
 from tests.unit.cli.asking import Answer
 

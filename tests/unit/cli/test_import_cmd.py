@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from anetcon.errors import NOT_FOUND, InputError, StoreError
-from anetcon.names import namespace_hash
+from anetcon.system.names import namespace_hash
 from tests.unit.cli.asking import Answer
 from tests.unit.history.test_events import NEW
 from tests.unit.history.test_run import line

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.cli.output import Format, Records, endpoint, print_rows
-from anetcon.names import visible
 from anetcon.record import CONNECTIONS
+from anetcon.system.names import visible
 from tests.unit.store.records import ROUTER, batch, end, ends, logged, logged_float, start, whole
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

@@ -20,10 +20,10 @@ from anetcon.cli import doctor
 from anetcon.cli import follow as command
 from anetcon.cli.output import Format
 from anetcon.cli.people import say, warn
-from anetcon.cli.times import rfc3339
 from anetcon.doctor.finding import Finding, Severity
-from anetcon.names import visible
+from anetcon.query.times import rfc3339
 from anetcon.store.live import Live
+from anetcon.system.names import visible
 from tests.unit.cli.asking import Answer
 from tests.unit.cli.test_output import Terminal
 from tests.unit.store.records import SECOND, T0, Making, logged, start

@@ -25,8 +25,8 @@ class Executed(BaseException):
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with everything under a folder of its own; whoever runs the test has every privilege."""
-    monkeypatch.setattr("anetcon.keeper.capabilities.require", lambda _: None)
-    monkeypatch.setattr("anetcon.keeper.capabilities.become", lambda *_: None)
+    monkeypatch.setattr("anetcon.link.capabilities.require", lambda _: None)
+    monkeypatch.setattr("anetcon.link.capabilities.become", lambda *_: None)
     path = tmp_path / "anetcon.toml"
     path.write_text(f'node = "gw1"\n[store]\npath = "{tmp_path}/store"\n[logs]\ndir = "{tmp_path}/log"\n')
     return path

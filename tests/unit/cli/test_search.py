@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.cli import times
+from anetcon.query import times
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, start, whole
 

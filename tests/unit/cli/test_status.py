@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.cli.times import rfc3339
+from anetcon.query.times import rfc3339
 from anetcon.store.coverage import STALE
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import ROUTER, SECOND, Making, start

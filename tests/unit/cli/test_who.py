@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from anetcon.cli.times import rfc3339
 from anetcon.errors import NOT_FOUND_WITH_GAPS
+from anetcon.query.times import rfc3339
 from anetcon.store.seal import Sealer
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, lone, start, whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from anetcon.decode import layout as k
+from anetcon.netlink import headers as k
 
 NESTED = 1 << 15
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from anetcon.decode import ctnetlink
 from anetcon.decode.columns import COUNTERS, NONE, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder, Outcome
-from anetcon.decode.oracle import Malformed, decode
+from anetcon.decode.oracle import decode
+from anetcon.netlink.framing import Malformed
 from anetcon.record import Origin, StartIs
 from tests.unit.decode.messages import Message, Side
 from tests.unit.decode.strategies import messages

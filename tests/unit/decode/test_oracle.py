@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.decode.oracle import Event, Malformed, decode, end_reason
+from anetcon.decode.oracle import Event, decode, end_reason
+from anetcon.netlink.framing import Malformed
 from anetcon.record import EndReason, Family, Reply
 from tests.unit.decode.strategies import messages
 

@@ -10,7 +10,7 @@ from anetcon.doctor import examine, kernel, privileges
 from anetcon.doctor import machine as seen
 from anetcon.doctor.finding import Severity
 from anetcon.errors import AnetconError
-from anetcon.keeper.settings import Settings
+from anetcon.link.settings import Settings
 from tests.unit.doctor.parts import look, machine, one
 
 

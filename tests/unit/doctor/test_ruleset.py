@@ -7,8 +7,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.capture import active
 from anetcon.doctor import ruleset
+from anetcon.netlink import active
 from tests.unit.decode.messages import attribute, nested
 
 IP, INET = 2, 1

@@ -21,12 +21,12 @@ from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Report
 from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
-from anetcon.names import namespace_hash
 from anetcon.store import layout, lock, manifest
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
+from anetcon.system.names import namespace_hash
 from tests.unit.history.test_events import AT, DESTROY, NEW
 from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, logged, lone, start, whole
 

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.decode.logline import Prefix
-from anetcon.follow.lines import DEFAULT_NETNS, Lines, Settings
+from anetcon.follow.sinks.lines import DEFAULT_NETNS, Lines, Settings
 from anetcon.history.batch import Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.history.syslog import MOST_REPEATED, Found, Reader
-from anetcon.names import namespace_hash, recorded
 from anetcon.record import CLASSES, Class
+from anetcon.system.names import namespace_hash, recorded
 from tests.unit.store.records import DAY, SECOND, T0, batch, logged, start
 
 DATA = Path(__file__).parents[2] / "data" / "loglines"

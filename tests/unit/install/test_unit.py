@@ -8,8 +8,9 @@ import pytest
 
 from anetcon.errors import AnetconError, every_error
 from anetcon.install import unit
-from anetcon.keeper import capabilities, main, watchdog
+from anetcon.keeper import main, watchdog
 from anetcon.keeper.children import STOP_SECONDS
+from anetcon.link import capabilities
 
 PROGRAM = "/usr/bin/anetcon"
 ENGINES = ("conntrack", "iptables-log", "nftables-log")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from anetcon.keeper.announce import ATTACHED, DESELECTED, FEW, GONE, HOUR, MINUTE, Announcer
-from anetcon.keeper.report import INFO, WARNING
-from anetcon.keeper.settings import Settings
+from anetcon.link.settings import Settings
+from anetcon.system.report import INFO, WARNING
 
 RESOLVED: dict[str, Any] = {
     "node": "gw1",

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from anetcon.keeper import children
-from anetcon.keeper.children import WITHHELD, Child, Reaper, spawn
+from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
+from anetcon.system.process import WITHHELD, spawn
 from tests.netns.waiting import wait_until
 
 

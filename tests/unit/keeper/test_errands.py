@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from anetcon.keeper import errands
-from anetcon.keeper.attach import Home
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.loop import Loop
 from anetcon.rules.outcome import Outcome
+from anetcon.system.netns import Home
 from tests.netns.keeper_daemon import is_alive
 from tests.netns.waiting import wait_until
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from anetcon import counters
 from anetcon.keeper import guard as guards
-from anetcon.keeper import stats
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.shared import Shared
+from anetcon.link import counters
+from anetcon.netlink import stats
 
 LIMIT = 1000
 SIZE = 4096

@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from anetcon.keeper.clock import now_us
 from anetcon.keeper.loop import Loop
+from anetcon.system.clock import now_us
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.keeper import namespaces
-from anetcon.keeper import syscalls as sc
-from anetcon.keeper.clock import now_us
 from anetcon.keeper.namespaces import Namespaces, events_of
+from anetcon.system import syscalls as sc
+from anetcon.system.clock import now_us
 from tests.netns.waiting import wait_until
 
 NET, UTS = Path("/proc/self/ns/net"), Path("/proc/self/ns/uts")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import struct
 
-from anetcon import counters
 from anetcon.keeper.shared import SLOTS, Shared
+from anetcon.link import counters
 
 
 def test_columns_rows_and_header_agree_with_the_slots() -> None:
-    """Every view shows what `anetcon.counters` shows."""
+    """Every view shows what `anetcon.link.counters` shows."""
     descriptor = counters.create(SLOTS)
     memory = counters.attach(descriptor)
     shared = Shared(descriptor)

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anetcon import counters
 from anetcon.keeper import status as statuses
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.children import Child, Reaper
@@ -23,6 +22,7 @@ from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited, Roster
 from anetcon.keeper.shared import Shared
 from anetcon.keeper.status import Status
+from anetcon.link import counters
 
 WORDS = len(counters.HEADER) + len(counters.SLOT)
 

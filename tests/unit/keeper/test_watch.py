@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from anetcon.keeper import legacy, stats, watch
+from anetcon.keeper import watch
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.watch import Watch, _Watched
+from anetcon.netlink import stats
+from anetcon.netlink import xtables as legacy
 
 
 def test_tables_that_may_not_be_read_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

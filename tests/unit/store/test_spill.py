@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from anetcon import memory
 from anetcon.store import spill
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Rows, Store
+from anetcon.system import memory
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import SECOND, T0, Making, batch, end
 

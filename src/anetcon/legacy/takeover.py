@@ -1,0 +1,359 @@
+"""From the bash ANetCon to the daemon, under the same unit, without a moment in which neither is told of a connection.
+
+1. Its files are kept aside, ours are put in their place. It runs on.
+2. Its script is killed, so that its trap does not run: chain and rules stay, and print on, into rsyslog's files.
+3. The daemon starts. Engine iptables-log takes the chain over as it stands, one write where it has to differ; for
+   nftables-log its table is put in the chain's place before, in one write; for conntrack the chain is taken away once
+   the daemon records.
+4. Where the daemon writes the text logs from then on, it begins with what began when the chain was gone; until then
+   rsyslog has (anetcon.follow.quiet).
+5. Where rsyslog needs another file it is restarted before, and sorts both forms of lines then. What it loses by that
+   is read from the kernel and written in its place (anetcon.legacy.witness).
+
+Each step can be done again, whatever was interrupted. A daemon that does not become ready is ended without taking rules
+away, the files go back, and the bash ANetCon runs again. Refuses to stop what is in another container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anetcon.config.load import Loaded, load
+from anetcon.config.model import RSYSLOG_FILE
+from anetcon.config.rsyslog import READERS
+from anetcon.errors import AnetconError, TakeoverError
+from anetcon.follow import quiet
+from anetcon.install import layout, ready, service
+from anetcon.install.layout import OLD_CONFIGURATION, UNIT
+from anetcon.install.tree import named
+from anetcon.legacy import aside, chain, ending, mixed, sorting
+from anetcon.legacy.ending import systemctl
+from anetcon.legacy.old import OUR_DROP_INS, UNFINISHED, Old, Running
+from anetcon.legacy.sorting import Writer
+from anetcon.legacy.witness import Witness
+from anetcon.link.settings import Settings
+from anetcon.rules.text import NFTABLES, TABLE
+from anetcon.store.layout import group
+
+REPLACED = Path("/etc/anetcon") / aside.FOLDER
+"""Where only root can write: these files go back to where root executes them."""
+
+MOVE_ON = (
+    "it goes on with LOG rules, as before; engine conntrack needs none, and records ends, bytes and public ports, too: "
+    "`anetcon config migrate --output /etc/anetcon/anetcon.toml` is how to move on"
+)
+
+
+class Step(NamedTuple):
+    """What is done, in words, and doing it."""
+
+    text: str
+    do: Callable[[], None]
+
+    def __str__(self) -> str:
+        return f"{'takeover':8} {self.text}"
+
+
+class Takeover:
+    """Everything that is done. `loaded` is the configuration the daemon will use; `put` puts our files in place."""
+
+    def __init__(self, old: Old, loaded: Loaded, put: Callable[[], None], say: Callable[[str], None]) -> None:
+        self.old = old
+        self.settings = Settings(loaded.resolved())
+        self.store = Path(self.settings.store)
+        self._loaded = loaded
+        self._put = put
+        self._say = say
+        self._snippets = {path: _text(path) for path in old.snippets} or (_snippets_kept() if old.unfinished else {})
+        self._writer = sorting.choose(loaded, self._snippets, _rsyslog_user())
+        self._named = load(old.configuration, environment={}) if old.configuration else loaded
+        self._by_unit = any(each.unit == UNIT for each in old.running)
+        self._removed: int | None = None
+        """When (us) the last line of the chain may have been written."""
+        self._begun = False
+        self._killed = "0"
+        """The main process of our unit while that was the old program's."""
+        self._refuse_mixed()
+
+    @property
+    def replaces(self) -> set[str]:
+        """Files of the old program that ours may be written over."""
+        return {str(path) for path in (*self.old.files, Path(OLD_CONFIGURATION))}
+
+    def steps(self) -> list[Step]:
+        """All of them, in order."""
+        return [*self._before(), *self._switch(), *self._after()]
+
+    def carry_out(self) -> None:
+        """Take over. Raises AnetconError, with the bash ANetCon running again if it did."""
+        try:
+            for step in self.steps():
+                step.do()
+        except (AnetconError, OSError) as error:
+            why = error if isinstance(error, AnetconError) else named(error, Path(error.filename or "/etc"), "write")
+            if not self._begun:
+                raise why from error
+            raise TakeoverError(f"{why}; {self.go_back()}") from error
+        Path(UNFINISHED).unlink(missing_ok=True)
+        if self.settings.log_engine:
+            self._say(MOVE_ON)
+        self._say(f"to go back: `anetcon uninstall`, then {go_back_by(self._loaded)}")
+
+    # Steps
+
+    def _before(self) -> Iterator[Step]:
+        old = self.old
+        if old.files:
+            yield Step(f"keep a copy of {_names(old.files)} in {REPLACED}", self._keep)
+        for path in self._in_the_way():
+            yield Step(f"remove {path}", path.unlink)
+        if old.configuration and old.configuration != Path(OLD_CONFIGURATION):
+            yield Step(f"make {old.configuration}, with which it runs, {OLD_CONFIGURATION}", self._move_configuration)
+        yield Step("write the daemon's files", self._put)
+        if self.settings.log_engine:
+            yield Step(
+                f"name the rules in {self.store}/rules.jsonl, as the daemon's own",
+                lambda: chain.name(self._named, self.settings.engine, self.store, self._say),
+            )
+        if self._writer is Writer.RENEWED:
+            others = [path for path in self._snippets if path != Path(RSYSLOG_FILE)]
+            where = f"{RSYSLOG_FILE} instead of {_names(others)}" if others else f"{RSYSLOG_FILE} anew"
+            yield Step(f"write {where}, restart rsyslog: {self._writer.value}", self._renew_sorting)
+        if self._writer is Writer.DAEMON:
+            yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
+            yield Step(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
+        goes_on = _names(self._continued()) or "its own files"
+        yield Step(f"give the daemon {goes_on}, which it goes on writing", self._give_files)
+        if (closed := self._closed()) is not None:
+            yield Step(f"let group {READERS} read {closed}", lambda: _open(closed))
+
+    def _switch(self) -> Iterator[Step]:
+        yield Step("have systemd read its units again", lambda: systemctl("daemon-reload"))
+        for each in self.old.running:
+            how = "so that it leaves its rules where they are"
+            yield Step(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
+        if self.settings.engine == NFTABLES:
+            yield Step(f"put the nftables table {TABLE} in place of the chain, in one write", self._replace_chain)
+        yield Step("start the daemon", self._start)
+        yield Step("wait until it audits every namespace", self._wait)
+        yield Step("have it start at boot", lambda: systemctl("enable", UNIT))
+
+    def _after(self) -> Iterator[Step]:
+        if not self.settings.log_engine:
+            yield Step("take the chain away, since the daemon records", self._remove_chain)
+        if self._writer is Writer.DAEMON:
+            yield Step("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
+            yield Step("have the daemon write the text logs", lambda: quiet.end(self.store, self._removed))
+
+    # Before
+
+    def _in_the_way(self) -> list[Path]:
+        """What would stand beside our files, or before them."""
+        rotations = [path for path in self.old.rotations if str(path) != layout.LOGROTATE]
+        return [*self.old.drop_ins, *rotations]
+
+    def _refuse_mixed(self) -> None:
+        """Raise TakeoverError before a file goes that has something of the site's in it."""
+        prefixes = {prefix.partition("]")[0] for prefix in sorting.files(self._loaded.config.logs)}
+        found = {path: mixed.in_logrotate(_text(path)) for path in self.old.rotations}
+        if self._writer in (Writer.RENEWED, Writer.DAEMON):
+            found |= {path: mixed.in_rsyslog(_text(path), prefixes) for path in self.old.snippets}
+        for path, line in found.items():
+            if line is not None:
+                raise TakeoverError(
+                    f"{path} would be replaced, and has more in it than the bash ANetCon's, such as `{line}`: "
+                    "move that to a file of its own, then install again"
+                )
+
+    def _keep(self) -> None:
+        Path(UNFINISHED).parent.mkdir(parents=True, exist_ok=True)
+        Path(UNFINISHED).touch()
+        aside.keep(self.old.files, REPLACED)
+
+    def _move_configuration(self) -> None:
+        given, standard = self.old.configuration, Path(OLD_CONFIGURATION)
+        if given is not None:
+            if standard.exists() and standard.read_bytes() != given.read_bytes():
+                aside.keep([standard], REPLACED)
+            half = standard.with_name(standard.name + ".new")
+            shutil.copy2(given, half)
+            half.rename(standard)
+
+    def _renew_sorting(self) -> None:
+        file = Path(RSYSLOG_FILE)
+        for path in self._snippets:
+            if path != file:
+                path.unlink(missing_ok=True)
+        logs = self._loaded.config.logs
+        _write(file, sorting.renewed(logs))
+        seen = Witness(sorting.files(logs), sorting.named(self._snippets.values()))
+        _restart_rsyslog()
+        if count := seen.fill():
+            self._say(f"{count} line{'s' * (count != 1)} that rsyslog lost when it was restarted: written for it")
+
+    def _remove_sorting(self) -> None:
+        """Before the daemon starts: where the file is there it leaves the logs to rsyslog."""
+        for path in self._snippets:
+            path.unlink(missing_ok=True)
+        if self.settings.log_engine:
+            _write(sorting.DISCARD, sorting.discarding(self._loaded.config.logs))
+
+    def _continued(self) -> list[Path]:
+        """Files of the old program that the daemon goes on writing."""
+        logs = self._loaded.config.logs
+        files = [Path(file) for file in (logs.namespace_hash_file, logs.file) if file]
+        if self._writer in (Writer.DAEMON, Writer.NOBODY):
+            files += [Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log")]
+        return [file for file in files if file.exists()]
+
+    def _give_files(self) -> None:
+        """Who the daemon runs as owns the store: so it must own what it is to append to."""
+        owner = self.store.stat()
+        for path in (self.store / "rules.jsonl", self.store / "followers", *self._continued()):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+    def _closed(self) -> Path | None:
+        """The configuration, under the name it will have, where only root may read it."""
+        file = self._loaded.file
+        if file is None or file.stat().st_mode & 0o004:
+            return None
+        return Path(OLD_CONFIGURATION) if file == self.old.configuration else file
+
+    # The moment itself
+
+    def _end(self, running: Running) -> None:
+        """Where another than our unit ran it, ours begins to start first: it does whatever becomes of us. A script of
+        our unit is replaced by systemd itself, which starts again what was killed, by the new unit."""
+        if not self._begun:
+            self._killed = _main_process()
+        self._begun = True
+
+        def start() -> None:
+            if not self._by_unit:
+                systemctl("start", "--no-block", UNIT)
+
+        if running.unit in ("", UNIT):
+            ending.end(running, start)
+        else:
+            start()
+            ending.end_unit(running.unit)
+
+    def _start(self) -> None:
+        """At once, without the pause that systemd makes before it starts anew what was killed. Where that is over the
+        daemon runs already, and must not be stopped: its rules would go for a moment."""
+        self._begun = True
+        is_theirs = _main_process() in ("0", self._killed)
+        systemctl("restart" if self._by_unit and is_theirs else "start", UNIT)
+
+    def _wait(self) -> None:
+        for netns, why in ready.wait(self.store, UNIT):
+            self._say(f"{netns} is not audited yet: {why}")
+
+    def _replace_chain(self) -> None:
+        chain.replace(self._named, self.settings, self._say)
+
+    def _remove_chain(self) -> None:
+        chain.remove(self._named, self._say)
+        self._removed = time.time_ns() // 1000
+
+    # Back
+
+    def go_back(self) -> str:
+        """Have the bash ANetCon run again; what became of it, in words."""
+        ours = Path(layout.HOST.unit)
+        again = self._by_unit or (self.old.unfinished and ours in aside.kept(REPLACED))
+        drop_ins = [ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS]
+        try:
+            if not again:
+                with contextlib.suppress(AnetconError):
+                    systemctl("disable", UNIT)
+            for path in (Path(UNFINISHED), sorting.DISCARD, ours, *drop_ins):
+                path.unlink(missing_ok=True)
+            aside.put_back(REPLACED)
+            if given := _logs_given_back(self._loaded):
+                service.run(given)
+            quiet.end(self.store)
+            with ending.killed_when_stopped(UNIT):  # ours, which would take the chain away
+                systemctl("restart" if again else "stop", UNIT)
+            if self._writer is not Writer.SAME:
+                _restart_rsyslog()
+            for each in self.old.running:
+                if each.unit == "":
+                    ending.begin_again(each)
+                elif each.unit != UNIT:
+                    systemctl("enable", "--now", each.unit)
+            if self.settings.engine == NFTABLES:
+                chain.give_back(self._named, self._loaded, expected=bool(again or self.old.running))
+        except (AnetconError, OSError, subprocess.SubprocessError) as error:
+            return f"the bash ANetCon could not be started again ({error}): {go_back_by(self._loaded)}"
+        return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"
+
+
+def go_back_by(loaded: Loaded) -> str:
+    """How the files kept aside are made the ones in use again, in words."""
+    units = [path.name for path in aside.kept(REPLACED) if path.suffix == ".service"]
+    commands = [f"cp -a {REPLACED}/. /", "systemctl daemon-reload"]
+    if given := _logs_given_back(loaded):
+        commands.append(shlex.join(given))
+    commands.append("systemctl try-restart rsyslog")
+    if units:
+        commands.append(f"systemctl enable --now {' '.join(units)}")
+    return f"`{' && '.join(commands)}`" + ("" if units else ", and start its script as you did before")
+
+
+def _logs_given_back(loaded: Loaded) -> list[str]:
+    """The command that makes the text logs those of rsyslog again, where that is not root and could not write them."""
+    user = _rsyslog_user()
+    return [] if user in ("", "root") else ["chown", "-R", f"{user}:{READERS}", loaded.config.logs.dir]
+
+
+def _open(configuration: Path) -> None:
+    """Let the daemon read it."""
+    if (readers := group()) is not None:
+        os.chown(configuration, -1, readers)
+        configuration.chmod(configuration.stat().st_mode | 0o040)
+
+
+def _write(file: Path, content: str) -> None:
+    half = file.with_name(file.name + ".new")
+    half.write_text(content)
+    half.chmod(0o644)
+    half.rename(file)
+
+
+def _snippets_kept() -> dict[Path, str]:
+    """Those that are gone, or ours, by now."""
+    return {path: _text(REPLACED / path.relative_to("/")) for path in aside.kept(REPLACED) if "rsyslog.d" in path.parts}
+
+
+def _rsyslog_user() -> str:
+    files = [Path("/etc/rsyslog.conf"), *sorted(Path("/etc/rsyslog.d").glob("*.conf"))]
+    return sorting.unprivileged([_text(file) for file in files])
+
+
+def _main_process() -> str:
+    return service.run(("systemctl", "show", "--property=MainPID", "--value", UNIT)).strip()
+
+
+def _restart_rsyslog() -> None:
+    systemctl("try-restart", "rsyslog.service")
+
+
+def _names(paths: Any) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""

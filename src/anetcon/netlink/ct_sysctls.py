@@ -1,0 +1,43 @@
+"""The three sysctls of conntrack that events, times and counters need, in the namespace we are in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from pathlib import Path
+
+from anetcon.netlink import stats
+from anetcon.system import syscalls as sc
+
+SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
+_FOLDER = "/proc/sys/net/netfilter/"
+
+
+def read_sysctls() -> dict[str, str]:
+    """The three sysctls of the namespace we are in; loads conntrack when it is not there."""
+    if not Path(_FOLDER, SYSCTLS[0]).exists():
+        _load_modules()
+    try:
+        return {name: Path(_FOLDER, name).read_text().strip() for name in SYSCTLS}
+    except FileNotFoundError as error:
+        raise OSError(
+            errno.ENOENT, f"the kernel has no {error.filename}: run `modprobe nf_conntrack_netlink`"
+        ) from None
+
+
+def switch_on(found: dict[str, str]) -> None:
+    """Set the sysctls that are not 1 yet, in the namespace we are in."""
+    for name, value in found.items():
+        if value != "1":
+            Path(_FOLDER, name).write_text("1")
+
+
+def _load_modules() -> None:
+    """Have the kernel load conntrack and its netlink: it does when somebody asks for them. May not help."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, sc.NETLINK_NETFILTER) as asking,
+    ):
+        asking.setblocking(False)
+        stats.table(asking)
