@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import anetcon
 from anetcon.errors import AnetconError, every_error
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +140,22 @@ def test_imports_follow_the_layers(path: Path) -> None:
     assert own in LAYERS, f"give {own} its place in LAYERS"
     for name in imported(path):
         assert part(name) in LAYERS[own] | {own, "__version__"}, f"{path} imports {name}"
+
+
+def test_the_map_of_the_package_is_true() -> None:
+    """The package's docstring names every part, in the order of LAYERS, and no other."""
+    named = re.findall(r"^    ([a-z][\w/, ]*?)/?  +", anetcon.__doc__ or "", re.MULTILINE)
+    assert [name for line in named for name in line.split(", ")] == list(LAYERS)
+
+
+@pytest.mark.parametrize("room", ["system", "netlink", "link", "query", "legacy", "keeper", "rules"])
+def test_the_map_of_a_room_is_true(room: str) -> None:
+    """The docstring of a room names every module in it, and no other."""
+    named = re.findall(
+        r"^(\w+)/?  +", ast.get_docstring(tree(Path("src/anetcon", room, "__init__.py"))) or "", re.MULTILINE
+    )
+    there = [m.name for m in pkgutil.iter_modules([str(SOURCE / room)])]
+    assert sorted(named) == sorted(there)
 
 
 def test_keeper_imports_only_the_standard_library() -> None:

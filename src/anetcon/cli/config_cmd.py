@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anetcon.cli.filters import with_options
+from anetcon.cli.options import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import DaemonOverrides
 from anetcon.cli.people import print_json, say, warn

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anetcon.cli.filters import with_options
+from anetcon.cli.options import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import Overrides
 from anetcon.cli.people import print_json, say

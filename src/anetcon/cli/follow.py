@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from anetcon.cli import answer, output
-from anetcon.cli.filters import Filters, LimitOption, StoreOption, strangers, with_options
+from anetcon.cli.options import LimitOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
+from anetcon.query.filters import Filters, strangers
 from anetcon.store.coverage import NOT_YET, Coverage, Question, coverage, running
 from anetcon.store.live import Live
 from anetcon.store.view import Store

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from anetcon.cli import answer
-from anetcon.cli.filters import NetnsOption, NodeOption, Span, StoreOption, pattern, require_known, with_options
+from anetcon.cli.options import NetnsOption, NodeOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.query.filters import Span, pattern, require_known
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.view import Store
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from anetcon.cli.filters import bad
+from anetcon.cli.options import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import Given, Loaded, load

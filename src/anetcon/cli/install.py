@@ -16,8 +16,8 @@ import typer
 from anetcon.cli.completion import scripts
 from anetcon.cli.config_cmd import require_taken_over
 from anetcon.cli.described import described
-from anetcon.cli.filters import STORE
 from anetcon.cli.manual import pages
+from anetcon.cli.options import STORE
 from anetcon.cli.people import say
 from anetcon.config.load import Loaded, load
 from anetcon.config.sample import sample

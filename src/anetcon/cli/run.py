@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from anetcon.cli.filters import with_options
+from anetcon.cli.options import with_options
 from anetcon.cli.overrides import DaemonOverrides
 from anetcon.cli.version import VersionOption
 from anetcon.errors import AlreadyRunningError, PermissionMissingError, StoreError

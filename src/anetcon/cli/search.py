@@ -8,9 +8,10 @@ from dataclasses import replace
 import pyarrow as pa
 
 from anetcon.cli import answer
-from anetcon.cli.filters import Filters, LimitOption, Span, StoreOption, require_known, with_options
+from anetcon.cli.options import LimitOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
+from anetcon.query.filters import Filters, Span, require_known
 from anetcon.store.coverage import Question, again, coverage
 from anetcon.store.view import Store
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anetcon.cli.filters import StoreOption
+from anetcon.cli.options import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.people import print_json, say
 from anetcon.errors import StoreError

@@ -9,22 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from anetcon.cli import answer, output
-from anetcon.cli.filters import (
-    LARGEST_PORT,
-    LimitOption,
-    NetnsOption,
-    NodeOption,
-    StoreOption,
-    TzOption,
-    bad,
-    moment,
-    pattern,
-    require_known,
-)
+from anetcon.cli.options import LimitOption, NetnsOption, NodeOption, StoreOption, TzOption, bad, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
 from anetcon.query import text, times
 from anetcon.query.candidates import Asked, Endpoint, Found, ask, known_macs
+from anetcon.query.filters import LARGEST_PORT, moment, pattern, require_known
 from anetcon.query.macs import Macs
 from anetcon.record import family_of
 from anetcon.store import where
@@ -32,6 +22,7 @@ from anetcon.store.view import Store
 from anetcon.store.where import network
 
 
+@with_options()
 def who(
     address: Annotated[str, typer.Argument(metavar="IP[:PORT]", help="The public address, as the far side saw it.")],
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="When, for example 2026-11-20T13:05:09Z.")],

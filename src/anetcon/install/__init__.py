@@ -15,8 +15,6 @@ packaged    what the Debian package leaves to be done
 service     systemd: started, replaced in place, stopped
 putback     sysctls and rules of a daemon that is gone, put back
 records     records and logs, for a purge
-
-takeover    from the bash ANetCon to the daemon without a blind moment; its parts:
-old         finding it; starters: what else starts it; aside: keeping its files; ending: ending it; chain: its rules;
-sorting     its rsyslog; witness: what that loses; mixed: what is a site's; ready: ours
+gateway     what is audited on this host from now on
+ready       whether the started daemon audits
 """

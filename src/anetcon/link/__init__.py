@@ -1,1 +1,10 @@
-"""See the package docstring of `anetcon`."""
+"""What the keeper and its children share. Standard library only.
+
+settings      the settings as they come from the command line, resolved and checked
+channel       messages and descriptors between keeper and capture
+counters      the shared counters
+capabilities  what an engine needs, and whether we have it
+descriptors   for how many namespaces the limit of open files has room
+left          rules.jsonl and sysctls.jsonl: what of ours may be on this host
+nf_log        nf_log_all_netns, the one switch of the machine
+"""

@@ -1,1 +1,10 @@
-"""See the package docstring of `anetcon`."""
+"""Questions to the record and what is found. Knows no terminal: the command line is one of those who ask.
+
+filters     the filters of every question, and the SQL they stand for
+times       a time as a person writes it
+candidates  which connections may be the one that is asked for, in order of likelihood
+lines       those that are lines of text, whose public side is unknown
+passages    one connection that several namespaces saw
+macs        which MAC addresses stood behind an inside
+text        columns as text, rows as JSON
+"""

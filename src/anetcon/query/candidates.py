@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.cli.filters import place
 from anetcon.gaps import ONE_SIDED
 from anetcon.query import lines, macs, passages, text, times
+from anetcon.query.filters import place
 from anetcon.query.times import Moment
 from anetcon.record import GROUPS, Class, Family, Origin, StartIs, family_of, label
 from anetcon.store import where

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.cli.filters import place
 from anetcon.query import lines, times
+from anetcon.query.filters import place
 from anetcon.store import where
 from anetcon.store.view import Store
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anetcon.config.load import load
 from anetcon.config.migrate import toml
-from tests.unit.config.test_seed import EVERYTHING, README
+from tests.support.old_configuration import EVERYTHING, README
 
 TEXT = st.text(alphabet=st.sampled_from("abcXYZ019-_.é\"'\\$ #="), min_size=1, max_size=8)
 NETWORK = st.sampled_from(["10.0.0.0/8", "192.0.2.1", "198.51.100.7/24", "2001:db8::/48"])

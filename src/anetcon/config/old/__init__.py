@@ -1,1 +1,1 @@
-"""See the package docstring of `anetcon`."""
+"""Reading the configuration of the bash ANetCon: `seed` its keys, `shell` its language, `grep` its patterns."""

@@ -1,1 +1,1 @@
-"""See the package docstring of `anetcon`."""
+"""Where followers write: `text` the two text logs, of `lines`; `hashes` the file that lists namespaces."""

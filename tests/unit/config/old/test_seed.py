@@ -11,32 +11,7 @@ from hypothesis import strategies as st
 from anetcon.config.load import SETTINGS, Given, load
 from anetcon.config.old import seed
 from anetcon.errors import ConfigError
-
-README = """\
-# Setting this other than "empty value", anetcon will show more information
-# DEBUG=true
-NAMESPACES=( "^qrouter-.*$" )
-#NETS=( "qrouter-a4fadad3-e529-4329-a086-010b84363596" "10.0.0.0/8 192.168.1.1/24" )
-PERIOD=30
-# CHAIN_NAME=anetcon
-# LOG_PREFIX="[ANETCON]"
-"""
-EVERYTHING = """\
-DEBUG=yes
-NAMESPACES=( "^qrouter-.*$"   # routers
-  default )
-NAMESPACES+=( 'snat-\\(a\\|b\\)' )
-ROUTER="qrouter-a4fadad3-e529-4329-a086-010b84363596"
-NETS=( "$ROUTER" "10.0.0.0/8 192.168.1.1/24"
-       qrouter-b "2001:db8::/32" )
-PERIOD="7.5"; CHAIN_NAME=audit
-LOG_PREFIX="[AUDIT]"
-LOG_PREFIX_DNAT="[F]"
-LOG_PREFIX_OTHER="[N]"
-LOG_NAMESPACE_HASH=false
-NAMESPACE_HASH_FILE=
-export LOGFILE=/var/log/audit.log
-"""
+from tests.support.old_configuration import EVERYTHING, README
 
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:
@@ -149,7 +124,7 @@ def test_anything_is_read_or_refused(text: str) -> None:
 
 def test_the_docs_name_every_key() -> None:
     """The page for those who come from the old program has every old key beside its setting."""
-    page = (Path(__file__).parents[3] / "docs/how-to/come-from-the-bash-anetcon.md").read_text()
+    page = (Path(__file__).parents[4] / "docs/how-to/come-from-the-bash-anetcon.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("|")]
     for name, key in seed.names():
         assert any(f"`{name}`" in row and f"`{key}`" in row for row in rows), (name, key)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.cli.filters import STORE, Filters, Span, configured_store, pattern, port_range
-from anetcon.config import load
+from anetcon.query.filters import Filters, Span, Unusable, pattern, port_range
 from anetcon.store.view import Store
 from tests.unit.store.records import SECOND, T0, Making, ends, whole
 
@@ -84,9 +81,9 @@ def test_filters_find_what_they_say(store: Store, given_filters: dict[str, Any],
 def test_what_cannot_be_read(name: str, text: str) -> None:
     """It is wrong usage, named by its option and with what was typed."""
     filters = Filters(**{name: [text]})
-    with pytest.raises(typer.BadParameter) as error:
+    with pytest.raises(Unusable) as error:
         filters.condition() + filters.result()
-    assert error.value.param_hint == f"--{name.rstrip('_').replace('_', '-')}"
+    assert error.value.option == name.rstrip("_")
     assert text in str(error.value)
 
 
@@ -96,14 +93,14 @@ def test_any_text_is_a_range_of_ports_or_refused(text: str) -> None:
     try:
         first, last = port_range("sport", text)
         assert 0 <= first <= last <= 65535
-    except typer.BadParameter as error:
+    except Unusable as error:
         assert repr(text) in str(error)  # noqa: PT017 - nearly every text is refused
 
 
 @pytest.mark.parametrize("text", ["x" * 1001, ".{1000}" * 5, "(.?){1000}" * 20, r"(\pL{10}){10}", "(.{1000}){1000}"])
 def test_patterns_that_would_take_long(text: str) -> None:
     """One that takes seconds for some thousand names is wrong usage; what people write is not."""
-    with pytest.raises(typer.BadParameter, match=r"too large|invalid repetition size"):
+    with pytest.raises(Unusable, match=r"too large|invalid repetition size"):
         pattern(text)
     for usual in (r"^qrouter-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", r"^(qrouter|snat|fip)-", r"(?i)^\w+-\pL+$"):
         assert pattern(usual) == usual
@@ -111,7 +108,7 @@ def test_patterns_that_would_take_long(text: str) -> None:
 
 def test_a_byte_that_is_no_text(store: Store) -> None:
     """As an argument it is wrong usage of --netns, and no node of any record."""
-    with pytest.raises(typer.BadParameter, match="it is no text"):
+    with pytest.raises(Unusable, match="it is no text"):
         pattern("a\udcff")
     assert len(store.connections(Filters(node=["a\udcff"]).condition()).read_all()) == 0
 
@@ -121,7 +118,7 @@ def test_any_pattern_that_is_accepted_can_be_used(store: Store, text: str) -> No
     """What --netns accepts, the store understands."""
     try:
         condition = Filters(netns=[pattern(text)]).condition()
-    except typer.BadParameter:
+    except Unusable:
         return
     store.connections(condition).read_all()
 
@@ -131,37 +128,14 @@ def test_spans() -> None:
     assert Span().bounds() == (None, None)
     assert Span(since="2026-11-20 14:05:09", tz="Europe/Madrid").bounds() == (T0, None)
     assert Span(since=str(T0 // SECOND), until="2026-11-20T13:05:10Z").bounds() == (T0, T0 + SECOND)
-    with pytest.raises(typer.BadParameter, match="before"):
+    with pytest.raises(Unusable, match="before"):
         Span(since="2026-11-20", until="2026-11-19").bounds()
     for name, values in (("since", {"since": "x"}), ("until", {"until": "x"}), ("tz", {"until": "now", "tz": "Mars"})):
-        with pytest.raises(typer.BadParameter) as error:
+        with pytest.raises(Unusable) as error:
             Span(**values).bounds()
-        assert error.value.param_hint == f"--{name}"
+        assert error.value.option == name
 
 
 def test_what_was_given_is_said_again() -> None:
     """The JSON query repeats the filters by the names of their options."""
     assert Filters(class_=["nat"], src=["10.0.0.5"]).given() == {"src": ["10.0.0.5"], "class": ["nat"]}
-
-
-def test_the_store_that_is_configured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where no folder is named it is the daemon's own: of its file, of its environment, else the standard one; a file
-    that is being edited hinders no question, and that is said."""
-    file = tmp_path / "anetcon.toml"
-    monkeypatch.setattr(load, "STANDARD_FILES", (file,))
-    assert configured_store() == STORE
-    file.write_text('[store]\npath = "/srv/audit"\n')
-    assert configured_store() == Path("/srv/audit")
-    monkeypatch.setenv("ANETCON_STORE_PATH", "/srv/other")
-    assert configured_store() == Path("/srv/other")
-    monkeypatch.setenv("ANETCON_STORE", "/srv/named")
-    assert configured_store() == Path("/srv/named")
-    monkeypatch.delenv("ANETCON_STORE")
-    assert capsys.readouterr().err == ""
-    file.write_text("[store\n")
-    assert configured_store() == STORE
-    said = capsys.readouterr().err
-    assert said.startswith(f"{file}:1: ")
-    assert said.endswith(f"; looking in {STORE}, or name a folder with --store\n")

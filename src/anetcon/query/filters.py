@@ -1,4 +1,5 @@
-"""The one set of filters that every command shares, and the SQL conditions they stand for.
+"""The one set of filters that every question has, and the SQL conditions they stand for. Knows no terminal: what a
+command line makes of `Option` is its own affair.
 
 A filter may be given more than once: any of its values will do; different filters must all hold. Refuses what cannot
 be read with a sentence naming the option.
@@ -7,19 +8,12 @@ be read with a sentence naming the option.
 from __future__ import annotations
 
 import difflib
-import inspect
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
-
-import typer
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from anetcon import protocols
-from anetcon.cli.people import warn
-from anetcon.errors import ConfigError
 from anetcon.query import times
 from anetcon.record import CLASSES, UNKNOWN_NETNS
 from anetcon.store import where
@@ -33,59 +27,34 @@ LARGEST_PORT = 65535
 LONGEST_PATTERN, COPIES = 1000, 32
 """Characters of a regular expression, and how many of it one behind the other RE2 must be able to take."""
 
-STORE = Path("/var/lib/anetcon")
-"""Where the daemon keeps its records unless it is told otherwise."""
+
+class Option(NamedTuple):
+    """One option of the command line, as data."""
+
+    name: str
+    metavar: str
+    about: str
 
 
-STORE_VARIABLE = "ANETCON_STORE"
+class Unusable(ValueError):  # noqa: N818 - says what the value is, not what we failed at
+    """A value that an option cannot have. Text: one sentence."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
-def configured_store() -> Path:
-    """Where the daemon of this machine keeps its records; with no configuration that can be read, where it would."""
-    if given := os.environ.get(STORE_VARIABLE):
-        return Path(given)
-    from anetcon.config.load import load  # not where the folder is given: a question is answered sooner
-
-    try:
-        return Path(load().config.store.path)
-    except ConfigError as error:
-        warn(f"{error}; looking in {STORE}, or name a folder with --store")
-        return STORE
+NETNS = Option("--netns", "RE", "Regular expression found in the namespace.")
+NODE = Option("--node", "NAME", "Machine that recorded it.")
+TZ = Option("--tz", "ZONE", "Zone of times that name none: Europe/Madrid, +02:00.")
 
 
-StoreOption = Annotated[
-    Path,
-    typer.Option(
-        "--store",
-        metavar="DIR",
-        readable=False,
-        help="Folder of journal and store.",
-        default_factory=configured_store,
-        show_default=f"${STORE_VARIABLE}, else the configured one, else {STORE}",
-    ),
-]
-"""Whoever opens the store says who may read it."""
-
-NetnsOption = Annotated[
-    list[str] | None, typer.Option("--netns", metavar="RE", help="Regular expression found in the namespace.")
-]
-NodeOption = Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="Machine that recorded it.")]
-TzOption = Annotated[
-    str, typer.Option("--tz", metavar="ZONE", help="Zone of times that name none: Europe/Madrid, +02:00.")
-]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most so many; 0 means all.")]
+def _addresses(name: str, of: str) -> Option:
+    return Option(name, "NET", f"Address or network of {of}.")
 
 
-def _option(*names: str, about: str, metavar: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=about, show_default=False)
-
-
-def _addresses(name: str, of: str) -> Any:
-    return _option(name, metavar="NET", about=f"Address or network of {of}.")
-
-
-def _ports(name: str, of: str) -> Any:
-    return _option(name, metavar="PORT", about=f"Port or range (1024-65535) of {of}.")
+def _ports(name: str, of: str) -> Option:
+    return Option(name, "PORT", f"Port or range (1024-65535) of {of}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +70,10 @@ class Filters:
     dport: Annotated[list[str] | None, _ports("--dport", "what it addressed")] = None
     nat_sport: Annotated[list[str] | None, _ports("--nat-sport", "the source as the far side saw it")] = None
     nat_dport: Annotated[list[str] | None, _ports("--nat-dport", "the destination after translation")] = None
-    proto: Annotated[list[str] | None, _option("--proto", metavar="PROTO", about="Protocol, by name or number.")] = None
-    class_: Annotated[list[str] | None, _option("--class", metavar="CLASS", about=f"One of {', '.join(CLASSES)}.")] = (
-        None
-    )
-    netns: NetnsOption = None
-    node: NodeOption = None
+    proto: Annotated[list[str] | None, Option("--proto", "PROTO", "Protocol, by name or number.")] = None
+    class_: Annotated[list[str] | None, Option("--class", "CLASS", f"One of {', '.join(CLASSES)}.")] = None
+    netns: Annotated[list[str] | None, NETNS] = None
+    node: Annotated[list[str] | None, NODE] = None
 
     def condition(self) -> str:
         """The SQL condition that holds for the start of a connection whenever it holds for its end."""
@@ -124,7 +91,7 @@ class Filters:
     def result(self) -> str:
         """The SQL condition that can be asked only of a whole connection (its class is that of its last row)."""
         for text in set(self.class_ or ()) - set(CLASSES):
-            raise bad("class", f"{text!r} is none of {', '.join(CLASSES)}")
+            raise Unusable("class", f"{text!r} is none of {', '.join(CLASSES)}")
         return where.text_in("class", self.class_) if self.class_ else where.EVERYTHING
 
     def given(self) -> dict[str, Any]:
@@ -171,12 +138,7 @@ def _fits(option: str, text: str, names: set[str]) -> bool:
 def require_known(store: Store, netns: Sequence[str] | None, node: Sequence[str] | None) -> None:
     """Refuse to answer about what is not there: a typing error would be nothing found."""
     for option, sentence in strangers(store, netns, node):
-        raise bad(option, sentence)
-
-
-def bad(name: str, message: str) -> typer.BadParameter:
-    """Wrong usage of an option."""
-    return typer.BadParameter(message, param_hint=f"--{name.replace('_', '-')}")
+        raise Unusable(option, sentence)
 
 
 def either(name: str, columns: Sequence[str], texts: Sequence[str]) -> str:
@@ -190,7 +152,7 @@ def network(name: str, text: str) -> where.Network:
     try:
         return where.network(text)
     except ValueError as error:
-        raise bad(name, str(error)) from None
+        raise Unusable(name, str(error)) from None
 
 
 def port_range(name: str, text: str) -> tuple[int, int]:
@@ -198,7 +160,7 @@ def port_range(name: str, text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = (first, last if dash else first)
     if not all(n.isascii() and n.isdigit() and int(n) <= LARGEST_PORT for n in numbers) or int(first) > int(numbers[1]):
-        raise bad(name, f"{text!r} is not a port nor a range of ports like 1024-65535")
+        raise Unusable(name, f"{text!r} is not a port nor a range of ports like 1024-65535")
     return int(first), int(numbers[1])
 
 
@@ -207,16 +169,18 @@ def protocol(text: str) -> int:
     try:
         return protocols.number(text)
     except ValueError as error:
-        raise bad("proto", str(error)) from None
+        raise Unusable("proto", str(error)) from None
 
 
 def pattern(text: str) -> str:
     """The regular expression of --netns, checked. One that the store may be asked with must be small: matching takes
     as long as it is large. RE2 refuses what takes more than 8 MB; so copies of one that is small have to be, too."""
     if why := _unreadable(text):
-        raise bad("netns", f"the regular expression {text!r} cannot be read: {why}")
+        raise Unusable("netns", f"the regular expression {text!r} cannot be read: {why}")
     if len(text) > LONGEST_PATTERN or _unreadable(f"(?:{text})" * COPIES):
-        raise bad("netns", f"a regular expression of {len(text)} characters is too large: name fewer, or repeat less")
+        raise Unusable(
+            "netns", f"a regular expression of {len(text)} characters is too large: name fewer, or repeat less"
+        )
     return text
 
 
@@ -238,9 +202,9 @@ def _unreadable(text: str) -> str:
 class Span:
     """A stretch of time, open at either side."""
 
-    since: Annotated[str | None, _option("--since", metavar="TIME", about="Not over before this time.")] = None
-    until: Annotated[str | None, _option("--until", metavar="TIME", about="Begun by this time.")] = None
-    tz: TzOption = "UTC"
+    since: Annotated[str | None, Option("--since", "TIME", "Not over before this time.")] = None
+    until: Annotated[str | None, Option("--until", "TIME", "Begun by this time.")] = None
+    tz: Annotated[str, TZ] = "UTC"
 
     @cached_property
     def read(self) -> tuple[times.Moment | None, times.Moment | None]:
@@ -250,7 +214,7 @@ class Span:
             for name, text in (("since", self.since), ("until", self.until))
         )
         if since and until and since.us > until.us:
-            raise bad("until", f"{until} is before --since {since}")
+            raise Unusable("until", f"{until} is before --since {since}")
         return since, until
 
     def bounds(self) -> tuple[int | None, int | None]:
@@ -280,36 +244,8 @@ def moment(name: str, text: str, tz: str) -> times.Moment:
     try:
         zone = times.zone_named(tz)
     except ValueError as error:
-        raise bad("tz", str(error)) from None
+        raise Unusable("tz", str(error)) from None
     try:
         return times.moment(text, zone)
     except ValueError as error:
-        raise bad(name, str(error)) from None
-
-
-def with_options(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of these dataclasses: it takes one of each, by the parameter of that type."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command, eval_str=True)
-        own = [p for p in signature.parameters.values() if p.annotation not in groups]
-        taken = {p.annotation: p.name for p in signature.parameters.values() if p.annotation in groups}
-        names = {group: [field.name for field in fields(group)] for group in groups}
-        added = [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hint)
-            for group in groups
-            for field, hint in zip(fields(group), get_type_hints(group, include_extras=True).values(), strict=True)
-        ]
-
-        @wraps(command)
-        def wrapper(**values: Any) -> None:
-            for group, parameter in taken.items():
-                values[parameter] = group(**{name: values.pop(name) for name in names[group]})
-            command(**values)
-
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
-        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-        return wrapper
-
-    return decorate
+        raise Unusable(name, str(error)) from None
