@@ -79,7 +79,7 @@ def test_the_keeper_is_small_and_has_its_name(daemon: Daemon) -> None:
     resident = int(status["VmRSS"].split()[0])
     show(f"the keeper's memory: {resident} kB")
     assert status["Name"] == "anetcon-keeper"
-    assert resident < 16_000
+    assert resident < 16_384
 
 
 def test_a_second_daemon_is_refused(daemon: Daemon, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.keeper.log_engine import nflog
 from anetcon.keeper.log_engine.nflog import Printing
+from anetcon.link import nf_log
 from anetcon.link.nf_log import Switch
 from anetcon.system.clock import now_us
 from anetcon.system.netns import Home
@@ -20,7 +20,7 @@ def switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in the place of the kernel's."""
     path = tmp_path / "nf_log_all_netns"
     path.write_text("0\n")
-    monkeypatch.setattr(nflog, "SWITCH", path)
+    monkeypatch.setattr(nf_log, "SWITCH", path)
     monkeypatch.setattr(Home, "enter", lambda self, _: self.inode)
     return path
 
