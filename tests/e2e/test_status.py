@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from anetcon.query.times import spoken
 from anetcon.testbed.namespaces import Testbed, owner
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Start
@@ -67,5 +68,5 @@ def test_what_is_wrong_is_said_until_it_is_well(bed: Testbed, daemon: Start) -> 
     (gone,) = wrong(made)
     assert "the daemon is not running" in gone
     out = Answer("status", "--store", made.store).out
-    assert f"\nas last seen at {made.status()['updated']}:\n" in out
+    assert f"\nas last seen at {spoken(made.status()['updated'])} UTC:\n" in out
     assert out.splitlines()[-1].startswith(router.name)

@@ -96,11 +96,7 @@ class Records:
         self._to.flush()
 
     def _table(self, shown: pa.Table) -> None:
-        columns = (
-            HUMAN[self.table](shown)
-            if self.table in HUMAN
-            else dict(zip(shown.column_names, shown.columns, strict=True))
-        )
+        columns = HUMAN[self.table](shown) if self.table in HUMAN else _with_clocks(shown, self.fields)
         if self._to.isatty() and not self._live and len(shown) <= RICH_ROWS:
             _rich(columns, self._to)
             return
@@ -211,6 +207,17 @@ def _rich(columns: Mapping[str, pa.ChunkedArray], to: TextIO) -> None:
 def _clock(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A time for a person: milliseconds, a space, no zone (the title says UTC)."""
     return pc.binary_replace_slice(pc.utf8_slice_codeunits(column, 0, 23), 10, 11, " ")
+
+
+def _with_clocks(shown: pa.Table, fields: Sequence[Field]) -> dict[str, pa.ChunkedArray]:
+    """All columns, the times for a person: as in sentences (`times.spoken`), since a gap may be short."""
+    timed = {field.name for field in fields if field.kind == "time"}
+    columns = zip(shown.column_names, shown.columns, strict=True)
+    return {f"{name} (UTC)" if name in timed else name: _spoken(c) if name in timed else c for name, c in columns}
+
+
+def _spoken(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.binary_replace_slice(pc.replace_substring_regex(column, r"\.?0*Z$", ""), 10, 11, " ")
 
 
 def _began(shown: pa.Table) -> pa.ChunkedArray:

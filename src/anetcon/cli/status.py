@@ -16,13 +16,14 @@ from anetcon.cli.people import print_json, say
 from anetcon.errors import StoreError
 from anetcon.gaps import LIMITS, WHOLE
 from anetcon.journal.read import last_flush
-from anetcon.query.times import moment
+from anetcon.query.times import moment, spoken
 from anetcon.store.coverage import NOT_YET, SECOND, STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
 from anetcon.store.view import Store
 
-COLUMNS = ("netns", "state", "since", "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
-CHECKED, REPAIRED = "rules checked", "rules repaired"
+SINCE = "since (UTC)"
+COLUMNS = ("netns", "state", SINCE, "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")
+CHECKED, REPAIRED = "rules checked (UTC)", "rules repaired (UTC)"
 """Columns there are for the LOG engines alone."""
 NOT_WELL = 1
 CHILDREN = ("capture", "follow", "kmsg")
@@ -119,7 +120,7 @@ def _by_cause(gaps: list[dict[str, Any]], started: str) -> list[dict[str, Any]]:
 def _wrong(store: Path, said: dict[str, Any], gaps: list[dict[str, Any]]) -> Iterator[str]:
     """What is wrong now, a sentence each; the page `how-to/check-a-host.md` lists all of it."""
     if not said["running"]:
-        last = f"; it last wrote its status at {said['updated']}" if "updated" in said else ""
+        last = f"; it last wrote its status at {_clock(said['updated'])}" if "updated" in said else ""
         yield f"the daemon is not running with the store {store}: nothing is recorded{last}"
         return
     if "updated" not in said:
@@ -134,7 +135,8 @@ def _wrong(store: Path, said: dict[str, Any], gaps: list[dict[str, Any]]) -> Ite
         if child.get("pid") is None:
             yield f"{name} does not run; it is started again by itself, and the daemon's log says why it ended"
         elif child.get("failed") and _age(child["failed"]) < LATELY:
-            yield f"{name} ended by itself at {child['failed']} and was started again; the daemon's log says why"
+            when = _clock(child["failed"])
+            yield f"{name} ended by itself at {when} and was started again; the daemon's log says why"
     if said.get("refused"):
         yield "the configuration is refused, and the one before holds; the daemon's log says why"
     yield from _wrong_namespaces(said["namespaces"])
@@ -166,13 +168,18 @@ def _lasting(said: dict[str, Any], gaps: list[dict[str, Any]]) -> Iterator[str]:
             found.setdefault(gap["cause"], []).append(gap)
     for cause, each in sorted(found.items()):
         where = _some([gap for gap in each if gap["netns"]]) or "every namespace"
-        yield f"a gap lasts ({cause}) in {where} since {min(gap['from'] for gap in each)}: see `anetcon gaps`"
+        yield f"a gap lasts ({cause}) in {where} since {_clock(min(gap['from'] for gap in each))}: see `anetcon gaps`"
 
 
 def _some(rows: list[dict[str, Any]]) -> str:
     """The names of a few namespaces, and how many more there are."""
     names = [row["netns"] for row in rows]
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _clock(text: Any) -> str:
+    """A time that the daemon wrote, for people."""
+    return f"{spoken(text)} UTC" if isinstance(text, str) else "a time that it did not write"
 
 
 def _age(text: str) -> int:
@@ -189,11 +196,13 @@ def _lost(gap: dict[str, Any]) -> str:
 
 
 def _not_recording(said: dict[str, Any]) -> str:
-    flushed, why = said["capture"].get("flushed") or "no time at all", said["capture"]["unwritten"]
+    flushed, why = said["capture"].get("flushed"), said["capture"]["unwritten"]
+    last = _clock(flushed) if flushed else "no time at all"
     if why is None:
-        return f"capture does not move: it last wrote the journal at {flushed}; see the daemon's log"
+        return f"capture does not move: it last wrote the journal at {last}; see the daemon's log"
     waits = "" if why["waiting_rows"] is None else f"; {why['waiting_rows']} records wait in memory"
-    return f"the journal cannot be written since {why['since'] or flushed}: {why['reason']}{waits}; make room for it"
+    since = _clock(why["since"]) if why["since"] else last
+    return f"the journal cannot be written since {since}: {why['reason']}{waits}; make room for it"
 
 
 def _records(store: Path, said: dict[str, Any]) -> bool:
@@ -206,14 +215,14 @@ def _records(store: Path, said: dict[str, Any]) -> bool:
 def _table(said: dict[str, Any], gone: bool) -> None:
     if said["running"] and "updated" in said:
         who = f"node {said.get('node')}" + (f", version {said['program']}" if "program" in said else "")
-        say(f"the daemon runs as process {said.get('pid')} since {said.get('started')}, {who}")
+        say(f"the daemon runs as process {said.get('pid')} since {_clock(said.get('started'))}, {who}")
         for each in said["wrong"]:
             say(f"wrong: {each}")
     else:
         say(said["wrong"][0])
     if "updated" not in said:
         return
-    seen = "" if said["running"] else f"as last seen at {said['updated']}: "
+    seen = "" if said["running"] else f"as last seen at {_clock(said['updated'])}: "
     if "follow" in said:
         restarts = f"{said['capture'].get('restarts', 0)} of capture, {said['follow'].get('restarts', 0)} of follow"
         if "kmsg" in said:
@@ -236,9 +245,13 @@ def _table(said: dict[str, Any], gone: bool) -> None:
 def _rows(namespaces: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the table shows of each namespace; of its LOG rules, where one has any, when they were found right last and
     when they had to be put right last."""
-    rows = [{name: entry.get(name) for name in COLUMNS} for entry in namespaces]
+    rows = [{name: entry.get(name) for name in COLUMNS} | {SINCE: _time(entry, "since")} for entry in namespaces]
     if any("rules" in entry for entry in namespaces):
         for row, entry in zip(rows, namespaces, strict=True):
             rules, message = entry.get("rules", {}), row.pop("message")
-            row |= {CHECKED: rules.get("checked"), REPAIRED: rules.get("repaired"), "message": message}
+            row |= {CHECKED: _time(rules, "checked"), REPAIRED: _time(rules, "repaired"), "message": message}
     return rows
+
+
+def _time(said: dict[str, Any], name: str) -> str | None:
+    return spoken(said[name]) if isinstance(said.get(name), str) else None

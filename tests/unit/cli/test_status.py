@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.query.times import rfc3339
+from anetcon.query.times import rfc3339, spoken
 from anetcon.store.coverage import STALE
 from tests.unit.cli.asking import Answer
 from tests.unit.store.records import ROUTER, SECOND, Making, start
@@ -81,7 +81,7 @@ def test_a_daemon_that_is_not_running(store: Path) -> None:
     assert answer.out.startswith(
         f"the daemon is not running with the store {store}: nothing is recorded; it last wrote"
     )
-    seen = f"as last seen at {json.loads((store / 'status.json').read_bytes())['updated']}:"
+    seen = f"as last seen at {spoken(json.loads((store / 'status.json').read_bytes())['updated'])} UTC:"
     *_, heading, _, row = answer.out.splitlines()
     assert (heading, ROUTER in row) == (seen, True)
     assert f"{seen} totals: events 5" in answer.out
@@ -235,10 +235,8 @@ def test_a_journal_that_cannot_be_written(store: Path) -> None:
     (store / "status.json").write_text(json.dumps(said(capture=capture)))
     answer = Answer("status", "--store", store)
     assert answer.status == 1
-    assert (
-        f"wrong: the journal cannot be written since {rfc3339(NOW)}: No space left on device; 17 records wait in memory"
-        in answer.out
-    )
+    since = f"since {spoken(NOW)} UTC: No space left on device; 17 records wait in memory"
+    assert f"wrong: the journal cannot be written {since}" in answer.out
 
 
 def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
@@ -301,8 +299,8 @@ def test_a_log_engine_and_its_rules(store: Path) -> None:
     assert "engine: iptables-log; " in words
     assert ", 2 of kmsg; " in words
     head, first, second = words.splitlines()[-3:]
-    assert "rules checked" in head
-    assert "rules repaired" in head
-    assert checked in first
-    assert repaired in first
+    assert all(f"{name} (UTC)" in head for name in ("since", "rules checked", "rules repaired"))
+    assert "2026-11-20 13:05:39  2026-11-20 13:05:19" in first
+    for form in ("json", "jsonl"):
+        assert checked in Answer("status", "--store", store, "--format", form).out
     assert "retrying" in second
