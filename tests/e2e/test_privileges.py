@@ -17,11 +17,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from anetcon.errors import AnetconError
+from anetcon.rules import sample
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.packets import TCP
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, tcp
 from tests.e2e.daemon import PROGRAM, Daemon
+from tests.e2e.faults.test_untracked import segments, send
 from tests.netns.waiting import wait_until
 
 NET_ADMIN, NET_RAW, SYS_ADMIN, SYSLOG = 1 << 12, 1 << 13, 1 << 21, 1 << 34
@@ -165,7 +168,8 @@ def test_what_each_process_holds_by_hand(user: str, engine: str, bed: Testbed, b
 def holds(uid: int, engine: str, world: World, by_root: Start, tmp_path: Path) -> None:
     """Start it, measure, and have it do its job."""
     router = Router(world, instances=1)
-    auditor = by_root(router.name, audit={"engine": engine}, logs={"file": str(tmp_path / "log" / "anetcon.log")})
+    audit = {"engine": engine, "record_invalid": True}
+    auditor = by_root(router.name, audit=audit, logs={"file": str(tmp_path / "log" / "anetcon.log")})
     auditor.wait_attached([router.name])
     expected = {
         "anetcon-keeper": Held(uid, CONNTRACK if engine == "conntrack" else LOG, True, False),
@@ -185,7 +189,12 @@ def holds(uid: int, engine: str, world: World, by_root: Start, tmp_path: Path) -
         inside = router.instances[0]
         tcp(inside.namespace, inside.address, (SERVER, 8080), server, by="reset")
     wait_until(lambda: auditor.lines("nat"), 20, f"it has its line: {auditor.errors()}")
-    assert len(auditor.search("--dst", SERVER)) == 1
+    assert len([row for row in auditor.search("--dst", SERVER) if row["origin"] != "packet"]) == 1
+    if engine == "conntrack":
+        wait_until(lambda: sample.NAME in router.namespace.run("nft", "list", "tables"), 20, auditor.errors())
+        send(router, router.instances[0].address, SERVER, TCP, segments()["fin"][1])
+        wait_until(lambda: auditor.search("--dst", SERVER, "--sport", "4000"), 20, "what is invalid is on record")
+    assert sample.NAME not in router.namespace.run("nft", "list", "tables") or engine == "conntrack"
     assert auditor.stop() == 0, auditor.errors()
     assert {path.stat().st_uid for folder in ("store", "log") for path in (tmp_path / folder).rglob("*")} == {uid}
 

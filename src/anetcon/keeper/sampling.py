@@ -23,8 +23,6 @@ from anetcon.rules.sample import FAMILIES, kept, listen, made
 from anetcon.system.netns import Home
 from anetcon.system.report import ERROR
 
-# linux/netfilter/nfnetlink_log.h, nf_tables.h
-
 
 class Sampling:
     """Of all namespaces. `send` gives capture a message and descriptors."""

@@ -30,6 +30,8 @@ _CHAIN = (
     f"  ct state invalid counter name {COUNTER} limit rate {RATE}/second burst {RATE} packets"
     f" log group {GROUP} snaplen {BYTES}\n }}\n"
 )
+
+# linux/netfilter/nfnetlink_log.h, nf_tables.h
 _CONFIG = 4 << 8 | 1
 NFULA_CFG_CMD, NFULA_CFG_MODE, NFULA_CFG_TIMEOUT = 1, 2, 4
 NFULNL_CFG_CMD_BIND, NFULNL_COPY_PACKET = 1, 2

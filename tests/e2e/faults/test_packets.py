@@ -15,6 +15,7 @@ from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.packets import FIN, PSH, TCP, UDP
 from anetcon.testbed.topology import SERVER, SERVER6, Router
 from tests.e2e.daemon import Daemon
+from tests.e2e.faults.test_churn import descriptors, same_descriptors
 from tests.e2e.faults.test_untracked import DROP, EACH, KINDS, URG, arrived, judged, router, scan, send
 from tests.netns.waiting import wait_until
 
@@ -188,6 +189,28 @@ def test_a_group_that_another_program_has(daemon: Start, router: Router) -> None
     other.close()
     wait_until(lambda: counts(router), 10, "our rule is there")
     assert auditor.errors().count(said) == 1
+
+
+def test_a_namespace_that_goes(daemon: Start, bed: Testbed) -> None:
+    """Its socket goes with it at once, in every process: no interface and no descriptor is left."""
+    stays, goes = bed.namespace("stays"), bed.namespace("goes")
+    goes.close()
+    rule = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
+    stays.run("nft", "-f", "-", text=rule)
+    auditor = daemon(stays.name, goes.name, audit=ON)
+    wait_until(lambda: tables(stays), 10, "our rule is there")
+    before = descriptors(auditor)
+    again = Namespace(goes.name)
+    try:
+        stays.run("ip", "link", "add", "here", "type", "veth", "peer", "name", "there", "netns", again.name)
+        again.run("nft", "-f", "-", text=rule)
+        wait_until(lambda: tables(again), 10, "our rule is there")
+        wait_until(lambda: sum(descriptors(auditor)) > sum(before), 10, "sockets are open in it")
+    finally:
+        again.close()
+    wait_until(lambda: "here@" not in stays.run("ip", "link"), 10, "its interface is released")
+    same_descriptors(auditor, before)
+    assert "cannot record" not in auditor.errors()
 
 
 @pytest.mark.needs("nft", "iptables")
