@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
-from anetcon.doctor.machine import Machine
+from anetcon.doctor.machine import Machine, seconds
 from anetcon.doctor.old import TAKEOVER, UNIT, UNITS
 from anetcon.store.coverage import SECOND, STALE
 
@@ -40,15 +38,8 @@ def daemon(machine: Machine) -> Iterator[Finding]:
         yield Finding("daemon", Severity.OK, found)
 
 
-def _seconds(text: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return None
-
-
 def _keeper(machine: Machine) -> Iterator[Finding]:
-    updated = _seconds(machine.daemon.status.get("updated"))
+    updated = seconds(machine.daemon.status.get("updated"))
     if updated is None or machine.now - updated <= FRESH_SECONDS:
         return
     state = _state(machine, machine.daemon.pid)
@@ -88,7 +79,7 @@ def _children(machine: Machine) -> Iterator[Finding]:
 
 def _capture(machine: Machine) -> Iterator[Finding]:
     status = machine.daemon.status
-    started = _seconds(status.get("started"))
+    started = seconds(status.get("started"))
     last = max((machine.daemon.flushed or 0) / SECOND, started or 0)
     if last and machine.now - last > STALE / SECOND:
         found = f"capture wrote the journal last {machine.now - last:.0f} s ago"

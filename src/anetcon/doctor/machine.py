@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from anetcon.store.layout import journal_folder
 
 LOG_ENGINES = ("iptables-log", "nftables-log")
 OLD_SCRIPT = "anetcon.sh"
+ATTACHED, YOUNG = "attached", "young"
+"""The daemon's words for a namespace that it audits, and for one that had no rule yet in its first minute."""
+NEW_SECONDS = 60.0
+""""Attached" comes before the daemon looks for rules: for so long it does not mean that there are any."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,19 @@ class Daemon:
 
     def state(self, netns: str) -> str:
         """What it last said of a namespace; empty when it does not know of it, or does not run."""
-        return self._states.get(netns, "") if self.runs else ""
+        return str(self._entries[netns]["state"]) if self.runs and netns in self._entries else ""
+
+    def finds_new(self, netns: str, inode: int, now: float) -> bool:
+        """Whether it runs and this namespace is new to it: made since it wrote its status, or within a minute."""
+        entry = self._entries.get(netns)
+        if not self.runs or entry is None or entry.get("inode") != inode:
+            return self.runs
+        since = seconds(entry.get("since")) or 0.0
+        return entry["state"] == YOUNG or (entry["state"] == ATTACHED and now - since < NEW_SECONDS)
 
     @cached_property
-    def _states(self) -> dict[str, str]:
-        return {entry["netns"]: entry["state"] for entry in self.status.get("namespaces", [])}
+    def _entries(self) -> dict[str, Mapping[str, Any]]:
+        return {entry["netns"]: entry for entry in self.status.get("namespaces", [])}
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,14 @@ def daemon(store: Path, every: Mapping[int, Process]) -> Daemon:
     with contextlib.suppress(OSError):
         flushed = last_flush(journal_folder(store, "connections"))
     return Daemon(pid, frozenset(found), status, flushed)
+
+
+def seconds(text: Any) -> float | None:
+    """A time of the daemon's status as seconds since 1970; None for what is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
 
 
 def effective_capabilities(pid: int | str = "self") -> int | None:

@@ -14,8 +14,6 @@ from anetcon.rules import sample
 
 FULL, CALM = 0.95, 0.5
 """Shares of the table: above the first connections are refused any moment, below the second a refusal is history."""
-YOUNG = "young"
-"""The daemon's word for a namespace that appeared within the last minute and had no such rule."""
 
 LONG_CHAINS = 8
 """Connections a bucket above which looking one up costs noticeably more."""
@@ -37,7 +35,7 @@ def tracking(look: Look, machine: Machine) -> Iterator[Finding]:
     if not look.audited or "rules" in look.failed:
         return
     families = tracked_families(look)
-    if not families and machine.daemon.state(look.netns) == YOUNG:
+    if not families and machine.daemon.finds_new(look.netns, look.inode, machine.now):
         found = "no rule uses conntrack yet: the namespace is new"
         yield Finding("conntrack", Severity.OK, found, netns=look.netns)
     elif not families and not look.number("nf_conntrack_count"):

@@ -23,7 +23,17 @@ STATUS = {
     "capture": {"pid": CAPTURE, "restarts": 0},
     "follow": {"pid": FOLLOW, "restarts": 0},
     "totals": {"unwritten": 0},
-    "namespaces": [{"netns": "qrouter-1", "state": "attached", "message": None, "drops": 0, "undecodable": 0}],
+    "namespaces": [
+        {
+            "netns": "qrouter-1",
+            "inode": 9,
+            "state": "attached",
+            "since": "2026-11-18T11:00:00.000000Z",
+            "message": None,
+            "drops": 0,
+            "undecodable": 0,
+        }
+    ],
 }
 """What a daemon that is well said a second before NOW."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from anetcon.doctor import table
@@ -9,6 +11,8 @@ from anetcon.doctor.finding import Severity
 from anetcon.doctor.look import Look
 from anetcon.doctor.ruleset import Rule, Ruleset
 from tests.unit.doctor.parts import STATUS, ill, look, machine, one, said, without_daemon
+
+KNOWN: dict[str, Any] = STATUS["namespaces"][0]  # type: ignore[index]
 
 LEGACY = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
 
@@ -140,8 +144,23 @@ def test_what_is_invalid_and_to_be_recorded(tables: tuple[tuple[str, str], ...],
     )
 
 
-def test_a_namespace_that_is_new() -> None:
-    """Where the daemon calls it young nobody is told to make conntrack run."""
-    young = said(namespaces=[{**STATUS["namespaces"][0], "state": "young"}])  # type: ignore[index]
-    assert ill(table.tracking(filled(0), machine(daemon=young))) == []
-    assert len(ill(table.tracking(filled(0), machine()))) == 1
+@pytest.mark.parametrize(
+    "namespaces",
+    [
+        [{**KNOWN, "state": "young"}],
+        [{**KNOWN, "since": "2026-11-18T11:06:20.000000Z"}],
+        [{**KNOWN, "inode": 8}],
+        [],
+    ],
+)
+def test_a_namespace_that_is_new(namespaces: list[dict[str, Any]]) -> None:
+    """Nobody is told to make conntrack run where the daemon knows the namespace for a moment only, or not yet."""
+    assert ill(table.tracking(filled(0), machine(daemon=said(namespaces=namespaces)))) == []
+
+
+@pytest.mark.parametrize("state", ["attached", "conntrack-inactive", "retrying"])
+def test_a_namespace_that_is_known_for_long(state: str) -> None:
+    """It has no rule: that is said, whatever the daemon calls it; and so where no daemon runs."""
+    known = said(namespaces=[{**KNOWN, "state": state}])
+    assert "activate_conntrack" in one(table.tracking(filled(0), machine(daemon=known))).remedy
+    assert "activate_conntrack" in one(table.tracking(filled(0), without_daemon())).remedy
