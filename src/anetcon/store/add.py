@@ -52,7 +52,7 @@ def add(
             before = _counted(state)
             try:
                 brought = _commit(Sealer(store, clock), state, connections, gaps, clock(), gone, sources)
-            except (OSError, StoreError):
+            except (OSError, StoreError, MemoryError):
                 sweep(store, manifest.replay(store))  # room for the journal; whatever came to count stays
                 turn.end()
                 raise
@@ -60,6 +60,11 @@ def add(
                 (store / file).unlink(missing_ok=True)
             turn.end()
             return brought
+    except MemoryError as error:
+        raise StoreError(
+            f"too little memory to write the store {store}; what was imported before is whole: make more memory free "
+            "and run the import again"
+        ) from error
     except OSError as error:
         raise StoreError(
             f"cannot write the store {store}: {error.strerror or error}; what was imported before is whole: put that "

@@ -48,7 +48,19 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def encode(table: pa.Table, groups: Sequence[Array] | None = None) -> pa.Buffer:
-    """The bytes of a file with these rows of `table`, one row group each; with all in their order by default."""
+    """The bytes of a file with these rows of `table`, one row group each; with all in their order by default.
+
+    Raises MemoryError, also where it is zstd that has too little.
+    """
+    try:
+        return _encode(table, pieces(np.arange(table.num_rows)) if groups is None else groups)
+    except OSError as error:
+        if _is_short(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+def _encode(table: pa.Table, groups: Sequence[Array]) -> pa.Buffer:
     names = table.column_names
     split = [name for name in _SPLIT if name in names and "src_ip" in names]
     sink = pa.BufferOutputStream()
@@ -61,7 +73,7 @@ def encode(table: pa.Table, groups: Sequence[Array] | None = None) -> pa.Buffer:
         column_encoding=dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
         write_statistics=[name for name in _STATISTICS if name in names],
     ) as writer:
-        for group in pieces(np.arange(table.num_rows)) if groups is None else groups:
+        for group in groups:
             writer.write_table(fetch(table, group), row_group_size=ROW_GROUP)
     return sink.getvalue()
 
@@ -147,7 +159,7 @@ def read_sealed(store: Path, entry: Entry, columns: list[str] | None = None) -> 
 
 
 def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
-    """A store file's rows, in the schema of the record. Raises StoreError.
+    """A store file's rows, in the schema of the record. Raises StoreError, or MemoryError.
 
     Without threads: where memory does not do for one more, Arrow waits for it for ever.
     """
@@ -157,6 +169,8 @@ def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:
         rows = pq.read_table(store / file, columns=there and [*there], **alone)
         return formats.as_now(rows, store / file, columns)
     except (OSError, pa.ArrowException) as error:
+        if _is_short(error):
+            raise MemoryError(str(error)) from error
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not as it was written"
         raise StoreError(f"cannot read {store / file}: {why}; restore it from a backup") from error
 
@@ -181,8 +195,15 @@ def require_as_sealed(store: Path, entries: Sequence[Entry]) -> None:
 def _rows(path: Path) -> int | None:
     try:
         return int(pq.read_metadata(path).num_rows)
+    except MemoryError:
+        raise
     except pa.ArrowException:
         return None
+
+
+def _is_short(error: Exception) -> bool:
+    """Whether it is memory that is too little, and not the file that is bad: zstd's error has no class of its own."""
+    return isinstance(error, MemoryError) or "not enough memory" in str(error)
 
 
 def _changed(store: Path, entry: Entry, found: str) -> StoreError:

@@ -175,21 +175,25 @@ class Store:
         """Rows of any table but connections that touch the time from `since` to `until`, by `from`.
 
         None goes on where recording stopped: what was found there afterwards is another row."""
+        bounds = []
+        if until is not None:
+            bounds.append(f'("from" IS NULL OR "from" <= {where.timestamp(until)})')
+        if since is not None:
+            bounds.append(f'("to" IS NULL OR "to" >= {where.timestamp(since)})')
 
         def ask(state: manifest.State) -> pa.Table:
-            sealed = self._sealed(table, state.touching(table, since, until), condition)
-            rows = [self._journal(table, state, condition), sealed]
+            needed = state.touching(table, since, until)
+            # Of parts but the current one only what ended: what lasted when one was full is in the next one, too.
+            past = [entry for entry in needed[:-1] if entry.latest is not None]
+            others = [entry for entry in needed if entry not in past]
+            rows = [self._journal(table, state, condition), self._sealed(table, others, condition)]
+            rows.append(self._sealed(table, past, where.every([condition, '"to" IS NOT NULL', *bounds])))
             return identity.merge_intervals(pa.concat_tables(rows))
 
         found = self._consistent(ask)
         if table in layout.CUT_SHORT and len(found):
             found = identity.cut_intervals(found, self.intervals("gaps", where.text_in("cause", identity.SILENT)))
         self._duckdb.register("live", found)
-        bounds = []
-        if until is not None:
-            bounds.append(f'("from" IS NULL OR "from" <= {where.timestamp(until)})')
-        if since is not None:
-            bounds.append(f'("to" IS NULL OR "to" >= {where.timestamp(since)})')
         # Dictionaries would come in the order of their codes: as text they come in that of the alphabet.
         columns = [f'"{f.name}"' + ("::VARCHAR" if f.kind == "text" else "") for f in TABLES[table]]
         order = ", ".join(['"from" NULLS FIRST', *columns])

@@ -217,3 +217,16 @@ def test_no_room(making: Making) -> None:
     with pytest.raises(StoreError, match="make room"):
         add(making.path, table, [], Limits(free=1 << 60))
     assert on_disk(making.path) == before
+
+
+def test_too_little_memory(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is stored then, and the error says what to do."""
+    put(making.path, line(1))
+    before = on_disk(making.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sealer, "put_month", Mock(side_effect=MemoryError))
+        with pytest.raises(StoreError, match="make more memory free and run the import again"):
+            put(making.path, line(2))
+    assert on_disk(making.path) == before
+    put(making.path, line(2))
+    assert ports(making.path) == [1, 2, 11, 12, 40000]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import duckdb
 import numpy as np
@@ -107,3 +108,25 @@ def test_a_damaged_file_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 this is none")
     with pytest.raises(StoreError, match=r"bad\.parquet.*backup"):
         parquet.read(tmp_path, "bad.parquet")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pa.ArrowMemoryError("malloc of size 64 failed"),
+        OSError("ZSTD compression failed: Allocation error : not enough memory"),
+    ],
+)
+def test_too_little_memory_is_no_damage(
+    made: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Neither of a file that is read, which nobody needs to restore, nor of the disk that one is written to."""
+    data = parquet.encode(made)
+    parquet.put(tmp_path, "some.parquet", data, made.num_rows)
+    fail = Mock(side_effect=error)
+    monkeypatch.setattr(pq, "read_table", fail)
+    monkeypatch.setattr(parquet, "fetch", fail)
+    with pytest.raises(MemoryError):
+        parquet.read(tmp_path, "some.parquet")
+    with pytest.raises(MemoryError):
+        parquet.encode(made)
