@@ -218,6 +218,20 @@ def test_an_address_never_here(scene: Scene) -> None:
     assert [gap["cause"] for gap in answer["coverage"]["gaps"]] == ["not-audited"]
 
 
+def test_a_time_that_has_not_begun(scene: Scene) -> None:
+    """Nothing is known of an address of the router's an hour from now; of a window that reaches there and began in the
+    past the record is complete, up to what is written."""
+    began = time.time()
+    scene.settle()
+    asked = ("who", f"{scene.router.snat}:9", "--at", f"{began + 3600:.6f}")
+    done = scene.daemon.command(*asked, "--within", "10m")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "the window has not begun: that time is in the future by this machine's clock" in done.stdout
+    causes = [gap["cause"] for gap in scene.daemon.json(*asked)["coverage"]["gaps"]]
+    assert causes == ["not-yet-written"]
+    assert scene.daemon.command(*asked, "--within", "3600s").returncode == 1
+
+
 def test_what_a_router_says_to_its_link_is_local(scene: Scene) -> None:
     """Its VRRP to 224.0.0.18 is in the store as local, and in no text log."""
     source = scene.other.address(1)

@@ -145,6 +145,19 @@ def test_half_a_million_old_lines(old: Old) -> None:
     assert old.count() == PARTS * EACH + 9
 
 
+def test_a_pipe_is_named_with_what_was_read(old: Old) -> None:
+    """Size and digest of compressed standard input are of the bytes that came, as those of a file would be."""
+    text = "".join(old_lines.texts(old_lines.generate(100, FIRST, 60, old.names), rfc3339=True))
+    packed = gzip.compress(text.encode())
+    command: list[str | Path] = [PROGRAM, "import", "-", "--store", old.store, "--hash-file", old.hashes]
+    done = subprocess.run(command, input=packed, capture_output=True, timeout=60, check=True, env=ENVIRONMENT)
+    digest = hashlib.sha256(packed).hexdigest()
+    assert f"{len(packed)} bytes, SHA-256 {digest}" in done.stdout.decode()
+    lines = map(json.loads, layout.manifest_path(old.store).read_text().splitlines())
+    brought = [source for each in lines for source in each.get("sources", [])]
+    assert brought == [{"name": "-", "bytes": len(packed), "sha256": digest}]
+
+
 def _is_found(old: Old, line: old_lines.Line) -> None:
     """By who, with its other end and without it; and by search."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(line.time))
