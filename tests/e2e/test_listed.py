@@ -83,6 +83,7 @@ def test_lines_do_not_come_again(scene: Scene) -> None:
         assert recorded() == found
     for port in ports:
         scene.router.namespace.run("conntrack", "-D", "-p", "tcp" if port in TCP else "udp", "--sport", str(port))
+    here = ("--sport", f"{TCP[0]}-{UDP[-1]}")
+    wait_until(lambda: all(row["end"] for row in scene.daemon.search(*here)), 20, "all have ended", every=0.1)
     each_once()
     assert recorded() == found
-    assert all(row["end"] for row in scene.daemon.search("--sport", f"{TCP[0]}-{UDP[-1]}"))
