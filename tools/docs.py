@@ -148,7 +148,7 @@ def commands() -> list[str]:
 
 def gap_causes() -> list[str]:
     """Every cause of a gap."""
-    rows = [[f"`{cause.name}`", cause.meaning, cause.todo] for cause in gaps.CAUSES.values()]
+    rows = [[f"`{cause}`", cause.meaning, cause.todo] for cause in gaps.Cause]
     return [
         "# Causes of gaps",
         "",

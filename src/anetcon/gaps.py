@@ -1,270 +1,334 @@
-"""The one table of causes: why something may be missing from the record, and what to do about it.
+"""The one table of causes: why something may be missing from the record, what that means, and what to do about it.
 
-A gap is a record (`record.GAPS`) whose `cause` is one of these names, as text. The reference page derives from this
-table; a test finds a cause that the source uses and the table does not have. Standard library only.
+A gap is a row of the table `gaps`, and its `cause` is one of these. Whatever depends on a cause is a mark of it here:
+no other module spells a cause (a test finds one). The reference page derives from this table. Standard library only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from enum import Flag, StrEnum, auto
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
 
 
-@dataclass(frozen=True)
-class GapCause:
-    """Why a gap is there, and what that means for an answer.
+class Mark(Flag):
+    """What a cause means: first for an answer, then for who deals with its gaps."""
 
-    - `whole`: no connection is missing, so it makes no answer incomplete: something beside the connections themselves
-      is missing or doubtful.
-    - `untranslated`: only connections are missing that nothing translated. A question about a NAT address is complete
-      all the same; any other is not.
-    - `note`: where it makes an answer not incomplete, the answer tells of it nevertheless.
-    - `limit`: it is no hole, but what the record of a whole time cannot tell: as configured then, nothing went wrong.
-    - `one_sided`: that is the public side of its connections, so that `who` needs their other end.
-    - `heals`: it is no gap any more once it has ended with none lost: what was missing is on record.
-    """
+    WHOLE = auto()
+    """No connection is missing, so it makes no answer incomplete: something beside the connections themselves is
+    missing or doubtful."""
+    UNTRANSLATED = auto()
+    """Only connections are missing that nothing translated. A question about a NAT address is complete all the same;
+    any other is not."""
+    NOTE = auto()
+    """Where it makes an answer not incomplete, the answer tells of it nevertheless."""
+    LIMIT = auto()
+    """It is no hole, but what the record of a whole time cannot tell: as configured then, nothing went wrong."""
+    ONE_SIDED = auto()
+    """That is the public side of its connections, so that `who` needs their other end."""
+    HEALS = auto()
+    """It is no gap any more once it has ended with none lost: what was missing is on record."""
+    NAMED = auto()
+    """It counts only for a question that names its namespace: others are about those that are selected."""
+    REPLACED = auto()
+    """It was one only for what this daemon itself recorded: text that was imported of that time takes its place."""
+    IMPORTED = auto()
+    """It is such text."""
+    SILENT = auto()
+    """At its beginning everything that lasted was lost sight of."""
+    RELISTS = auto()
+    """Once the keeper has told that it is over, capture lists the connection table again."""
+    LOCAL = auto()
+    """It is a state of its namespace, and ends when capture lets go of that."""
+    OUTLASTS = auto()
+    """It does not end with capture: the next one takes it up."""
+    TOLD = auto()
+    """While it lasts, `anetcon status` has another way of telling it, or it is as somebody wants it."""
 
-    name: str
+
+_NONE = Mark(0)
+_STRANGE = "a cause that this version of the program does not know", "ask with the version that recorded it"
+
+
+class Cause(StrEnum):
+    """Why a gap is there: its name, as in the record, what that means, what to do, its marks; and the sysctl that is
+    off. A name that the table does not have is of another version: it has no mark, so something is missing."""
+
     meaning: str
     todo: str
-    whole: bool = False
-    untranslated: bool = False
-    note: bool = False
-    limit: bool = False
-    one_sided: bool = False
-    heals: bool = False
+    marks: Mark
+    sysctl: str
 
+    def __new__(cls, name: str, meaning: str = "", todo: str = "", marks: Mark = _NONE, sysctl: str = "") -> Self:
+        cause = str.__new__(cls, name)
+        cause._value_ = name
+        cause.meaning, cause.todo, cause.marks, cause.sysctl = meaning, todo, marks, sysctl
+        return cause
 
-_CAUSES = (
-    GapCause("never-recorded", "the time before this store had its first record", "nothing"),
-    GapCause(
+    @classmethod
+    def _missing_(cls, value: object) -> Cause | None:
+        if not isinstance(value, str):
+            return None
+        cause: Cause = cls.__new_member__(cls, value, *_STRANGE)  # type: ignore[attr-defined]
+        cause._name_ = value
+        return cause
+
+    @classmethod
+    def having(cls, mark: Mark) -> frozenset[Cause]:
+        """Every cause with that mark."""
+        return frozenset(cause for cause in cls if mark in cause.marks)
+
+    NEVER_RECORDED = (
+        "never-recorded",
+        "the time before this store had its first record",
+        "nothing",
+        Mark.REPLACED,
+    )
+    DAEMON_DOWN = (
         "daemon-down",
         "the daemon did not run; from what it had written last to its next start",
         "see why it was stopped; what was open when it came back was recorded from a dump",
-    ),
-    GapCause(
+        Mark.SILENT | Mark.REPLACED | Mark.TOLD,
+    )
+    CAPTURE_DOWN = (
         "capture-down",
         "the capture process died and what it had read and not yet written is lost",
         "look in the log for why; nothing else was lost, since the sockets stayed open",
-    ),
-    GapCause(
+        Mark.SILENT | Mark.TOLD,
+    )
+    NOT_YET_WRITTEN = (
         "not-yet-written",
         "none of the time asked about is on record yet: it is that recent, or in the future by this machine's clock",
         "ask again a few seconds later; where it is in the future, see whether the clocks of who asks and of this "
         "machine agree",
-    ),
-    GapCause(
+        Mark.TOLD,
+    )
+    NOT_AUDITED = (
         "not-audited",
         "no namespace was audited, or nothing that was audited accounts for the address that was asked about: it stood "
         "on no interface, was not seen to be translated before and after, and is in no network that is known",
         "ask the machine that has the address; see `anetcon status` for what is audited, or, where the address is one "
         "of a pool, name its network in `audit.public`",
-    ),
-    GapCause(
+    )
+    NOT_ATTACHED = (
         "not-attached",
         "a namespace was not watched: it appeared while it could not be entered, or was already there and in use",
         "see `anetcon status` for namespaces in state `retrying`",
-    ),
-    GapCause(
+        Mark.TOLD,
+    )
+    DESELECTED = (
         "deselected",
         "the configuration stopped selecting a namespace that is still there; counts only for a question that names it",
         "select it again in `audit.namespaces` if it should be recorded",
-    ),
-    GapCause(
+        Mark.NAMED | Mark.TOLD,
+    )
+    NAMESPACE_GONE = (
         "namespace-gone",
         "a namespace vanished and its last table could not be listed: ends at that moment are missing",
         "nothing",
-    ),
-    GapCause(
+    )
+    CONNTRACK_INACTIVE = (
         "conntrack-inactive",
         "no rule in the namespace uses connection tracking, or no longer, so the kernel does not track",
         "add a rule that does, or set `activate_conntrack = true`",
-    ),
-    GapCause(
+        Mark.LOCAL | Mark.TOLD,
+    )
+    OVERRUN = (
         "overrun",
         "events (or kernel lines) came faster than they were read, and the kernel dropped that many",
         "give the machine more processor time, or larger buffers; see [hold or shed](../explanation/hold-or-shed.md)",
-    ),
-    GapCause(
+        Mark.RELISTS,
+    )
+    STARTS_OFF = (
         "starts-off",
         "starts of connections were not delivered, or dropped, because events came faster than they were read: "
         "connections that are open may be missing until the table has been listed. It is a gap no more once that is on "
         "record; it stays one where it could not be: the daemon ended before, or ends were lost as well",
         "nothing; if it comes often, give the machine more processor time, or larger buffers",
-        heals=True,
-    ),
-    GapCause(
+        Mark.HEALS | Mark.OUTLASTS,
+    )
+    EVENTS_OFF = (
         "events-off",
         "somebody switched `nf_conntrack_events` off in the namespace: connections created meanwhile were not "
         "announced and never report their end; those still open when it was noticed were recorded from a dump",
         "find out who sets it (the daemon put it back at once and says so in its log)",
-    ),
-    GapCause(
+        Mark.RELISTS,
+        "nf_conntrack_events",
+    )
+    TIMESTAMPS_OFF = (
         "timestamps-off",
         "somebody switched `nf_conntrack_timestamp` off: connections created meanwhile are recorded, with the "
         "daemon's clock for the times the kernel did not keep",
         "find out who sets it; it was put back at once",
-        whole=True,
-    ),
-    GapCause(
+        Mark.WHOLE,
+        "nf_conntrack_timestamp",
+    )
+    COUNTERS_OFF = (
         "counters-off",
         "somebody switched `nf_conntrack_acct` off: connections created meanwhile are recorded without packets and "
         "bytes",
         "find out who sets it; it was put back at once",
-        whole=True,
-    ),
-    GapCause(
+        Mark.WHOLE,
+        "nf_conntrack_acct",
+    )
+    TRACKING_OFF = (
         "tracking-off",
         "a rule in the namespace takes packets out of connection tracking (`notrack`), or takes events away from "
         "connections (`ct event set`, `CT --ctevents`); how many it hides cannot be known",
         "the daemon's log and `anetcon status` name the rule's table: remove it, or accept what it hides",
-    ),
-    GapCause(
+        Mark.LOCAL,
+    )
+    TABLE_FULL = (
         "table-full",
         "the connection table was full: the kernel refused that many new connections and dropped their packets "
         "(refused ones never came to be); what it evicted to make room is no gap: it is recorded, as `evicted`",
         "raise `nf_conntrack_max`, or lower the timeouts of connection tracking",
-    ),
-    GapCause(
+    )
+    LISTENER_STUCK = (
         "listener-stuck",
         "another program that listens for connections in reliable mode does not read: the kernel repeats ends and "
         "keeps ended connections in its table, which may fill; what is repeated is recorded once",
         "find the program (`ss -A netlink -p`, a full receive queue) and restart it",
-        whole=True,
-    ),
-    GapCause(
+        Mark.WHOLE | Mark.LOCAL,
+    )
+    UNTRACKED = (
         "untracked",
         "that many packets crossed the router outside of any connection, because conntrack calls them invalid: the "
         "kernel counts them, translates none of them and announces nothing; what they said is not recorded",
         "drop them: a rule `ct state invalid drop` in the forward chain (`anetcon doctor` says where it is missing)",
-        untranslated=True,
-        note=True,
-    ),
-    GapCause(
+        Mark.UNTRANSLATED | Mark.NOTE,
+    )
+    UNTRACKED_DROPPED = (
         "untracked-dropped",
         "that many packets were invalid to conntrack, and the forward chain drops such packets (`ct state invalid`): "
         "they went nowhere",
         "nothing",
-        whole=True,
-        note=True,
-    ),
-    GapCause(
+        Mark.WHOLE | Mark.NOTE,
+    )
+    UNTRACKED_LEFT = (
         "untracked-left",
         "that many packets that conntrack calls invalid left the router, counted by our rule (`audit.record_invalid`); "
         "rows of origin `packet` are a sample of them",
         "nothing",
-        whole=True,
-        note=True,
-    ),
-    GapCause(
+        Mark.WHOLE | Mark.NOTE,
+    )
+    UNDECODABLE = (
         "undecodable",
         "that many messages of the kernel could not be read",
         "report it, with the kernel's version",
-    ),
-    GapCause(
+    )
+    CLOCK_STEP = (
         "clock-step",
         "the wall clock was set forwards or backwards: times between `from` and `to` were skipped or came twice, so "
         "what is recorded there may lie elsewhere by that much",
         "have the clock slewed rather than stepped (`chronyc makestep` only at boot)",
-    ),
-    GapCause(
+    )
+    SUSPENDED = (
         "suspended",
         "the machine slept: it forwarded nothing, and nothing is missing",
         "nothing",
-        whole=True,
-    ),
-    GapCause(
+        Mark.WHOLE,
+    )
+    RULES_MISSING = (
         "rules-missing",
         "our LOG rules were not in place (wiped, altered or moved), so the kernel wrote no lines",
         "they were repaired; see what rewrites the table, or use the engine `conntrack`, which needs none",
-    ),
-    GapCause(
+    )
+    LEFT_OUT = (
         "left-out",
         "the configuration left connections out: those that `protocols` or `networks` do not name, and with "
         '`record = ["end"]` those that have not ended yet',
         "nothing, where that is wanted; else widen `audit.protocols`, `audit.networks` or `audit.record`",
-        limit=True,
-    ),
-    GapCause(
+        Mark.LIMIT | Mark.LOCAL,
+    )
+    LOG_ENGINE = (
         "log-engine",
         "an engine that reads kernel lines was running: ends, counters and the public side of a translation are not "
         "recorded",
         "use the engine `conntrack`; `who` finds what may have been the connection by `--to`",
-        limit=True,
-        one_sided=True,
-    ),
-    GapCause(
+        Mark.LIMIT | Mark.ONE_SIDED,
+    )
+    IMPORTED_LINES = (
         "imported-lines",
         "imported text, no public ports: all that is known of that time are kernel lines that `anetcon import` read; "
         "ends, counters and the public side of a translation are not in them, nor what was not logged",
         "nothing; `who` finds what may have been the connection by `--to`",
-        limit=True,
-        one_sided=True,
-    ),
-    GapCause(
+        Mark.LIMIT | Mark.ONE_SIDED | Mark.IMPORTED,
+    )
+    IMPORTED_EVENTS = (
         "imported-events",
         "imported text with both sides of each translation (`conntrack -E`, or our own text logs): what its listener "
         "missed is not known, and some connections have no end",
         "nothing",
-        limit=True,
-    ),
-    GapCause(
+        Mark.LIMIT | Mark.IMPORTED,
+    )
+    NEIGHBOURS_FLOOD = (
         "neighbours-flood",
         "more than 1,000 neighbours a minute appeared on an interface; that many changes are not recorded, "
         "and the one behind an inner address of that time may be missing",
         "find out who floods the segment: the daemon's log names the interface",
-        whole=True,
-        note=True,
-    ),
-    GapCause(
+        Mark.WHOLE | Mark.NOTE,
+    )
+    ROUTES_UNKNOWN = (
         "routes-unknown",
         "the namespace has more than 1,000 routes, or one that cannot be read: which networks are connected to it or "
         "routed behind it is not recorded",
         "nothing; an answer about an address that only such a network accounts for is not complete",
-        whole=True,
-    ),
-    GapCause(
+        Mark.WHOLE | Mark.LOCAL,
+    )
+    DISK_FULL = (
         "disk-full",
         "the journal could not be written for so long that records had to be dropped",
         "free space, or set `store.max_gigabytes`",
-    ),
-    GapCause(
+        Mark.TOLD,
+    )
+    JOURNAL_DAMAGED = (
         "journal-damaged",
         "a part of the journal cannot be read back (its checksum disagrees): what was written there is lost",
         "check the disk; everything outside these bounds is whole",
-    ),
-    GapCause(
+    )
+    RETENTION = (
         "retention",
         "records older than the retention, or over the size the store may have, were deleted as configured:"
         " connections, or what was known of addresses, neighbours and routes",
         "raise `store.retention_days` or `store.max_gigabytes`",
-    ),
-    GapCause(
+    )
+    SINK_BEHIND = (
         "sink-behind",
         "a sink was so far behind that what it had not taken yet was given up for it; the record itself is whole",
         "see why the sink is slow or refuses",
-        whole=True,
-    ),
-)
+        Mark.WHOLE,
+    )
 
-CAUSES = {cause.name: cause for cause in _CAUSES}
-"""Every cause by name, in the order of the reference page."""
 
-WHOLE = frozenset(cause.name for cause in _CAUSES if cause.whole)
-"""Causes for which no connection is missing."""
+WHOLE, UNTRANSLATED, NOTES = (Cause.having(mark) for mark in (Mark.WHOLE, Mark.UNTRANSLATED, Mark.NOTE))
+LIMITS, ONE_SIDED, HEALING = (Cause.having(mark) for mark in (Mark.LIMIT, Mark.ONE_SIDED, Mark.HEALS))
+REPLACED, IMPORTED, NAMED = (Cause.having(mark) for mark in (Mark.REPLACED, Mark.IMPORTED, Mark.NAMED))
 
-UNTRANSLATED = frozenset(cause.name for cause in _CAUSES if cause.untranslated)
-"""Causes for which no connection of a NAT address is missing."""
 
-NOTES = frozenset(cause.name for cause in _CAUSES if cause.note)
-"""Causes that an answer tells of also where they do not make it incomplete."""
+class Gap(NamedTuple):
+    """A row of the table `gaps`: from `start` to `end` (microseconds) something may be missing.
 
-HEALING = frozenset(cause.name for cause in _CAUSES if cause.heals)
-"""Causes of gaps that are none any more once they have ended with none lost."""
+    None for `netns` or `node`: of all; for `start`: from the beginning; for `end`: it lasts; for `lost`: who knows.
+    """
 
-LIMITS = frozenset(cause.name for cause in _CAUSES if cause.limit)
-"""Causes that say what the record of a time cannot tell."""
+    netns: str | None
+    start: int | None
+    end: int | None
+    cause: Cause
+    lost: int | None = None
+    node: str | None = None
 
-ONE_SIDED = frozenset(cause.name for cause in _CAUSES if cause.one_sided)
-"""Those of them that hide the public side."""
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Gap:
+        """What such a row says."""
+        return cls(row["netns"], row["from"], row["to"], Cause(row["cause"]), row["lost"], row["node"])
 
-IMPORTED_LINES, IMPORTED_EVENTS = "imported-lines", "imported-events"
+    def row(self) -> dict[str, Any]:
+        """By the names of the table's columns."""
+        bounds = {"from": self.start, "to": self.end}
+        return {"node": self.node, "netns": self.netns, **bounds, "cause": self.cause, "lost": self.lost}

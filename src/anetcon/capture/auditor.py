@@ -30,12 +30,12 @@ from anetcon.capture.repeats import Repeats
 from anetcon.capture.requests import Requests
 from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
-from anetcon.capture.starts import CAUSE as STARTS_OFF
 from anetcon.capture.starts import Starts
 from anetcon.capture.tables import Opened, Tables
 from anetcon.capture.tracking import Tracking
 from anetcon.capture.untracked import Untracked
 from anetcon.capture.vanished import Vanished
+from anetcon.gaps import Cause, Gap, Mark
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments
 from anetcon.link import counters
@@ -64,9 +64,6 @@ DROPS = counters.SLOT.index("drops")
 
 SECOND = 1_000_000
 
-RELIST = ("overrun", "events-off")
-"""Causes told by the keeper after which the connection table is listed again."""
-
 
 class Auditor:
     """Owns everything capture has. `run` returns after `stop`, with all that was read flushed."""
@@ -94,8 +91,8 @@ class Auditor:
         self.lasting = Lasting(settings.journals.store / "lasting.json", self.journals.gap, self._origin)
         self.lasting.end_those_before(self.started if before is None else before)
         if not self._continues:
-            cause = "never-recorded" if before is None else "capture-down" if restarted else "daemon-down"
-            self._down(before, cause)
+            down = Cause.CAPTURE_DOWN if restarted else Cause.DAEMON_DOWN
+            self._down(before, Cause.NEVER_RECORDED if before is None else down)
         for network in settings.public:
             self.journals.public(network, self._origin, None)
         self.vanished = Vanished(settings.journals.store / "namespaces.json", settings.where)
@@ -109,9 +106,9 @@ class Auditor:
             self.lines = KernelLines(
                 settings.lines, self.pipeline, self._header, log, after_crash=crash, flushed=before
             )
-            self.lasting.begin(None, "log-engine", self._origin)
+            self.lasting.begin(None, Cause.LOG_ENGINE, self._origin)
         if settings.protocols or not settings.journals.starts:
-            self.lasting.begin(None, "left-out", self._origin)
+            self.lasting.begin(None, Cause.LEFT_OUT, self._origin)
         self.requests = Requests()
         self.tables = Tables(self.pipeline, self.requests, clock)
         self.listings = Listings(self.tables, self.journals, clock, self._drain)
@@ -132,13 +129,13 @@ class Auditor:
         self._busiest = 0
         self._tick = self.started
 
-    def _down(self, before: int | None, cause: str) -> None:
+    def _down(self, before: int | None, cause: Cause) -> None:
         """The time since the last flush; when the clock was set back meanwhile, what came twice is a gap as well."""
         if before is None or before <= self.started:
-            self.journals.gap(None, before, self.started, cause)
+            self.journals.gap(Gap(None, before, self.started, cause))
         else:
-            self.journals.gap(None, self.started, self.started, cause)
-            self.journals.gap(None, self.started, before, "clock-step")
+            self.journals.gap(Gap(None, self.started, self.started, cause))
+            self.journals.gap(Gap(None, self.started, before, Cause.CLOCK_STEP))
 
     def stop(self) -> None:
         """End the loop at its next turn; safe in a signal handler."""
@@ -180,7 +177,7 @@ class Auditor:
         """The wall clock; when it was set since the last look, that is a gap, and what is due stays due."""
         clocks = read(self.clock)
         for cause, start, end, by in moved(self._clocks, clocks):
-            self.journals.gap(None, start, end, cause)
+            self.journals.gap(Gap(None, start, end, cause))
             self.log(f"{WARNING}the wall clock was set by {by / SECOND:+.3f} s" if by else "the machine was suspended")
             self._tick += by
             self.journals.stepped(by)
@@ -265,20 +262,20 @@ class Auditor:
         elif message["op"] == "sample":
             self._listen(message["slot"], socket.socket(fileno=descriptors[0]))
         elif message["op"] == "gap":
-            self._lost(message["netns"], message["cause"], message["from"], message["to"], message["lost"])
+            self._lost(Gap.of({"node": None, **message}))
 
-    def _lost(self, netns: str | None, cause: str, start: int, end: int | None, lost: int | None) -> None:
+    def _lost(self, gap: Gap) -> None:
         """Record a gap that the keeper tells, and list again what something was lost of."""
-        if cause != STARTS_OFF:
-            self.lasting.take(netns, start, end, cause, lost)
-        for namespace in [each for each in self.namespaces.values() if each.netns == netns]:
-            if cause == STARTS_OFF and end is None:
-                self.starts.off(namespace, start)
-            elif cause == STARTS_OFF and end is not None:
-                self.starts.on(namespace, end)
-            elif cause in RELIST and end is not None:
-                self.starts.lost(namespace, end)
-                self.listings.want(namespace, (start, end) if cause == "events-off" else None)
+        if gap.cause is not Cause.STARTS_OFF:
+            self.lasting.take(gap)
+        for namespace in [each for each in self.namespaces.values() if each.netns == gap.netns]:
+            if gap.cause is Cause.STARTS_OFF and gap.end is None:
+                self.starts.off(namespace, gap.start or 0)
+            elif gap.cause is Cause.STARTS_OFF and gap.end is not None:
+                self.starts.on(namespace, gap.end)
+            elif Mark.RELISTS in gap.cause.marks and gap.end is not None:
+                self.starts.lost(namespace, gap.end)
+                self.listings.want(namespace, (gap.start or 0, gap.end) if gap.cause is Cause.EVENTS_OFF else None)
 
     def _listen(self, slot: int, sample: socket.socket) -> None:
         """The socket of a namespace's packets that are invalid."""
@@ -300,7 +297,7 @@ class Auditor:
             with contextlib.suppress(OSError):
                 self.channel.send({"op": "tracks", "slot": namespace.slot, "families": sorted(families)})
 
-    def _found(self, namespace: Namespace, cause: str, what: str | None) -> None:
+    def _found(self, namespace: Namespace, cause: Cause, what: str | None) -> None:
         """Have `anetcon status` say something of a namespace, or no longer."""
         with contextlib.suppress(OSError):  # the keeper is gone, and so is whoever would be told
             self.channel.send({"op": "found", "slot": namespace.slot, "cause": cause, "what": what})
@@ -337,7 +334,7 @@ class Auditor:
         namespace.dropped = now if namespace.resumed else 0  # maybe: nobody looked since
         namespace.looked = self._before if namespace.resumed else namespace.attached
         self._watch_drops(namespace, now)
-        if (name, STARTS_OFF) in self.lasting.left:
+        if (name, Cause.STARTS_OFF) in self.lasting.left:
             self.starts.missed(namespace, self.started, now)
         if not (namespace.resumed and self._continues):
             record = self.lines is None
@@ -346,18 +343,18 @@ class Auditor:
             if record and was_here and (namespace.resumed or not namespace.newborn):
                 self.listings.want(namespace)  # of those on record some may have ended meanwhile
         if name in self.settings.networks:
-            self.lasting.begin(name, "left-out", began)
-        again = self.lasting.end(name, "deselected", namespace.attached)
+            self.lasting.begin(name, Cause.LEFT_OUT, began)
+        again = self.lasting.end(name, Cause.DESELECTED, namespace.attached)
         if not again and not namespace.newborn and not namespace.resumed and namespace.attached > self.started:
-            self.journals.gap(namespace.netns, self.started, namespace.attached, "not-attached")
+            self.journals.gap(Gap(name, self.started, namespace.attached, Cause.NOT_ATTACHED))
 
     def _route(self, namespace: Namespace, now: int) -> None:
         namespace.read_route(now)
         if namespace.context.changed:
             namespace.context.changed = False
             self.pipeline.addresses_changed()
-        if namespace.context.routes_unknown and not self.lasting.lasts(namespace.netns, "routes-unknown"):
-            self.lasting.begin(namespace.netns, "routes-unknown", now)
+        if namespace.context.routes_unknown and not self.lasting.lasts(namespace.netns, Cause.ROUTES_UNKNOWN):
+            self.lasting.begin(namespace.netns, Cause.ROUTES_UNKNOWN, now)
             why = f"more than {MOST_ROUTES} routes, or one that cannot be read"
             self.log(f"{WARNING}{namespace.netns} has {why}: none of them is recorded")
 
@@ -366,7 +363,7 @@ class Auditor:
         self._unlisted.discard(namespace)
         namespace.active |= opened is not None and opened.found > 0
         if namespace.newborn and not namespace.resumed and (opened is None or opened.older):
-            self.journals.gap(namespace.netns, namespace.noticed, namespace.attached, "not-attached")
+            self.journals.gap(Gap(namespace.netns, namespace.noticed, namespace.attached, Cause.NOT_ATTACHED))
         if opened is None:
             self.log(
                 f"{WARNING}cannot list the open connections of {namespace.netns}; those are recorded when they end"
@@ -389,14 +386,14 @@ class Auditor:
             self.vanished.end(namespace.netns, namespace.inode)
             self._release(namespace)
         else:
-            self.lasting.begin(namespace.netns, "deselected", now)
+            self.lasting.begin(namespace.netns, Cause.DESELECTED, now)
             self._release(namespace)
 
     def _gone(self, namespace: Namespace, answered: bool) -> None:
         now = self.clock()
         self._drain(namespace, now)
         if not answered:
-            self.journals.gap(namespace.netns, self.journals.taken, now, "namespace-gone")
+            self.journals.gap(Gap(namespace.netns, self.journals.taken, now, Cause.NAMESPACE_GONE))
             self.journals.listed(namespace.netns, namespace.inode, now, now)
         self.starts.gone(namespace, now, whole=answered and now - namespace.dropped >= SETTLED)
         self.vanished.end(namespace.netns, namespace.inode)
@@ -414,8 +411,7 @@ class Auditor:
         self.pipeline.process(now)  # its events are decoded while its code still has its name
         self.starts.gone(namespace, now, whole=False)
         self.untracked.forget(namespace)
-        for cause in ("conntrack-inactive", "tracking-off", "listener-stuck", "routes-unknown", "left-out"):
-            self.lasting.end(namespace.netns, cause, now)
+        self.lasting.end_local(namespace.netns, now)
         namespace.context.close(now)
         self._collect(namespace)
         self.pipeline.remove(namespace)
@@ -465,7 +461,7 @@ class Auditor:
         lost, namespace.drops, namespace.dropped = (drops - namespace.drops) & 0xFFFFFFFF, drops, now
         self.pipeline.shared[namespace.slot, DROPS] = drops
         if not self.settings.hold:
-            self.journals.gap(namespace.netns, before, now, "overrun", lost)
+            self.journals.gap(Gap(namespace.netns, before, now, Cause.OVERRUN, lost))
             self.starts.lost(namespace, now)
             self.listings.want(namespace)
         self.starts.missed(namespace, before if self.settings.hold else now, now)
@@ -518,7 +514,7 @@ class Auditor:
         if self.lines is not None:
             self.lines.read_all(now)
         self.untracked.end_all()
-        self.lasting.end_all(now, but=STARTS_OFF)
+        self.lasting.end_all(now)
         self._flush(now)
         self.journals.close()
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from anetcon.gaps import Cause
+
 AT_ONCE = 20_000
 """Microseconds within which readings are of one moment."""
 ATTEMPTS = 10
@@ -29,7 +31,7 @@ class Clocks(NamedTuple):
 class Moved(NamedTuple):
     """What happened: `cause` of the gap, its bounds in wall clock, and by how much the wall clock was set."""
 
-    cause: str
+    cause: Cause
     start: int
     end: int
     by: int
@@ -57,7 +59,7 @@ def moved(before: Clocks, now: Clocks) -> list[Moved]:
     expected = before.wall + elapsed
     found = []
     if slept > THRESHOLD:
-        found.append(Moved("suspended", before.wall, expected, 0))
+        found.append(Moved(Cause.SUSPENDED, before.wall, expected, 0))
     if abs(now.wall - expected) > THRESHOLD:
-        found.append(Moved("clock-step", min(expected, now.wall), max(expected, now.wall), now.wall - expected))
+        found.append(Moved(Cause.CLOCK_STEP, min(expected, now.wall), max(expected, now.wall), now.wall - expected))
     return found

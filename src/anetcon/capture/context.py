@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from anetcon.capture import routes
 from anetcon.capture.flood import Flood, Passed
+from anetcon.gaps import Cause, Gap
 from anetcon.netlink import headers as k
 from anetcon.netlink.dump import attributes, messages
 from anetcon.netlink.framing import Malformed
@@ -118,8 +119,8 @@ class Context:
 
     def _tell(self, passed: list[Passed]) -> list[str]:
         for each in passed:
-            gap = {"from": each.first, "to": each.last, "cause": "neighbours-flood", "lost": each.number}
-            self.rows.append(("gaps", {"node": self.node, "netns": self.netns, **gap}))
+            gap = Gap(self.netns, each.first, each.last, Cause.NEIGHBOURS_FLOOD, each.number, self.node)
+            self.rows.append(("gaps", gap.row()))
         return [self._names.get(each.interface, "an interface that is gone") for each in passed]
 
     def want(self, now: int, *listings: Listing) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from anetcon.capture import batch
 from anetcon.capture.waiting import Flush, Shed, Starts, Waiting, latest_start
 from anetcon.decode.columns import Columns
+from anetcon.gaps import Cause, Gap
 from anetcon.journal.write import Writer
 from anetcon.record import PUBLIC, TABLES
 from anetcon.system.report import ERROR, NOTICE
@@ -83,7 +84,7 @@ class Journals:
         self._said: dict[str, int] = {}
         self._complained = False
         self._shed: Shed | None = None
-        self._unkept: dict[str, Any] | None = None
+        self._unkept: Gap | None = None
         folder = settings.store / "journal"
         self._writers = {table: Writer(folder / table, table, patient=True) for table in TABLES}
         self._syncer: threading.Thread | None = None
@@ -93,10 +94,9 @@ class Journals:
         except OSError as error:
             self._failed(error, now)
 
-    def gap(self, netns: str | None, start: int | None, end: int | None, cause: str, lost: int | None = None) -> None:
-        """Record that something may be missing; open ended without `end`."""
-        row = {"node": self.settings.node, "netns": netns, "from": start, "to": end, "cause": cause, "lost": lost}
-        self.small["gaps"].append(row)
+    def gap(self, gap: Gap) -> None:
+        """Record that something may be missing on this node."""
+        self.small["gaps"].append(gap._replace(node=self.settings.node).row())
 
     def listed(self, netns: str, inode: int, start: int, end: int) -> None:
         """Record that whatever is open in a namespace at `start` has a row of origin dump before `end`."""
@@ -192,15 +192,12 @@ class Journals:
             self._put(self.waiting.flushes[0])
             self.waiting.written()
         if self._shed is not None or self._unkept is not None:
-            gaps = [self._gap_of(self._shed)] if self._shed else []
-            gaps += [self._unkept | {"to": now}] if self._unkept else []
-            self._writers["gaps"].append(batch.rows("gaps", gaps), self.taken, now)
+            shed = self._shed and Gap(None, self._shed.since, self._shed.until, Cause.DISK_FULL, self._shed.lost)
+            gaps = [shed, self._unkept and self._unkept._replace(end=now)]
+            rows = [gap._replace(node=self.settings.node).row() for gap in gaps if gap]
+            self._writers["gaps"].append(batch.rows("gaps", rows), self.taken, now)
             self.sheds += self._shed is not None
             self._shed = self._unkept = None
-
-    def _gap_of(self, shed: Shed) -> dict[str, Any]:
-        gap = {"from": shed.since, "to": shed.until, "cause": "disk-full", "lost": shed.lost}
-        return {"node": self.settings.node, "netns": None, **gap}
 
     def _keep(self, flush: Flush, columns: Columns) -> None:
         """Let a flush wait, or drop it when memory is full too."""
@@ -219,8 +216,7 @@ class Journals:
         for waiting in self.small.values():
             if len(waiting) > SMALL_ROWS:
                 del waiting[SMALL_ROWS:]
-                lost = {"node": self.settings.node, "netns": None, "from": flush.start, "to": None}
-                self._unkept = self._unkept or {**lost, "cause": "disk-full", "lost": None}
+                self._unkept = self._unkept or Gap(None, flush.start, None, Cause.DISK_FULL)
 
     def _failed(self, error: OSError, now: int) -> None:
         self.failing += 1

@@ -25,6 +25,7 @@ from anetcon.capture.localclock import LocalClock
 from anetcon.capture.pipeline import Pipeline
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
+from anetcon.gaps import Cause, Gap
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
 from anetcon.link import counters
@@ -167,7 +168,7 @@ class KernelLines:
     def _write(self, now: int) -> None:
         """Flush, and note what is written for the next capture."""
         for begin, end, lost, down in self._losses:
-            self.journals.gap(None, begin, end, "capture-down" if down else "overrun", lost)
+            self.journals.gap(Gap(None, begin, end, Cause.CAPTURE_DOWN if down else Cause.OVERRUN, lost))
         self._losses.clear()
         if not self.journals.failing and self._header[NEXT] != self._next:
             self._header[TO_BE] = self._next

@@ -15,12 +15,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from anetcon.gaps import Cause, Gap, Mark
 from anetcon.system import ondisk
 
-Tell = Callable[[str | None, int | None, int | None, str, int | None], None]
-"""Called with (netns, from, to, cause, lost)."""
+Tell = Callable[[Gap], None]
 
-Key = tuple[str | None, str]
+Key = tuple[str | None, Cause]
 """Namespace (None: all) and cause."""
 
 
@@ -39,40 +39,45 @@ class Lasting:
     def end_those_before(self, at: int) -> None:
         """End what lasted when the capture before this one wrote for the last time, at `at`."""
         with contextlib.suppress(OSError, ValueError, TypeError):
-            for netns, cause, began in json.loads(self._file.read_bytes()):
+            for netns, name, began in json.loads(self._file.read_bytes()):
+                cause = Cause(name)
                 self._saved[netns, cause] = began
                 self.left.add((netns, cause))
-                self._tell(netns, began, max(began, at), cause, None)
+                self._tell(Gap(netns, began, max(began, at), cause))
 
-    def begin(self, netns: str | None, cause: str, start: int) -> None:
+    def begin(self, netns: str | None, cause: Cause, start: int) -> None:
         """From `start` on, unless it lasts already."""
         if (netns, cause) not in self._began:
             self._began[netns, cause] = start = max(start, self._since)
-            self._tell(netns, start, None, cause, None)
+            self._tell(Gap(netns, start, None, cause))
 
-    def end(self, netns: str | None, cause: str, at: int, lost: int | None = None) -> bool:
+    def end(self, netns: str | None, cause: Cause, at: int, lost: int | None = None) -> bool:
         """Over, at `at`; whether it lasted."""
         began = self._began.pop((netns, cause), None)
         if began is not None:
-            self._tell(netns, began, max(began, at), cause, lost)
+            self._tell(Gap(netns, began, max(began, at), cause, lost))
         return began is not None
 
-    def take(self, netns: str | None, start: int, end: int | None, cause: str, lost: int | None) -> None:
+    def take(self, gap: Gap) -> None:
         """A gap that somebody else tells: one that begins, that ends, or that is over already."""
-        if end is None:
-            self.begin(netns, cause, start)
-        elif lost is not None or not self.end(netns, cause, end):
-            self._tell(netns, start, end, cause, lost)
+        if gap.end is None:
+            self.begin(gap.netns, gap.cause, gap.start or 0)
+        elif gap.lost is not None or not self.end(gap.netns, gap.cause, gap.end):
+            self._tell(gap)
 
-    def lasts(self, netns: str | None, cause: str) -> bool:
+    def lasts(self, netns: str | None, cause: Cause) -> bool:
         """Whether it does now."""
         return (netns, cause) in self._began
 
-    def end_all(self, at: int, but: str) -> None:
-        """Everything is over, at `at`; but those of one cause, which the next capture finds `left`."""
-        for netns, cause in list(self._began):
-            if cause != but:
-                self.end(netns, cause, at)
+    def end_local(self, netns: str, at: int) -> None:
+        """A namespace is let go of, at `at`: what is a state of it is over."""
+        for key in [key for key in self._began if key[0] == netns and Mark.LOCAL in key[1].marks]:
+            self.end(*key, at)
+
+    def end_all(self, at: int) -> None:
+        """Everything is over, at `at`; but what outlasts capture, which the next one finds `left`."""
+        for key in [key for key in self._began if Mark.OUTLASTS not in key[1].marks]:
+            self.end(*key, at)
 
     def before_flush(self) -> None:
         """Write down what begins, before the journal tells of it: whatever is on record can be ended after a crash."""

@@ -17,6 +17,7 @@ from anetcon.capture.recvmmsg import Slots
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
+from anetcon.gaps import Cause, Gap
 from anetcon.link import counters
 from anetcon.record import Family, Origin
 
@@ -231,7 +232,7 @@ class Pipeline:
     def write(self, now: int) -> None:
         """Flush the columns."""
         for name, count in self.undecodable.items():
-            self.journals.gap(name, self.journals.taken, max(now, self._clock()), "undecodable", count)
+            self.journals.gap(Gap(name, self.journals.taken, max(now, self._clock()), Cause.UNDECODABLE, count))
         self.undecodable.clear()
         self.journals.flush(self.columns, self.names, now)
 

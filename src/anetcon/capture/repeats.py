@@ -14,10 +14,10 @@ import numpy as np
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.decode.columns import NONE, Columns
+from anetcon.gaps import Cause
 from anetcon.record import Origin
 from anetcon.system.report import NOTICE, WARNING
 
-CAUSE = "listener-stuck"
 SAMPLE = 2048
 ENOUGH = 8
 """Copies in a sample that are no accident: capture itself never reads an event twice."""
@@ -51,7 +51,7 @@ class Repeats:
     """Says of a namespace that a listener is stuck, for as long as it is; `find` is told what to show, or None."""
 
     def __init__(
-        self, lasting: Lasting, log: Callable[[str], None], find: Callable[[Namespace, str, str | None], None]
+        self, lasting: Lasting, log: Callable[[str], None], find: Callable[[Namespace, Cause, str | None], None]
     ) -> None:
         self._lasting = lasting
         self._log = log
@@ -65,15 +65,15 @@ class Repeats:
             namespace = by_code[code]
             if namespace is not None and count >= ENOUGH:
                 self._seen[namespace] = now
-                if not self._lasting.lasts(namespace.netns, CAUSE):
-                    self._lasting.begin(namespace.netns, CAUSE, since)
-                    self._find(namespace, CAUSE, WHAT)
+                if not self._lasting.lasts(namespace.netns, Cause.LISTENER_STUCK):
+                    self._lasting.begin(namespace.netns, Cause.LISTENER_STUCK, since)
+                    self._find(namespace, Cause.LISTENER_STUCK, WHAT)
                     self._log(f"{WARNING}{namespace.netns}: {WHAT}")
         for namespace, last in list(self._seen.items()):
             if now - last > QUIET:
                 self.forget(namespace)
-                self._lasting.end(namespace.netns, CAUSE, last)
-                self._find(namespace, CAUSE, None)
+                self._lasting.end(namespace.netns, Cause.LISTENER_STUCK, last)
+                self._find(namespace, Cause.LISTENER_STUCK, None)
                 self._log(f"{NOTICE}{namespace.netns}: ends are no longer repeated")
 
     def stepped(self, by: int) -> None:

@@ -12,12 +12,12 @@ from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
 from anetcon.capture.untracked import Untracked
+from anetcon.gaps import Cause
 from anetcon.netlink import hiding, invalid
 from anetcon.netlink.dump import NFGENMSG_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE, Exchange
 from anetcon.netlink.invalid import BOTH, Does, Ruled
 from anetcon.system.report import NOTICE, WARNING
 
-CAUSE = "tracking-off"
 SHOWN = 3
 """Rules that a message names."""
 
@@ -32,7 +32,7 @@ class Ruleset:
         lasting: Lasting,
         clock: Callable[[], int],
         log: Callable[[str], None],
-        find: Callable[[Namespace, str, str | None], None],
+        find: Callable[[Namespace, Cause, str | None], None],
         tracks: Callable[[Namespace, bool, int], None],
         untracked: Untracked,
     ) -> None:
@@ -80,17 +80,17 @@ class Ruleset:
             self._requests.ask(Job(namespace, Exchange(kind, NFGENMSG_UNSPEC, take.extend), then), self._clock())
 
     def _judge(self, namespace: Namespace, since: int, hidden: list[str]) -> None:
-        lasts = self._lasting.lasts(namespace.netns, CAUSE)
+        lasts = self._lasting.lasts(namespace.netns, Cause.TRACKING_OFF)
         if hidden:
             more = f" and {len(hidden) - SHOWN} more" if len(hidden) > SHOWN else ""
             what = "; ".join(hidden[:SHOWN]) + more
-            self._find(namespace, CAUSE, what)
-            self._lasting.begin(namespace.netns, CAUSE, since)
+            self._find(namespace, Cause.TRACKING_OFF, what)
+            self._lasting.begin(namespace.netns, Cause.TRACKING_OFF, since)
             if not lasts:
                 self._log(
                     f"{WARNING}{namespace.netns}: {what}: what passes there is not recorded; remove it, or accept that"
                 )
         elif lasts:
-            self._find(namespace, CAUSE, None)
-            self._lasting.end(namespace.netns, CAUSE, self._clock())
+            self._find(namespace, Cause.TRACKING_OFF, None)
+            self._lasting.end(namespace.netns, Cause.TRACKING_OFF, self._clock())
             self._log(f"{NOTICE}{namespace.netns}: no rule hides connections any more")

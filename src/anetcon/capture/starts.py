@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.listings import AGAIN, Listings
 from anetcon.capture.namespace import Namespace
+from anetcon.gaps import Cause
 
-CAUSE = "starts-off"
 OFF = sys.maxsize
 
 
@@ -55,7 +55,7 @@ class Starts:
         if self._wanted:
             missing = self._missing.setdefault(namespace, _Missing())
             missing.until = max(missing.until, end)
-            self._lasting.begin(namespace.netns, CAUSE, start)
+            self._lasting.begin(namespace.netns, Cause.STARTS_OFF, start)
             self._listings.want(namespace)
 
     def lost(self, namespace: Namespace, end: int) -> None:
@@ -69,11 +69,11 @@ class Starts:
         if missing is None or begun < missing.until < OFF:
             return
         if missing.lost:
-            self._lasting.end(namespace.netns, CAUSE, missing.lost)
-            self._lasting.begin(namespace.netns, CAUSE, missing.lost)
-        self._lasting.end(namespace.netns, CAUSE, begun, 0)
+            self._lasting.end(namespace.netns, Cause.STARTS_OFF, missing.lost)
+            self._lasting.begin(namespace.netns, Cause.STARTS_OFF, missing.lost)
+        self._lasting.end(namespace.netns, Cause.STARTS_OFF, begun, 0)
         if missing.until == OFF:
-            self._lasting.begin(namespace.netns, CAUSE, begun)
+            self._lasting.begin(namespace.netns, Cause.STARTS_OFF, begun)
             missing.lost = 0
         else:
             del self._missing[namespace]
@@ -82,7 +82,7 @@ class Starts:
         """The namespace is no more; `whole`: everything that was open in it then is on record."""
         missing = self._missing.pop(namespace, None)
         if missing is not None:
-            self._lasting.end(namespace.netns, CAUSE, at, 0 if whole and not missing.lost else None)
+            self._lasting.end(namespace.netns, Cause.STARTS_OFF, at, 0 if whole and not missing.lost else None)
 
     def tick(self, now: int) -> None:
         """Have the table listed again, until all is known."""

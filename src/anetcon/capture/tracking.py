@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
+from anetcon.gaps import Cause
 from anetcon.link import counters
 from anetcon.netlink import active
 from anetcon.system.report import NOTICE, WARNING
-
-CAUSE = "conntrack-inactive"
 
 SETTLED = 2_000_000
 """Microseconds a new namespace has for its rules before connection tracking is looked for in it."""
@@ -33,7 +32,7 @@ QUESTIONS = 64
 """Questions about rules that wait at a time: those about connections come between them soon enough."""
 
 EVENTS, STARTS, STATE = (counters.SLOT.index(name) for name in ("events", "starts", "state"))
-ATTACHED, INACTIVE, STILL_YOUNG = (counters.STATES.index(name) for name in ("attached", CAUSE, "young"))
+ATTACHED, INACTIVE, STILL_YOUNG = range(len(counters.STATES))
 
 
 class Tracking:
@@ -96,14 +95,15 @@ class Tracking:
 
     def _runs(self, namespace: Namespace) -> None:
         namespace.active = True
-        if self._lasting.end(namespace.netns, CAUSE, self._clock()) and self._state(namespace) == INACTIVE:
+        lasted = self._lasting.end(namespace.netns, Cause.CONNTRACK_INACTIVE, self._clock())
+        if lasted and self._state(namespace) == INACTIVE:
             self._log(f"{NOTICE}connection tracking runs in {namespace.netns} now")
         self._shared[namespace.slot, STATE] = ATTACHED
 
     def _does_not(self, namespace: Namespace, since: int | None = None) -> None:
-        if namespace.active or self._lasting.lasts(namespace.netns, CAUSE):
+        if namespace.active or self._lasting.lasts(namespace.netns, Cause.CONNTRACK_INACTIVE):
             return
-        self._lasting.begin(namespace.netns, CAUSE, namespace.attached if since is None else since)
+        self._lasting.begin(namespace.netns, Cause.CONNTRACK_INACTIVE, namespace.attached if since is None else since)
         never = since is None and namespace.newborn
         if never and self._clock() - namespace.noticed < YOUNG:
             self._shared[namespace.slot, STATE] = STILL_YOUNG

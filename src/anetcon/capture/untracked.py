@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
+from anetcon.gaps import Cause, Gap
 from anetcon.netlink.invalid import BOTH
 
-UNTRACKED, DROPPED, LEFT = "untracked", "untracked-dropped", "untracked-left"
 QUIET = 60_000_000
 """Microseconds without such a packet after which the gap is over."""
 
@@ -23,7 +23,7 @@ QUIET = 60_000_000
 class _Seen:
     """The gap that lasts: its cause, since when, when some were counted last, how many so far, and how many left."""
 
-    cause: str
+    cause: Cause
     since: int
     last: int
     count: int = 0
@@ -42,7 +42,7 @@ class Untracked:
     def counted(self, namespace: Namespace, start: int, end: int, count: int, left: int = 0) -> None:
         """So many came between these times, and so many left."""
         began = self._dropping.get(namespace)
-        cause = DROPPED if began is not None and began <= start else UNTRACKED
+        cause = Cause.UNTRACKED_DROPPED if began is not None and began <= start else Cause.UNTRACKED
         seen = self._seen.get(namespace)
         if seen is not None and seen.cause != cause:
             self._end(namespace)
@@ -59,7 +59,7 @@ class Untracked:
             return
         self._dropping.pop(namespace, None)
         seen = self._seen.get(namespace)
-        if seen is not None and seen.cause == DROPPED and seen.last > since:
+        if seen is not None and seen.cause is Cause.UNTRACKED_DROPPED and seen.last > since:
             last, seen.last = seen.last, since
             self._end(namespace)
             self.counted(namespace, since, last, 0)
@@ -93,4 +93,4 @@ class Untracked:
         if seen is not None:
             self._lasting.end(namespace.netns, seen.cause, seen.last, seen.count)
             if seen.left:
-                self._lasting.take(namespace.netns, seen.since, seen.last, LEFT, seen.left)
+                self._lasting.take(Gap(namespace.netns, seen.since, seen.last, Cause.UNTRACKED_LEFT, seen.left))

@@ -13,12 +13,12 @@ from anetcon.cli import output
 from anetcon.cli.output import Format, Records, endpoint
 from anetcon.cli.people import say, warn
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
-from anetcon.gaps import CAUSES, LIMITS, ONE_SIDED
+from anetcon.gaps import IMPORTED, LIMITS, ONE_SIDED, Cause
 from anetcon.query import candidates, lines, text, times
 from anetcon.query.candidates import SHOWN_INSIDES, Asked, Found, known_macs
 from anetcon.record import UNKNOWN_NETNS, Origin, Reply, family_of, label
-from anetcon.store import imported, where
-from anetcon.store.coverage import NEVER_RECORDED, NOT_AUDITED, Coverage
+from anetcon.store import where
+from anetcon.store.coverage import Coverage
 from anetcon.store.view import Store
 
 _LINES_ALONE = "kernel lines tell no translated address or port"
@@ -84,10 +84,10 @@ def window(coverage: Coverage, *, found: bool = False) -> list[str]:
     """What was searched, and whether the record is whole there; behind its holes what it never tells, and notes. Where
     nothing was found, and nothing accounts for the address, also what to do."""
     notes = output.plain("gaps", coverage.notes)
-    unknown = not found and NOT_AUDITED in coverage.gaps["cause"].to_pylist()
+    unknown = not found and Cause.NOT_AUDITED in coverage.gaps["cause"].to_pylist()
     advice = [_AHEAD] if coverage.ahead else []
-    advice += [f"{NOT_AUDITED}: {CAUSES[NOT_AUDITED].meaning}: {CAUSES[NOT_AUDITED].todo}"] if unknown else []
-    return [*_window(coverage), *advice, *(f"note: {gap_words(gap)}: {CAUSES[gap['cause']].meaning}" for gap in notes)]
+    advice += [": ".join((Cause.NOT_AUDITED, Cause.NOT_AUDITED.meaning, Cause.NOT_AUDITED.todo))] if unknown else []
+    return [*_window(coverage), *advice, *(f"note: {gap_words(gap)}: {Cause(gap['cause']).meaning}" for gap in notes)]
 
 
 def _window(coverage: Coverage) -> list[str]:
@@ -101,7 +101,7 @@ def _window(coverage: Coverage) -> list[str]:
             f"{searched}; the record is complete for {coverage.namespaces} namespace{'s' * (coverage.namespaces != 1)}"
         ]
     gaps = output.plain("gaps", coverage.gaps)
-    limits = [f"  {_bounds(gap)}{_on(gap)}: {CAUSES[gap['cause']].meaning}" for gap in gaps if gap["cause"] in LIMITS]
+    limits = [f"  {_bounds(gap)}{_on(gap)}: {Cause(gap['cause']).meaning}" for gap in gaps if gap["cause"] in LIMITS]
     holes = [gap for gap in gaps if gap["cause"] not in LIMITS]
     if not holes:
         return [f"{searched}; the record does not tell everything there:", *limits]
@@ -117,12 +117,12 @@ def gap_words(gap: dict[str, Any]) -> str:
 
 def _on(gap: dict[str, Any]) -> str:
     """The node, where text of several may have been imported."""
-    return f" on {gap['node']}" if gap["cause"] in imported.CAUSES else ""
+    return f" on {gap['node']}" if gap["cause"] in IMPORTED else ""
 
 
 def _bounds(gap: dict[str, Any]) -> str:
     begin, end = (gap[name] and times.spoken(gap[name]) for name in ("from", "to"))
-    if gap["cause"] == NEVER_RECORDED and end and not begin:
+    if gap["cause"] == Cause.NEVER_RECORDED and end and not begin:
         return f"before {end}, the first record"
     return f"{begin or 'the beginning'} to {end or 'now'}"
 
@@ -135,7 +135,7 @@ def who_table(asked: Asked, found: Found, given: dict[str, Any]) -> None:
     records.close()
     notes = asked.at.notes(given["at_given"])
     holes = set(found.coverage.gaps["cause"].to_pylist())
-    if not (found.total or found.on_node or holes - {NOT_AUDITED}):
+    if not (found.total or found.on_node or holes - {Cause.NOT_AUDITED}):
         notes.append(f"{asked.address.text} stood on no interface of an audited namespace in that time")
     if found.more_with_to:
         notes.append(_MORE_WITH_TO)

@@ -13,8 +13,9 @@ from anetcon.cli import answer, output
 from anetcon.cli.options import LimitOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
+from anetcon.gaps import Cause
 from anetcon.query.filters import Filters, strangers
-from anetcon.store.coverage import NOT_YET, Coverage, Question, coverage, running
+from anetcon.store.coverage import Coverage, Question, coverage, running
 from anetcon.store.live import Live
 from anetcon.store.view import Store
 from anetcon.store.where import every
@@ -86,6 +87,6 @@ class _Gaps:
         for gap in output.plain("gaps", self.coverage().gaps):
             # What is not yet written is every stream at its beginning: no gap to be told of.
             known = (gap["node"], gap["netns"], gap["from"], gap["cause"], gap["to"] is None)
-            if gap["cause"] != NOT_YET and known not in self._said:
+            if gap["cause"] != Cause.NOT_YET_WRITTEN and known not in self._said:
                 self._said.add(known)
                 warn(f"gap: {answer.gap_words(gap)}")

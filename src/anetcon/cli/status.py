@@ -14,10 +14,11 @@ from anetcon.cli.options import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
 from anetcon.cli.people import print_json, say
 from anetcon.errors import StoreError
-from anetcon.gaps import LIMITS, WHOLE
+from anetcon.gaps import LIMITS, WHOLE, Cause, Mark
 from anetcon.journal.read import last_flush
+from anetcon.link import counters
 from anetcon.query.times import moment, spoken
-from anetcon.store.coverage import NOT_YET, SECOND, STALE, Question, coverage, running, unwritten
+from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import journal_folder
 from anetcon.store.view import Store
 
@@ -29,9 +30,8 @@ NOT_WELL = 1
 CHILDREN = ("capture", "follow", "kmsg")
 LATELY = 600 * SECOND
 """So long a process that ended by itself is told of: what ends again and again has not yet come to rest."""
-TOLD = {NOT_YET, "daemon-down", "capture-down", "disk-full", "not-attached", "conntrack-inactive"}
-"""Causes of gaps that may last and of which more is known: whether it records, and each namespace's state."""
-HARMLESS = WHOLE | LIMITS | TOLD | {"deselected"}
+HARMLESS = WHOLE | LIMITS | Cause.having(Mark.TOLD)
+"""Causes of gaps that may last though all is well, or of which more is said."""
 SHOWN = 3
 
 
@@ -152,7 +152,7 @@ def _wrong_namespaces(namespaces: list[dict[str, Any]]) -> Iterator[str]:
     if retrying:
         why = f": {retrying[0].get('message') or 'no reason given'}"
         yield f"{len(retrying)} of {len(there)} namespaces cannot be audited ({_some(retrying)}){why}"
-    inactive = [each for each in there if each["state"] == "conntrack-inactive"]
+    inactive = [each for each in there if each["state"] == counters.INACTIVE]
     ended = [each for each in inactive if each.get("starts") or len(inactive) == len(there)]
     if ended:
         yield f"no rule uses connection tracking in {_some(ended)}: nothing is recorded there"

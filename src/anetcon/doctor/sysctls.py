@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import LIBERAL, LOOSE, Look
 from anetcon.doctor.machine import Machine
+from anetcon.link import counters
 from anetcon.netlink.ct_sysctls import SYSCTLS
 
 MEANS = {
@@ -14,7 +15,7 @@ MEANS = {
     "nf_conntrack_timestamp": "connections opened now have no times of the kernel's",
     "nf_conntrack_acct": "connections opened now have no packets and bytes",
 }
-AFTER_ATTACH = ("attached", "conntrack-inactive", "young")
+AFTER_ATTACH = counters.STATES
 
 
 def sysctls(look: Look, machine: Machine) -> Iterator[Finding]:

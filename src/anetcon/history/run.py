@@ -22,7 +22,7 @@ import numpy as np
 from anetcon.decode.columns import NONE, Array
 from anetcon.decode.logline import Prefix
 from anetcon.errors import InputError, StoreError
-from anetcon.gaps import IMPORTED_EVENTS
+from anetcon.gaps import Cause
 from anetcon.history import events, years
 from anetcon.history.batch import Batch, table
 from anetcon.history.events import Events
@@ -190,7 +190,7 @@ class Import:
             counts.others -= found.rows + len(found.unreadable)
             counts.events += found.rows
             unreadable = sorted([*unreadable, *found.unreadable])
-            here = (self._nodes.here, self.settings.events_netns, IMPORTED_EVENTS)
+            here = (self._nodes.here, self.settings.events_netns, Cause.IMPORTED_EVENTS)
             self._stretches.add(here, self._events.times)
             self._take_events(counts)
         counts.unreadable += len(unreadable)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from anetcon.decode.columns import Array
-from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
+from anetcon.gaps import Cause, Gap
 from anetcon.history.batch import Batch
 from anetcon.store import imported, where
 from anetcon.store.imported import QUIET, Stretch
 from anetcon.store.view import Store
 
-Of = tuple[int, str | None, str]
+Of = tuple[int, str | None, Cause]
 """Code of the node, namespace (None: all that were audited), cause."""
 
 
@@ -39,10 +37,10 @@ class Stretches:
         start, both = batch.of["start"][rows], batch.of["both"][rows]
         key = batch.of["node"][rows].astype(np.int64) * 2 + both
         for value in np.unique(key).tolist():
-            cause = IMPORTED_EVENTS if value % 2 else IMPORTED_LINES
+            cause = Cause.IMPORTED_EVENTS if value % 2 else Cause.IMPORTED_LINES
             self.add((value // 2, None, cause), start[key == value])
 
-    def gaps(self, nodes: list[str], store: Store | None, since: int) -> list[dict[str, Any]]:
+    def gaps(self, nodes: list[str], store: Store | None, since: int) -> list[Gap]:
         """What the store is to be told: stretches since a time, but for those that it knows."""
         found = []
         for (node, netns, cause), stretches in self._of.items():
@@ -50,12 +48,11 @@ class Stretches:
             for begin, end in stretches:
                 begin = max(begin, since)
                 if begin <= end and not any(first <= begin and end <= last for first, last in known):
-                    row = {"node": nodes[node], "netns": netns, "from": begin, "to": end, "cause": cause, "lost": None}
-                    found.append(row)
+                    found.append(Gap(netns, begin, end, cause, node=nodes[node]))
         return found
 
 
-def _known(store: Store | None, node: str, netns: str | None, cause: str) -> list[Stretch]:
+def _known(store: Store | None, node: str, netns: str | None, cause: Cause) -> list[Stretch]:
     if store is None:
         return []
     place = "netns IS NULL" if netns is None else where.text_in("netns", [netns])

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from anetcon.gaps import Cause, Mark
 from anetcon.identity.tuples import OPEN, numbers
 
-SILENT = ("daemon-down", "capture-down")
-"""Causes of gaps at whose beginning everything that lasted was lost sight of."""
+SILENT = sorted(Cause.having(Mark.SILENT))
 
 
 def merge_intervals(table: pa.Table) -> pa.Table:

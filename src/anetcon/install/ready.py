@@ -9,9 +9,10 @@ from typing import Any
 
 from anetcon.errors import TakeoverError
 from anetcon.install import service
+from anetcon.link import counters
 
 SECONDS = 30.0
-DONE = ("attached", "conntrack-inactive", "young", "gone")
+DONE = (*counters.STATES, "gone")
 
 
 def wait(store: Path, unit: str) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from anetcon.gaps import Cause, Gap
 from anetcon.keeper import attach
 from anetcon.keeper.shared import Shared
 from anetcon.netlink import stats
@@ -43,10 +44,7 @@ RETURN_SHARE = 0.5
 """Hold resumes below this share of the limit that ended it; that is looked at every tenth tick."""
 
 Report = Callable[[str], None]
-OVERRUN, STARTS_OFF = "overrun", "starts-off"
-
-SendGap = Callable[[str, int, int | None, str, int | None], None]
-"""Called with (netns, from, to, cause, lost); without `to` it lasts."""
+SendGap = Callable[[Gap], None]
 
 
 class _Held:
@@ -142,10 +140,10 @@ class Guard:
         recently = now_us() - RECENTLY
         for held in self._held.values():
             if held.was is not None and held.was[1] > recently:
-                self._send_gap(held.netns, held.was[0], None, STARTS_OFF, None)
-                self._send_gap(held.netns, *held.was, STARTS_OFF, None)
+                self._send_gap(Gap(held.netns, held.was[0], None, Cause.STARTS_OFF))
+                self._send_gap(Gap(held.netns, *held.was, Cause.STARTS_OFF))
             if held.off is not None:
-                self._send_gap(held.netns, held.off, None, STARTS_OFF, None)
+                self._send_gap(Gap(held.netns, held.off, None, Cause.STARTS_OFF))
 
     def shed(self) -> None:
         """End hold everywhere, for good."""
@@ -218,20 +216,20 @@ class Guard:
                 held.pause = FIRST_PAUSE
             held.back, held.pause = self._turn + held.pause, min(2 * held.pause, LONGEST_PAUSE)
             held.off = now_us()
-            self._send_gap(held.netns, held.off, None, STARTS_OFF, None)  # first: it is told before any is missing
+            self._send_gap(Gap(held.netns, held.off, None, Cause.STARTS_OFF))  # first: it is told before any is missing
             held.set_starts(False)
 
     def _starts_on(self, held: _Held) -> None:
         if held.off is not None:
             held.set_starts(self.starts)
             held.was, held.off = (held.off, now_us()), None
-            self._send_gap(held.netns, *held.was, STARTS_OFF, None)
+            self._send_gap(Gap(held.netns, *held.was, Cause.STARTS_OFF))
 
     def _tell(self, held: _Held) -> None:
         """Send a gap for what was lost since the last one, and count anew from here."""
         drops, now = stats.queue(held.events)[2], now_us()
         if held.left is not None and drops != held.baseline:
-            self._send_gap(held.netns, held.left, now, OVERRUN, (drops - held.baseline) & 0xFFFFFFFF)
+            self._send_gap(Gap(held.netns, held.left, now, Cause.OVERRUN, (drops - held.baseline) & 0xFFFFFFFF))
             held.left, held.baseline = now, drops
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.errors import AnetconError
+from anetcon.gaps import Gap
 from anetcon.keeper import announce, attach, files, guard, status, upgrade
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
@@ -215,11 +216,8 @@ class Keeper:
             self.sampling.tell_again(self.roster.attached())
         self.rules.hear_again()
 
-    def _send_gap(
-        self, netns: str, begin: int, end: int | None, cause: str = "rules-missing", lost: int | None = None
-    ) -> None:
-        gap = {"netns": netns, "from": begin, "to": end, "cause": cause, "lost": lost}
-        self.processes.send({"op": "gap", **gap})
+    def _send_gap(self, gap: Gap) -> None:
+        self.processes.send({"op": "gap", **gap.row()})
 
     def _on_message(self, message: Message) -> None:
         match message:

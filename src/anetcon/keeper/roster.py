@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from anetcon.gaps import Cause, Gap
 from anetcon.keeper import announce, attach
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.files import Sysctls
@@ -53,7 +54,7 @@ class Audited:
         """Why it cannot be attached."""
         self.found: dict[str, str] = {}
         """What capture found to be said of it, by cause."""
-        self.cause = "not-attached"
+        self.cause = Cause.NOT_ATTACHED
         """The cause of the gap that lasts until it can be."""
         self.rules_checked = self.rules_repaired = 0
         """When its LOG rules were last found or made right, and when something was wrong with them."""
@@ -210,7 +211,7 @@ class Roster:
         if audited.sockets is not None:
             self._guard.remove(audited.slot)
             audited.closing()
-            self._send({"op": "detach", "slot": audited.slot, "why": "gone" if selected else "deselected"}, ())
+            self._send({"op": "detach", "slot": audited.slot, "why": "gone" if selected else Cause.DESELECTED}, ())
             self._buffers -= audited.sockets.granted
             audited.sockets.close()
             audited.sockets = None
@@ -237,7 +238,7 @@ class Roster:
                 return  # it is going: the listing will tell
             self._failed(audited, _reason(error))
 
-    def _failed(self, audited: Audited, why: str, what: str = "enter", cause: str = "not-attached") -> None:
+    def _failed(self, audited: Audited, why: str, what: str = "enter", cause: Cause = Cause.NOT_ATTACHED) -> None:
         if audited.message is None:
             audited.cause = cause
             self._tell_not_attached(audited, None)
@@ -256,7 +257,7 @@ class Roster:
         why = self.rules_missing(audited)
         if why is not None:
             if why:
-                self._failed(audited, why, "audit", "rules-missing")
+                self._failed(audited, why, "audit", Cause.RULES_MISSING)
             return
         wanted = self.settings.buffer_bytes
         ask = attach.buffer_to_ask(wanted, self.settings.buffers_total_bytes, self._buffers)
@@ -322,8 +323,8 @@ class Roster:
             self._send({"op": "name", "netns": audited.netns, "inode": audited.inode}, ())
 
     def _tell_not_attached(self, audited: Audited, to: int | None) -> None:
-        gap = {"netns": audited.netns, "from": audited.noticed, "to": to, "cause": audited.cause, "lost": None}
-        self._send({"op": "gap", **gap}, ())
+        gap = Gap(audited.netns, audited.noticed, to, audited.cause)
+        self._send({"op": "gap", **gap.row()}, ())
 
     def attached(self) -> list[tuple[Audited, Sockets]]:
         """What is attached, with its sockets."""

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Iterable
 
+from anetcon.gaps import Cause
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
@@ -83,6 +84,7 @@ def _audited(kept: dict[str, Any]) -> Audited:
     audited = Audited(kept["name"], Found(kept["inode"], kept["newborn"]))
     for key in _KEPT:
         setattr(audited, key, kept.get(key, getattr(audited, key)))
+    audited.cause = Cause(audited.cause)
     return audited
 
 

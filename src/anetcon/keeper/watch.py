@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from anetcon.gaps import Cause, Gap
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.inside import Inside
 from anetcon.keeper.loop import Loop
@@ -31,8 +32,7 @@ from anetcon.system.clock import now_us
 from anetcon.system.netns import Home
 from anetcon.system.report import ERROR, NOTICE, WARNING
 
-CAUSES = ("events-off", "timestamps-off", "counters-off")
-"""By the order of SYSCTLS."""
+CAUSES = [cause for name in SYSCTLS for cause in Cause if cause.sysctl == name]
 
 ON, AUTOMATIC = b"1\n", b"2\n"
 """nf_conntrack_events: events for connections created while somebody listens, and we do."""
@@ -336,12 +336,11 @@ class Watch:
         if fresh:
             watched.until = now_us()
         if watched.refused and (not fresh or now - watched.since > LONGEST):
-            self._gap(audited, "table-full", watched.since, watched.until, watched.refused)
+            self._gap(audited, Cause.TABLE_FULL, watched.since, watched.until, watched.refused)
             watched.refused, watched.since = 0, now
 
-    def _gap(self, audited: Audited, cause: str, start: int, end: int | None, lost: int | None = None) -> None:
-        gap = {"netns": audited.netns, "from": start, "to": end, "cause": cause, "lost": lost}
-        self._send({"op": "gap", **gap})
+    def _gap(self, audited: Audited, cause: Cause, start: int, end: int | None, lost: int | None = None) -> None:
+        self._send({"op": "gap", **Gap(audited.netns, start, end, cause, lost).row()})
 
 
 def _left(audited: Audited, sockets: Sockets) -> int:

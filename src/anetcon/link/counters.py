@@ -27,7 +27,7 @@ SLOT = ("events", "starts", "ends", "drops", "undecodable", "slow", "filtered", 
 """By capture, one row a namespace. drops: SO_MEMINFO's drop counter. slow: events the slow decoder took.
 filtered: connections the configuration leaves out. state: see STATES. A new occupant of a slot starts from zero."""
 
-STATES = ("attached", "conntrack-inactive", "young")
+ATTACHED, INACTIVE, YOUNG = STATES = ("attached", "conntrack-inactive", "young")
 
 WORD = 8
 HEADER_SIZE = len(HEADER) * WORD

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.errors import StoreError
+from anetcon.gaps import Gap
 from anetcon.identity.tuples import Array, addresses, columns_of, numbers
-from anetcon.record import arrow_schema
 from anetcon.store import layout, lock, manifest
 from anetcon.store.limits import Limits
-from anetcon.store.seal import Sealer, sweep
+from anetcon.store.seal import Sealer, rows_of_gaps, sweep
 
 ROW_BYTES = 64
 """More than a row takes at rest: what must be free before rows are written."""
@@ -33,7 +33,7 @@ ROW_BYTES = 64
 def add(
     store: Path,
     connections: pa.Table,
-    gaps: list[dict[str, Any]],
+    gaps: Sequence[Gap],
     limits: Limits,
     clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     gone: Mapping[str, Array] = MappingProxyType({}),
@@ -80,7 +80,7 @@ def _commit(
     sealer: Sealer,
     state: manifest.State,
     rows: pa.Table,
-    gaps: list[dict[str, Any]],
+    gaps: Sequence[Gap],
     now: int,
     gone: Mapping[str, Array],
     sources: Sequence[manifest.Read],
@@ -92,9 +92,7 @@ def _commit(
     there = {e.file: e for e in state.connections if e.file in gone and e.seal in state.imports}
     files += _kept(sealer, seal, {file: sealer.read(entry) for file, entry in there.items()}, gone)
     if gaps:
-        schema = arrow_schema("gaps")
-        table = pa.table([pa.array([gap.get(f.name) for gap in gaps], f.type) for f in schema], schema=schema)
-        files += sealer.put_month(state, "gaps", table)
+        files += sealer.put_month(state, "gaps", rows_of_gaps(gaps))
     if files or sources:
         sealer.sync_folders(files)
         manifest.append(sealer.store, state, files, state.through, now, "import", sorted(there), sources)

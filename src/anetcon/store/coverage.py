@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
-from anetcon.gaps import HEALING, NOTES, UNTRANSLATED, WHOLE
+from anetcon.gaps import HEALING, IMPORTED, NAMED, NOTES, REPLACED, UNTRANSLATED, WHOLE, Cause, Gap
 from anetcon.journal.read import last_flush
 from anetcon.record import arrow_schema
 from anetcon.store import accounted, imported, layout, where
@@ -34,13 +34,6 @@ from anetcon.store.damage import unexplained
 from anetcon.store.view import Store
 
 SECOND = 1_000_000
-DESELECTED = "deselected"
-"""Whoever names no namespace asks about those that are selected."""
-
-RETENTION = "retention"
-NEVER_RECORDED = "never-recorded"
-NOT_AUDITED = "not-audited"
-NOT_YET = "not-yet-written"
 STALE = 30 * SECOND
 """A running daemon writes at least every 10 s (its longest `flush_seconds`); after so long it is stuck."""
 
@@ -62,7 +55,7 @@ class Question:
     def condition(self) -> str:
         """The rows of gaps that concern it."""
         silent = WHOLE - NOTES
-        beside = silent if self.netns or self.address else silent | {DESELECTED}
+        beside = silent if self.netns or self.address else silent | NAMED
         parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(beside))}"]
         return where.every([*parts, *self._place("netns IS NULL")])
 
@@ -121,7 +114,7 @@ def _concerns(gaps: pa.Table, places: Collection[Place] | None, *, named: bool) 
     """Which gaps can hide an address that these namespaces can have had: without them, all; but one that is selected no
     more is meant only by who names it, or where it can have had the address."""
     if places is None:
-        return pc.or_(pc.not_equal(gaps["cause"], DESELECTED), named)
+        return pc.or_(pc.invert(_of(gaps, NAMED)), named)
     names = zip(gaps["node"].to_pylist(), gaps["netns"].to_pylist(), strict=True)
     return pa.array([netns is None or (node, netns) in places for node, netns in names], pa.bool_())
 
@@ -129,20 +122,20 @@ def _concerns(gaps: pa.Table, places: Collection[Place] | None, *, named: bool) 
 def _holes(gaps: pa.Table, places: Collection[Place]) -> Spans:
     """When it is said already that nothing is known of all namespaces, or of these."""
     return [
-        ((row["node"], row["netns"]), (row["from"] or 0, FAR if row["to"] is None else row["to"]))
-        for row in _plain(gaps)
-        if row["cause"] not in WHOLE | NOTES
-        and (row["netns"] is None or row["cause"] in imported.CAUSES or (row["node"], row["netns"]) in places)
+        ((gap.node or "", gap.netns or ""), (gap.start or 0, FAR if gap.end is None else gap.end))
+        for gap in _plain(gaps)
+        if gap.cause not in WHOLE | NOTES
+        and (gap.netns is None or gap.cause in IMPORTED or (gap.node, gap.netns) in places)
     ]
 
 
 def _noted(covered: Coverage, question: Question, missing: list[Span], *, translated: bool = False) -> Coverage:
     """With the time that nothing accounts for as gaps; those that make nothing incomplete as notes, or nowhere."""
-    gaps = pa.concat_tables([covered.gaps, _gaps([_gap(*span, NOT_AUDITED) for span in missing])])
+    gaps = pa.concat_tables([covered.gaps, _gaps([Gap(None, *span, Cause.NOT_AUDITED) for span in missing])])
     if question.everything:
         return replace(covered, gaps=gaps)
-    beside = pc.is_in(gaps["cause"], pa.array(sorted(WHOLE | UNTRANSLATED if translated else WHOLE)))
-    told = pc.and_(beside, pc.is_in(gaps["cause"], pa.array(sorted(NOTES))))
+    beside = _of(gaps, WHOLE | UNTRANSLATED if translated else WHOLE)
+    told = pc.and_(beside, _of(gaps, NOTES))
     return replace(covered, gaps=gaps.filter(pc.invert(beside)), notes=gaps.filter(told))
 
 
@@ -153,7 +146,7 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
     if flushed is None:
         until = max(now if question.until is None else min(question.until, now), question.since or 0)
         text = store.intervals("gaps", question.condition(), question.since, until)
-        never = pa.concat_tables([text, _gaps([_gap(None, None, NEVER_RECORDED)])])
+        never = pa.concat_tables([text, _gaps([Gap(None, None, None, Cause.NEVER_RECORDED)])])
         first = _first(text) if question.since is None else None
         covered = Coverage(question.since, until, never, first=first, ahead=(question.since or 0) > now)
         return again(store, _told(store, covered, question))
@@ -165,16 +158,15 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
     if since is None:
         # Asked for everything there is: the time before the first record, or before a namespace's, is not part of it;
         # before this daemon's own there may be imported text, which `_told` knows.
-        replaced = pc.is_in(gaps[0]["cause"], pa.array(imported.REPLACED))
-        gaps = [gaps[0].filter(pc.or_(pc.is_valid(gaps[0]["from"]), replaced))]
+        gaps = [gaps[0].filter(pc.or_(pc.is_valid(gaps[0]["from"]), _of(gaps[0], REPLACED)))]
     extra = []
     if asked > flushed and (silent := _silent(store.path, flushed, now)):
-        extra.append(_gap(flushed, None, silent))
+        extra.append(Gap(None, flushed, None, silent))
         until = max(asked, since or 0)
     elif since is not None and since > min(flushed, now):
-        extra.append(_gap(min(flushed, now), None, NOT_YET))  # none of the window is on record yet
+        extra.append(Gap(None, min(flushed, now), None, Cause.NOT_YET_WRITTEN))  # none of the window is on record yet
     extra += [
-        _gap(lost.start, lost.end, "journal-damaged") | {"lost": lost.rows}
+        Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, lost.rows)
         for lost in (*damaged, *unexplained(torn, gaps[0]))
         if (lost.start or 0) <= until and lost.end >= (since or 0)
     ]
@@ -186,40 +178,37 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
 def _first(gaps: pa.Table) -> int | None:
     """When the first record was made, or the first text that was imported is from."""
     times = [
-        row["to"] if row["cause"] == NEVER_RECORDED else row["from"]
-        for row in _plain(gaps)
-        if row["cause"] in (NEVER_RECORDED, *imported.CAUSES)
+        gap.end if gap.cause is Cause.NEVER_RECORDED else gap.start
+        for gap in _plain(gaps)
+        if gap.cause in IMPORTED | {Cause.NEVER_RECORDED}
     ]
     return min((time for time in times if time is not None), default=None)
 
 
 def _standing(gaps: pa.Table) -> pa.Table:
     """Without those that are none any more: they have ended, and none was lost."""
-    healed = pc.and_(pc.is_in(gaps["cause"], pa.array(sorted(HEALING))), pc.is_valid(gaps["to"]))
+    healed = pc.and_(_of(gaps, HEALING), pc.is_valid(gaps["to"]))
     return gaps.filter(pc.invert(pc.and_(healed, pc.fill_null(pc.equal(gaps["lost"], 0), fill_value=False))))
 
 
 def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
     """The same, with what text was imported of that time."""
-    concerned = pa.array([*imported.CAUSES, *imported.REPLACED])
-    if not pc.any(pc.is_in(covered.gaps["cause"], concerned)).as_py():
+    if not pc.any(_of(covered.gaps, IMPORTED | REPLACED)).as_py():
         return covered
     stretches = _plain(
-        store.intervals("gaps", where.every([where.text_in("cause", imported.CAUSES), question.condition()]))
+        store.intervals("gaps", where.every([where.text_in("cause", sorted(IMPORTED)), question.condition()]))
     )
     told = _plain(covered.gaps)
     if stretches:
-        replaced = where.every([where.text_in("cause", imported.REPLACED), question.condition()])
-        others = [row for row in told if row["cause"] not in imported.CAUSES]
-        known = [*_plain(store.intervals("gaps", replaced)), *(r for r in others if r["cause"] in imported.REPLACED)]
+        replaced = where.every([where.text_in("cause", sorted(REPLACED)), question.condition()])
+        others = [gap for gap in told if gap.cause not in IMPORTED]
+        known = [*_plain(store.intervals("gaps", replaced)), *(gap for gap in others if gap.cause in REPLACED)]
         told = imported.told(others, stretches, known, named=bool(question.netns))
     if question.since is None:
         told = imported.begun(told, stretches)
     since, until = covered.since or 0, covered.until
     inside = [
-        row
-        for row in told
-        if (row["to"] is None or row["to"] >= since) and (until is None or (row["from"] or 0) <= until)
+        gap for gap in told if (gap.end is None or gap.end >= since) and (until is None or (gap.start or 0) <= until)
     ]
     return replace(covered, gaps=_gaps(inside))
 
@@ -232,21 +221,21 @@ def again(store: Store, covered: Coverage) -> Coverage:
         return covered
     if covered.until is not None and covered.until < removed.start:
         return covered
-    gap = _gap(removed.start, removed.before, RETENTION) | {"lost": removed.rows}
-    others = covered.gaps.filter(pc.not_equal(covered.gaps["cause"], RETENTION))
+    gap = Gap(None, removed.start, removed.before, Cause.RETENTION, removed.rows)
+    others = covered.gaps.filter(pc.not_equal(covered.gaps["cause"], Cause.RETENTION))
     return replace(covered, gaps=pa.concat_tables([others, _gaps([gap])]))
 
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def _silent(store: Path, flushed: int, now: int) -> str:
-    """Why nothing has been written since the last flush; empty while the daemon does."""
+def _silent(store: Path, flushed: int, now: int) -> Cause | None:
+    """Why nothing has been written since the last flush; None while the daemon does."""
     if running(store) is None:
-        return "daemon-down"
+        return Cause.DAEMON_DOWN
     if now - flushed <= STALE:
-        return ""
-    return "disk-full" if unwritten(store) else "capture-down"
+        return None
+    return Cause.DISK_FULL if unwritten(store) else Cause.CAPTURE_DOWN
 
 
 def unwritten(store: Path) -> dict[str, Any] | None:
@@ -310,15 +299,15 @@ def _untold(error: OSError) -> StoreError:
     return StoreError(f"cannot tell whether the daemon runs: {error.filename}: {error.strerror}")
 
 
-def _plain(gaps: pa.Table) -> list[dict[str, Any]]:
-    """Rows with their times as microseconds."""
+def _plain(gaps: pa.Table) -> list[Gap]:
     times = [gaps[name].cast(pa.int64()).to_pylist() for name in ("from", "to")]
     rows = zip(gaps.to_pylist(), *times, strict=True)
-    return [row | {"from": begin, "to": end} for row, begin, end in rows]
+    return [Gap.of(row | {"from": begin, "to": end}) for row, begin, end in rows]
 
 
-def _gap(start: int | None, end: int | None, cause: str) -> dict[str, Any]:
-    return {"node": None, "netns": None, "from": start, "to": end, "cause": cause, "lost": None}
+def _of(gaps: pa.Table, causes: frozenset[Cause]) -> pa.Array:
+    """Which rows have one of these causes."""
+    return pc.is_in(gaps["cause"], pa.array(sorted(causes), pa.string()))
 
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -327,5 +316,5 @@ _SCHEMA = pa.schema(
 ).append(pa.field("lost", pa.uint64()))
 
 
-def _gaps(rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, _SCHEMA)
+def _gaps(gaps: list[Gap]) -> pa.Table:
+    return pa.Table.from_pylist([gap.row() for gap in gaps], _SCHEMA)

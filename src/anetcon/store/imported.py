@@ -1,4 +1,4 @@
-"""Stretches of time that are on record as imported text: gaps of the causes `imported-…`, which an import writes.
+"""Stretches of time that are on record as imported text: gaps that an import writes (`IMPORTED`).
 
 Where there is one, the time was recorded, if not by this daemon: the gaps that say nothing ran then (`REPLACED`) are
 cut by it. Stretches of one node that are no further apart than `QUIET` are one: rotated files adjoin. A longer time
@@ -8,21 +8,14 @@ without a line proves nothing, and stays the gap it was. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
-
-CAUSES = (IMPORTED_LINES, IMPORTED_EVENTS)
-
-REPLACED = ("never-recorded", "daemon-down")
-"""Gaps that were one only for what this daemon itself recorded."""
+from anetcon.gaps import REPLACED, Cause, Gap
 
 QUIET = 6 * 3_600_000_000
 """Microseconds without a line that a recorded time may have: nights are quiet, and somebody may have stopped it."""
 
 _FAR = 1 << 62
 
-Gap = dict[str, Any]
 Stretch = tuple[int, int]
 
 
@@ -38,34 +31,31 @@ def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
 
 
 def told(gaps: list[Gap], stretches: list[Gap], holes: list[Gap], *, named: bool) -> list[Gap]:
-    """These gaps (none of `CAUSES`), cut by the stretches, and the stretches, joined, where they fill a gap: what this
+    """These gaps (none `IMPORTED`), cut by the stretches, and the stretches, joined, where they fill a gap: what this
     daemon recorded itself does not become less by text of the same time. `holes` are all gaps of `REPLACED` that there
     are. Stretches of one namespace alone replace what is said of all only where it was asked for by name."""
-    of: dict[tuple[str | None, str | None, str], list[Stretch]] = {}
+    of: dict[tuple[str | None, str | None, Cause], list[Stretch]] = {}
     for row in stretches:
-        of.setdefault((row["node"], row["netns"], row["cause"]), []).append((row["from"], row["to"]))
+        of.setdefault((row.node, row.netns, row.cause), []).append(_bounds(row))
     whole = {key: joined(found) for key, found in of.items()}
     kept = []
     for (node, netns, cause), found in whole.items():
-        own = [hole for hole in holes if hole["node"] in (None, node)]
-        recorded = any(hole["node"] == node for hole in own)  # a daemon's first record ends a hole: else all is text
+        own = [hole for hole in holes if hole.node in (None, node)]
+        recorded = any(hole.node == node for hole in own)  # a daemon's first record ends a hole: else all is text
         pieces = _inside(found, own) if recorded else found
-        kept += [
-            {"node": node, "netns": netns, "from": begin, "to": end, "cause": cause, "lost": None}
-            for begin, end in pieces
-        ]
+        kept += [Gap(netns, begin, end, cause, node=node) for begin, end in pieces]
     for gap in gaps:
-        if gap["cause"] not in REPLACED:
+        if gap.cause not in REPLACED:
             kept.append(gap)
             continue
         covering = [
             stretch
             for (node, netns, _), found in whole.items()
-            if gap["node"] in (None, node) and (netns is None or netns == gap["netns"] or named)
+            if gap.node in (None, node) and (netns is None or netns == gap.netns or named)
             for stretch in found
         ]
         kept += _cut(gap, joined(covering))
-    return sorted(kept, key=lambda gap: -_FAR if gap["from"] is None else gap["from"])
+    return sorted(kept, key=lambda gap: _bounds(gap)[0])
 
 
 def begun(gaps: list[Gap], stretches: list[Gap]) -> list[Gap]:
@@ -73,12 +63,12 @@ def begun(gaps: list[Gap], stretches: list[Gap]) -> list[Gap]:
     from the first imported text of its node on it is."""
     found = []
     for gap in gaps:
-        begin = gap["from"]
-        if begin is None and gap["cause"] in REPLACED:
-            begin = min((row["from"] for row in stretches if gap["node"] in (None, row["node"])), default=None)
-            if gap["to"] is not None and (begin is None or gap["to"] <= begin):
+        begin = gap.start
+        if begin is None and gap.cause in REPLACED:
+            begin = min((_bounds(row)[0] for row in stretches if gap.node in (None, row.node)), default=None)
+            if gap.end is not None and (begin is None or gap.end <= begin):
                 continue
-        found.append(gap | {"from": begin})
+        found.append(gap._replace(start=begin))
     return found
 
 
@@ -103,7 +93,7 @@ def _united(stretches: list[Stretch]) -> list[Stretch]:
 
 
 def _bounds(gap: Gap) -> Stretch:
-    return -_FAR if gap["from"] is None else gap["from"], _FAR if gap["to"] is None else gap["to"]
+    return -_FAR if gap.start is None else gap.start, _FAR if gap.end is None else gap.end
 
 
 def _cut(gap: Gap, stretches: list[Stretch]) -> list[Gap]:
@@ -119,5 +109,5 @@ def _cut(gap: Gap, stretches: list[Stretch]) -> list[Gap]:
     if at < last:
         left.append((at, last))
     return [
-        gap | {"from": None if begin == -_FAR else begin, "to": None if end == _FAR else end} for begin, end in left
+        gap._replace(start=None if begin == -_FAR else begin, end=None if end == _FAR else end) for begin, end in left
     ]

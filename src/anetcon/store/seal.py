@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.errors import StoreError
+from anetcon.gaps import Cause, Gap
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
@@ -82,7 +83,7 @@ class Sealer:
         self._clock = clock
         self._known: manifest.State | None = None
         self._remembered: dict[str, Array] = {}
-        self._gaps: list[dict[str, Any]] = []
+        self._gaps: list[Gap] = []
         self._torn: list[Lost] = []
         self._given_up = 0
         self._alone = False
@@ -161,8 +162,8 @@ class Sealer:
         self._give_up(through.get("connections", 0))
         if self._torn:
             for lost in unexplained(self._torn, told):
-                self._gap(lost.start, lost.end, "journal-damaged", lost.rows)
-        taken["gaps"] = pa.concat_tables([taken["gaps"], _rows_of_gaps(self._gaps)])
+                self._gap(Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, lost.rows))
+        taken["gaps"] = pa.concat_tables([taken["gaps"], rows_of_gaps(self._gaps)])
         for table, rows in taken.items():
             files += self.put_month(state, table, rows)
         self.sync_folders(files)
@@ -203,7 +204,7 @@ class Sealer:
         given = behind.give_up(self.store, through, limit)
         if given is not None and given.segment > self._given_up:
             self._given_up = given.segment
-            self._gap(given.start, given.end, "sink-behind", given.rows)
+            self._gap(Gap(None, given.start, given.end, Cause.SINK_BEHIND, given.rows))
 
     def _told(self, state: manifest.State) -> pa.Table:
         """Every gap of the last month and of the journal, also of segments that are still written to."""
@@ -213,8 +214,8 @@ class Sealer:
         sealed = [self.read(entry) for entry in state.of("gaps")[-1:]]
         return pa.concat_tables([*sealed, pa.Table.from_batches(rows, arrow_schema("gaps"))])
 
-    def _gap(self, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
-        self._gaps.append({"node": self.node, "from": start, "to": end, "cause": cause, "lost": lost})
+    def _gap(self, gap: Gap) -> None:
+        self._gaps.append(gap._replace(node=self.node))
 
     def drop(self) -> None:
         """Remove the journal segments that are sealed, that every follower has passed or that are kept for it no
@@ -285,7 +286,8 @@ class Sealer:
                     yield from _slices(one_piece(small, schema), most)
                     small = []
             if lost := damage(layout.journal_folder(self.store, table), number):
-                self._gap(lost.start, lost.end, "journal-damaged", lost.rows if table == "connections" else None)
+                rows_lost = lost.rows if table == "connections" else None
+                self._gap(Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, rows_lost))
             elif table == "connections" and (lost := torn(layout.journal_folder(self.store, table), number)):
                 self._torn.append(lost)
             through[table] = number
@@ -518,9 +520,10 @@ def sweep(store: Path, state: manifest.State) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _rows_of_gaps(gaps: list[dict[str, Any]]) -> pa.Table:
-    schema = arrow_schema("gaps")
-    return pa.table([pa.array([gap.get(field.name) for gap in gaps], field.type) for field in schema], schema=schema)
+def rows_of_gaps(gaps: Iterable[Gap]) -> pa.Table:
+    """Gaps as rows of their table."""
+    rows, schema = [gap.row() for gap in gaps], arrow_schema("gaps")
+    return pa.table([pa.array([row[field.name] for row in rows], field.type) for field in schema], schema=schema)
 
 
 def _remove_empty_days(store: Path, gone: list[manifest.Entry]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.capture.clock import AT_ONCE, THRESHOLD, Clocks, Moved, moved, read
+from anetcon.gaps import Cause
 from anetcon.system.clock import now_us
 
 BEFORE = Clocks(1_790_000_000_000_000, 50_000_000, 60_000_000)
@@ -34,28 +35,28 @@ def test_time_that_passes(passed: int, slewed: int) -> None:
 def test_set_forwards(passed: int, by: int) -> None:
     """What was skipped lies between the time that should be and the time that is."""
     expected = BEFORE.wall + passed
-    assert after(passed, by) == [Moved("clock-step", expected, expected + by, by)]
+    assert after(passed, by) == [Moved(Cause.CLOCK_STEP, expected, expected + by, by)]
 
 
 @given(passing, st.integers(THRESHOLD + 1, HOUR))
 def test_set_backwards(passed: int, by: int) -> None:
     """What comes twice lies between the time that is and the time that should be."""
     expected = BEFORE.wall + passed
-    assert after(passed, -by) == [Moved("clock-step", expected - by, expected, -by)]
+    assert after(passed, -by) == [Moved(Cause.CLOCK_STEP, expected - by, expected, -by)]
 
 
 @given(passing, st.integers(THRESHOLD + 1, HOUR))
 def test_asleep(passed: int, slept: int) -> None:
     """A machine that slept is no step of its clock."""
-    assert after(passed, slept=slept) == [Moved("suspended", BEFORE.wall, BEFORE.wall + passed + slept, 0)]
+    assert after(passed, slept=slept) == [Moved(Cause.SUSPENDED, BEFORE.wall, BEFORE.wall + passed + slept, 0)]
 
 
 def test_asleep_and_then_set() -> None:
     """Both are found, each with its own bounds."""
     expected = BEFORE.wall + HOUR
     assert after(0, -2_000_000, HOUR) == [
-        Moved("suspended", BEFORE.wall, expected, 0),
-        Moved("clock-step", expected - 2_000_000, expected, -2_000_000),
+        Moved(Cause.SUSPENDED, BEFORE.wall, expected, 0),
+        Moved(Cause.CLOCK_STEP, expected - 2_000_000, expected, -2_000_000),
     ]
 
 
@@ -75,7 +76,7 @@ def test_asleep_between_two_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
         return at
 
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: boot(clock) + slept[0] * 1000)
-    assert [found.cause for found in moved(first, read(wall))] == ["suspended"]
+    assert [found.cause for found in moved(first, read(wall))] == [Cause.SUSPENDED]
 
 
 def test_held_up_between_two_clocks() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from anetcon.capture.journals import Journals
 from anetcon.capture.waiting import EDGE
 from anetcon.decode.columns import NONE, Columns
+from anetcon.gaps import Cause, Gap
 from anetcon.journal.read import ended_cleanly, last_flush, read
 from anetcon.journal.write import Writer, segments
 from anetcon.record import Origin
@@ -40,7 +41,7 @@ def test_due(tmp_path: Path) -> None:
     assert not journals.due(NOW + SECOND * 3 // 4, pending=False)
     assert journals.due(NOW + SECOND, pending=False)
     assert not Journals(settings(tmp_path, flush_seconds=3), NOW, print).due(NOW + 2 * SECOND, pending=False)
-    journals.gap("x", 1, 2, "overrun", 3)
+    journals.gap(Gap("x", 1, 2, Cause.OVERRUN, 3))
     assert journals.due(NOW + SECOND // 2, pending=False)
 
 
@@ -136,7 +137,7 @@ def test_what_a_full_disk_does_not_take_waits(tmp_path: Path, disk: Disk) -> Non
     journals = Journals(settings(tmp_path), NOW, said.append)
     disk.room = False
     for second in range(1, 4):
-        journals.gap(None, second, None, "overrun")
+        journals.gap(Gap(None, second, None, Cause.OVERRUN))
         journals.flush(connections(second * 10, 2, NOW), ["a"], NOW + second * SECOND)
     assert rows(tmp_path) == []
     assert (journals.failing, journals.waiting.rows, journals.flushed) == (3, 6, NOW)
@@ -250,7 +251,7 @@ def test_other_tables_wait_within_bounds(tmp_path: Path, disk: Disk, monkeypatch
     journals = Journals(settings(tmp_path), NOW, print)
     disk.room = False
     for number in range(20):
-        journals.gap(None, number, None, "overrun")
+        journals.gap(Gap(None, number, None, Cause.OVERRUN))
         journals.flush(columns(0), ["a"], NOW + number * SECOND)
     assert len(journals.small["gaps"]) == 5
     disk.room = True

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
-from anetcon.capture.repeats import CAUSE, ENOUGH, QUIET, Repeats, repeated
+from anetcon.capture.repeats import ENOUGH, QUIET, Repeats, repeated
 from anetcon.decode.columns import Columns
+from anetcon.gaps import Cause, Gap
 from tests.unit.capture.parts import NOW, events, message, namespace, pipeline
 
 
@@ -32,10 +33,10 @@ def test_copies_are_counted(tmp_path_factory: object, ports: list[int]) -> None:
 
 def test_a_stuck_listener(tmp_path: Path) -> None:
     """A gap that lasts and something to show, until no copy came for a while; it ends when the last one came."""
-    rows: list[tuple[object, ...]] = []
+    rows: list[Gap] = []
     shown: list[str | None] = []
     lines: list[str] = []
-    gaps = Lasting(tmp_path / "lasting.json", lambda *row: rows.append(row), 0)
+    gaps = Lasting(tmp_path / "lasting.json", rows.append, 0)
     space, _, _ = namespace()
     codes: list[Namespace | None] = [space]
     repeats = Repeats(gaps, lines.append, lambda _space, _cause, what: shown.append(what))
@@ -44,11 +45,11 @@ def test_a_stuck_listener(tmp_path: Path) -> None:
     stuck = columns(tmp_path / "b", *[7] * (ENOUGH + 1))
     for time in (10, 20):
         repeats.look(stuck, codes, NOW + time - 5, NOW + time)
-    assert rows == [(space.netns, NOW + 5, None, CAUSE, None)]
+    assert rows == [Gap(space.netns, NOW + 5, None, Cause.LISTENER_STUCK)]
     repeats.look(Columns(1), codes, NOW + 20, NOW + 20 + QUIET)
     assert len(rows) == 1
     repeats.look(Columns(1), codes, NOW + 20, NOW + 21 + QUIET)
-    assert rows[1:] == [(space.netns, NOW + 5, NOW + 20, CAUSE, None)]
+    assert rows[1:] == [Gap(space.netns, NOW + 5, NOW + 20, Cause.LISTENER_STUCK)]
     assert shown[1:] == [None]
     assert "reliable mode" in str(shown[0])
     assert len(lines) == 2

@@ -9,7 +9,8 @@ import pytest
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.listings import AGAIN, Listings
 from anetcon.capture.namespace import Namespace
-from anetcon.capture.starts import CAUSE, Starts
+from anetcon.capture.starts import Starts
+from anetcon.gaps import Cause, Gap
 from tests.unit.capture.parts import namespace
 
 Row = tuple[int | None, int | None, int | None]
@@ -40,10 +41,10 @@ class Bench:
         self.starts = Starts(self.lasting, self.listings, wanted)
         self.space, *_ = namespace()
 
-    def take(self, netns: str | None, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
+    def take(self, gap: Gap) -> None:
         """A row of gaps."""
-        assert (netns, cause) == (self.space.netns, CAUSE)
-        self.rows.append((start, end, lost))
+        assert (gap.netns, gap.cause) == (self.space.netns, Cause.STARTS_OFF)
+        self.rows.append((gap.start, gap.end, gap.lost))
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from anetcon.capture.lasting import Lasting
-from anetcon.capture.untracked import DROPPED, LEFT, QUIET, UNTRACKED, Untracked
+from anetcon.capture.untracked import QUIET, Untracked
+from anetcon.gaps import Cause, Gap
 from anetcon.netlink.invalid import BOTH
 from tests.unit.capture.parts import namespace
 
+UNTRACKED, DROPPED, LEFT = Cause.UNTRACKED, Cause.UNTRACKED_DROPPED, Cause.UNTRACKED_LEFT
 Row = tuple[str, int | None, int | None, int | None]
 
 
@@ -22,10 +24,10 @@ class Bench:
         self.untracked = Untracked(Lasting(folder / "lasting.json", self.take, 0))
         self.space, *_ = namespace()
 
-    def take(self, netns: str | None, start: int | None, end: int | None, cause: str, lost: int | None) -> None:
+    def take(self, gap: Gap) -> None:
         """A row of gaps."""
-        assert netns == self.space.netns
-        self.rows.append((cause, start, end, lost))
+        assert gap.netns == self.space.netns
+        self.rows.append((gap.cause, gap.start, gap.end, gap.lost))
 
     def counted(self, start: int, end: int, count: int, left: int = 0) -> None:
         """So many came, and left."""

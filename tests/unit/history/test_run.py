@@ -15,7 +15,7 @@ import pytest
 
 from anetcon.decode.logline import Prefix
 from anetcon.errors import InputError, StoreError
-from anetcon.gaps import IMPORTED_EVENTS, IMPORTED_LINES
+from anetcon.gaps import Cause
 from anetcon.history import run, source
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.report import Counts, Report
@@ -323,11 +323,11 @@ def test_coverage(old: Old) -> None:
     than some hours is a gap again, files that adjoin are one stretch."""
     hour = 3600 * SECOND
     old.take(line(1) + line(2, T0 + hour), line(3, T0 + 6 * hour), line(4, T0 + 13 * hour))
-    assert old.causes(T0 + 1, T0 + 6 * hour - 1) == [(IMPORTED_LINES, 0, 6 * 3600)]
+    assert old.causes(T0 + 1, T0 + 6 * hour - 1) == [(Cause.IMPORTED_LINES, 0, 6 * 3600)]
     assert old.causes(T0 - DAY, T0 - 1) == [("never-recorded", None, 0)]
     assert old.causes(T0 + 7 * hour, T0 + 12 * hour) == [("never-recorded", 6 * 3600, 13 * 3600)]
     assert [cause for cause, *_ in old.causes(T0 + 1, T0 + DAY)] == [
-        *(IMPORTED_LINES, "never-recorded", IMPORTED_LINES, "never-recorded"),
+        *(Cause.IMPORTED_LINES, "never-recorded", Cause.IMPORTED_LINES, "never-recorded"),
     ]
 
 
@@ -337,13 +337,13 @@ def test_coverage_beside_a_daemon(old: Old) -> None:
     making.add({"node": "gw1", "from": None, "to": T0 + DAY, "cause": "never-recorded"}, table="gaps")
     making.alive(T0 + 2 * DAY)
     old.take(line(1) + line(2, T0 + 60 * SECOND))
-    assert old.causes(T0 + SECOND, T0 + 2 * SECOND) == [(IMPORTED_LINES, 0, 60)]
+    assert old.causes(T0 + SECOND, T0 + 2 * SECOND) == [(Cause.IMPORTED_LINES, 0, 60)]
     old.take(line(3, T0 + DAY + SECOND) + line(4, T0 + DAY + 60 * SECOND), now=T0 + 2 * DAY)
     assert old.causes(T0 + DAY + 2 * SECOND, T0 + DAY + 3 * SECOND) == [], "it was on record anyhow"
     assert old.causes(T0 + 90 * SECOND, T0 + 100 * SECOND) == [("never-recorded", 60, 86400)]
     old.take(line(1, T0 + 3600 * SECOND, host="gw2") + line(2, T0 + 3660 * SECOND, host="gw2"))
     during = old.causes(T0 + 3601 * SECOND, T0 + 3602 * SECOND)
-    assert sorted(cause for cause, *_ in during) == [IMPORTED_LINES, "never-recorded"]
+    assert sorted(cause for cause, *_ in during) == [Cause.IMPORTED_LINES, "never-recorded"]
     making.close()
 
 
@@ -357,7 +357,7 @@ def test_coverage_of_everything(old: Old) -> None:
     old.take(line(1, T0 - DAY, host="gw2"))
     assert old.causes(None, None, node=("gw1",)) == []
     old.take(line(1) + line(2, T0 + 60 * SECOND))
-    missing = [(IMPORTED_LINES, 0, 60), ("never-recorded", 60, 86400)]
+    missing = [(Cause.IMPORTED_LINES, 0, 60), ("never-recorded", 60, 86400)]
     assert old.causes(None, None, node=("gw1",)) == missing
     assert old.causes(None, T0 + 1, node=("gw1",)) == missing[:1]
     making.close()
@@ -366,8 +366,8 @@ def test_coverage_of_everything(old: Old) -> None:
 def test_coverage_of_everything_with_events_alone(old: Old) -> None:
     """Text of one namespace's conntrack leaves the time of all others unrecorded, as it does where a time is named."""
     old.take(NEW + DESTROY)
-    assert old.causes(None, None, netns=(ROUTER,)) == [(IMPORTED_EVENTS, 0, 9), ("never-recorded", 9, None)]
-    assert sorted(old.causes(None, None)) == [(IMPORTED_EVENTS, 0, 9), ("never-recorded", 0, None)]
+    assert old.causes(None, None, netns=(ROUTER,)) == [(Cause.IMPORTED_EVENTS, 0, 9), ("never-recorded", 9, None)]
+    assert sorted(old.causes(None, None)) == [(Cause.IMPORTED_EVENTS, 0, 9), ("never-recorded", 0, None)]
 
 
 def test_events(old: Old) -> None:
@@ -378,9 +378,9 @@ def test_events(old: Old) -> None:
     again = old.take(NEW, DESTROY, "x\n")
     assert (again.added, again.lines, again.events, again.others) == (0, 3, 2, 1)
     named = old.causes(T0 + SECOND, T0 + 2 * SECOND, netns=(ROUTER,))
-    assert named == [(IMPORTED_EVENTS, 0, 9)]
+    assert named == [(Cause.IMPORTED_EVENTS, 0, 9)]
     anybody = old.causes(T0 + SECOND, T0 + 2 * SECOND)
-    assert sorted(cause for cause, *_ in anybody) == [IMPORTED_EVENTS, "never-recorded"]
+    assert sorted(cause for cause, *_ in anybody) == [Cause.IMPORTED_EVENTS, "never-recorded"]
 
 
 def test_events_that_tell_no_time_or_no_zone(old: Old) -> None:

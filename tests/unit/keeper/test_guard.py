@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from anetcon.gaps import Cause, Gap
 from anetcon.keeper import guard as guards
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.shared import Shared
@@ -47,13 +48,13 @@ class Kernel:
         monkeypatch.setattr(guards._Held, "set_trial", lambda _, trial: setattr(self, "trial", trial))
         self.socket = socket.socket()
 
-    def take(self, netns: str, begin: int, end: int | None, cause: str, lost: int | None) -> None:
+    def take(self, gap: Gap) -> None:
         """A gap that the guard tells."""
-        assert end is None or begin <= end
-        if cause == "starts-off":
-            self.off.append(end is None)
+        assert gap.end is None or (gap.start or 0) <= gap.end
+        if gap.cause is Cause.STARTS_OFF:
+            self.off.append(gap.end is None)
         else:
-            self.gaps.append((netns, lost))
+            self.gaps.append((gap.netns or "", gap.lost))
 
     def holds(self) -> bool:
         """What the kernel was told last."""

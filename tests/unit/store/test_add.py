@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from anetcon.errors import StoreError
+from anetcon.gaps import Cause, Gap
 from anetcon.identity.tuples import one_piece
 from anetcon.record import arrow_schema
 from anetcon.store import layout, lock, manifest, parquet
@@ -21,7 +22,7 @@ from tests.unit.crashing import CrashError, crash_at
 from tests.unit.store.records import DAY, SECOND, T0, Making, batch, end, logged, start, whole
 
 FREE = Limits(free=0)
-GAP = {"node": "gw1", "netns": None, "from": T0 - 9 * DAY, "to": T0 - 3 * DAY, "cause": "imported-lines", "lost": None}
+GAP = Gap(None, T0 - 9 * DAY, T0 - 3 * DAY, Cause.IMPORTED_LINES, node="gw1")
 
 
 def put(store: Path, *rows: dict[str, Any], gone: dict[str, Any] | None = None) -> set[str]:

@@ -7,33 +7,34 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.store.imported import QUIET, REPLACED, begun, joined, told
+from anetcon.gaps import IMPORTED, REPLACED, Cause, Gap
+from anetcon.store.imported import QUIET, begun, joined, told
 
 Q = QUIET
 
 
 def gap(
     begin: int | None, end: int | None, cause: str = "never-recorded", node: str | None = "gw1", **more: Any
-) -> dict[str, Any]:
+) -> Gap:
     """A gap; also a stretch."""
-    return {"node": node, "netns": None, "from": begin, "to": end, "cause": cause, "lost": None} | more
+    return Gap(None, begin, end, Cause(cause), node=node)._replace(**more)
 
 
-def lines(begin: int, end: int, **more: Any) -> dict[str, Any]:
+def lines(begin: int, end: int, **more: Any) -> Gap:
     """A stretch."""
     return gap(begin, end, "imported-lines", **more)
 
 
-def bounds(gaps: list[dict[str, Any]], named: bool = False) -> list[tuple[str, int | None, int | None]]:
+def bounds(gaps: list[Gap], named: bool = False) -> list[tuple[str, int | None, int | None]]:
     """What is told."""
-    return [(row["cause"], row["from"], row["to"]) for row in tell(gaps, named=named)]
+    return [(row.cause, row.start, row.end) for row in tell(gaps, named=named)]
 
 
-def tell(gaps: list[dict[str, Any]], *, named: bool = False) -> list[dict[str, Any]]:
+def tell(gaps: list[Gap], *, named: bool = False) -> list[Gap]:
     """What is told of them, where there are no others."""
-    stretches = [row for row in gaps if row["cause"].startswith("imported")]
+    stretches = [row for row in gaps if row.cause in IMPORTED]
     others = [row for row in gaps if row not in stretches]
-    return told(others, stretches, [row for row in others if row["cause"] in REPLACED], named=named)
+    return told(others, stretches, [row for row in others if row.cause in REPLACED], named=named)
 
 
 def test_files_that_adjoin_are_one() -> None:
@@ -84,7 +85,7 @@ def test_what_the_daemon_recorded_itself() -> None:
     """Text of a time that is on record anyhow takes nothing away from it; of another node it is all there is."""
     assert bounds([gap(None, 5), lines(0, 10)]) == [("never-recorded", None, 0), ("imported-lines", 0, 5)]
     assert told([], [lines(0, 10)], [gap(None, -5)], named=False) == []
-    assert [row["to"] for row in told([], [lines(0, 10, node="gw2")], [gap(None, -5)], named=False)] == [10]
+    assert [row.end for row in told([], [lines(0, 10, node="gw2")], [gap(None, -5)], named=False)] == [10]
 
 
 TIMES = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(pair) * Q // 4, max(pair) * Q // 4))
@@ -94,8 +95,8 @@ TIMES = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(
 def test_no_time_is_both(whole: tuple[int, int], stretches: list[tuple[int, int]]) -> None:
     """What is left of a gap lies outside every stretch, and nothing else is missing."""
     found = tell([gap(*whole), *(lines(*stretch) for stretch in stretches)])
-    left = [(row["from"], row["to"]) for row in found if row["cause"] == "never-recorded"]
-    covered = [(row["from"], row["to"]) for row in found if row["cause"] == "imported-lines"]
+    left = [(row.start or 0, row.end or 0) for row in found if row.cause == "never-recorded"]
+    covered = [(row.start or 0, row.end or 0) for row in found if row.cause == "imported-lines"]
     for begin, end in left:
         assert all(end <= first or last <= begin for first, last in covered)
     assert all(whole[0] <= first and last <= whole[1] for first, last in covered)
@@ -109,6 +110,6 @@ def test_everything_begins_with_the_first_text(whole: tuple[int, int], stretches
     texts = [lines(*stretch) for stretch in stretches]
     first = min((begin for begin, _ in stretches), default=whole[1])
     everything = begun(tell([gap(None, whole[1]), *texts]), texts)
-    later = [row for row in tell([gap(first, whole[1]), *texts]) if row["cause"] == "never-recorded"]
-    assert [row for row in everything if row["cause"] == "never-recorded"] == later
+    later = [row for row in tell([gap(first, whole[1]), *texts]) if row.cause == "never-recorded"]
+    assert [row for row in everything if row.cause == "never-recorded"] == later
     assert begun([gap(None, 5, "not-attached")], texts) == [gap(None, 5, "not-attached")]

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from anetcon.gaps import Cause, Gap
 from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.log_engine.nflog import Printing
 from anetcon.keeper.loop import Loop, Timer
@@ -94,7 +95,7 @@ class Standing:
 
 
 class Rules:
-    """The rules of every namespace. `send` takes a gap (netns, from, to), `stood` hears when rules stand, or cannot."""
+    """The rules of every namespace. `send` takes a gap, `stood` hears when rules stand, or cannot."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Rules:
         errands: Errands,
         home: Home,
         path: Callable[[str], Path | None],
-        send: Callable[[str, int, int | None], None],
+        send: Callable[[Gap], None],
         report: Callable[[str], None],
     ) -> None:
         store = Path(settings.store)
@@ -120,7 +121,7 @@ class Rules:
         self._standing: dict[int, Standing] = {}
         self._visited: set[int] = set()
         """Inodes of namespaces that a child is to visit or is in: one at a time."""
-        self._recent: deque[tuple[float, str, int, int]] = deque(maxlen=RECENT_MOST)
+        self._recent: deque[tuple[float, Gap]] = deque(maxlen=RECENT_MOST)
         """When (monotonic) which gap that is over was told of."""
         self._ending = False
 
@@ -184,9 +185,9 @@ class Rules:
 
     def hear_again(self) -> None:
         """A new capture: tell it of the gaps that last, and of those that the one before may not have written down."""
-        for told, netns, begin, end in self._recent:
+        for told, gap in self._recent:
             if told > time.monotonic() - RECENT_SECONDS:
-                self._send(netns, begin, end)
+                self._send(gap)
         for standing in self._standing.values():
             dark = self._printing.dark if self._in_the_dark(standing) else None
             since = standing.missing if dark is None else dark
@@ -233,9 +234,10 @@ class Rules:
                 self._listen(standing)
 
     def _tell(self, netns: str, begin: int, end: int | None) -> None:
+        gap = Gap(netns, begin, end, Cause.RULES_MISSING)
         if end is not None:
-            self._recent.append((time.monotonic(), netns, begin, end))
-        self._send(netns, begin, end)
+            self._recent.append((time.monotonic(), gap))
+        self._send(gap)
 
     # A namespace's rules
 
