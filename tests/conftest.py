@@ -1,7 +1,7 @@
 """What holds for every test: what this machine can test, tiers by folder, a time limit.
 
 - A test in tests/netns or tests/e2e carries the marker of its folder.
-- `@pytest.mark.needs("nft", "conntrack")` names what else a test needs (tests/machine.py has the words).
+- `@pytest.mark.needs("nft", "conntrack")` names what else a test needs (tests/support/machine.py has the words).
 - A test that cannot run here is skipped with the reason; with CI=true, in netns and e2e, that is a failure.
 - Tests run two at a time, a file's one after the other, and so do those of all files that need a switch which the
   machine has once (`log_all_netns`): they would only wait for each other.
@@ -26,7 +26,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] # it ships no type information
 
-from tests.machine import CAPABILITIES, TIERS, can, lacking
+from tests.support.machine import CAPABILITIES, TIERS, can, lacking
 
 IN_CI = os.environ.get("CI") == "true"
 EXAMPLES = int(os.environ.get("ANETCON_EXAMPLES", "100"))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.daemon import Daemon
 from tests.netns.conftest import _swept, bed, server, world
+from tests.support.daemon import Daemon
 
 __all__ = ["_swept", "bed", "server", "world"]
 

@@ -15,8 +15,8 @@ import pytest
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed, command
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import QUICK, Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import QUICK, Daemon
+from tests.support.waiting import wait_until
 
 SERVER, GATEWAY, POOL = "198.51.100.10", "203.0.113.1", "203.0.113.50"
 FORWARDS = {"ipv4__ip_forward": 1, "ipv6__conf__all__forwarding": 1, "ipv6__conf__default__accept_dad": 0}

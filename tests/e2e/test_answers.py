@@ -15,11 +15,10 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import QUICK, Daemon, seconds
+from tests.support.daemon import PROTO, QUICK, Daemon, seconds
 
 FIELDS = ("src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip", "nat_dst_port")
 VRRP = 112
-PROTO = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
 class Scene:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.booted import PROGRAM, _cgroup, booted
-from tests.netns.waiting import wait_until
+from tests.support.booted import PROGRAM, _cgroup, booted
+from tests.support.waiting import wait_until
 
 KILLED = """
 import contextlib, os, pathlib, signal, sys
-from tests import booted
+from tests.support import booted
 booted._cgroup = lambda: contextlib.nullcontext(pathlib.Path(sys.argv[1]))
 with booted.disk() as kept, booted.booted(program=False, kept=kept):
     print(kept.pid, flush=True)

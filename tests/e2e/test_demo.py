@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import RUN_NETNS, owner
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ANETCON = str(Path(sys.executable).parent / "anetcon")
 

@@ -15,9 +15,9 @@ from anetcon.testbed.kernel import log_all_netns
 from anetcon.testbed.namespaces import Namespace, Testbed, command
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Start
-from tests.e2e.daemon import Daemon
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.daemon import Daemon
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs("nft", "nsenter")
 

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from anetcon.cli.main import app
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -15,8 +15,7 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import QUICK, Daemon, seconds
-from tests.e2e.test_answers import PROTO
+from tests.support.daemon import PROTO, QUICK, Daemon, seconds
 
 ENGINES = ("conntrack", "iptables-log", "nftables-log")
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "engines.md"

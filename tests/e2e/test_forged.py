@@ -18,8 +18,8 @@ from anetcon.testbed.packets import ACK, RST, SYN, TCP, UDP
 from anetcon.testbed.topology import SERVER, Instance, Router, World
 from anetcon.testbed.traffic import Server
 from anetcon.testbed.wire import Batch, Wire
-from tests.e2e.daemon import QUICK, Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import QUICK, Daemon
+from tests.support.waiting import wait_until
 
 PORT, CLOSED = 8080, 8081
 UNPROVEN, ANSWERED = "source unproven: no reply came back", "answered; that does not prove the source"

@@ -26,11 +26,10 @@ from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from bench import old_lines
 from tests.e2e.conftest import Start
-from tests.e2e.daemon import PROGRAM
-from tests.e2e.test_answers import PROTO
-from tests.machine import PATH
-from tests.netns.logging_rules import hashed
-from tests.netns.waiting import wait_until
+from tests.support.daemon import PROGRAM, PROTO
+from tests.support.logging_rules import hashed
+from tests.support.machine import PATH
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -16,10 +16,10 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.booted import PROGRAM, Booted, Disk, booted, disk
-from tests.e2e.daemon import PROGRAM as HERE
-from tests.e2e.daemon import seconds
-from tests.netns.waiting import wait_until
+from tests.support.booted import PROGRAM, Booted, Disk, booted, disk
+from tests.support.daemon import PROGRAM as HERE
+from tests.support.daemon import seconds
+from tests.support.waiting import wait_until
 
 OURS = f"^qrouter-.*-{owner()}$"
 """The pattern of routers that this test process makes (anetcon.testbed)."""

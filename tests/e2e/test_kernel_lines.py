@@ -21,9 +21,9 @@ from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import Daemon, seconds
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.daemon import Daemon, seconds
+from tests.support.waiting import wait_until
 
 # Others may hold the machine's switch for a while.
 pytestmark = [pytest.mark.needs("nft"), pytest.mark.timeout(300)]

@@ -13,8 +13,8 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, Tcp
-from tests.e2e.daemon import QUICK, Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import QUICK, Daemon
+from tests.support.waiting import wait_until
 
 TCP, UDP, LATER = (30_001, 30_002, 30_003), (30_011, 30_012, 30_013), 30_021
 

@@ -16,10 +16,9 @@ from anetcon.journal.read import read
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.e2e.conftest import Weaken
-from tests.e2e.daemon import Daemon, seconds
-from tests.e2e.faults.test_hostile import stuck_listener
-from tests.e2e.test_namespaces import bare
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon, seconds
+from tests.support.hosts import TRACKING, bare, stuck_listener, tracked
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -128,17 +127,6 @@ HIDING = {
         "ip6tables-legacy in table raw",
     ),
 }
-
-
-TRACKING = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
-
-
-def tracked(bed: Testbed, role: str = "bare") -> Namespace:
-    """A host in which connections are tracked."""
-    host = bare(bed, role)
-    host.run("nft", "-f", "-", text=TRACKING)
-    host.sysctl(netfilter__nf_conntrack_udp_timeout=600)  # what a test opens stays open, however slow the machine
-    return host
 
 
 def message(daemon: Daemon, host: Namespace) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
-from tests.e2e.daemon import QUICK, Daemon
+from tests.support.daemon import QUICK, Daemon
 
 ROUNDS = 8
 

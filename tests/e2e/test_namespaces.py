@@ -15,23 +15,16 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import QUICK, Daemon, seconds
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.daemon import QUICK, Daemon, seconds
+from tests.support.hosts import bare
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 TRACKING = "table ip t {\nchain c {\ntype filter hook input priority 0\nct state new\n}\n}\n"
 
 AT_ONCE = 0.9
 """Seconds until a rule's notice is passed on, on a busy machine; without that it is a second, whenever the look is."""
-
-
-def bare(bed: Testbed, role: str = "bare") -> Namespace:
-    """A host without any rule: connection tracking does not run in it."""
-    host = bed.namespace(role)
-    host.run("ip", "link", "set", "lo", "up")
-    host.run("ip", "addr", "add", "192.0.2.1/24", "dev", "lo")
-    return host
 
 
 def test_where_conntrack_does_not_run(bed: Testbed, daemon: Start) -> None:

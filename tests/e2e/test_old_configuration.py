@@ -12,8 +12,8 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.needs("iptables", "nft"), pytest.mark.timeout(300)]  # others may hold the machine's switch
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Testbed
-from tests.e2e.daemon import PROGRAM, Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import PROGRAM, Daemon
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -22,9 +22,9 @@ from anetcon.journal.read import last_flush
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import Router, World
-from tests.booted import Booted, booted, image
-from tests.e2e.faults.ledger import Ledger
-from tests.netns.waiting import wait_until
+from tests.support.booted import Booted, booted, image
+from tests.support.ledger import Ledger
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "0.1.0~test1", "0.1.0~test2"

@@ -23,9 +23,9 @@ from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.packets import TCP
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, tcp
-from tests.e2e.daemon import PROGRAM, Daemon
-from tests.e2e.faults.test_untracked import segments, send
-from tests.netns.waiting import wait_until
+from tests.support.daemon import PROGRAM, Daemon
+from tests.support.invalid_packets import segments, send
+from tests.support.waiting import wait_until
 
 NET_ADMIN, NET_RAW, SYS_ADMIN, SYSLOG = 1 << 12, 1 << 13, 1 << 21, 1 << 34
 CONNTRACK, LOG = SYS_ADMIN | NET_ADMIN, SYS_ADMIN | NET_ADMIN | NET_RAW | SYSLOG

@@ -20,8 +20,8 @@ from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import Daemon, seconds
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon, seconds
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 FLOOD = 60_000

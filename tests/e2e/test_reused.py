@@ -20,8 +20,8 @@ from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.packets import RST, SYN, TCP
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.wire import Batch, Wire
-from tests.e2e.daemon import PROGRAM, QUICK, Daemon, catches, seconds
-from tests.netns.waiting import wait_until
+from tests.support.daemon import PROGRAM, QUICK, Daemon, catches, seconds
+from tests.support.waiting import wait_until
 
 CLOSED = 8081
 PORTS, ROUNDS, DATAGRAMS = 20, 25, 30

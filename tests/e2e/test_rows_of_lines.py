@@ -24,9 +24,9 @@ from anetcon.journal.write import Writer
 from anetcon.record import TABLES, Class, EndReason, Family, Origin
 from anetcon.store import layout
 from anetcon.store.seal import Sealer
-from tests.e2e.daemon import PROGRAM
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0, packed
+from tests.support.asking import Answer
+from tests.support.daemon import PROGRAM
+from tests.support.records import DAY, ROUTER, SECOND, T0, packed
 
 AT = "2026-11-20T13:05:09Z"
 PUBLIC, REMOTE = "203.0.113.7:40213", "198.51.100.9:443"

@@ -10,8 +10,8 @@ import pytest
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("table", ["node=*/date=*", "gaps"])

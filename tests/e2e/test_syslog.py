@@ -21,9 +21,9 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import SERVER, Router, World
 from tests.e2e.conftest import Start
-from tests.machine import PATH
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.machine import PATH
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 

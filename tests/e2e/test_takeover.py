@@ -21,10 +21,10 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests import oldstyle
-from tests.booted import PROGRAM, Booted
-from tests.e2e.daemon import seconds
-from tests.netns.waiting import wait_until
+from tests.support import oldstyle
+from tests.support.booted import PROGRAM, Booted
+from tests.support.daemon import seconds
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,7 +7,7 @@ from pathlib import Path
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import Router, World
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import QUICK, Daemon
+from tests.support.daemon import QUICK, Daemon
 
 
 def test_the_instance_behind_the_other_router(world: World, tmp_path: Path) -> None:

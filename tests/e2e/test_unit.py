@@ -22,8 +22,8 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.namespaces import RUN_NETNS, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
-from tests.booted import PROGRAM, Booted, booted
-from tests.netns.waiting import wait_until
+from tests.support.booted import PROGRAM, Booted, booted
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.needs("nft", "iptables", "nsenter")]
 

@@ -15,7 +15,7 @@ from anetcon.capture.context import MOST_ROUTES, Context
 from anetcon.capture.namespace import Namespace as Followed
 from anetcon.keeper import attach
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 Route = tuple[str, str]
 """Network and interface."""

@@ -13,7 +13,7 @@ from anetcon.legacy import chain
 from anetcon.link.settings import Settings
 from anetcon.netlink import generation as netlink
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.logging_rules import anything, nat, readme, table
+from tests.support.logging_rules import anything, nat, readme, table
 
 pytestmark = pytest.mark.needs("nft", "iptables")
 

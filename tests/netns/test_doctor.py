@@ -19,7 +19,7 @@ from anetcon.doctor.finding import Finding, Severity
 from anetcon.doctor.machine import Machine
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed, command, end
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 EVERYWHERE = {"invalid", "loose"}
 """Notes that every namespace has whose rules do not drop what is invalid (tests/netns/test_dropped_invalid.py), and

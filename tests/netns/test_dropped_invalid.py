@@ -15,7 +15,7 @@ from anetcon.netlink import invalid
 from anetcon.netlink.dump import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETTABLE
 from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import Namespace, Testbed, command
-from tests.unit.doctor.parts import look, machine
+from tests.support.doctor_parts import look, machine
 
 TABLE = "table {family} t {{\n{flags}\nchain f {{ type filter hook {hook} priority 0;\n{rules}\n}}\n}}\n"
 BOTH = ["ip", "ip6"]

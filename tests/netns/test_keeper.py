@@ -12,8 +12,8 @@ import pytest
 
 from anetcon.errors import AlreadyRunningError
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, is_alive, ours, show, sockets_of, writer
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, is_alive, ours, show, sockets_of, writer
+from tests.support.waiting import wait_until
 
 TRACKING = "table inet tracking {\n chain any {\n  ct state new\n }\n}\n"
 
@@ -209,7 +209,7 @@ def test_what_is_asked_for_while_the_file_is_read_is_not_forgotten(daemon: Daemo
 
 STARTS_SLOWLY = """
 import sys
-if sys.orig_argv[3:4] == ["tests.netns.keeper_child"] and not {{"config", "--channel"}} & set(sys.orig_argv):
+if sys.orig_argv[3:4] == ["tests.support.keeper_child"] and not {{"config", "--channel"}} & set(sys.orig_argv):
     open("{}").read()
 """
 
@@ -293,7 +293,7 @@ def test_that_nothing_is_audited_is_said(daemon: Daemon) -> None:
 def test_a_capture_that_was_taken_over_does_not_end_the_keeper(daemon: Daemon, bed: Testbed) -> None:
     """Packets that no parser likes, counters at their largest and a memory file that is to be cut: the keeper goes on,
     audits what comes, and writes a status that can be read."""
-    daemon.capture = "tests.netns.keeper_hostile"
+    daemon.capture = "tests.support.keeper_hostile"
     there = tracked(bed)
     daemon.run()
     assert daemon.wait_heard("hostile", 10)["cut"] is False

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, ours, writer
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, ours, writer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs("nft")
 TABLE = "table inet anetcon_conntrack"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Testbed
-from tests.netns.keeper_daemon import Daemon, ours
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, ours
+from tests.support.waiting import wait_until
 
 CAPABILITIES = ["--bounding-set=-all,+sys_admin,+net_admin", "--inh-caps=-all"]
 

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, ours, show
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import TRACKING, Daemon, ours, show
+from tests.support.waiting import wait_until
 
-TRACKING = "table inet tracking {\n chain any {\n  ct state new\n }\n}\n"
 SMALL_SHARE = 0.005
 CONNECTIONS = 3000
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Testbed, owner
-from tests.netns.keeper_daemon import Daemon, ours, show
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, ours, show
+from tests.support.waiting import wait_until
 
 MS_BIND = 4096
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Testbed
-from tests.netns.keeper_daemon import Daemon, ours
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, ours
+from tests.support.waiting import wait_until
 
 BITES = 0.8
 """Seconds of the watchdog: it is fed four times as often."""

@@ -13,8 +13,8 @@ import pytest
 
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, ours, writer
-from tests.netns.logging_rules import (
+from tests.support.keeper_daemon import Daemon, ours, writer
+from tests.support.logging_rules import (
     JUMP,
     Kmsg,
     anything,
@@ -27,7 +27,7 @@ from tests.netns.logging_rules import (
     table,
     wait_logged,
 )
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.needs("nft", "iptables"), pytest.mark.timeout(200)]  # others may hold the machine's switch
 IPTABLES, NFTABLES = "iptables-log", "nftables-log"

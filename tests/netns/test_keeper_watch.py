@@ -14,9 +14,8 @@ from anetcon.keeper.watch import CAUSES
 from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.system import syscalls as sc
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, ours
-from tests.netns.test_keeper_guard import TRACKING
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import TRACKING, Daemon, ours
+from tests.support.waiting import wait_until
 
 SLACK = 10_000_000
 """Microseconds by which a gap may be wider than the fault on a busy machine; on a quiet one it is one look."""

@@ -16,9 +16,9 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
-from tests.netns.keeper_daemon import Daemon, ours
-from tests.netns.logging_rules import JUMP, kmsg, missing, nat, readme, table
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, ours
+from tests.support.logging_rules import JUMP, kmsg, missing, nat, readme, table
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.needs("nft", "iptables"), pytest.mark.timeout(200)]  # others may hold the machine's switch
 

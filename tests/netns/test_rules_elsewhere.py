@@ -12,9 +12,9 @@ import pytest
 
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.netns.keeper_daemon import Daemon, ours
-from tests.netns.logging_rules import anything, connect, kmsg, missing, nat, readme, table, wait_logged
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import Daemon, ours
+from tests.support.logging_rules import anything, connect, kmsg, missing, nat, readme, table, wait_logged
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.needs("nft", "iptables"), pytest.mark.timeout(200)]  # others may hold the machine's switch
 ENGINES = ["iptables-log", "nftables-log"]
@@ -62,7 +62,7 @@ def test_a_daemon_in_a_namespace_of_its_own(
     """The machine's switch is set, watched and put back from there; `default` is that namespace and has no hash."""
     host, router = bare(bed, "host"), bare(bed, "r")
     daemon = make(engine, "default", f"^{router.name}$", period=0.3)
-    daemon.home, daemon.module = host, "tests.netns.keeper_elsewhere"
+    daemon.home, daemon.module = host, "tests.support.keeper_elsewhere"
     daemon.environment["FIRST_NETNS"] = first_netns
     daemon.run()
     for name in ("default", router.name):

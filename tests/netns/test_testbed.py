@@ -25,7 +25,7 @@ from anetcon.testbed.rules import METADATA, METADATA_PORT, Forwarding
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from anetcon.testbed.wire import SO_RCVBUFFORCE
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SHOWN = re.compile(r"src=(\S+) dst=(\S+) (?:sport=(\d+) dport=(\d+)|type=(\d+) code=(\d+) id=(\d+))")
 

@@ -15,8 +15,8 @@ import pytest
 
 from anetcon.store import manifest
 from anetcon.store.seal import Sealer
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import Making, whole
+from tests.support.asking import Answer
+from tests.support.records import Making, whole
 
 THEIRS = re.compile(
     r"IO Error|Invalid|Binder|Conversion Error|Arrow|Parquet|Traceback|msgspec|JSON|Errno|Expecting|decode|Error:"

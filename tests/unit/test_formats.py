@@ -1,4 +1,4 @@
-"""A store that the program wrote before format 2 (commit 0c29f41, by tests/unit/store/records.py of then): it is read
+"""A store that the program wrote before format 2 (commit 0c29f41, by tests/support/records.py of then): it is read
 as it is, its journal is sealed into the new format, and text is imported into it."""
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from anetcon.store import layout, manifest, parquet
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.cli.asking import Answer
-from tests.unit.history.test_run import line
-from tests.unit.store.records import DAY, SECOND, T0, packed
+from tests.support.asking import Answer
+from tests.support.old_lines import line
+from tests.support.records import DAY, SECOND, T0, packed
 
 OLD = Path(__file__).parents[1] / "data" / "format1"
 MONTHS = OLD.with_name("format2")
 """A store of format 2 in which every table but connections has one file a month, the first of which retention took away
-(commit 58e1a01, by tests/unit/store/records.py of then)."""
+(commit 58e1a01, by tests/support/records.py of then)."""
 
 KNOWN = {
     "addresses": [("203.0.113.7", -70, None), ("203.0.113.9", -40, -8), ("203.0.113.10", 0, None)],

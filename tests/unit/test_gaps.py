@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.gaps import NOTES, UNTRANSLATED, WHOLE, Cause, Gap, Mark
-from tests.unit.store.records import DAY, SECOND, T0, Making, whole
+from tests.support.records import DAY, SECOND, T0, Making, whole
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ("-m", "anetcon.cli.main")

@@ -199,6 +199,15 @@ def test_tests_that_the_docs_name_are_there() -> None:
         assert any(place.exists() for place in places), f"{page.name} names {name}"
 
 
+@pytest.mark.parametrize("path", python_files("tests"), ids=str)
+def test_no_test_module_imports_another(path: Path) -> None:
+    """What tests share is in tests/support, or in a conftest."""
+    text = (ROOT / path).read_text()
+    assert not re.search(
+        r"^\s*from tests(?!\.support)[\w.]*\.test_\w+ import|^from tests[\w.]* import test_", text, re.MULTILINE
+    )
+
+
 def test_test_folders_are_packages() -> None:
     """Files of one name can live in two folders of tests, because each folder is a package."""
     for path in python_files("tests"):
@@ -219,7 +228,7 @@ def test_lines_for_people_leave_at_one_place(path: Path) -> None:
 
 @pytest.mark.parametrize("path", python_files("tests"), ids=str)
 def test_no_test_sleeps(path: Path) -> None:
-    """Tests poll with a deadline (tests/netns/waiting.py); none sleeps for a fixed time."""
+    """Tests poll with a deadline (tests/support/waiting.py); none sleeps for a fixed time."""
     for node in ast.walk(tree(path)):
         called = isinstance(node, ast.Attribute) and node.attr == "sleep"
         fetched = isinstance(node, ast.ImportFrom) and "sleep" in {alias.name for alias in node.names}

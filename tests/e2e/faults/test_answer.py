@@ -13,8 +13,8 @@ from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import PROGRAM, Daemon, catches
-from tests.netns.waiting import wait_until
+from tests.support.daemon import PROGRAM, Daemon, catches
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 NOBODY = "203.0.113.250"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 import secrets
@@ -19,10 +18,11 @@ from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed, owner, remove
 from anetcon.testbed.topology import Router
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import Daemon, listening
 from tests.e2e.faults.conftest import Weaken
-from tests.e2e.faults.ledger import UnaccountedError
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon, listening
+from tests.support.ledger import UnaccountedError
+from tests.support.open_files import SOON, descriptors, processes, same_descriptors
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +32,6 @@ Key = tuple[str, int]
 MANY, EACH, WORKERS = 300, 3, 4
 PORT = 8080
 ROUNDS, WARM = 50, 15
-SOON = 20.0
-"""Seconds within which what is let go of is gone, on a busy machine; it takes some milliseconds."""
 NEVER = 0.25
 """Seconds, of a quiet machine (`wait_until` waits eight times as long), for what is not to come."""
 MEMORY = 1 << 20
@@ -158,32 +156,6 @@ def _several(churn: Churn, count: int, attached: bool) -> None:
 def _all_gone(auditor: Daemon, role: str) -> bool:
     mine = {state for name, state in auditor.states().items() if re.match(ours(role), name)}
     return mine == {"gone"}
-
-
-def processes(auditor: Daemon) -> list[int]:
-    """Those that live as long as the daemon: helpers of a moment are none."""
-    said = auditor.status()
-    return [said["pid"], said["capture"]["pid"], said["follow"]["pid"]]
-
-
-def descriptors(auditor: Daemon) -> list[int]:
-    """How many each process has open: the fewest of some looks, since a sync has some open for a moment."""
-    looks = [[len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes(auditor)] for _ in range(10)]
-    return [min(look) for look in zip(*looks, strict=True)]
-
-
-def same_descriptors(auditor: Daemon, before: list[int], within: float = SOON) -> None:
-    """No more than before are open, soon."""
-    now: list[int] = []
-
-    def same() -> bool:
-        now[:] = descriptors(auditor)
-        return all(map(operator.le, now, before))
-
-    try:
-        wait_until(same, within, "as many are open as before", 0.1)
-    except AssertionError:
-        raise AssertionError(f"{before} are not open as before; now {now}") from None
 
 
 def test_300_namespaces_come_and_go(bed: Testbed, daemon: Start) -> None:

@@ -18,11 +18,11 @@ from anetcon.store.view import Store
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import Daemon, seconds
-from tests.e2e.faults.ledger import UnaccountedError
-from tests.e2e.faults.test_frozen import frozen
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.daemon import Daemon, seconds
+from tests.support.frozen import frozen
+from tests.support.ledger import UnaccountedError
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 FLUSHES = 3

@@ -17,11 +17,11 @@ from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server, udp
-from tests.e2e.daemon import PROGRAM, Daemon, seconds
 from tests.e2e.faults.conftest import Weaken
-from tests.e2e.faults.disk import SmallDisk, on_disk
-from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
-from tests.netns.waiting import wait_until
+from tests.support.daemon import PROGRAM, Daemon, seconds
+from tests.support.disk import SmallDisk, on_disk
+from tests.support.ledger import Ledger, UnaccountedError, bounded
+from tests.support.waiting import wait_until
 
 SOME, MANY = 30_000, 180_000
 """Connections while the disk is full: fewer than memory holds the records of, and more than LITTLE does."""

@@ -25,10 +25,10 @@ from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest
 from anetcon.store.view import Store
 from anetcon.testbed.namespaces import Testbed
-from tests.e2e.daemon import QUICK, Daemon
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, batch
+from tests.support.asking import Answer
+from tests.support.daemon import QUICK, Daemon
+from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, batch
+from tests.support.waiting import wait_until
 
 PIECE = 50_000
 FEW = 3

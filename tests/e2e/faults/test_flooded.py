@@ -12,8 +12,8 @@ import pytest
 
 from anetcon.store.view import Store
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.e2e.daemon import QUICK, Daemon
-from tests.netns.waiting import wait_until
+from tests.support.daemon import QUICK, Daemon
+from tests.support.waiting import wait_until
 
 FRAMES = 60_000
 ROUTER, ATTACKER = "2001:db8:5::1", "2001:db8:5::666"

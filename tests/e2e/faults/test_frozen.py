@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,11 @@ from anetcon.testbed import kernel, traffic
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server
-from tests.e2e.daemon import Daemon
 from tests.e2e.faults.conftest import Weaken
-from tests.e2e.faults.ledger import Ledger, UnaccountedError
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon
+from tests.support.frozen import capture, frozen, guarding
+from tests.support.ledger import Ledger, UnaccountedError
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -57,13 +56,6 @@ guard.Guard._tell = lambda guard, held: None
 """
 
 
-def capture(auditor: Daemon) -> list[int]:
-    """The process of capture."""
-    pid = auditor.capture_pid()
-    assert pid is not None
-    return [pid]
-
-
 def children(auditor: Daemon) -> list[int]:
     """Everything but the keeper."""
     return auditor.children()
@@ -72,20 +64,6 @@ def children(auditor: Daemon) -> list[int]:
 def everything(auditor: Daemon) -> list[int]:
     """The keeper first."""
     return [auditor.process.pid, *auditor.children()]
-
-
-@contextmanager
-def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """Inside the block these processes do nothing. The keeper's helpers of a moment may be over just then."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def passes(router: Router) -> None:
@@ -101,12 +79,6 @@ def settled(auditor: Daemon, router: Router) -> None:
     wait_until(lambda: kernel.count(table) < FEW and not any(kernel.queued(table).values()), 60, "all is told", 0.1)
     wait_until(lambda: not guarding(auditor), 30, "the guard holds again")
     auditor.wait_flushed()
-
-
-def guarding(auditor: Daemon) -> bool:
-    """Whether the guard has left hold, and has not come back to it."""
-    said = auditor.errors()
-    return said.count("events that capture has no room for are dropped") > said.count("capture has caught up")
 
 
 def flooded(auditor: Daemon, router: Router, chosen: Chosen, count: int, guarded: int = 0) -> Ledger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import socket
@@ -16,13 +15,13 @@ import pytest
 from anetcon.testbed import kernel
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.kernel import NETLINK_NETFILTER
-from anetcon.testbed.namespaces import Namespace
 from anetcon.testbed.topology import Router
-from tests.e2e.daemon import EVENTS, Daemon, listening
 from tests.e2e.faults.conftest import Weaken
-from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
-from tests.netns.waiting import wait_until
-from tests.unit.capture.parts import message
+from tests.support.capture_parts import message
+from tests.support.daemon import Daemon, listening
+from tests.support.hosts import stuck_listener
+from tests.support.ledger import Ledger, UnaccountedError, bounded
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 
@@ -32,7 +31,6 @@ FIT = 1000
 REPEATED = 200
 """Ends that come again in about three seconds: a few connections' many times."""
 GARBAGE = 2000
-SOL_NETLINK, NETLINK_BROADCAST_ERROR, NETLINK_NO_ENOBUFS = 270, 4, 5
 HEADER = struct.Struct("=IHHIIBBH")
 CT_NEW, CT_DELETE = 0x0100, 0x0102
 
@@ -128,16 +126,6 @@ def test_a_bad_configuration_is_refused_under_load(daemon: Start, router: Router
     auditor.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "the configuration is applied" in auditor.errors(), 30, "the mended one is applied")
     assert [gap for gap in auditor.gaps("--since", ledger.since()) if gap["to"]] == []
-
-
-def stuck_listener(namespace: Namespace) -> socket.socket:
-    """Another program's socket in reliable mode, that is never read."""
-    made = namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.setsockopt(SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1)
-    made.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
-    made.bind((os.getpid() + 1 << 12, EVENTS))
-    return made
 
 
 def test_another_listener_that_never_reads(daemon: Start, router: Router) -> None:

@@ -18,10 +18,10 @@ from anetcon.errors import NOT_FOUND_WITH_GAPS
 from anetcon.testbed import kernel
 from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import Router
-from tests.e2e.daemon import Daemon, seconds
 from tests.e2e.faults.conftest import Weaken
-from tests.e2e.faults.ledger import Ledger, UnaccountedError, bounded
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon, seconds
+from tests.support.ledger import Ledger, UnaccountedError, bounded
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

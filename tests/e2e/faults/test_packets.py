@@ -14,10 +14,10 @@ from anetcon.testbed import packets
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.packets import FIN, PSH, TCP, UDP
 from anetcon.testbed.topology import SERVER, SERVER6, Router
-from tests.e2e.daemon import Daemon
-from tests.e2e.faults.test_churn import descriptors, same_descriptors
-from tests.e2e.faults.test_untracked import DROP, EACH, KINDS, URG, arrived, judged, router, scan, send
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon
+from tests.support.invalid_packets import DROP, EACH, KINDS, URG, arrived, judged, router, scan, send
+from tests.support.open_files import descriptors, same_descriptors
+from tests.support.waiting import wait_until
 
 __all__ = ["router"]
 

@@ -11,9 +11,9 @@ import pytest
 from anetcon.testbed import kernel, traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Made, Server
-from tests.e2e.daemon import Daemon
-from tests.e2e.faults.test_frozen import capture, frozen, guarding
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon
+from tests.support.frozen import capture, frozen, guarding
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 

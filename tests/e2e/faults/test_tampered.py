@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed.namespaces import Namespace, Testbed
-from tests.e2e.daemon import Daemon, seconds
 from tests.e2e.faults.conftest import Weaken
-from tests.e2e.faults.ledger import SLACK, UnaccountedError
-from tests.e2e.test_losses import tracked
-from tests.netns.waiting import wait_until
+from tests.support.daemon import Daemon, seconds
+from tests.support.hosts import tracked
+from tests.support.ledger import SLACK, UnaccountedError
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 Made = dict[int, float]

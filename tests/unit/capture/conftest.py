@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.capture import parts
+from tests.support import capture_parts as parts
 
 
 @pytest.fixture(autouse=True)

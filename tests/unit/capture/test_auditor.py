@@ -19,8 +19,8 @@ from anetcon.capture.settings import Settings
 from anetcon.journal.write import segment_path
 from anetcon.link.channel import Channel, pair
 from anetcon.system.clock import now_us
-from tests.unit.capture import parts
-from tests.unit.capture.test_settings import RESOLVED
+from tests.support import capture_parts as parts
+from tests.support.capture_parts import RESOLVED
 
 
 def auditing(folder: Path, said: list[str]) -> auditor.Auditor:

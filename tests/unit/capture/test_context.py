@@ -15,8 +15,8 @@ from anetcon.capture import flood
 from anetcon.capture.context import Context
 from anetcon.identity import merge_intervals
 from anetcon.record import Family, arrow_schema
-from tests.unit.capture.test_routes import by, message
-from tests.unit.decode.messages import attribute
+from tests.support.messages import attribute
+from tests.support.route_messages import by, message
 
 MAC, OTHER = b"\xfa\x16\x3e\0\0\1", b"\xfa\x16\x3e\0\0\2"
 REACHABLE, STALE = 2, 4

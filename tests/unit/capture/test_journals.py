@@ -20,8 +20,8 @@ from anetcon.gaps import Cause, Gap
 from anetcon.journal.read import ended_cleanly, last_flush, read
 from anetcon.journal.write import Writer, segments
 from anetcon.record import Origin
-from tests.netns.waiting import wait_until
-from tests.unit.capture.parts import NOW, rows, settings
+from tests.support.capture_parts import NOW, rows, settings
+from tests.support.waiting import wait_until
 
 SECOND = 1_000_000
 

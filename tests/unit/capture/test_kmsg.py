@@ -21,8 +21,8 @@ from anetcon.journal.read import last_flush
 from anetcon.journal.write import Writer
 from anetcon.kmsg.packets import Stamp, pack
 from anetcon.link import counters
-from tests.unit.capture import parts
-from tests.unit.capture.parts import NOW
+from tests.support import capture_parts as parts
+from tests.support.capture_parts import NOW
 
 BOOT = NOW - 10_000_000
 """Wall clock when the kernel's log time was 0."""

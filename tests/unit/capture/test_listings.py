@@ -11,8 +11,7 @@ import pytest
 from anetcon.capture.listings import AGAIN, MOST, PAUSE, SETTLED, SHARE, Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.identity.odd import TOLERANCE
-from tests.unit.capture.parts import NOW, message, namespace
-from tests.unit.capture.test_tables import Bench
+from tests.support.capture_parts import NOW, Bench, message, namespace
 
 SECOND = 1_000_000
 

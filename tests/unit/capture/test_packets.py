@@ -9,8 +9,8 @@ from anetcon.capture import packets
 from anetcon.capture.repeats import repeated
 from anetcon.decode.nflog import AF_INET, AF_INET6
 from anetcon.record import Origin, label
-from tests.unit.capture.parts import NOW, SOCKETS, namespace, pipeline, rows
-from tests.unit.decode.test_nflog import PORTS, four, message, six
+from tests.support.capture_parts import NOW, SOCKETS, namespace, pipeline, rows
+from tests.support.nflog_messages import PORTS, four, message, six
 
 
 def test_each_is_a_row(tmp_path: Path) -> None:

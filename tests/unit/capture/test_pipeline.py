@@ -9,7 +9,7 @@ from anetcon.capture.context import mapped
 from anetcon.capture.settings import network
 from anetcon.link import counters
 from anetcon.record import Family
-from tests.unit.capture.parts import INSIDE, NOW, OUTSIDE, PUBLIC, events, message, namespace, pipeline, rows, shared
+from tests.support.capture_parts import INSIDE, NOW, OUTSIDE, PUBLIC, events, message, namespace, pipeline, rows, shared
 
 
 def test_events_become_rows(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from anetcon.capture.namespace import Namespace
 from anetcon.capture.repeats import ENOUGH, QUIET, Repeats, repeated
 from anetcon.decode.columns import Columns
 from anetcon.gaps import Cause, Gap
-from tests.unit.capture.parts import NOW, events, message, namespace, pipeline
+from tests.support.capture_parts import NOW, events, message, namespace, pipeline
 
 
 def columns(store: Path, *ports: int) -> Columns:

@@ -8,7 +8,7 @@ import struct
 from anetcon.capture.requests import PATIENCE, Job, Requests
 from anetcon.netlink import headers as k
 from anetcon.netlink.dump import connections
-from tests.unit.capture.parts import NOW, message, namespace
+from tests.support.capture_parts import NOW, message, namespace
 
 
 def error(sequence: int, number: int) -> bytes:

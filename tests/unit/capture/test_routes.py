@@ -13,34 +13,10 @@ from hypothesis import strategies as st
 from anetcon.capture import routes as r
 from anetcon.netlink.framing import Malformed
 from anetcon.record import Family
-from tests.unit.decode.messages import attribute
+from tests.support.messages import attribute
+from tests.support.route_messages import by, message
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6
-
-
-def message(
-    network: str,
-    *attributes: bytes,
-    kind: int = r.RTN_UNICAST,
-    table: int = 254,
-    flags: int = 0,
-    there: bool = True,
-    replaces: bool = False,
-) -> bytes:
-    """A route to a network appears or goes."""
-    parsed = ipaddress.ip_network(network)
-    family = r.AF_INET if parsed.version == 4 else r.AF_INET6
-    said = [attribute(r.RTA_DST, parsed.network_address.packed)] if parsed.prefixlen else []
-    said.append(attribute(r.RTA_TABLE, struct.pack("=I", table)))
-    body = struct.pack("=BBBBBBBBI", family, parsed.prefixlen, 0, 0, min(table, 252), 3, 0, kind, flags)
-    body += b"".join((*said, *attributes))
-    number = r.RTM_NEWROUTE if there else r.RTM_DELROUTE
-    return struct.pack("=IHHII", 16 + len(body), number, 0x100 if replaces else 0x600, 0, 0) + body
-
-
-def by(index: int) -> bytes:
-    """The interface of a route that has one."""
-    return attribute(r.RTA_OIF, struct.pack("=I", index))
 
 
 def hops(*of: tuple[int, int]) -> bytes:

@@ -9,19 +9,7 @@ import pytest
 from anetcon.capture.settings import Settings, network
 from anetcon.decode.logline import Prefix
 from anetcon.record import Family
-
-RESOLVED = {
-    "node": "n",
-    "audit": {
-        "protocols": "all",
-        "networks": {},
-        "on_overload": "hold",
-        "period": 30,
-        "record": ["end"],
-        "netns_dir": "/run/netns",
-    },
-    "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10, "memory_megabytes": 5},
-}
+from tests.support.capture_parts import RESOLVED
 
 
 @pytest.mark.parametrize(("said", "numbers"), [("all", set()), ("tcp", {6}), (["udp", 47], {17, 47})])

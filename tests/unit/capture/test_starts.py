@@ -11,7 +11,7 @@ from anetcon.capture.listings import AGAIN, Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.starts import Starts
 from anetcon.gaps import Cause, Gap
-from tests.unit.capture.parts import namespace
+from tests.support.capture_parts import namespace
 
 Row = tuple[int | None, int | None, int | None]
 

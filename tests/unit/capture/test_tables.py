@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
-from anetcon.capture.pipeline import Pipeline
-from anetcon.capture.requests import Requests
-from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened, Tables
+from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened
 from anetcon.link import counters
-from anetcon.netlink import headers as k
-from tests.unit.capture.parts import NOW, events, message, namespace, pipeline, rows
-
-
-class Bench:
-    """One namespace whose kernel answers what it is told to; time stands still unless moved."""
-
-    def __init__(self, store: Path) -> None:
-        self.store = store
-        self.now = NOW
-        self.pipeline: Pipeline = pipeline(store)
-        self.requests = Requests()
-        self.tables = Tables(self.pipeline, self.requests, lambda: self.now)
-        self.space, _, self._kernel = namespace()
-        self.pipeline.add(self.space)
-
-    def answer(self, *messages: bytes) -> None:
-        """Answer the dump that was asked for."""
-        sequence = struct.unpack_from("=I", self._kernel.recv(4096), 8)[0]
-        done = struct.pack("=IHHII", 20, k.NLMSG_DONE, 2, sequence, 0) + bytes(4)
-        answers = [data[:8] + struct.pack("=I", sequence) + data[12:] for data in messages]
-        self._kernel.send(b"".join([*answers, done]))
-        self.requests.readable(self.space, self.now)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Everything recorded so far."""
-        self.pipeline.flush(self.now)
-        return rows(self.store)
+from tests.support.capture_parts import NOW, Bench, events, message
 
 
 def micro(row: dict[str, Any], name: str) -> int:

@@ -10,7 +10,7 @@ from anetcon.capture.lasting import Lasting
 from anetcon.capture.untracked import QUIET, Untracked
 from anetcon.gaps import Cause, Gap
 from anetcon.netlink.invalid import BOTH
-from tests.unit.capture.parts import namespace
+from tests.support.capture_parts import namespace
 
 UNTRACKED, DROPPED, LEFT = Cause.UNTRACKED, Cause.UNTRACKED_DROPPED, Cause.UNTRACKED_LEFT
 Row = tuple[str, int | None, int | None, int | None]

@@ -16,8 +16,8 @@ from anetcon.cli import config_cmd
 from anetcon.config import load
 from anetcon.config.load import SETTINGS
 from anetcon.link import capabilities
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from anetcon.cli import doctor
 from anetcon.doctor.finding import Finding, Severity, unchecked
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
 
 WELL = Finding("disk", Severity.OK, "74.6 GiB free")
 NOTE = Finding("sysctls", Severity.NOTE, "nf_conntrack_acct is 0", "no bytes", "run `sysctl -w x=1`", "qrouter-1")

@@ -14,8 +14,8 @@ import pytest
 
 from anetcon.cli import follow as command
 from anetcon.store.live import Live
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import SECOND, Making, end, start, whole
+from tests.support.asking import Answer
+from tests.support.records import SECOND, Making, end, start, whole
 
 
 @pytest.fixture

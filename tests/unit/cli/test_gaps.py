@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, ROUTER, T0, Making, whole
+from tests.support.asking import Answer
+from tests.support.records import DAY, ROUTER, T0, Making, whole
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ import pytest
 
 from anetcon.errors import NOT_FOUND, InputError, StoreError
 from anetcon.system.names import namespace_hash
-from tests.unit.cli.asking import Answer
-from tests.unit.history.test_events import NEW
-from tests.unit.history.test_run import line
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0
+from tests.support.asking import Answer
+from tests.support.old_lines import NEW, line
+from tests.support.records import DAY, ROUTER, SECOND, T0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.cli.install import normal
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
 
 
 @pytest.mark.parametrize("name", ["/", "//", "/.", "/etc/..", "/proc/self/root"])

@@ -17,8 +17,8 @@ from anetcon import __version__
 from anetcon.cli import main
 from anetcon.cli.main import COMMANDS, app
 from anetcon.errors import DEFECT, AnetconError
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import Making, start
+from tests.support.asking import Answer
+from tests.support.records import Making, start
 
 MAIN = [sys.executable, "-m", "anetcon.cli.main"]
 

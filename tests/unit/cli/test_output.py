@@ -15,17 +15,10 @@ from hypothesis import strategies as st
 from anetcon.cli.output import Format, Records, endpoint, print_rows
 from anetcon.record import CONNECTIONS
 from anetcon.system.names import visible
-from tests.unit.store.records import ROUTER, batch, end, ends, logged, logged_float, start, whole
+from tests.support.asking import Terminal
+from tests.support.records import ROUTER, batch, end, ends, logged, logged_float, start, whole
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        """It is one."""
-        return True
 
 
 def printed(form: Format, *flushes: list[dict[str, Any]], to: io.StringIO | None = None, **more: Any) -> str:

@@ -24,9 +24,8 @@ from anetcon.doctor.finding import Finding, Severity
 from anetcon.query.times import rfc3339
 from anetcon.store.live import Live
 from anetcon.system.names import visible
-from tests.unit.cli.asking import Answer
-from tests.unit.cli.test_output import Terminal
-from tests.unit.store.records import SECOND, T0, Making, logged, start
+from tests.support.asking import Answer, Terminal
+from tests.support.records import SECOND, T0, Making, logged, start
 
 EVIL = "\x1b[31m\n\r\x07\x9b\x7f\u202e\u2066\u200b\u2028 \\=+-@'\",\tnode NAT_SRC=1"
 TEXTS = st.one_of(st.text(st.sampled_from(EVIL)), st.text(st.characters(exclude_categories=["Cs"])))

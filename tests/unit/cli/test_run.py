@@ -15,7 +15,7 @@ import pytest
 from anetcon import __version__
 from anetcon.cli.run import require_mounted
 from anetcon.errors import StoreError
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
 
 
 class Executed(BaseException):

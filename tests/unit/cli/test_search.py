@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from anetcon.query import times
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, start, whole
+from tests.support.asking import Answer
+from tests.support.records import DAY, ROUTER, SECOND, T0, Making, start, whole
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 
 from anetcon.query.times import rfc3339, spoken
 from anetcon.store.coverage import STALE
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import ROUTER, SECOND, Making, start
+from tests.support.asking import Answer
+from tests.support.records import ROUTER, SECOND, Making, start
 
 NAMESPACE = {
     "netns": ROUTER,

@@ -10,8 +10,8 @@ import pytest
 from anetcon.errors import NOT_FOUND_WITH_GAPS
 from anetcon.query.times import rfc3339
 from anetcon.store.seal import Sealer
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, lone, start, whole
+from tests.support.asking import Answer
+from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, ends, lone, start, whole
 
 PUBLIC = "203.0.113.7:40213"
 FLOATING = ends(src="192.0.2.1:5000", dst="203.0.113.9:22", nat_src="192.0.2.1:5000", nat_dst="10.0.0.9:2222")

@@ -16,8 +16,8 @@ from anetcon.decode.ctnetlink import SLOT, Batch, Decoder, Outcome
 from anetcon.decode.oracle import decode
 from anetcon.netlink.framing import Malformed
 from anetcon.record import Origin, StartIs
-from tests.unit.decode.messages import Message, Side
-from tests.unit.decode.strategies import messages
+from tests.support.messages import Message, Side
+from tests.support.strategies import messages
 
 NOW = 1_790_000_000_000_000
 RECORDED = [

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from anetcon.decode.columns import NONE, Columns
 from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix, escaped
 from anetcon.record import CLASSES, EndReason, Origin
-from tests.unit.decode import line_oracle
-from tests.unit.decode.line_oracle import BadError
+from tests.support import line_oracle
+from tests.support.line_oracle import BadError
 
 DATA = Path(__file__).parents[2] / "data" / "loglines"
 CASES = sorted(DATA.glob("*.json"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anetcon.decode.oracle import Event, decode, end_reason
 from anetcon.netlink.framing import Malformed
 from anetcon.record import EndReason, Family, Reply
-from tests.unit.decode.strategies import messages
+from tests.support.strategies import messages
 
 RECORDED = sorted((Path(__file__).parents[2] / "data" / "ctnetlink").glob("*.json"))
 

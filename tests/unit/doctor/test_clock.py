@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anetcon.doctor.clock import STA_UNSYNC, clock, read
-from tests.unit.doctor.parts import ill, machine, one
-from tests.unit.doctor.test_host import root_with
+from tests.support.doctor_parts import ill, machine, one, root_with
 
 
 def test_synchronised_or_not() -> None:

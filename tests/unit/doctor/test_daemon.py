@@ -12,7 +12,7 @@ import pytest
 from anetcon.doctor.daemon import daemon
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.machine import Daemon
-from tests.unit.doctor.parts import (
+from tests.support.doctor_parts import (
     CAPTURE,
     DAEMON,
     KEEPER,

@@ -11,8 +11,7 @@ from anetcon.doctor import disk
 from anetcon.doctor.disk import GIB, Room
 from anetcon.doctor.finding import Severity
 from anetcon.store.layout import day_of
-from tests.unit.doctor.parts import NOW, ill, machine, one
-from tests.unit.doctor.test_host import root_with
+from tests.support.doctor_parts import NOW, ill, machine, one, root_with
 
 STORE = Path("/var/lib/anetcon")
 

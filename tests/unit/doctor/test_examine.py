@@ -11,7 +11,7 @@ from anetcon.doctor import machine as seen
 from anetcon.doctor.finding import Severity
 from anetcon.errors import AnetconError
 from anetcon.link.settings import Settings
-from tests.unit.doctor.parts import look, machine, one
+from tests.support.doctor_parts import look, machine, one
 
 
 def settings(folder: Path, *patterns: str) -> Settings:

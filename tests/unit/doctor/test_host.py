@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anetcon.doctor import host
 from anetcon.doctor.finding import Severity
-from tests.unit.doctor.parts import KEEPER, ill, machine, one, without_daemon
+from tests.support.doctor_parts import KEEPER, ill, machine, one, root_with, without_daemon
 
 MOUNTS = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -19,14 +19,6 @@ MOUNTS = """\
 41 40 0:31 / /run/netns rw master:7 - tmpfs tmpfs rw
 50 27 0:40 / /srv/a\\040b ro - nfs4 server:/x rw
 """
-
-
-def root_with(folder: Path, files: dict[str, str]) -> Path:
-    """A folder that stands for the root of the file system."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
 
 
 def test_memory(tmp_path: Path) -> None:

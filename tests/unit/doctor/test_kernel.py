@@ -8,7 +8,7 @@ from anetcon.doctor import kernel
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.kernel import findings
 from anetcon.doctor.probe import features
-from tests.unit.doctor.parts import machine, one
+from tests.support.doctor_parts import machine, one
 
 
 @pytest.mark.parametrize("engine", ["conntrack", "iptables-log", "nftables-log"])

@@ -7,7 +7,7 @@ import dataclasses
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.listeners import others, ours
 from anetcon.doctor.look import NetlinkSocket
-from tests.unit.doctor.parts import ill, look, machine, one, process
+from tests.support.doctor_parts import ill, look, machine, one, process
 
 OURS = NetlinkSocket(12, 1, 5, 0, 0, 50)
 CONNTRACK = NetlinkSocket(12, 2, 7, 0, 0, 51)

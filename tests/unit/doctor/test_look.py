@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.doctor.look import NetlinkSocket, netlink_sockets
-from tests.unit.doctor.parts import look
+from tests.support.doctor_parts import look
 
 RECORDED = """\
 sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode

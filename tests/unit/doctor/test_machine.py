@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from anetcon.doctor.machine import daemon
-from tests.unit.doctor.parts import STATUS, machine, process, said, without_daemon
+from tests.support.doctor_parts import STATUS, machine, process, said, without_daemon
 
 
 def test_the_daemon_of_a_store(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from anetcon.doctor import old
 from anetcon.doctor.daemon import daemon
 from anetcon.doctor.finding import Severity
-from tests.unit.doctor.parts import ill, machine, one, process, without_daemon
-from tests.unit.doctor.test_host import root_with
+from tests.support.doctor_parts import ill, machine, one, process, root_with, without_daemon
 
 UNIT = "etc/systemd/system/anetcon.service"
 WANTS = "etc/systemd/system/multi-user.target.wants/anetcon.service"

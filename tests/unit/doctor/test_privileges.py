@@ -9,8 +9,7 @@ import pytest
 
 from anetcon.doctor import privileges
 from anetcon.doctor.finding import Severity
-from tests.unit.doctor.parts import KEEPER, ill, machine, one, without_daemon
-from tests.unit.doctor.test_host import root_with
+from tests.support.doctor_parts import KEEPER, ill, machine, one, root_with, without_daemon
 
 NET_ADMIN, SYS_ADMIN, NET_RAW, SYSLOG = 1 << 12, 1 << 21, 1 << 13, 1 << 34
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.doctor import processes
-from tests.unit.doctor.parts import PROCESSES, process
+from tests.support.doctor_parts import PROCESSES, process
 
 LIMITS = """\
 Limit                     Soft Limit           Hard Limit           Units

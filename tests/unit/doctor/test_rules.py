@@ -8,7 +8,7 @@ import pytest
 
 from anetcon.doctor import rules
 from anetcon.doctor.ruleset import Chain, Expression, Flowtable, Rule, Ruleset
-from tests.unit.doctor.parts import ill, look, machine, one, said, without_daemon
+from tests.support.doctor_parts import ill, look, machine, one, said, without_daemon
 
 
 def of(*expressions: Expression, table: str = "raw", chain: str = "PREROUTING") -> Rule:

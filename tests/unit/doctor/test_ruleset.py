@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anetcon.doctor import ruleset
 from anetcon.netlink import active
-from tests.unit.decode.messages import attribute, nested
+from tests.support.messages import attribute, nested
 
 IP, INET = 2, 1
 

@@ -10,7 +10,7 @@ from anetcon.doctor.finding import Severity
 from anetcon.doctor.machine import Machine
 from anetcon.doctor.ruleset import Chain, Ruleset
 from anetcon.doctor.stale import stale
-from tests.unit.doctor.parts import ill, look, machine, one, process, said, without_daemon
+from tests.support.doctor_parts import ill, look, machine, one, process, said, without_daemon
 
 TABLE = Ruleset(tables=(("inet", "anetcon"),))
 ACTIVATION = Ruleset(tables=(("inet", "anetcon_conntrack"),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.sysctls import liberal, loose, sysctls
-from tests.unit.doctor.parts import ill, look, machine, one, without_daemon
+from tests.support.doctor_parts import ill, look, machine, one, without_daemon
 
 WRONG = {"nf_conntrack_events": "2", "nf_conntrack_timestamp": "0", "nf_conntrack_acct": "1"}
 

@@ -10,7 +10,7 @@ from anetcon.doctor import table
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.look import Look
 from anetcon.doctor.ruleset import Rule, Ruleset
-from tests.unit.doctor.parts import STATUS, ill, look, machine, one, said, without_daemon
+from tests.support.doctor_parts import STATUS, ill, look, machine, one, said, without_daemon
 
 KNOWN: dict[str, Any] = STATUS["namespaces"][0]  # type: ignore[index]
 

@@ -20,8 +20,8 @@ from anetcon.follow import main
 from anetcon.follow.main import FIRST_PAUSE, LONGEST_PAUSE, SAID_EVERY, Turn
 from anetcon.follow.settings import Settings
 from anetcon.store import manifest
-from tests.netns.waiting import wait_until
-from tests.unit.store.records import Making, start, whole
+from tests.support.records import Making, start, whole
+from tests.support.waiting import wait_until
 
 
 class Fake:

@@ -14,7 +14,7 @@ from anetcon.follow.settings import Settings
 from anetcon.journal.write import segments
 from anetcon.store import layout, manifest, parts
 from anetcon.store.view import Store
-from tests.unit.store.records import DAY, T0, Making, whole
+from tests.support.records import DAY, T0, Making, whole
 
 
 def test_a_turn_is_a_seal_and_later_drops_what_others_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,8 @@ from anetcon.history.batch import Batch
 from anetcon.history.events import Events
 from anetcon.history.syslog import Found
 from anetcon.record import CLASSES, END_REASONS
-from tests.unit.history.test_syslog import _address
-from tests.unit.store.records import DAY, SECOND, T0
-
-AT = T0 // SECOND
-TCP = "src=10.0.0.5 dst=198.51.100.9 sport=40000 dport=443 {}src=198.51.100.9 dst=203.0.113.7 sport=443 dport=40213 {}"
-NEW = f"[{AT}.000250]\t    [NEW] tcp      6 120 SYN_SENT {TCP.format('[UNREPLIED] ', 'mark=7')}\n"
-COUNTED = (
-    "src=10.0.0.5 dst=198.51.100.9 sport=40000 dport=443 packets=6 bytes=339 src=198.51.100.9 dst=203.0.113.7 "
-    "sport=443 dport=40213 packets=4 bytes=235 [ASSURED] mark=7 {}"
-)
-DESTROY = f"[{AT + 9}.000000]\t[DESTROY] tcp      6 TIME_WAIT {COUNTED.format('delta-time=3 id=99')}\n"
+from tests.support.old_lines import AT, DESTROY, NEW, address
+from tests.support.records import DAY, SECOND, T0
 
 
 def read(*texts: str, finish: bool = True) -> tuple[list[dict[str, Any]], list[Found], Events]:
@@ -41,7 +32,7 @@ def read(*texts: str, finish: bool = True) -> tuple[list[dict[str, Any]], list[F
 
 def _row(batch: Batch, row: int) -> dict[str, Any]:
     of = batch.of
-    ends = {side: (_address(of[f"{side}_ip"][row].tobytes()), int(of[f"{side}_port"][row])) for side in SIDES}
+    ends = {side: (address(of[f"{side}_ip"][row].tobytes()), int(of[f"{side}_port"][row])) for side in SIDES}
     shown: dict[str, Any] = {name: int(of[name][row]) for name in ("start", "end", "proto", "mark", "zone", "ct_id")}
     counters = [int(of[name][row]) for name in ("packets_out", "bytes_out", "packets_in", "bytes_in")]
     shown |= {"class": CLASSES[of["class"][row]], "reason": END_REASONS[of["end_reason"][row]]}

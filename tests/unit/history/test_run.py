@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,8 @@ from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from anetcon.system.names import namespace_hash
-from tests.unit.history.test_events import AT, DESTROY, NEW
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, logged, lone, start, whole
-
-PACKET = (
-    "IN=a OUT=b SRC=10.0.0.5 DST=198.51.100.9 LEN=60 TOS=0x00 PREC=0x00 TTL=63 ID=1 DF PROTO=TCP SPT={} DPT=443 "
-    "WINDOW=1 RES=0x00 SYN URGP=0 \n"
-)
-MARK = f"[{namespace_hash(ROUTER)}]"
-
-
-def line(port: int, at: int = T0, *, host: str = "gw1", mark: str = MARK, fine: bool = True) -> str:
-    """A connection of 10.0.0.5 from this port."""
-    stamp = datetime.fromtimestamp(at / 1e6, UTC)
-    shown = stamp.isoformat(timespec="microseconds") if fine else f"{stamp:%b %d %H:%M:%S}"
-    return f"{shown} {host} kernel: [ANETCON][X]{mark} {PACKET.format(port)}"
+from tests.support.old_lines import AT, DESTROY, MARK, NEW, line
+from tests.support.records import DAY, ROUTER, SECOND, T0, Making, logged, lone, start, whole
 
 
 class Old:

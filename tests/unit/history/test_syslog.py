@@ -6,7 +6,6 @@ import json
 import os
 import re
 from datetime import UTC
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from anetcon.history.stamps import Stamps
 from anetcon.history.syslog import MOST_REPEATED, Found, Reader
 from anetcon.record import CLASSES, Class
 from anetcon.system.names import namespace_hash, recorded
-from tests.unit.store.records import DAY, SECOND, T0, batch, logged, start
+from tests.support.old_lines import address
+from tests.support.records import DAY, SECOND, T0, batch, logged, start
 
 DATA = Path(__file__).parents[2] / "data" / "loglines"
 CASES = [json.loads(path.read_text()) for path in sorted(DATA.glob("*.json"))]
@@ -60,18 +60,13 @@ class Reading:
         shown: dict[str, Any] = {
             name: int(of[name][row]) for name in ("start", "proto", "mark", "src_port", "dst_port", "nat_dst_port")
         }
-        shown |= {name: _address(of[name][row].tobytes()) for name in ("src_ip", "dst_ip", "nat_src_ip", "nat_dst_ip")}
+        shown |= {name: address(of[name][row].tobytes()) for name in ("src_ip", "dst_ip", "nat_src_ip", "nat_dst_ip")}
         shown |= {"class": CLASSES[of["class"][row]], "both": bool(of["both"][row])}
         return shown | {
             "netns": self.namespaces.names[int(of["netns"][row])],
             "node": self.nodes.names[int(of["node"][row])],
             "nat_src_port": int(of["nat_src_port"][row]),
         }
-
-
-def _address(packed: bytes) -> str:
-    wide = IPv6Address(packed)
-    return str(wide.ipv4_mapped or wide)
 
 
 def as_rsyslog(case: dict[str, Any]) -> bytes:

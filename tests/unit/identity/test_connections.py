@@ -16,7 +16,7 @@ from anetcon.identity.odd import SLACK, TOLERANCE
 from anetcon.identity.tuples import columns_of
 from anetcon.record import arrow_schema
 from bench.realistic import events, generate
-from tests.unit.identity.rows import SECOND, Row, table
+from tests.support.rows import SECOND, Row, table
 
 T = 1_800_000_000 * SECOND
 

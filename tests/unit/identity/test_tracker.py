@@ -13,7 +13,7 @@ from anetcon.identity import verdicts as verdicts_
 from anetcon.identity.odd import SLACK, TOLERANCE
 from anetcon.identity.tuples import columns_of, new_key
 from bench.realistic import events, generate
-from tests.unit.identity.rows import SECOND, Row, table
+from tests.support.rows import SECOND, Row, table
 
 T = 1_800_000_000 * SECOND
 FIRST, REPEAT, END = Verdict

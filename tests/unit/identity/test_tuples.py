@@ -21,7 +21,7 @@ from anetcon.identity.tuples import (
 )
 from anetcon.record import arrow_schema
 from bench.realistic import generate
-from tests.unit.identity.rows import Row, table
+from tests.support.rows import Row, table
 
 FIELDS = ("netns_inode", "proto", "zone", "src_port", "dst_port", "node")
 

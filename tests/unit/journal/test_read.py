@@ -33,8 +33,9 @@ from anetcon.journal.read import (
     torn,
 )
 from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path, segments
-from tests.unit.store.records import batch as connections
-from tests.unit.store.records import start
+from tests.support.forging import forged
+from tests.support.records import batch as connections
+from tests.support.records import start
 
 
 def gaps(*lost: int) -> pa.RecordBatch:
@@ -268,21 +269,6 @@ def test_an_index_line_says_what_it_was_given(offset: int, payload: bytes, rows:
     assert line[:5] == (offset, len(payload), rows, time, time + 1)
 
 
-def forged(folder: Path, number: int, change: Callable[[bytearray], object], line: int = 1) -> None:
-    """Change the bytes of one line of a segment, and its checksum with them."""
-    data, index = segment_path(folder, number), segment_path(folder, number, "index")
-    lines = index.read_bytes().splitlines(keepends=True)
-    said = parse_line(lines[line].rstrip(b"\n"))
-    assert said is not None
-    content = bytearray(data.read_bytes())
-    payload = content[said.offset : said.offset + said.length]
-    change(payload)
-    content[said.offset : said.offset + said.length] = payload
-    data.write_bytes(content)
-    lines[line] = index_line(said.offset, bytes(payload), said.rows, said.start, said.end)
-    index.write_bytes(b"".join(lines))
-
-
 def test_a_forged_checksum_ends_the_segment(tmp_path: Path) -> None:
     """A batch that is none ends its segment as damage does, and is told as that, whatever was read of it before."""
     written(tmp_path, (1,), (2,), (3,))
@@ -350,9 +336,9 @@ def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
 FUZZ = """
 import random, shutil, sys
 from pathlib import Path
-from tests.unit.cli.asking import Answer
-from tests.unit.journal.test_read import forged
-from tests.unit.store.records import Making, start, whole
+from tests.support.asking import Answer
+from tests.support.forging import forged
+from tests.support.records import Making, start, whole
 
 folder, many, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 made = Making(folder / "made").add(*whole(), *whole(src_port=2), start(src_port=3, netns="other")).close()

@@ -14,7 +14,7 @@ from anetcon.keeper import children
 from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
 from anetcon.system.process import WITHHELD, spawn
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

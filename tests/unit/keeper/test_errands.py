@@ -17,8 +17,8 @@ from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.loop import Loop
 from anetcon.rules.outcome import Outcome
 from anetcon.system.netns import Home
-from tests.netns.keeper_daemon import is_alive
-from tests.netns.waiting import wait_until
+from tests.support.keeper_daemon import is_alive
+from tests.support.waiting import wait_until
 
 HERE = 4711
 """What every namespace's inode is for these tests, which enter none."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
 from anetcon.keeper.logfile import LogFile, require_writable
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 STAMP = "2026-11-20T13:05:09.000001Z "
 NOW = 1795179909000001

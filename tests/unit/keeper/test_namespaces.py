@@ -15,7 +15,7 @@ from anetcon.keeper import namespaces
 from anetcon.keeper.namespaces import Namespaces, events_of
 from anetcon.system import syscalls as sc
 from anetcon.system.clock import now_us
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 NET, UTS = Path("/proc/self/ns/net"), Path("/proc/self/ns/uts")
 

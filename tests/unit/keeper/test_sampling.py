@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.rules.sample import NFTA_COUNTER_PACKETS, NFTA_OBJ_DATA, counted
-from tests.unit.decode.messages import attribute, nested
+from tests.support.messages import attribute, nested
 
 
 def test_a_counter() -> None:

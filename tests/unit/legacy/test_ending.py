@@ -12,7 +12,7 @@ import pytest
 from anetcon.doctor import processes
 from anetcon.legacy import ending
 from anetcon.legacy.old import Running
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SCRIPT = """\
 trap 'touch "$0.trapped"' EXIT TERM

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from anetcon.legacy import old
 from anetcon.legacy.old import Running
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 DATA = Path(__file__).parents[2] / "data" / "bash-anetcon"
 NO_PROCESSES = DATA / "etc"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anetcon.legacy import witness
 from anetcon.legacy.witness import Line, Witness, parsed
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 RECORD = b"4,1234,5678000001,-;[A][X] IN= OUT=eth0 SRC=10.0.0.1 ID=%d PROTO=TCP \n SUBSYSTEM=none\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anetcon.netlink import active
 from anetcon.netlink.dump import NFGENMSG_UNSPEC
 from anetcon.rules import sample
-from tests.unit.decode.messages import attribute, nested
+from tests.support.messages import attribute, nested
 
 
 def rule(*expressions: bytes, table: bytes = b"filter") -> bytes:

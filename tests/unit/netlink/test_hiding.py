@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.netlink import active, hiding
-from tests.unit.decode.messages import attribute, nested
+from tests.support.messages import attribute, nested
 
 ALL, NEW_ALONE = hiding.NEEDED_EVENTS, 1
 REGISTER = struct.pack(">I", 8)

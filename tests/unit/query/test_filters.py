@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anetcon.query.filters import Filters, Span, Unusable, pattern, port_range
 from anetcon.store.view import Store
-from tests.unit.store.records import SECOND, T0, Making, ends, whole
+from tests.support.records import SECOND, T0, Making, ends, whole
 
 ROWS = [
     whole(netns="qrouter-1"),

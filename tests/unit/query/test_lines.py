@@ -9,8 +9,8 @@ import pytest
 
 from anetcon.store.manifest import rfc3339
 from anetcon.store.seal import Sealer
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, ends, logged, logged_float, start, whole
+from tests.support.asking import Answer
+from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, ends, logged, logged_float, start, whole
 
 PUBLIC, REMOTE = "203.0.113.7:40213", "198.51.100.9:443"
 FLOATING, OUTSIDE = "203.0.113.9:22", "192.0.2.1:5000"

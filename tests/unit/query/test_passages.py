@@ -9,8 +9,8 @@ import pytest
 
 from anetcon.query.times import rfc3339
 from anetcon.store.seal import Sealer
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import INODE, SECOND, T0, Making, ends, whole
+from tests.support.asking import Answer
+from tests.support.records import INODE, SECOND, T0, Making, ends, whole
 
 PUBLIC = "203.0.113.129:16572"
 FLOATING = "203.0.113.140:8081"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anetcon.query import text
 from anetcon.record import TABLES, Field
-from tests.unit.store.records import batch, packed, start
+from tests.support.records import batch, packed, start
 
 
 def column(kind: str, name: str = "x") -> list[Field]:

@@ -17,7 +17,7 @@ from anetcon.store import absent
 from anetcon.store.absent import Listing
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, batch, end, start
+from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, batch, end, start
 
 LISTED, DONE = T0 + 100 * SECOND, T0 + 103 * SECOND
 

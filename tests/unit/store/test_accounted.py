@@ -13,7 +13,7 @@ from anetcon.record import PUBLIC
 from anetcon.store import where
 from anetcon.store.accounted import NEAR, Account, account, left
 from anetcon.store.view import Store
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, ends, standing, start, whole
+from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, ends, standing, start, whole
 
 WINDOW = (T0 - 60 * SECOND, T0 + 60 * SECOND)
 HERE = ("gw1", ROUTER)

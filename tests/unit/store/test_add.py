@@ -18,8 +18,8 @@ from anetcon.store.add import add
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import DAY, SECOND, T0, Making, batch, end, logged, start, whole
+from tests.support.crashing import CrashError, crash_at
+from tests.support.records import DAY, SECOND, T0, Making, batch, end, logged, start, whole
 
 FREE = Limits(free=0)
 GAP = Gap(None, T0 - 9 * DAY, T0 - 3 * DAY, Cause.IMPORTED_LINES, node="gw1")

@@ -13,7 +13,7 @@ from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.store.records import SECOND, T0, Making, whole
+from tests.support.records import SECOND, T0, Making, whole
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from anetcon.keeper import status
 from anetcon.store import where
 from anetcon.store.coverage import STALE, Coverage, Question, coverage, running
 from anetcon.store.view import Store
-from tests.unit.store.records import DAY, ROUTER, SECOND, T0, Making, standing, whole
+from tests.support.records import DAY, ROUTER, SECOND, T0, Making, standing, whole
 
 SINCE = T0 - 60 * SECOND
 ASKED = Question(SINCE, T0 + 60 * SECOND)

@@ -21,7 +21,7 @@ from anetcon.store.coverage import Question, coverage
 from anetcon.store.damage import unexplained
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.store.records import SECOND, T0, Making, start, whole
+from tests.support.records import SECOND, T0, Making, start, whole
 
 DOWN = {"node": "gw1", "netns": None, "from": T0 + 9 * SECOND, "to": T0 + 12 * SECOND, "cause": "daemon-down"}
 

@@ -10,7 +10,7 @@ from anetcon.store.live import Live
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from anetcon.store.where import number_in
-from tests.unit.store.records import SECOND, T0, Making, end, logged, logged_float, start, whole
+from tests.support.records import SECOND, T0, Making, end, logged, logged_float, start, whole
 
 
 @pytest.fixture

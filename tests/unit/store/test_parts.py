@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anetcon.identity import merge_intervals
 from anetcon.record import arrow_schema
 from anetcon.store import parts
-from tests.unit.store.records import SECOND, T0, batch
+from tests.support.records import SECOND, T0, batch
 
 NONE = arrow_schema("neighbours").empty_table()
 GAPS = arrow_schema("gaps").empty_table()

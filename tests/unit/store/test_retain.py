@@ -16,8 +16,8 @@ from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import DAY, SECOND, T0, Making, packed, start, whole
+from tests.support.crashing import CrashError, crash_at
+from tests.support.records import DAY, SECOND, T0, Making, packed, start, whole
 
 TODAY = T0 - T0 % DAY
 HOUR = 3600 * SECOND

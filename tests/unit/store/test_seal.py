@@ -25,8 +25,8 @@ from anetcon.store.coverage import Question, coverage
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from bench.realistic import events, generate
-from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import DAY, SECOND, T0, Making, end, logged, logged_float, start, whole
+from tests.support.crashing import CrashError, crash_at
+from tests.support.records import DAY, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 HOUR = 3600 * SECOND
 

@@ -16,8 +16,8 @@ from anetcon.store import spill
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Rows, Store
 from anetcon.system import memory
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import SECOND, T0, Making, batch, end
+from tests.support.asking import Answer
+from tests.support.records import SECOND, T0, Making, batch, end
 
 ROWS = 300_000
 SMALL = 130 << 20

@@ -20,7 +20,7 @@ from anetcon.store import layout, manifest, parquet, parts, where
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.store.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
+from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 HOUR = 3600 * SECOND
 

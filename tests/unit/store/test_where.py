@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.store import where
-from tests.unit.store.records import packed
+from tests.support.records import packed
 
 ADDRESSES = st.ip_addresses()
 HOLDS = duckdb.connect()

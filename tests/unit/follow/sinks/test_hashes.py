@@ -11,7 +11,7 @@ from anetcon.config.model import Config
 from anetcon.follow.settings import Settings
 from anetcon.follow.sinks.hashes import Hashes, HashFile
 from anetcon.system.names import namespace_hash, recorded
-from tests.unit.store.records import Making, start
+from tests.support.records import Making, start
 
 
 def test_names_of_the_journal_are_listed(tmp_path: Path) -> None:

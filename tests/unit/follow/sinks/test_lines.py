@@ -17,7 +17,7 @@ from anetcon.follow.sinks import lines
 from anetcon.follow.sinks.lines import Lines, Settings
 from anetcon.record import Class
 from anetcon.system.names import namespace_hash
-from tests.unit.store.records import ROUTER, T0, batch, end, logged, logged_float, start
+from tests.support.records import ROUTER, T0, batch, end, logged, logged_float, start
 
 MAKER = Lines(Settings("NODE"))
 HASH = hashlib.md5(ROUTER.encode(), usedforsecurity=False).hexdigest()[:8]

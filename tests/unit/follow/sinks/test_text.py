@@ -19,8 +19,8 @@ from anetcon.store import layout
 from anetcon.store.seal import Sealer
 from anetcon.system.names import namespace_hash
 from bench.realistic import events, generate
-from tests.unit.crashing import CrashError, crash_at
-from tests.unit.store.records import ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
+from tests.support.crashing import CrashError, crash_at
+from tests.support.records import ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 
 def settings(store: Path) -> Settings:

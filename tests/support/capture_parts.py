@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from anetcon.capture.context import Context
 from anetcon.capture.journals import Journals, Settings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
+from anetcon.capture.requests import Requests
+from anetcon.capture.tables import Tables
 from anetcon.decode.ctnetlink import SLOT, Batch
 from anetcon.journal.read import read
 from anetcon.link import counters
-from tests.unit.decode.messages import Message, Side
+from anetcon.netlink import headers as k
+from tests.support.messages import Message, Side
 
 SOCKETS: list[socket.socket] = []
 """Every socket made here; the fixture in conftest closes them."""
@@ -92,3 +96,43 @@ def events(*messages: bytes, code: int = 0) -> Batch:
 def rows(store: Path, table: str = "connections") -> list[dict[str, Any]]:
     """Everything the journal has of a table."""
     return [row for flush in read(store / "journal" / table) if flush.batch for row in flush.batch.to_pylist()]
+
+
+RESOLVED = {
+    "node": "n",
+    "audit": {
+        "protocols": "all",
+        "networks": {},
+        "on_overload": "hold",
+        "period": 30,
+        "record": ["end"],
+        "netns_dir": "/run/netns",
+    },
+    "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10, "memory_megabytes": 5},
+}
+
+
+class Bench:
+    """One namespace whose kernel answers what it is told to; time stands still unless moved."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.now = NOW
+        self.pipeline: Pipeline = pipeline(store)
+        self.requests = Requests()
+        self.tables = Tables(self.pipeline, self.requests, lambda: self.now)
+        self.space, _, self._kernel = namespace()
+        self.pipeline.add(self.space)
+
+    def answer(self, *messages: bytes) -> None:
+        """Answer the dump that was asked for."""
+        sequence = struct.unpack_from("=I", self._kernel.recv(4096), 8)[0]
+        done = struct.pack("=IHHII", 20, k.NLMSG_DONE, 2, sequence, 0) + bytes(4)
+        answers = [data[:8] + struct.pack("=I", sequence) + data[12:] for data in messages]
+        self._kernel.send(b"".join([*answers, done]))
+        self.requests.readable(self.space, self.now)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Everything recorded so far."""
+        self.pipeline.flush(self.now)
+        return rows(self.store)

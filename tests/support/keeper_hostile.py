@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from anetcon.link import counters
-from tests.netns import keeper_child
+from tests.support import keeper_child
 
 DEEP = 900
 """Levels that JSON is read at, and few functions that look at the value are."""

@@ -100,3 +100,11 @@ def one(findings: Iterable[Finding]) -> Finding:
     """The only one that is not well."""
     (found,) = ill(findings)
     return found
+
+
+def root_with(folder: Path, files: dict[str, str]) -> Path:
+    """A folder that stands for the root of the file system."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from anetcon.decode.oracle import end_reason
 from anetcon.record import Family, Reply
-from tests.unit.decode.messages import Message, Side
+from tests.support.messages import Message, Side
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 

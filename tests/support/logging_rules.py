@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from anetcon.testbed.namespaces import Namespace
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 README = (
     '-A anetcon -p tcp -m tcp -m state --state NEW -m conntrack --ctstate DNAT -j LOG --log-prefix "{}[D]{} "',

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.testbed.namespaces import Namespace, owner
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-CHILD = "tests.netns.keeper_child"
+CHILD = "tests.support.keeper_child"
 READY_SECONDS = 20.0
 
 
@@ -228,3 +228,6 @@ def writer(fifo: Path) -> int:
 def show(figure: str) -> None:
     """A measured figure, for who runs the tests with -s."""
     sys.stdout.write(f"\n  {figure}\n")
+
+
+TRACKING = "table inet tracking {\n chain any {\n  ct state new\n }\n}\n"

@@ -21,9 +21,9 @@ import pytest
 
 import anetcon
 from anetcon.testbed.namespaces import Namespace, owner
-from tests.netns.waiting import wait_until
+from tests.support.waiting import wait_until
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PROGRAM = "/opt/anetcon/bin/anetcon"
 """The program of this checkout, in an environment of the Debian's own Python; only where asked for."""
 

@@ -18,8 +18,8 @@ from anetcon.store.coverage import running
 from anetcon.testbed import daemon
 from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import Namespace
-from tests.netns.waiting import wait_until
-from tests.unit.cli.asking import Answer
+from tests.support.asking import Answer
+from tests.support.waiting import wait_until
 
 PROGRAM = Path(sys.executable).parent / "anetcon"
 EVENTS = 0x5
@@ -156,3 +156,6 @@ def catches(pid: int, number: int) -> bool:
     with Path(f"/proc/{pid}/status").open() as status:
         caught = next(line for line in status if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+PROTO = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}

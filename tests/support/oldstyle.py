@@ -14,9 +14,9 @@ from pathlib import Path
 
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import command, owner, remove
-from tests.booted import Booted, booted
+from tests.support.booted import Booted, booted
 
-DATA = Path(__file__).parent / "data" / "bash-anetcon"
+DATA = Path(__file__).parents[1] / "data" / "bash-anetcon"
 CONFIGURATION = """\
 NAMESPACES=( "^{name}$" )
 PERIOD={period}

@@ -19,7 +19,7 @@ from pyarrow import csv
 
 from anetcon.testbed.flood import PORTS, Flood
 from anetcon.testbed.packets import count_up
-from tests.e2e.daemon import seconds
+from tests.support.daemon import seconds
 
 PIECE = 2000
 SLACK = 5.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.e2e.daemon import Daemon
+from tests.support.daemon import Daemon
 
 
 class SmallDisk:
