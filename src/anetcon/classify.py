@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,26 @@ class OwnAddresses:
     """
 
     def __init__(self) -> None:
-        self.replace(set())
+        self._keys = np.zeros(0, np.uint64)
+        self._codes = np.zeros(0, np.int32)
+        self._words = np.zeros((0, 2), np.uint64)
+        self._maybe = np.zeros(1 << _BITS, np.bool_)
 
-    def replace(self, owned: set[tuple[int, int, bytes]]) -> None:
-        """Take (namespace code, family, 16-byte address) as all there are from now on."""
-        codes = np.array([_place(code, family) for code, family, _ in owned], np.int32)
-        words = np.frombuffer(b"".join(address for _, _, address in owned), np.uint64).reshape(-1, 2)
+    def set(self, code: int, owned: Collection[tuple[Family, bytes]]) -> None:
+        """Take (family, 16-byte address) as all that the namespace of this code has from now on."""
+        stays = self._codes >> 1 != code
+        if not stays.all():
+            self._keys, self._codes, self._words = self._keys[stays], self._codes[stays], self._words[stays]
+            self._maybe[:] = False
+            self._maybe[_hash(self._words)] = True
+        codes = np.array([_place(code, family) for family, _ in owned], np.int32)
+        words = np.frombuffer(b"".join(address for _, address in owned), np.uint64).reshape(-1, 2)
         keys = _keys(codes, words)
         order = np.argsort(keys)
-        self._keys, self._codes, self._words = keys[order], codes[order], words[order]
-        self._maybe = np.zeros(1 << _BITS, np.bool_)
+        at = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, at, keys[order])
+        self._codes = np.insert(self._codes, at, codes[order])
+        self._words = np.insert(self._words, at, words[order], axis=0)
         self._maybe[_hash(words)] = True
 
     def reached(self, codes: Array, families: Array, addresses: Array) -> Array:

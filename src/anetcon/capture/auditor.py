@@ -205,7 +205,7 @@ class Auditor:
         for namespace in self.namespaces.values():
             if namespace.context.changed:
                 namespace.context.changed = False
-                self.pipeline.addresses_changed()
+                self.pipeline.addresses_changed(namespace)
             self._collect(namespace)
         for namespace in self._drained & set(self.namespaces.values()):
             self._watch_drops(namespace, now)  # before a flush says that all was recorded until `now`
@@ -352,7 +352,7 @@ class Auditor:
         namespace.read_route(now)
         if namespace.context.changed:
             namespace.context.changed = False
-            self.pipeline.addresses_changed()
+            self.pipeline.addresses_changed(namespace)
         if namespace.context.routes_unknown and not self.lasting.lasts(namespace.netns, Cause.ROUTES_UNKNOWN):
             self.lasting.begin(namespace.netns, Cause.ROUTES_UNKNOWN, now)
             why = f"more than {MOST_ROUTES} routes, or one that cannot be read"

@@ -67,6 +67,7 @@ class Pipeline:
         self.names.append(namespace.netns)
         self.by_code.append(namespace)
         self._codes_changed()
+        self.addresses_changed(namespace)
 
     def remove(self, namespace: Namespace) -> None:
         """Forget a namespace; its code stays taken until the next flush."""
@@ -96,11 +97,10 @@ class Pipeline:
         self._rows_of_code = np.array([n.slot if n else -1 for n in self.by_code], np.int64)
         named = {n.code: self._networks[n.netns] for n in self.by_code if n and n.netns in self._networks}
         self._wanted = Wanted(self._protocols, named)
-        self.addresses_changed()
 
-    def addresses_changed(self) -> None:
-        """Take every namespace's own addresses as they are now."""
-        self.own.replace({(n.code, *a) for n in self.by_code if n for a in n.context.addresses()})
+    def addresses_changed(self, namespace: Namespace) -> None:
+        """Take the namespace's own addresses as they are now."""
+        self.own.set(namespace.code, set(namespace.context.addresses()))
 
     def waiting(self) -> bool:
         """Whether a flush would write something."""
@@ -248,10 +248,12 @@ class Pipeline:
         """Give codes anew. Slots and columns must be empty."""
         self.names, self.by_code = [], []
         self._strays.clear()
+        self.own = OwnAddresses()
         for namespace in live:
             namespace.code = len(self.names)
             self.names.append(namespace.netns)
             self.by_code.append(namespace)
+            self.addresses_changed(namespace)
         self._codes_changed()
 
 

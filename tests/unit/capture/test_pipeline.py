@@ -125,7 +125,7 @@ def test_a_destination_of_the_namespace_itself_is_local(tmp_path: Path) -> None:
     pipe = pipeline(tmp_path)
     space, _, _ = namespace()
     pipe.add(space)
-    pipe.own.replace({(space.code, Family.IPV4, mapped(OUTSIDE) or b"")})
+    pipe.own.set(space.code, [(Family.IPV4, mapped(OUTSIDE) or b"")])
     pipe.take(events(message(1)))
     pipe.flush(NOW)
     assert rows(tmp_path)[0]["class"] == "local"
