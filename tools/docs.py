@@ -102,7 +102,12 @@ def configuration() -> list[str]:
         title = f"[{name}]" if name else "Before the first table"
         about = [(model.TABLES[name].__doc__ or "").strip(), ""] if name else []
         lines += ["", f"## {title}", "", *about, *table(("key", "takes", "default", "meaning"), rows)]
-    return lines
+    rows = [
+        [f"`{key}`", expects, "required" if default is None else toml(default), about]
+        for key, expects, default, about, _ in model.sink_settings()
+    ]
+    about = [(model.Sink.__doc__ or "").strip(), ""]
+    return [*lines, "", "## [sinks.NAME]", "", *about, *table(("key", "takes", "default", "meaning"), rows)]
 
 
 def exit_statuses() -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 from anetcon.capture import batch
 from anetcon.decode.columns import NONE, Columns
 from anetcon.follow.settings import Settings
-from anetcon.follow.sinks.text import TextLogs
+from anetcon.follow.sinks.kinds import text_logs
 from anetcon.journal.write import Writer
 from anetcon.record import TABLES, Class, EndReason, Family, Origin
 from anetcon.store import layout
@@ -159,7 +159,7 @@ def test_each_once_with_its_nulls(node: Node) -> None:
 def test_no_null_is_shown_as_a_number(node: Node) -> None:
     """In no format and no text log is there an address or a port that nobody saw."""
     texts = [node.ask("search", "--format", form).out for form in ("table", "json", "jsonl", "csv")]
-    logs = TextLogs(Settings(node.store, "gw1", folder=node.store / "log"))
+    logs = text_logs(Settings(node.store, "gw1", folder=node.store / "log"))
     while logs.step():
         pass
     logs.stop()

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from anetcon.config.load import load
-from anetcon.config.logrotate import logrotate_text
 from anetcon.config.model import Config, Logs, Store
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.testbed import kernel, traffic
@@ -23,6 +22,7 @@ from anetcon.testbed.topology import SERVER, Router, World
 from tests.e2e.conftest import Start
 from tests.support.asking import Answer
 from tests.support.machine import PATH
+from tests.support.rotation import Rotation, texts
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -64,36 +64,6 @@ class Rsyslog:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(40)
         os.close(self._write)
-
-
-def texts(folder: Path, name: str) -> list[str]:
-    """Every line of a log and of what it was rotated to."""
-    packed = [path for path in folder.glob(f"{name}*") if path.suffix == ".gz"]
-    plain = [path.read_text() for path in folder.glob(f"{name}*") if path not in packed]
-    plain += [subprocess.run(["zcat", path], capture_output=True, text=True, check=True).stdout for path in packed]
-    return "".join(plain).splitlines()
-
-
-class Rotation:
-    """A logrotate with our file and a state of its own. `tell` stands for rsyslog's own script."""
-
-    def __init__(self, folder: Path, config: Config, tell: str = "") -> None:
-        script = folder / "rsyslog-rotate"
-        script.write_text(f"#!/bin/sh\n{tell}\n")
-        script.chmod(0o755)
-        self._file, self._state = folder / "logrotate.conf", folder / "logrotate.state"
-        self._file.write_text(logrotate_text(config, str(script)))
-        assert "error" not in self._run("-d").stderr
-
-    def _run(self, option: str) -> subprocess.CompletedProcess[str]:
-        words = ["logrotate", option, "-s", str(self._state), str(self._file)]
-        done = subprocess.run(words, env={"PATH": PATH}, capture_output=True, text=True, check=False, timeout=30)
-        assert done.returncode == 0, done.stderr
-        return done
-
-    def rotate(self) -> None:
-        """Now."""
-        self._run("-f")
 
 
 @pytest.fixture

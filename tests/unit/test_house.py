@@ -55,7 +55,7 @@ LAYERS: dict[str, set[str]] = {
         "classify",
         "journal",
     },
-    "follow": {"errors", "system", "link", "protocols", "record", "journal", "identity", "store"},
+    "follow": {"errors", "system", "link", "protocols", "record", "journal", "identity", "store", "query"},
     "history": {"errors", "gaps", "system", "protocols", "record", "decode", "identity", "store", "follow"},
     "doctor": {"errors", "system", "netlink", "rules", "link", "journal", "store", "decode"},
     "install": {"errors", "system", "netlink", "rules", "link", "config", "store", "follow", "doctor"},
@@ -149,7 +149,7 @@ def test_the_map_of_the_package_is_true() -> None:
     assert [name for line in named for name in line.split(", ")] == list(LAYERS)
 
 
-@pytest.mark.parametrize("room", ["system", "netlink", "link", "query", "legacy", "keeper", "rules"])
+@pytest.mark.parametrize("room", ["system", "netlink", "link", "query", "legacy", "keeper", "rules", "follow"])
 def test_the_map_of_a_room_is_true(room: str) -> None:
     """The docstring of a room names every module in it, and no other."""
     named = re.findall(

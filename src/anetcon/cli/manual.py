@@ -13,7 +13,7 @@ from anetcon import __version__
 from anetcon.cli.described import Command, Parameter
 from anetcon.config.load import SETTINGS
 from anetcon.config.migrate import value_text
-from anetcon.config.model import TABLES
+from anetcon.config.model import TABLES, Setting, Sink, sink_settings
 from anetcon.errors import statuses
 
 FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo")
@@ -93,11 +93,17 @@ def _configuration_page() -> str:
             lines += _text((TABLES[table].__doc__ or "").strip())
         for setting in SETTINGS.values():
             if setting.key.rpartition(".")[0] == table:
-                has = "" if setting.default in (None, "", {}) else f" Default: {value_text(setting.default)}."
-                about = f"{setting.help}. Takes {setting.expects}.{has}"
-                lines += [".TP", f".B {_escaped(setting.key.rpartition('.')[2])}", *_text(about)]
+                lines += _setting(setting)
+    lines += [f".SH {_escaped('[sinks.NAME]')}", *_text((Sink.__doc__ or "").strip())]
+    lines += [line for setting in sink_settings() for line in _setting(setting)]
     lines += [".SH SEE ALSO", _reference("anetcon", 1) + ",", _reference("anetcon-config", 1)]
     return _joined(lines)
+
+
+def _setting(setting: Setting) -> list[str]:
+    has = "" if setting.default in (None, "", {}) else f" Default: {value_text(setting.default)}."
+    about = f"{setting.help}. Takes {setting.expects}.{has}"
+    return [".TP", f".B {_escaped(setting.key.rpartition('.')[2])}", *_text(about)]
 
 
 def _head(name: str, section: int, about: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from anetcon.journal.read import last_flush
 from anetcon.link import counters
 from anetcon.query.times import moment, spoken
 from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
-from anetcon.store.layout import journal_folder
+from anetcon.store.layout import follower_path, journal_folder
 from anetcon.store.view import Store
 
 SINCE = "since (UTC)"
@@ -33,6 +34,8 @@ LATELY = 600 * SECOND
 HARMLESS = WHOLE | LIMITS | Cause.having(Mark.TOLD)
 """Causes of gaps that may last though all is well, or of which more is said."""
 SHOWN = 3
+LONGEST = 500
+"""Characters of a follower's complaint."""
 
 
 def status(
@@ -139,8 +142,16 @@ def _wrong(store: Path, said: dict[str, Any], gaps: list[dict[str, Any]]) -> Ite
             yield f"{name} ended by itself at {when} and was started again; the daemon's log says why"
     if said.get("refused"):
         yield "the configuration is refused, and the one before holds; the daemon's log says why"
+    yield from _failed(store)
     yield from _wrong_namespaces(said["namespaces"])
     yield from _lasting(said, gaps)
+
+
+def _failed(store: Path) -> Iterator[str]:
+    """Text logs and sinks that do not work now: what follow wrote of each."""
+    for path in sorted(follower_path(store, "any").parent.glob("*.failed")):
+        with contextlib.suppress(OSError):
+            yield f"{path.read_text(errors='replace')[:LONGEST]}; it is tried again, and nothing is lost"
 
 
 def _wrong_namespaces(namespaces: list[dict[str, Any]]) -> Iterator[str]:

@@ -65,6 +65,7 @@ class Loaded(NamedTuple):
             name: [str(ipaddress.ip_network(network, strict=False)) for network in networks]
             for name, networks in self.config.audit.networks.items()
         }
+        values["sinks"] = {name: msgspec.to_builtins(sink) for name, sink in self.config.every_sink.items()}
         values["settings_file"] = str(self.file.absolute()) if self.file else None
         values["sources"] = {key: self.source(key) for key in SETTINGS}
         return values

@@ -1,4 +1,5 @@
-"""The text of the file for logrotate: the two text logs and the daemon's own, a hundred of each, told by signals.
+"""The text of the file for logrotate: the two text logs, the files of sinks and the daemon's own log, a hundred of
+each, told by signals.
 
 A restart would make a gap; SIGHUP makes none. The daemon is found by the process id in its store's lock, and gets the
 signal only if that process is one. Refuses to write the file: `anetcon config logrotate` prints it.
@@ -22,9 +23,10 @@ def logrotate_text(config: Config, rsyslog_rotate: str = RSYSLOG_ROTATE) -> str:
     logs = config.logs
     own = logs.file or f"{logs.dir}/{OWN_LOG}"
     files = [f"{logs.dir}/anetcon.nat.log", f"{logs.dir}/anetcon.float.log", own]
+    files += [sink.path for sink in config.every_sink.values()]
     lock, rotate = shlex.quote(f"{config.store.path}/lock"), shlex.quote(rsyslog_rotate)
     return f"""\
-# The text logs of anetcon and its own log. Made by `anetcon config logrotate`; nothing is restarted.
+# The text logs of anetcon, its sinks and its own log. Made by `anetcon config logrotate`; nothing is restarted.
 {" ".join(_quoted(file) for file in files)} {{
     daily
     rotate 100

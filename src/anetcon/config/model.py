@@ -4,6 +4,7 @@ of help. The reference page and `config show` derive from here. Refuses to read 
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ Protocols = Annotated[
     str | tuple[str | int, ...], Meta(extra=_kind('"all", a protocol or a list of protocols (names or numbers)'))
 ]
 Networks = Annotated[dict[str, tuple[str, ...]], Meta(extra=_kind("a table: name of a namespace = list of networks"))]
-Sinks = Annotated[dict[str, dict[str, Any]], Meta(extra=_kind("a table a sink"))]
+Sinks = Annotated[dict[str, dict[str, Any]], Meta(extra=_kind("a table a sink: [sinks.NAME]"))]
 
 NEUTRON_ROUTERS = "^(qrouter|snat|fip)-"
 DEFAULT_NETNS = "default"
@@ -52,6 +53,10 @@ RSYSLOG_FILE = "/etc/rsyslog.d/30-anetcon.conf"
 CHAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,27}")
 """A name both iptables (28 bytes, no leading dash) and nft take."""
 TAKEN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "ACCEPT", "DROP", "QUEUE", "RETURN", "LOG"}
+
+SINK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TEXT_LOGS = "text"
+"""What the saved position of the text logs is called, so that no sink's may be."""
 
 PREFIX_LIMIT = 29
 """Bytes of a kernel LOG prefix; readers of the text logs rely on it."""
@@ -190,6 +195,29 @@ class Logs(Struct, frozen=True, kw_only=True):
     debug: Annotated[Flag, Meta(description="say much more about what the daemon does, in its own log")] = False
 
 
+class Sink(Struct, frozen=True, kw_only=True):
+    """Where else records go; as many as you like, each with a name of its own. A name is letters, digits, - and _."""
+
+    type: Annotated[Literal["json"], Meta(description="how records are written: a line of JSON each")]
+    form: Annotated[
+        Literal["anetcon"],
+        Meta(description="which keys a record has: those of `anetcon follow --format jsonl`, and `type`"),
+    ] = "anetcon"
+    to: Annotated[
+        str,
+        Meta(
+            description="where they go: a file",
+            pattern=r"^file:/.*[^/\n]\Z",
+            extra=_kind("file: and an absolute path, as file:/var/log/anetcon/connections.json"),
+        ),
+    ]
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.to.removeprefix("file:")
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -197,9 +225,12 @@ class Config(Struct, frozen=True, kw_only=True):
     audit: Audit = Audit()
     store: Store = Store()
     logs: Logs = Logs()
-    sinks: Annotated[Sinks, Meta(description="where else records go; there is no type of sink yet")] = msgspec.field(
-        default_factory=dict
-    )
+    sinks: Annotated[Sinks, Meta(description="where else records go")] = msgspec.field(default_factory=dict)
+
+    @property
+    def every_sink(self) -> dict[str, Sink]:
+        """By name, of a configuration that has no problem."""
+        return {name: Sink(**given) for name, given in self.sinks.items()}
 
 
 TABLES: dict[str, type[Struct]] = {"audit": Audit, "store": Store, "logs": Logs}
@@ -219,15 +250,25 @@ def settings() -> Iterator[Setting]:
     """Every key, in the order of the reference page."""
     structs: dict[str, type[Struct]] = {"": Config, **TABLES}
     for table, struct in structs.items():
-        hints = get_type_hints(struct, include_extras=True)
-        for field in msgspec.structs.fields(struct):
-            if field.name in TABLES:
-                continue
-            annotation = hints[field.name]
-            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-            yield Setting(
-                f"{table}.{field.name}".lstrip("."), _expects(annotation), default, _description(annotation), annotation
-            )
+        yield from _settings(table, struct)
+
+
+def sink_settings() -> list[Setting]:
+    """Every key of a sink; one that has to be given has the default None."""
+    return list(_settings("", Sink))
+
+
+def _settings(table: str, struct: type[Struct]) -> Iterator[Setting]:
+    hints = get_type_hints(struct, include_extras=True)
+    for field in msgspec.structs.fields(struct):
+        if field.name in TABLES:
+            continue
+        annotation = hints[field.name]
+        default = field.default
+        if default is msgspec.NODEFAULT:
+            default = None if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        key = f"{table}.{field.name}".lstrip(".")
+        yield Setting(key, _expects(annotation), default, _description(annotation), annotation)
 
 
 def _metas(annotation: Any) -> list[Meta]:
@@ -272,8 +313,41 @@ def problems(config: Config) -> Iterator[Problem]:
         yield from _log_engine_problems(config.logs)
     elif config.logs.writer == "rsyslog":
         yield Problem("logs.writer", "", 'cannot be "rsyslog" with engine conntrack: the kernel writes no lines then')
-    for name in config.sinks:
-        yield Problem(f"sinks.{name}", "", "cannot be used yet: there is no type of sink; remove it")
+    yield from _sink_problems(config)
+
+
+def _sink_problems(config: Config) -> Iterator[Problem]:
+    """The first of each sink."""
+    logs = config.logs
+    taken = {logs.file: "logs.file", logs.namespace_hash_file: "logs.namespace_hash_file"}
+    taken |= {f"{logs.dir}/anetcon.{kind}.log": "logs.dir" for kind in ("nat", "float")}
+    for name, given in config.sinks.items():
+        problem = _sink_problem(name, given)
+        if problem is None and (path := Sink(**given).path) in taken:
+            problem = Problem(f"sinks.{name}.to", "", f"is the file of {taken[path]}, {path}: give it one of its own")
+        if problem is None:
+            taken[path] = f"sinks.{name}"
+        else:
+            yield problem
+
+
+def _sink_problem(name: str, given: dict[str, Any]) -> Problem | None:
+    if not SINK_NAME.fullmatch(name) or name == TEXT_LOGS:
+        return Problem(f"sinks.{name}", "", f"needs another name than {name!r}: letters, digits, - and _, not `text`")
+    known = {setting.key: setting for setting in sink_settings()}
+    for key, value in given.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            advice = f"did you mean {near[0]}?" if near else f"a sink has {', '.join(known)}"
+            return Problem(f"sinks.{name}.{key}", "", f"is no setting of a sink; {advice}")
+        try:
+            msgspec.convert(value, known[key].annotation)
+        except msgspec.ValidationError:
+            return Problem(f"sinks.{name}.{key}", "", f"must be {known[key].expects}, not {value!r}")
+    missing = [key for key, setting in known.items() if setting.default is None and key not in given]
+    if missing:
+        return Problem(f"sinks.{name}", "", f"has no {missing[0]}: it must be {known[missing[0]].expects}")
+    return None
 
 
 def _audit_problems(audit: Audit) -> Iterator[Problem]:

@@ -32,11 +32,18 @@ NETWORKS = """\
 # [audit.networks]
 # "qrouter-68fa7669-72b1-457b-8246-22ffef772f79" = ["10.0.0.0/8"]
 """
+SINKS = """
+# [sinks.siem]
+# type = "json"
+# to = "file:/var/log/anetcon/connections.json"
+"""
+"""An example."""
 
 
 def sample(gateway: bool = False) -> str:
     """The text of the file; for a plain `gateway` it sets which namespaces are audited."""
-    return HEAD + "".join(_table(name, gateway) for name in ("", *TABLES))
+    sinks = "\n".join(["", *described(f"{SETTINGS['sinks'].help}, as to a file that a SIEM reads; an example")])
+    return HEAD + "".join(_table(name, gateway) for name in ("", *TABLES)) + sinks + SINKS
 
 
 def _table(name: str, gateway: bool) -> str:

@@ -127,6 +127,11 @@ def writable(store: Path, machine: Machine) -> Iterator[Finding]:
         if folder.exists() and not folder.is_dir():
             means, remedy = "the daemon cannot start", f"move it away: `mv {folder} {folder}.old`"
             yield Finding("disk", Severity.PROBLEM, f"{folder} is no folder", means, remedy)
+    for name, sink in machine.resolved.get("sinks", {}).items() if os.geteuid() == 0 else []:
+        path = Path(sink["to"].removeprefix("file:"))
+        if path.exists() and not path.is_file():
+            means, remedy = f"sink {name} gets nothing; it catches up later", f"move it away: `mv {path} {path}.old`"
+            yield Finding("disk", Severity.PROBLEM, f"{path} is no file", means, remedy)
 
 
 def journal(machine: Machine) -> Iterator[Finding]:
@@ -140,6 +145,6 @@ def journal(machine: Machine) -> Iterator[Finding]:
     waiting = [age for age in ages if age > 6 * 60 * minutes + 3600]
     if waiting and machine.daemon.runs:
         found = f"{len(waiting)} files of the journal are still there, the oldest after {max(waiting) / 3600:.0f} hours"
-        means = "sealing fails, or the text logs are far behind: nothing is lost, but the journal grows"
+        means = "sealing fails, or text logs or a sink are far behind: nothing is lost, but the journal grows"
         remedy = "see why the follower fails, in the daemon's log: `journalctl -u anetcon | grep anetcon-follow`"
         yield Finding("sealing", Severity.WARNING, found, means, remedy)

@@ -1,10 +1,13 @@
-"""Followers of the journal, in one unprivileged process: the sealer and the text logs. Slow or failing ones cost
-capture nothing and lose nothing: each goes on where it was.
+"""Followers of the journal, in one unprivileged process: the sealer, the text logs and the sinks. Slow or failing ones
+cost capture nothing and lose nothing: each goes on where it was.
 
-    main        the process: signals, turns, what happens when one of them fails
-    settings    what is configured
-    sealing     the sealer's turns (anetcon.store.seal)
-    position    how far the text logs are, on disk
-    quiet       when the text logs begin, where rsyslog wrote them until then
-    sinks/      the text logs, and the file that lists namespaces
+main        the process: signals, turns, what happens when one of them fails
+settings    what is configured
+report      lines to the daemon's log
+sealing     the sealer's turns (anetcon.store.seal)
+reader      the turns of a sink: where it was, each row once, what a row is to its connection
+position    how far a sink is, on disk
+sinks/      where rows go; `kinds` makes what is configured
+handover    a sink that begins where somebody else ends
+quiet       when that is: of the text logs, where rsyslog wrote them until then
 """

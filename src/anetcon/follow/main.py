@@ -1,5 +1,5 @@
-"""The process `anetcon-follow`: seals the journal into the store and writes the text logs, each whatever happens to
-the other.
+"""The process `anetcon-follow`: seals the journal into the store, and writes the text logs and the sinks, each whatever
+happens to the others.
 
 `python -m anetcon.follow.main --settings FD`; started by the keeper only. SIGHUP reopens the logs. SIGTERM: catch up
 with all that is flushed, seal all that is closed, exit 0. A follower that fails says so, at most once a minute, and is
@@ -9,12 +9,14 @@ made anew from what it saved, after a pause: nothing is lost, the journal waits 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import signal
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
@@ -22,6 +24,7 @@ from anetcon.follow.report import ERROR, MORE_MEMORY, NAME, NOTICE, log, reporte
 from anetcon.follow.settings import Settings
 from anetcon.link.settings import read
 from anetcon.store import layout
+from anetcon.system import ondisk
 from anetcon.system.memory import collect_seldom, keep_freed_memory, leave
 from anetcon.system.syscalls import set_name
 
@@ -60,15 +63,24 @@ class Follower(Protocol):
 
 
 class Turn:
-    """One follower's turns. After a failure, and a pause, it is made anew."""
+    """One follower's turns. After a failure, and a pause, it is made anew. While it fails, the file `failed` says why,
+    for the status."""
 
-    def __init__(self, name: str, make: Callable[[], Follower], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Follower],
+        failed: Path | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.follower: Follower | None = None
-        self._name, self._make, self._now = name, make, now
+        self._name, self._make, self._failed_path, self._now = name, make, failed, now
         self._pause = FIRST_PAUSE
         self._not_before = 0.0
         self._said = -SAID_EVERY
         self._complained = False
+        self._told: str | None = None
+        self._tell("")
 
     def take(self, at_once: bool = False) -> bool:
         """A step; False when all is done, when it failed, or when it is too early after a failure."""
@@ -79,6 +91,7 @@ class Turn:
             return False
         if self._complained:
             log(f"{NOTICE}{self._name}: works again")
+        self._tell("")
         self._pause, self._not_before, self._complained = FIRST_PAUSE, 0.0, False
         return more
 
@@ -116,10 +129,22 @@ class Turn:
         self.follower = None
         self._not_before = self._now() + self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._tell(f"{self._name}: {why}")
         if self._now() - self._said >= SAID_EVERY:
             log(f"{ERROR}{self._name}: {why}; trying again, nothing is lost")
             self._said = self._now()
             self._complained = True
+
+    def _tell(self, wrong: str) -> None:
+        """Where the status finds it; on a disk that is full it does not."""
+        if self._failed_path is None or wrong == self._told:
+            return
+        with contextlib.suppress(OSError):
+            if wrong:
+                ondisk.replace(self._failed_path, wrong.encode(errors="replace"))
+            else:
+                self._failed_path.unlink(missing_ok=True)
+            self._told = wrong
 
 
 def _reason(error: OSError) -> str:
@@ -133,18 +158,22 @@ class Process:
     """The followers that are configured, and their turns."""
 
     def __init__(self, settings: Settings) -> None:
-        from anetcon.follow import sealing
-        from anetcon.follow.sinks import hashes, text
+        # Not above: threads of pyarrow must begin with our signals blocked, or one of them gets a signal, and ends us.
+        from anetcon.follow import position, sealing
+        from anetcon.follow.sinks import hashes, kinds
 
         self._journal = layout.journal_folder(settings.store, "connections")
-        self._turns = [Turn("sealing", lambda: sealing.Sealing(settings))]
-        if settings.logs:
-            self._turns.insert(0, Turn("text logs", lambda: text.TextLogs(settings)))
-        elif settings.rsyslog:
+        sinks = list(kinds.configured(settings))
+        position.forget(settings.store, [sink.name for sink in sinks])
+        self._turns = [
+            Turn(sink.title, sink.make, position.failed_path(layout.follower_path(settings.store, sink.name)))
+            for sink in sinks
+        ]
+        if settings.rsyslog:
             log("rsyslog writes anetcon.nat.log and anetcon.float.log (logs.writer): they are left alone")
-            self._turns.insert(0, Turn("hash file", lambda: hashes.Hashes(settings)))
-        if not settings.logs:
-            text.forget(settings.store)
+            self._turns.append(Turn("hash file", lambda: hashes.Hashes(settings)))
+        # The sealer has its turn behind the others, which have said by then which segments they need.
+        self._turns.append(Turn("sealing", lambda: sealing.Sealing(settings)))
 
     def run(self) -> None:
         """Until SIGTERM, and then until nothing is left to do."""
@@ -165,7 +194,7 @@ class Process:
             turn.stop()
 
     def _lines(self) -> int:
-        """Lines written to the text logs so far."""
+        """Lines written to text logs and sinks so far."""
         return sum(getattr(turn.follower, "lines_written", 0) for turn in self._turns)
 
     def turn(self, at_once: bool = False) -> bool:

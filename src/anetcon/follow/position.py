@@ -1,22 +1,25 @@
 """How far a follower is, on disk: `followers/<name>.json`, replaced whole.
 
-`segment` and `line` are the place in the journal up to which everything is out. `files` are the logs at that moment,
-inode and size: what is behind that size in a file of that inode was written but not yet said to be, and is cut off
-before going on. `keep` is the oldest segment the follower still needs (the sealer drops older ones; how many it keeps
-has a limit: anetcon.store.behind). `until` is the time (microseconds) up to which the journal was read, `missed` the
-last stretches (from, to) that were given up before they could be.
+`segment` and `line` are the place in the journal up to which everything is out. `files` is how far the sink was at that
+moment: of a file its inode and size. What is behind was written but not yet said to be, and is cut off before going on.
+`keep` is the oldest segment the follower still needs (the sealer drops older ones; how many it keeps has a limit:
+anetcon.store.behind). `until` is the time (microseconds) up to which the journal was read, `missed` the last stretches
+(from, to) that were given up before they could be.
 """
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from anetcon.journal.read import BEGINNING, Position
 from anetcon.store import layout
 from anetcon.system import ondisk
+
+Places = dict[str, tuple[int, int]]
+"""How far a sink is: of each of its files the inode and the size."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Saved:
     segment: int = BEGINNING.segment
     line: int = BEGINNING.line
     keep: int = 0
-    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    files: Places = field(default_factory=dict)
     until: int | None = None
     missed: list[tuple[int | None, int]] = field(default_factory=list)
 
@@ -55,13 +58,20 @@ def save(path: Path, saved: Saved) -> None:
     ondisk.replace(path, json.dumps(asdict(saved)).encode())
 
 
-def cut(folder: Path, files: dict[str, tuple[int, int]]) -> None:
-    """Cut the logs back to their saved sizes, whatever they are called by now. Raises OSError."""
-    sizes = dict(files.values())
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            size = sizes.get(entry.inode())
-            if size is not None and entry.is_file(follow_symlinks=False) and entry.stat().st_size > size:
-                os.truncate(entry.path, size)
+def forget(store: Path, wanted: Collection[str]) -> None:
+    """Of followers that are not wanted any more, no segment is kept: whoever configures one again begins with what is
+    there. Raises OSError."""
+    for path in layout.follower_path(store, "any").parent.glob("*.json"):
+        if path.stem not in wanted:
+            for each in (path, tracker_path(path), failed_path(path)):
+                each.unlink(missing_ok=True)
+
+
+def tracker_path(path: Path) -> Path:
+    """Where what a follower knows of connections is, beside its position."""
+    return path.with_suffix(".tracker")
+
+
+def failed_path(path: Path) -> Path:
+    """Where it stands why a follower does not work now, beside its position."""
+    return path.with_suffix(".failed")

@@ -27,6 +27,8 @@ class Settings:
     namespace_hash: bool = True
     hash_file: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    sinks: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By name: what is configured of each."""
 
     @classmethod
     def of(cls, resolved: dict[str, Any]) -> Settings:
@@ -47,4 +49,5 @@ class Settings:
             namespace_hash=logs["namespace_hash"],
             hash_file=hash_file if logs["namespace_hash"] else None,
             limits=Limits.of(resolved["store"]),
+            sinks=resolved["sinks"],
         )

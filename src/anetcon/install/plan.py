@@ -89,6 +89,7 @@ def folders(loaded: Loaded) -> list[str]:
     """Where the daemon writes: folders of its own, which does not go for those that hold everybody's."""
     logs, store = loaded.config.logs, loaded.config.store
     files = [each for each in (logs.file, logs.namespace_hash_file) if each]
+    files += [sink.path for sink in loaded.config.every_sink.values()]
     found = [store.path, *([logs.dir] if logs.enabled else []), *(str(PurePosixPath(file).parent) for file in files)]
     return [path for path in dict.fromkeys(found) if path not in SHARED]
 

@@ -29,7 +29,8 @@ def places(tree: Tree, config: Config) -> list[Path]:
     """Every file and folder that would go, as it is in the tree."""
     logs, store = config.logs, config.store
     wanted: list[tuple[str, tuple[str, ...]]] = [(STORE, ALL), (LOGS, ALL), (store.path, STORED), (logs.dir, LOGGED)]
-    wanted += [_one(file) for file in (logs.file, logs.namespace_hash_file or "") if file]
+    files = [logs.file, logs.namespace_hash_file or "", *(sink.path for sink in config.every_sink.values())]
+    wanted += [_one(file) for file in files if file]
     found = [place for folder, patterns in wanted for place in _matching(tree, folder, patterns)]
     return list(dict.fromkeys(found))
 

@@ -53,11 +53,16 @@ def _column(field: Field, rows: pa.Table, safe: Callable[[str], str] | None) -> 
 
 
 def _addresses(column: pa.ChunkedArray, families: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The family matters to an address of IPv6 that holds one of IPv4, and to no other."""
+    texts = _per_value(column, lambda packed: address(packed, Family.IPV4))
     six = pc.equal(families.cast(pa.string()), label(Family.IPV6))
-    four = _per_value(column, lambda packed: address(packed, Family.IPV4))
-    if not pc.any(six).as_py():
-        return four
-    return pc.if_else(six, _per_value(column, lambda packed: address(packed, Family.IPV6)), four)
+    if not pc.any(six).as_py() or not pc.any(six := pc.and_(six, _hold_ipv4(column))).as_py():
+        return texts
+    return pc.if_else(six, _per_value(column, lambda packed: address(packed, Family.IPV6)), texts)
+
+
+def _hold_ipv4(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.starts_with(column.cast(pa.binary()), _MAPPED)
 
 
 def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -76,14 +81,18 @@ def _per_value(column: pa.ChunkedArray, convert: Callable[[Any], str]) -> pa.Chu
 
 def json_lines(table: pa.Table, fields: Sequence[Field]) -> list[str]:
     """One JSON object a row, of a table that `shown` made."""
+    lines: list[str] = json_texts(table, fields).to_pylist()
+    return lines
+
+
+def json_texts(table: pa.Table, fields: Sequence[Field], end: str = "}") -> pa.StringArray:
+    """The same as a column; `end` is what the last value of each is followed by."""
     kinds = {field.name: field.kind for field in fields}
     parts: list[Any] = []
     for number, name in enumerate(table.column_names):
         parts += [f'{"{" if number == 0 else ", "}"{name}": ', _json_values(table[name], kinds[name])]
-    if not parts:
-        return []
-    lines: list[str] = pc.binary_join_element_wise(*parts, "}", "").to_pylist()
-    return lines
+    texts = pc.binary_join_element_wise(*parts, end, "") if parts else pa.chunked_array([], pa.string())
+    return pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], pa.string())
 
 
 def _json_values(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:

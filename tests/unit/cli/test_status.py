@@ -239,6 +239,23 @@ def test_a_journal_that_cannot_be_written(store: Path) -> None:
     assert f"wrong: the journal cannot be written {since}" in answer.out
 
 
+@pytest.mark.usefixtures("lock")
+def test_a_sink_that_fails(store: Path) -> None:
+    """What follow wrote of it is said while the daemon runs, in a line however long and whatever it is."""
+    (store / "followers").mkdir()
+    (store / "followers" / "siem.failed").write_text("sink siem: /srv/a.json: No space left on device")
+    (store / "followers" / "text.failed").write_bytes(b"text logs: \xff\n\x1b[2J" + 1000 * b"x")
+    answer = Answer("status", "--store", store)
+    assert answer.status == 1
+    wrong = [line for line in answer.out.splitlines() if line.startswith("wrong: ")]
+    again = "; it is tried again, and nothing is lost"
+    assert wrong[0] == f"wrong: sink siem: /srv/a.json: No space left on device{again}"
+    assert wrong[1].startswith("wrong: text logs: ")
+    assert wrong[1].endswith(again)
+    assert len(wrong[1]) < 700
+    assert "\x1b" not in answer.out
+
+
 def test_what_was_lost_since_the_start(tmp_path: Path) -> None:
     """Gaps are counted by cause, with what the kernel counted in them; those of before the start are not."""
     making = Making(tmp_path / "store").add(start()).audited()

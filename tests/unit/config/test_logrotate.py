@@ -16,3 +16,9 @@ def test_files_and_signals() -> None:
     words = {line.strip() for line in text.splitlines()}
     assert {"rotate 100", "daily", "compress", "delaycompress", "missingok", "notifempty"} <= words
     assert '"/var/log/anetcon/anetcon.log"' in logrotate_text(Config())
+
+
+def test_the_file_of_a_sink_is_rotated_too() -> None:
+    """By the same rules."""
+    config = Config(sinks={"siem": {"type": "json", "to": "file:/srv/siem/a b.json"}})
+    assert logrotate_text(config).splitlines()[1].endswith(' "/srv/siem/a b.json" {')

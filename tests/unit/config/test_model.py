@@ -9,6 +9,8 @@ from anetcon.config.model import Audit, Config, Logs, Setting, Store, problems, 
 
 DEFAULTS = Config(node="gw1")
 LOG = Audit(engine="nftables-log")
+SIEM = {"type": "json", "to": "file:/a.json"}
+TEXT = SIEM | {"to": "file:/var/log/anetcon/anetcon.nat.log"}
 
 
 @pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: setting.key)
@@ -47,7 +49,11 @@ def test_the_defaults_can_be_used() -> None:
         (Config(node="gw1", audit=Audit(protocols=("tcp", "tpc"))), "audit.protocols", "tpc"),
         (Config(node="gw1", logs=Logs(prefix="[A VERY LONG PREFIX]")), "logs.prefix", "29"),
         (Config(node="gw1", logs=Logs(prefix_dnat="\n")), "logs.prefix_dnat", "line"),
-        (Config(node="gw1", sinks={"siem": {"type": "syslog"}}), "sinks.siem", "yet"),
+        (Config(node="gw1", sinks={"siem": {"type": "syslog"}}), "sinks.siem.type", '"json"'),
+        (Config(node="gw1", sinks={"a": SIEM, "b": SIEM}), "sinks.b.to", "the file of sinks.a"),
+        (Config(node="gw1", sinks={"a": SIEM}, logs=Logs(file="/a.json")), "sinks.a.to", "logs.file"),
+        (Config(node="gw1", sinks={"a": SIEM}, logs=Logs(namespace_hash_file="/a.json")), "sinks.a.to", "hash_file"),
+        (Config(node="gw1", sinks={"a": TEXT}), "sinks.a.to", "logs.dir"),
     ],
 )
 def test_unusable_values_are_found(config: Config, key: str, says: str) -> None:

@@ -18,7 +18,8 @@ def test_each_setting_can_be_uncommented(tmp_path: Path) -> None:
     file = tmp_path / "anetcon.toml"
     file.write_text("\n".join(lines))
     loaded = load(file, environment={})
-    assert {key for key in SETTINGS if loaded.sources[key] != "default"} == {*SETTINGS} - {"sinks"}
+    assert {key for key in SETTINGS if loaded.sources[key] != "default"} == {*SETTINGS}
+    assert loaded.resolved()["sinks"]["siem"]["form"] == "anetcon"
     assert loaded.config.audit == type(loaded.config.audit)(networks=loaded.config.audit.networks)
 
 

@@ -76,6 +76,15 @@ def test_a_file_in_the_place_of_the_store(tmp_path: Path) -> None:
     assert len(found) == (os.geteuid() == 0)
 
 
+def test_a_folder_in_the_place_of_a_sink(tmp_path: Path) -> None:
+    """It is named, with the sink; a file, or nothing yet, is well."""
+    for path, wrong in ((tmp_path, 1), (tmp_path / "none.json", 0)):
+        seen = machine(sinks__siem={"type": "json", "form": "anetcon", "to": f"file:{path}"})
+        found = ill(disk.writable(tmp_path, seen))
+        assert len(found) == wrong * (os.geteuid() == 0)
+        assert all("sink siem gets nothing" in (each.means or "") for each in found)
+
+
 def test_sealing_that_does_not_keep_up(tmp_path: Path) -> None:
     """Files of the journal that are hours old while a daemon runs were not sealed."""
     path = root_with(tmp_path, {"journal/connections/1.arrows": "", "journal/connections/2.arrows": ""})

@@ -58,7 +58,7 @@ class Fixture:
         self.time = 1000.0
         self.done: list[str] = []
         told = list(will)
-        self.turn = Turn("text logs", lambda: Fake(told, self.done), lambda: self.time)
+        self.turn = Turn("text logs", lambda: Fake(told, self.done), now=lambda: self.time)
 
 
 def test_a_follower_that_fails_is_made_anew_after_a_pause(capfd: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +77,21 @@ def test_a_follower_that_fails_is_made_anew_after_a_pause(capfd: pytest.CaptureF
         "anetcon: text logs: No space left on device; trying again, nothing is lost",
         "anetcon: text logs: works again",
     ]
+
+
+def test_a_failure_is_told_until_it_is_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In a file of its own, for the status; what a process before left there goes when the next one begins."""
+    failed = tmp_path / "siem.failed"
+    failed.write_text("long ago")
+    told: list[Exception | bool] = [True, OSError(28, "No space left on device", "/srv/a.json"), False]
+    turn = Turn("sink siem", lambda: Fake(told, []), failed)
+    assert not failed.exists()
+    assert turn.take()
+    assert not turn.take()
+    assert failed.read_text() == "sink siem: /srv/a.json: No space left on device"
+    assert not turn.take(at_once=True)
+    assert not failed.exists()
+    capfd.readouterr()
 
 
 def test_pauses_grow_and_a_failure_is_said_once_a_minute(capfd: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +176,12 @@ def process_(resolved: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     with process:
         yield process
         process.kill()
+
+
+def test_no_thread_is_there_before_signals_are_blocked() -> None:
+    """pyarrow starts threads when it is imported: one of them would take a signal of ours, which would end us."""
+    script = "import anetcon.follow.main, sys; sys.exit('pyarrow' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_the_process_follows_seals_reopens_and_stops(tmp_path: Path, process: subprocess.Popen[str]) -> None:

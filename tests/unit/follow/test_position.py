@@ -1,4 +1,4 @@
-"""Saved positions, and cutting logs back to them."""
+"""Saved positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.follow.position import Saved, cut, load, save
+from anetcon.follow.position import Saved, forget, load, save
 from anetcon.journal.read import BEGINNING, Position
 
 
@@ -33,12 +33,13 @@ def test_what_cannot_be_understood_is_none(tmp_path_factory: pytest.TempPathFact
     assert load(path) is None
 
 
-def test_logs_are_cut_to_their_saved_size(tmp_path: Path) -> None:
-    """By inode, whatever the name; never made longer; other files are not touched."""
-    for name in ("a", "b", "c"):
-        (tmp_path / name).write_text("0123456789")
-    inodes = {name: (tmp_path / name).stat().st_ino for name in ("a", "b", "c")}
-    (tmp_path / "a").rename(tmp_path / "a.1")
-    cut(tmp_path, {"a": (inodes["a"], 4), "b": (inodes["b"], 99)})
-    assert [(tmp_path / name).read_text() for name in ("a.1", "b", "c")] == ["0123", "0123456789", "0123456789"]
-    cut(tmp_path / "missing", {"a": (1, 1)})
+def test_what_is_not_wanted_is_forgotten(tmp_path: Path) -> None:
+    """Its position goes with all that stands beside it; others stay, and so does what no follower wrote."""
+    for name in ("text", "siem", "old"):
+        save(tmp_path / "followers" / f"{name}.json", Saved())
+        (tmp_path / "followers" / f"{name}.tracker").touch()
+    (tmp_path / "followers" / "old.failed").touch()
+    (tmp_path / "followers" / "text.quiet").touch()
+    forget(tmp_path, ["siem"])
+    assert {path.name for path in (tmp_path / "followers").iterdir()} == {"siem.json", "siem.tracker", "text.quiet"}
+    forget(tmp_path / "none", [])

@@ -79,6 +79,10 @@ def test_what_the_configuration_decides(tmp_path: Path) -> None:
         r'ReadWritePaths="-/srv/100%% \"my\" audit"',
     ]
     assert (items["/srv/audit"].kind, items["/srv/audit"].owner) == (Kind.DIRECTORY, "anetcon")
+    sink = '[sinks.siem]\ntype = "json"\nto = "file:/srv/siem/a.json"\n'
+    shipped = planned(configured(tmp_path, sink), Choice())
+    assert shipped[HOST.drop_in("50-folders")].content.endswith(b"ReadWritePaths=-/srv/siem\n")
+    assert b'"/srv/siem/a.json"' in shipped[LOGROTATE].content
     assert "/var/log" not in items, "a folder of everybody's is never given away"
     assert b'"/srv/audit/lock"' in items[LOGROTATE].content or b"/srv/audit/lock" in items[LOGROTATE].content
     assert b"anetcon.nat.log" in items[RSYSLOG].content

@@ -1,1 +1,9 @@
-"""Where followers write: `text` the two text logs, of `lines`; `hashes` the file that lists namespaces."""
+"""Where rows of the journal go. A sink takes what anetcon.follow.reader has for it, and says how far it is.
+
+kinds      the sinks that are configured, each with its reader
+files      files that are appended to, and cut back
+text       the two text logs
+lines      their lines
+json_file  a file of JSON lines
+hashes     the file that lists namespaces
+"""

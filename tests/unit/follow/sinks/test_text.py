@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anetcon.follow import quiet
+from anetcon.follow import position, quiet, reader
 from anetcon.follow.position import load
+from anetcon.follow.reader import Reader
 from anetcon.follow.settings import Settings
 from anetcon.follow.sinks import text
-from anetcon.follow.sinks.text import TextLogs
+from anetcon.follow.sinks.kinds import text_logs
 from anetcon.journal.write import Writer, segment_path
 from anetcon.store import layout
 from anetcon.store.seal import Sealer
@@ -28,14 +29,14 @@ def settings(store: Path) -> Settings:
     return Settings(store, "gw1", folder=store / "log", hash_file=store / "namespace.hash")
 
 
-def follow(store: Path) -> TextLogs:
+def follow(store: Path) -> Reader:
     """Follow to the end of what there is."""
-    logs = TextLogs(settings(store))
+    logs = text_logs(settings(store))
     catch_up(logs)
     return logs
 
 
-def catch_up(logs: TextLogs) -> None:
+def catch_up(logs: Reader) -> None:
     """Until there is nothing new."""
     while logs.step():
         pass
@@ -120,7 +121,7 @@ def test_nothing_is_read_when_nothing_is_new(tmp_path: Path, monkeypatch: pytest
     making = Making(tmp_path).add(start(src_port=1))
     logs = follow(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(text, "read_segment", None)
+        patch.setattr(reader, "read_segment", None)
         assert not logs.step()
     making.add(start(src_port=2)).alive(T0)
     catch_up(logs)
@@ -140,7 +141,7 @@ def test_a_look_reads_all_there_is(tmp_path: Path) -> None:
 
 def test_before_there_is_a_journal_there_is_nothing_to_do(tmp_path: Path) -> None:
     """The follower may start first."""
-    logs = TextLogs(settings(tmp_path))
+    logs = text_logs(settings(tmp_path))
     assert not logs.step()
     making = Making(tmp_path).add(start(src_port=1))
     catch_up(logs)
@@ -157,7 +158,7 @@ def test_the_position_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.
     making.add(start(src_port=2))
     catch_up(logs)
     assert path.read_bytes() == before
-    monkeypatch.setattr(text, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(reader, "SAVE_EVERY", 0.0)
     assert not logs.step()
     saved = load(path)
     assert saved is not None
@@ -167,12 +168,12 @@ def test_the_position_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.
 
 def test_large_journals_are_taken_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step ends after so many rows, and the next goes on there."""
-    monkeypatch.setattr(text, "STEP_ROWS", 3)
-    monkeypatch.setattr(text, "PIECE_ROWS", 2)
+    monkeypatch.setattr(reader, "STEP_ROWS", 3)
+    monkeypatch.setattr(reader, "PIECE_ROWS", 2)
     making = Making(tmp_path)
     for number in range(10):
         making.add(start(src_port=number))
-    logs = TextLogs(settings(tmp_path))
+    logs = text_logs(settings(tmp_path))
     assert logs.step()
     assert ports(tmp_path) == [0, 1, 2, 3]
     catch_up(logs)
@@ -219,7 +220,7 @@ def test_the_sealer_keeps_everything_while_the_logs_cannot_be_opened(tmp_path: P
     making = Making(tmp_path).add(start(src_port=1)).rotate().add(start(src_port=2)).rotate()
     (tmp_path / "log").write_text("not a folder")
     with pytest.raises(OSError, match="log"):
-        TextLogs(settings(tmp_path))
+        text_logs(settings(tmp_path))
     Sealer(tmp_path, lambda: T0).seal()
     (tmp_path / "log").unlink()
     follow(tmp_path)
@@ -341,8 +342,8 @@ def test_turned_off_nothing_is_kept_for_them(tmp_path: Path) -> None:
     """The saved position goes, and with it the sealer's reason to keep segments."""
     Making(tmp_path).add(start(src_port=1)).close()
     follow(tmp_path).stop()
-    text.forget(tmp_path)
-    text.forget(tmp_path)
+    position.forget(tmp_path, [])
+    position.forget(tmp_path, [])
     assert list((tmp_path / "followers").iterdir()) == []
 
 
@@ -352,7 +353,7 @@ def test_a_log_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "log" / "anetcon.float.log").mkdir(parents=True)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
     with pytest.raises(OSError, match=r"anetcon\.float\.log"):
-        TextLogs(settings(tmp_path))
+        text_logs(settings(tmp_path))
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - a count
     (tmp_path / "log" / "anetcon.float.log").rmdir()
     follow(tmp_path)
@@ -379,7 +380,7 @@ def test_a_crash_at_every_step_loses_and_doubles_no_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool, every: float
 ) -> None:
     """Wherever the process dies, the next one makes the same logs; however often the position is saved."""
-    monkeypatch.setattr(text, "SAVE_EVERY", every)
+    monkeypatch.setattr(reader, "SAVE_EVERY", every)
     model = tmp_path / "model"
     making = Making(model).add(start(src_port=1), start(src_port=9, class_="float"))
     follow(model).close()
