@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,10 +40,6 @@ MOST_UNPACKED = 255
 
 PAGE = 1 << 16
 """What Arrow asks for beside it, and more."""
-
-_unpacked: dict[tuple[Path, int], list[bytes]] = {}
-"""The index lines of segments whose batches this process found good, for `damage`, which comes behind a reading."""
-UNPACKED_SEGMENTS = 256
 
 
 class Line(NamedTuple):
@@ -105,16 +101,16 @@ def _index_lines(folder: Path, number: int) -> list[bytes]:
         return index.read().split(b"\n")[:-1]
 
 
-def _good_lines(
+def good_lines(
     folder: Path, number: int, first: int = 1, lines: list[bytes] | None = None
 ) -> Iterator[tuple[int, Line, bytes, bytes]]:
-    """(number, line, its bytes, the segment's schema bytes) from line `first` on, up to the last good one there is now,
-    or of `lines`, the index as it was read before.
+    """(number, line, its bytes, the segment's schema bytes) from line `first` on, up to the last one that holds now, or
+    of `lines`, the index as it was read before. Looks at no batch.
 
     Raises FileNotFoundError when the segment is gone.
     """
     lines = _index_lines(folder, number) if lines is None else lines
-    view = _data(folder, number)
+    view = data(folder, number)
     head = _checked(view, lines[0]) if lines else None
     expected: int | None = None
     for number_of_line, raw in enumerate(lines[first:], first):
@@ -125,34 +121,33 @@ def _good_lines(
         yield number_of_line, line, payload, head
 
 
-def _data(folder: Path, number: int) -> memoryview:
+def data(folder: Path, number: int) -> memoryview:
     """The bytes of a segment; none when its file alone is gone. Raises FileNotFoundError when its index is too."""
     try:
-        with segment_path(folder, number).open("rb") as data:
-            size = os.fstat(data.fileno()).st_size
-            return memoryview(mmap.mmap(data.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
+        with segment_path(folder, number).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return memoryview(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)) if size else memoryview(b"")
     except FileNotFoundError:
         if segment_path(folder, number, "index").exists():
             return memoryview(b"")
         raise
 
 
-def read_segment(
-    folder: Path,
-    number: int,
-    first: int = 0,
-    columns: Collection[str] | None = None,
-    lines: list[bytes] | None = None,
-) -> Iterator[Flush]:
-    """The good flushes of one segment from index line `first` on, up to the last good line there is now, or of `lines`,
-    the index as it was read before.
+def read_segment(folder: Path, number: int, first: int = 0, columns: Collection[str] | None = None) -> Iterator[Flush]:
+    """The good flushes of one segment from index line `first` on, up to the last good line there is now.
 
     With `columns` only those are unpacked. Raises FileNotFoundError when the segment is gone (sealed and dropped
     meanwhile).
     """
-    lines = _index_lines(folder, number) if lines is None else lines
+    return unpacked(good_lines(folder, number, max(first, 1)), folder, number, columns)
+
+
+def unpacked(
+    lines: Iterable[tuple[int, Line, bytes, bytes]], folder: Path, number: int, columns: Collection[str] | None = None
+) -> Iterator[Flush]:
+    """What these lines of a segment (`good_lines`) stand for, up to the first whose batch is none."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
-    for number_of_line, line, payload, head in _good_lines(folder, number, max(first, 1), lines):
+    for number_of_line, line, payload, head in lines:
         try:
             if columns is not None and not options.included_fields:
                 names = pa.ipc.read_schema(pa.py_buffer(head)).names
@@ -164,10 +159,6 @@ def read_segment(
             if isinstance(error, MemoryError) and _is_short(error, line):
                 raise
             return
-        if columns is None and number_of_line <= _known(folder, number, lines):
-            _unpacked[folder, number] = lines[: number_of_line + 1]
-            if len(_unpacked) > UNPACKED_SEGMENTS:
-                del _unpacked[next(iter(_unpacked))]
         yield Flush(Position(number, number_of_line + 1), line.start, line.end, batch)
 
 
@@ -187,66 +178,6 @@ def _batch(line: Line, stream: bytes, options: pa.ipc.IpcReadOptions) -> pa.Reco
     if batch.num_rows != line.rows or any(strange):
         raise ValueError
     return batch
-
-
-def _known(folder: Path, number: int, lines: list[bytes]) -> int:
-    """How many lines of a segment with this index are known to be good, batches and all; its first needs no batch."""
-    known = _unpacked.get((folder, number), lines[:1])
-    return max(len(known), 1) if lines[: len(known)] == known else 1
-
-
-class Lost(NamedTuple):
-    """What a segment cannot give back: the time its bad lines cover, as far as they tell it, and how many rows."""
-
-    start: int | None
-    end: int
-    rows: int | None
-
-
-def damage(folder: Path, number: int) -> Lost | None:
-    """What is lost of a segment behind its last good line; None when every line there is holds. A last line that is
-    only half there was never written: that is no damage. Raises FileNotFoundError when the segment is gone."""
-    index = _index_lines(folder, number)  # once: what is written meanwhile is not bad for not having been looked at
-    sound = [line for _, line, _, _ in _good_lines(folder, number, lines=index)]
-    good = min(_known(folder, number, index) - 1, len(sound))
-    for flush in read_segment(folder, number, good + 1, lines=index):
-        good = flush.after.line - 1
-    until = sound[good - 1].end if good else None
-    raws = [raw for raw in index if raw != b"closed"]
-    bad = [parse_line(raw) for raw in raws[good + 1 :]]
-    if not bad:
-        return None
-    told = [line for line in bad if line is not None]
-    written = segment_path(folder, number, "index").stat().st_mtime_ns // 1000
-    start = until if until is not None else min((line.start for line in told), default=None)
-    end = min(written, max((line.end for line in told), default=written))  # a bad line may say anything
-    return Lost(start, max(end, start or end), sum(line.rows for line in told) if len(told) == len(bad) else None)
-
-
-def torn(folder: Path, number: int) -> Lost | None:
-    """What may be lost of the end of a segment of connections that was not closed although it has a successor: until
-    that one begins. Its writer was killed, which is a gap of its own, or lines are gone. Raises FileNotFoundError."""
-    with segment_path(folder, number, "index").open("rb") as index:
-        index.seek(-min(64, os.fstat(index.fileno()).st_size), os.SEEK_END)
-        closed = index.read().endswith(b"closed\n")
-    following = [covered(folder, other) for other in segments(folder) if other > number]
-    begins = min((times[0] for times in following if times), default=None)
-    if closed or begins is None:
-        return None
-    times = covered(folder, number)
-    until = times[1] if times else None
-    return Lost(until, begins, None) if until is None or until < begins else None
-
-
-def flushes(folder: Path, number: int) -> list[tuple[int, int, int]]:
-    """From when to when each good flush of a segment goes, and how many rows it has; without reading the rows."""
-    return [(line.start, line.end, line.rows) for _, line, _, _ in _good_lines(folder, number)]
-
-
-def covered(folder: Path, number: int) -> tuple[int, int, int] | None:
-    """From when to when a segment's good flushes go, and how many rows they have; None when it has none."""
-    lines = [line for _, line, _, _ in _good_lines(folder, number)]
-    return (lines[0].start, lines[-1].end, sum(line.rows for line in lines)) if lines else None
 
 
 def _checked(view: memoryview, raw: bytes) -> bytes | None:
@@ -287,7 +218,7 @@ def last_written(folder: Path) -> tuple[int, int] | None:
     while True:
         for number in reversed(segments(folder)):
             try:
-                ends = [line.end for _, line, _, _ in _good_lines(folder, number)]
+                ends = [line.end for _, line, _, _ in good_lines(folder, number)]
             except FileNotFoundError:
                 break
             if ends:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from anetcon.journal.read import covered
+from anetcon.journal.segment import Segment
 from anetcon.journal.write import segment_path, segments
 from anetcon.store import layout
 
@@ -52,7 +52,7 @@ def give_up(store: Path, through: int, limit: int) -> GivenUp | None:
             break
         excess -= bytes_
         last = number
-        times += [time for time in [covered(folder, number)] if time is not None]
+        times += [time for time in [Segment(folder, number).covered] if time is not None]
     if not times:
         return None
     starts, ends, rows = zip(*times, strict=True)

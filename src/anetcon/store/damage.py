@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.journal.read import Lost
+from anetcon.journal.segment import Lost
 
 _TIME = pa.timestamp("us", tz="UTC")
 

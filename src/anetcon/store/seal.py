@@ -32,7 +32,8 @@ from anetcon.gaps import Cause, Gap
 from anetcon.identity import connections, merge_intervals
 from anetcon.identity.odd import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
-from anetcon.journal.read import Lost, damage, flushes, is_closed, last_written, read_segment, torn
+from anetcon.journal.read import is_closed, last_written, read_segment
+from anetcon.journal.segment import Lost, Segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import absent, behind, layout, lock, manifest, parquet, parts, retain, spill
@@ -274,10 +275,13 @@ class Sealer:
         schema = arrow_schema(table)
         small = list[pa.RecordBatch]()
         rows = 0
-        for number in self._closed(state, table):
+        folder, closed = layout.journal_folder(self.store, table), list(self._closed(state, table))
+        these = [Segment(folder, number) for number in self._segments(table) if closed and number >= closed[0]]
+        unfinished = torn(these) if table == "connections" else {}
+        for segment in these[: len(closed)]:
             if rows >= self._most:
                 break
-            for flush in read_segment(layout.journal_folder(self.store, table), number):
+            for flush in segment.flushes():
                 if flush.batch is None:
                     continue
                 rows += flush.batch.num_rows
@@ -285,12 +289,12 @@ class Sealer:
                 if sum(batch.num_rows for batch in small) >= most:
                     yield from _slices(one_piece(small, schema), most)
                     small = []
-            if lost := damage(layout.journal_folder(self.store, table), number):
+            if lost := segment.lost():
                 rows_lost = lost.rows if table == "connections" else None
                 self._gap(Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, rows_lost))
-            elif table == "connections" and (lost := torn(layout.journal_folder(self.store, table), number)):
+            elif lost := unfinished.get(segment.number):
                 self._torn.append(lost)
-            through[table] = number
+            through[table] = segment.number
         yield from _slices(one_piece(small, schema), most)
 
     def _connections(
@@ -332,7 +336,8 @@ class Sealer:
             number for number in self._segments("connections") if before < number <= through.get("connections", before)
         ]
         known = self._listings(state)
-        written = [flush for number in taken for flush in flushes(folder, number)] if len(known) else []
+        lines = [line for number in taken for line in Segment(folder, number).good] if len(known) else []
+        written = [(line.start, line.end, line.rows) for line in lines]
         return absent.absent(columns, opened, len(columns["start"]) - events, absent.listings(known, written))
 
     def _listings(self, state: manifest.State) -> pa.Table:

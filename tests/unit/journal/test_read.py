@@ -17,21 +17,17 @@ from hypothesis import strategies as st
 
 from anetcon.capture import batch
 from anetcon.errors import StoreError
-from anetcon.journal import read as read_module
 from anetcon.journal.read import (
     BEGINNING,
-    Lost,
     Position,
-    covered,
-    damage,
     ended_cleanly,
     is_closed,
     last_flush,
     parse_line,
     read,
     read_segment,
-    torn,
 )
+from anetcon.journal.segment import Lost, Segment
 from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path, segments
 from tests.support.forging import forged
 from tests.support.records import batch as connections
@@ -134,45 +130,6 @@ def test_damage_at_every_byte(tmp_path: Path, kind: str, damage: str) -> None:
     assert losses(tmp_path) == [1, 2, 3, 4]
 
 
-def test_what_is_lost_of_a_damaged_segment(tmp_path: Path) -> None:
-    """From the end of the last good flush to the end of the last one there was, with its rows where they are told."""
-    written(tmp_path, (1, 2), (3,), (4, 5))
-    assert damage(tmp_path, 1) is None
-    assert covered(tmp_path, 1) == (0, 30, 5)
-    path, index = segment_path(tmp_path, 1), segment_path(tmp_path, 1, "index")
-    whole, lines = path.read_bytes(), index.read_bytes().split(b"\n")
-    second = int(lines[2].split()[0])
-    path.write_bytes(whole[:second] + b"\0" + whole[second + 1 :])
-    assert damage(tmp_path, 1) == Lost(10, 30, 3)
-    assert covered(tmp_path, 1) == (0, 10, 2)
-    path.write_bytes(whole)
-    index.write_bytes(b"\n".join([*lines[:3], b"x" + lines[3][1:], *lines[4:]]))
-    lost = damage(tmp_path, 1)
-    assert lost is not None
-    assert (lost.start, lost.rows) == (20, None)
-    assert lost.end == index.stat().st_mtime_ns // 1000
-    index.write_bytes(b"\n".join([*lines[:3], lines[3][:9]]))
-    assert damage(tmp_path, 1) is None  # half a line was never written
-    with pytest.raises(FileNotFoundError):
-        damage(tmp_path, 2)
-
-
-def test_what_is_written_meanwhile_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flush that comes while a segment is looked at is not taken for a line that does not hold."""
-    with Writer(tmp_path, "gaps") as writer:
-        writer.append(gaps(1), 0, 10)
-        whole = read_module._data
-
-        def data(folder: Path, number: int) -> memoryview:
-            found = whole(folder, number)
-            writer.append(gaps(2), 10, 20)
-            return found
-
-        monkeypatch.setattr(read_module, "_data", data)
-        assert damage(tmp_path, 1) is None
-        assert damage(tmp_path, 1) is None
-
-
 def test_damage_ends_its_own_segment_only(tmp_path: Path) -> None:
     """Later segments are read although an earlier one is damaged."""
     written(tmp_path, (1,), (2,))
@@ -210,21 +167,6 @@ def test_a_failed_flush_leaves_nothing_and_can_be_tried_again(
     writer.append(gaps(2), 10, 20)
     assert losses(tmp_path) == [1, 2]
     writer.close()
-
-
-def test_a_segment_that_was_not_closed(tmp_path: Path) -> None:
-    """Until its successor begins anything may be missing; closed, or without a successor, nothing is."""
-    written(tmp_path, (1,))
-    with Writer(tmp_path, "gaps") as writer:
-        assert torn(tmp_path, 1) is None
-        index = segment_path(tmp_path, 1, "index")
-        index.write_bytes(index.read_bytes().removesuffix(b"closed\n"))
-        assert torn(tmp_path, 1) is None
-        writer.append(gaps(2), 25, 30)
-        assert torn(tmp_path, 1) == Lost(10, 25, None)
-        index.write_bytes(b"")
-        assert torn(tmp_path, 1) == Lost(None, 25, None)
-    assert torn(tmp_path, 2) is None
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -276,8 +218,8 @@ def test_a_forged_checksum_ends_the_segment(tmp_path: Path) -> None:
     assert losses(tmp_path) == [1, 2, 3, 4]
     forged(tmp_path, 1, lambda payload: payload.__setitem__(slice(None), bytes(len(payload))), 2)
     assert losses(tmp_path) == [1, 4]
-    assert damage(tmp_path, 1) == Lost(10, 30, 2)
-    assert damage(tmp_path, 2) is None
+    assert Segment(tmp_path, 1).lost() == Lost(10, 30, 2)
+    assert Segment(tmp_path, 2).lost() is None
 
 
 def test_a_code_that_stands_for_nothing(tmp_path: Path) -> None:
@@ -290,7 +232,7 @@ def test_a_code_that_stands_for_nothing(tmp_path: Path) -> None:
         writer.append(gaps(7), 0, 10)
         writer.append(batch, 10, 20)
     assert losses(tmp_path) == [7]
-    assert damage(tmp_path, 1) == Lost(10, 20, 1)
+    assert Segment(tmp_path, 1).lost() == Lost(10, 20, 1)
 
 
 def test_rows_that_a_line_does_not_speak_of(tmp_path: Path) -> None:
@@ -298,7 +240,7 @@ def test_rows_that_a_line_does_not_speak_of(tmp_path: Path) -> None:
     with Writer(tmp_path, "gaps") as writer:
         writer.put(writer.encode(gaps(1, 2)), 1, 0, 10)
     assert losses(tmp_path) == []
-    assert damage(tmp_path, 1) == Lost(0, 10, 1)
+    assert Segment(tmp_path, 1).lost() == Lost(0, 10, 1)
 
 
 def test_a_value_that_nobody_writes(tmp_path: Path) -> None:
@@ -308,7 +250,7 @@ def test_a_value_that_nobody_writes(tmp_path: Path) -> None:
         writer.append(connections("connections", [start()]), 10, 20)
     forged(tmp_path, 1, lambda payload: payload.__setitem__(slice(None), payload.replace(b"ipv4", b"Ypv4")), 2)
     assert [flush.end for flush in read(tmp_path)] == [10]
-    assert damage(tmp_path, 1) == Lost(10, 20, 1)
+    assert Segment(tmp_path, 1).lost() == Lost(10, 20, 1)
 
 
 def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,12 +267,12 @@ def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
         return fail
 
     monkeypatch.setattr("anetcon.journal.read._batch", asking(1 << 16))
-    for ask in (losses, lambda folder: damage(folder, 1)):
+    for ask in (losses, lambda folder: Segment(folder, 1).lost()):
         with pytest.raises(MemoryError):
             ask(tmp_path)
     monkeypatch.setattr("anetcon.journal.read._batch", asking(1 << 40))
     assert losses(tmp_path) == []
-    assert damage(tmp_path, 1) == Lost(0, 20, 2)
+    assert Segment(tmp_path, 1).lost() == Lost(0, 20, 2)
 
 
 FUZZ = """
