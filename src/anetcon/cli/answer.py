@@ -62,17 +62,16 @@ def leave(found: bool, coverage: Coverage) -> None:
         raise typer.Exit(NOT_FOUND if coverage.complete else NOT_FOUND_WITH_GAPS)
 
 
-def say_unplaced(
+def unplaced(
     view: Store, covered: Coverage, netns: Sequence[str], asked: tuple[str, str], since: int | None, until: int | None
-) -> None:
-    """Say on stderr, to who named namespaces, that connections of which no namespace is known fit as well. `asked` are
-    the conditions, of rows and of whole connections, without a namespace."""
+) -> list[str]:
+    """What to say on stderr to who named namespaces, when connections of which no namespace is known fit as well.
+    `asked` are the conditions, of rows and of whole connections, without a namespace."""
     if not netns or _names_unknown(netns) or ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist()):
-        return
+        return []
     condition, result = asked
-    unplaced = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
-    if len(view.connections(unplaced, since, until, result, 1).read_all()):
-        warn(_UNPLACED)
+    others = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
+    return [_UNPLACED] if len(view.connections(others, since, until, result, 1).read_all()) else []
 
 
 def _names_unknown(netns: Sequence[str]) -> bool:

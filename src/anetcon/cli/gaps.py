@@ -6,7 +6,7 @@ from anetcon.cli import answer
 from anetcon.cli.options import NetnsOption, NodeOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.query.filters import Span, pattern, require_known
-from anetcon.store.coverage import Question, coverage
+from anetcon.store.coverage import Coverage, Question, coverage
 from anetcon.store.view import Store
 
 
@@ -26,8 +26,12 @@ def gaps(
     since, until = span.bounds()
     question = Question(since, until, [pattern(text) for text in netns or ()], node or (), everything=True)
     view = Store(store)
-    require_known(view, netns, node)
-    covered = coverage(view, question)
+
+    def answered() -> Coverage:
+        require_known(view, netns, node)
+        return coverage(view, question)
+
+    covered = view.whole(answered)
     where = {name: value for name, value in (("netns", netns), ("node", node)) if value}
     claim = {key: said for key, said in answer.coverage_json(covered).items() if key not in ("gaps", "notes")}
     records = Records("gaps", form, {"query": span.given() | where, "coverage": claim})

@@ -12,8 +12,8 @@ from anetcon.cli.options import LimitOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
 from anetcon.query.filters import Filters, Span, require_known
-from anetcon.store.coverage import Question, again, coverage
-from anetcon.store.view import Store
+from anetcon.store.coverage import Coverage, Question, coverage
+from anetcon.store.view import Rows, Store
 
 
 @with_options(Filters, Span)
@@ -32,16 +32,22 @@ def search(
     """
     since, until = span.bounds()
     view = Store(store)
-    require_known(view, filters.netns, filters.node)
     condition, result = filters.condition(), filters.result()
-    covered = coverage(view, Question(since, until, filters.netns or (), filters.node or ()))
-    found = _Limited(view.connections(condition, since, until, result, limit and limit + 1), limit)
-    covered = again(view, covered)
+
+    def answered() -> tuple[Coverage, Rows, list[str]]:
+        require_known(view, filters.netns, filters.node)
+        covered = coverage(view, Question(since, until, filters.netns or (), filters.node or ()))
+        rows = view.connections(condition, since, until, result, limit and limit + 1)
+        anywhere = replace(filters, netns=None).condition(), result
+        return covered, rows, answer.unplaced(view, covered, filters.netns or (), anywhere, since, until)
+
+    covered, rows, beside = view.whole(answered)
+    found = _Limited(rows, limit)
     records = Records(
         "connections", form, {"query": span.given() | filters.given(), "coverage": answer.coverage_json(covered)}
     )
-    for rows in found:
-        records.rows(rows)
+    for some in found:
+        records.rows(some)
     records.tail = {"truncated": found.cut}
     records.close()
     if form is Format.TABLE:
@@ -53,8 +59,7 @@ def search(
     answer.say_beside(form, covered, found=found.rows > 0)
     if found.cut:
         warn(f"there are more than {limit} connections: --limit 0 shows all")
-    anywhere = replace(filters, netns=None).condition(), result
-    answer.say_unplaced(view, covered, filters.netns or (), anywhere, since, until)
+    warn(*beside)
     answer.leave(found.rows > 0, covered)
 
 

@@ -61,8 +61,14 @@ def who(
         node=tuple(node or ()),
     )
     view = Store(store)
-    require_known(view, asked.netns, asked.node)
-    found = ask(view, asked, limit)
+
+    def answered() -> tuple[Found, list[str]]:
+        require_known(view, asked.netns, asked.node)
+        found = ask(view, asked, limit)
+        anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
+        return found, answer.unplaced(view, found.coverage, asked.netns, anywhere, asked.since, asked.until)
+
+    found, beside = view.whole(answered)
     given = {"at_given": at, "tz": tz, "limit": limit}
     if form is Format.TABLE:
         answer.who_table(asked, found, given)
@@ -71,8 +77,7 @@ def who(
     answer.say_beside(form, found.coverage, found=found.total > 0)
     if found.total > len(found.connections):
         warn(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)")
-    anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
-    answer.say_unplaced(view, found.coverage, asked.netns, anywhere, asked.since, asked.until)
+    warn(*beside)
     answer.leave(found.total > 0, found.coverage)
 
 

@@ -27,7 +27,7 @@ from anetcon.query.filters import place
 from anetcon.query.times import Moment
 from anetcon.record import GROUPS, Class, Family, Origin, StartIs, family_of, label
 from anetcon.store import where
-from anetcon.store.coverage import Coverage, Question, again, coverage
+from anetcon.store.coverage import Coverage, Question, coverage
 from anetcon.store.view import Store
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -125,6 +125,10 @@ class Found:
 
 def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
     """Find and rank the candidates, and join what is known of the address and of the insides."""
+    return store.whole(lambda: _answer(store, asked, limit))
+
+
+def _answer(store: Store, asked: Asked, limit: int) -> Found:
     itself = where.single(asked.address.address, asked.address.family)
     covered = coverage(store, Question(asked.since, asked.until, asked.netns, asked.node, itself))
     addresses = covered.addresses
@@ -146,7 +150,7 @@ def ask(store: Store, asked: Asked, limit: int = 0) -> Found:
         possible=int(np.count_nonzero(lines.among(rows))),
         more_with_to=more,
         insides=insides,
-        coverage=again(store, covered),
+        coverage=covered,
         on_node=on_node,
         neighbours=_neighbours(store, pa.concat_tables([listed, nearest.select(listed.column_names)]), asked),
         together=[group for group in together if max(group) < len(listed)],

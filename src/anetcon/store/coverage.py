@@ -26,7 +26,6 @@ import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
 from anetcon.gaps import HEALING, IMPORTED, NAMED, NOTES, REPLACED, UNTRANSLATED, WHOLE, Cause, Gap
-from anetcon.journal.read import last_flush
 from anetcon.record import arrow_schema
 from anetcon.store import accounted, imported, layout, where
 from anetcon.store.accounted import FAR, Place, Span, Spans, left
@@ -94,6 +93,10 @@ class Coverage:
 
 def coverage(store: Store, question: Question, now: int | None = None) -> Coverage:
     """What an answer to this question may claim."""
+    return store.whole(lambda: _claim(store, question, now))
+
+
+def _claim(store: Store, question: Question, now: int | None) -> Coverage:
     covered = _covered(store, question, now)
     window = (covered.since or covered.first or 0, max(covered.until or 0, covered.first or 0))
     attached = store.intervals("addresses", question.scope(), *window)
@@ -142,17 +145,17 @@ def _noted(covered: Coverage, question: Question, missing: list[Span], *, transl
 def _covered(store: Store, question: Question, now: int | None) -> Coverage:
     """The window, and every gap in it that concerns the question."""
     now = time.time_ns() // 1000 if now is None else now
-    flushed = last_flush(layout.journal_folder(store.path, "connections"))
+    snapshot = store.snapshot()
+    flushed = snapshot.flushed()
     if flushed is None:
         until = max(now if question.until is None else min(question.until, now), question.since or 0)
         text = store.intervals("gaps", question.condition(), question.since, until)
         never = pa.concat_tables([text, _gaps([Gap(None, None, None, Cause.NEVER_RECORDED)])])
         first = _first(text) if question.since is None else None
         covered = Coverage(question.since, until, never, first=first, ahead=(question.since or 0) > now)
-        return again(store, _told(store, covered, question))
+        return _cut(store, _told(store, covered, question))
     since, asked = question.since, now if question.until is None else min(question.until, now)
     until = min(asked, flushed) if since is None else max(since, min(asked, flushed))
-    damaged, torn = store.damaged(), store.torn()  # before the gaps: what explains them is on record first
     gaps = [_standing(store.intervals("gaps", question.condition(), since, until))]
     first = _first(gaps[0]) if since is None else None
     if since is None:
@@ -167,12 +170,12 @@ def _covered(store: Store, question: Question, now: int | None) -> Coverage:
         extra.append(Gap(None, min(flushed, now), None, Cause.NOT_YET_WRITTEN))  # none of the window is on record yet
     extra += [
         Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, lost.rows)
-        for lost in (*damaged, *unexplained(torn, gaps[0]))
+        for lost in (*snapshot.damaged(), *unexplained(snapshot.torn(), gaps[0]))
         if (lost.start or 0) <= until and lost.end >= (since or 0)
     ]
     told = pa.concat_tables([*gaps, _gaps(extra)])
     covered = Coverage(since, until, told, first=first, ahead=(since or 0) > now)
-    return again(store, _told(store, covered, question))
+    return _cut(store, _told(store, covered, question))
 
 
 def _first(gaps: pa.Table) -> int | None:
@@ -213,17 +216,15 @@ def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
     return replace(covered, gaps=_gaps(inside))
 
 
-def again(store: Store, covered: Coverage) -> Coverage:
-    """The same, with what retention has removed until now: to be asked when the files have been read, since they may
-    have been removed between the two."""
+def _cut(store: Store, covered: Coverage) -> Coverage:
+    """The same, with what retention has removed."""
     removed = store.removed()
     if removed is None or removed.before <= (covered.since or 0):
         return covered
     if covered.until is not None and covered.until < removed.start:
         return covered
     gap = Gap(None, removed.start, removed.before, Cause.RETENTION, removed.rows)
-    others = covered.gaps.filter(pc.not_equal(covered.gaps["cause"], Cause.RETENTION))
-    return replace(covered, gaps=pa.concat_tables([others, _gaps([gap])]))
+    return replace(covered, gaps=pa.concat_tables([covered.gaps, _gaps([gap])]))
 
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -1,10 +1,10 @@
 """One view of store and journal: every connection once, whether it is sealed, still open or only just in the journal.
 
-Needs no daemon and no lock, only read access. A question is answered from one state of the manifest: the files it
-names that may have an answer (by their time bounds: a connection is in a file of the day it ended, and one that lasted
-over an hour in one of its own, so a moment months ago costs a handful of files), and, merged by identity, what was open
-at the last seal with everything the journal has since. When the sealer works meanwhile and something vanishes, the
-question starts again from the new manifest.
+Needs no daemon and no lock, only read access. A question, with all its parts (`Store.whole`), is answered from one
+state of the store (`snapshot`): the files the manifest names that may have an answer (by their time bounds: a
+connection is in a file of the day it ended, and one that lasted over an hour in one of its own, so a moment months ago
+costs a handful of files), and, merged by identity, what was open at the last seal with everything the journal has
+since. When the sealer works meanwhile and something vanishes, the whole question starts again from a new state.
 
 Refuses to write, and to guess: a file that cannot be read is a StoreError. What goes into SQL comes from `store.where`,
 from the field table and from the manifest, each quoted (so S608, which sees only strings, is wrong here).
@@ -27,10 +27,9 @@ from anetcon import formats, identity
 from anetcon.errors import StoreError
 from anetcon.identity import connections
 from anetcon.identity.tuples import columns_of
-from anetcon.journal.read import Lost, damage, read_segment, torn
-from anetcon.journal.write import segments
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import layout, manifest, parquet, spill, where
+from anetcon.store.snapshot import Snapshot, VanishedError
 
 ATTEMPTS = 20
 """How often a question starts again when the sealer is faster."""
@@ -41,10 +40,6 @@ REMEMBERED = 300_000_000
 """Microseconds before the last seal's newest END: repeats of what ended since can still come."""
 
 Answer = TypeVar("Answer")
-
-
-class _VanishedError(Exception):
-    """A file or segment that the manifest counts on is gone: a newer manifest says where its rows are."""
 
 
 class Rows:
@@ -79,6 +74,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         _check(path)
         self.path = path
+        self._now: Snapshot | None = None
         self._checked: set[str] = set()
         """Files that were found to be as the manifest says."""
         self._duckdb = duckdb.connect(
@@ -109,9 +105,9 @@ class Store:
         """
         bounds = where.open_between(since, until)
 
-        def ask(state: manifest.State) -> Rows:
-            closed = [entry for entry in state.of("connections") if entry.covers(since, until)]
-            live = self._live(state, condition)
+        def ask(now: Snapshot) -> Rows:
+            closed = [entry for entry in now.state.of("connections") if entry.covers(since, until)]
+            live = self._live(now, condition)
             cursor = self._duckdb.cursor()
             cursor.register("live", live)
             query = f"SELECT * FROM live WHERE {where.every([*bounds, result])}"  # noqa: S608
@@ -126,7 +122,7 @@ class Store:
             except (OSError, pa.ArrowException) as error:  # what DuckDB meets comes through Arrow, as a text
                 if all((self.path / entry.file).exists() for entry in closed):
                     raise StoreError(_unreadable(self.path, error)) from error
-                raise _VanishedError(str(error)) from error
+                raise VanishedError(str(error)) from error
 
         return self._consistent(ask)
 
@@ -138,10 +134,10 @@ class Store:
         bounds = [condition, f'"start" BETWEEN {where.timestamp(since)} AND {where.timestamp(until)}']
         chosen, same = (", ".join(f'"{name}"' for name in names) for names in (columns, among.column_names))
 
-        def ask(state: manifest.State) -> pa.Table:
-            closed = [e for e in state.of("connections") if e.covers(since, until) and e.file not in without]
+        def ask(now: Snapshot) -> pa.Table:
+            closed = [e for e in now.state.of("connections") if e.covers(since, until) and e.file not in without]
             sources = [self._files("connections", closed, places=True)] if closed else []
-            self._duckdb.register("live", self._live(state, condition))
+            self._duckdb.register("live", self._live(now, condition))
             self._duckdb.register("among", among)
             sources.append("SELECT *, NULL::VARCHAR AS file, NULL::BIGINT AS row FROM live")
             rows = f"SELECT {chosen}, file, row FROM ({' UNION ALL '.join(sources)}) WHERE {where.every(bounds)}"  # noqa: S608
@@ -156,10 +152,10 @@ class Store:
         last = f"""CASE WHEN "end" IS NULL AND end_reason IS NULL THEN {where.timestamp(1 << 62)}
             ELSE coalesce("end", "start") END"""
 
-        def ask(state: manifest.State) -> pa.Table:
-            self._duckdb.register("live", self._live(state, condition))
+        def ask(now: Snapshot) -> pa.Table:
+            self._duckdb.register("live", self._live(now, condition))
             sources = ["live"]
-            if closed := [entry for entry in state.of("connections") if entry.covers(since, until)]:
+            if closed := [entry for entry in now.state.of("connections") if entry.covers(since, until)]:
                 sources.append(f"({self._files('connections', closed)})")
             columns = f'node::VARCHAR AS node, netns::VARCHAR AS netns, "start", {last} AS last'
             chosen = where.every([condition, *where.open_between(since, until)])
@@ -181,12 +177,12 @@ class Store:
         if since is not None:
             bounds.append(f'("to" IS NULL OR "to" >= {where.timestamp(since)})')
 
-        def ask(state: manifest.State) -> pa.Table:
-            needed = state.touching(table, since, until)
+        def ask(now: Snapshot) -> pa.Table:
+            needed = now.state.touching(table, since, until)
             # Of parts but the current one only what ended: what lasted when one was full is in the next one, too.
             past = [entry for entry in needed[:-1] if entry.latest is not None]
             others = [entry for entry in needed if entry not in past]
-            rows = [self._journal(table, state, condition), self._sealed(table, others, condition)]
+            rows = [self._journal(table, now, condition), self._sealed(table, others, condition)]
             rows.append(self._sealed(table, past, where.every([condition, '"to" IS NOT NULL', *bounds])))
             return identity.merge_intervals(pa.concat_tables(rows))
 
@@ -204,18 +200,18 @@ class Store:
     def open_at_seal(self) -> tuple[pa.Table, int]:
         """The connections that were open at the last seal, as the journal has rows, and the last segment sealed."""
 
-        def ask(state: manifest.State) -> tuple[pa.Table, int]:
-            return self._sealed("connections", state.of("open")), state.through.get("connections", 0)
+        def ask(now: Snapshot) -> tuple[pa.Table, int]:
+            return self._sealed("connections", now.state.of("open")), now.state.through.get("connections", 0)
 
         return self._consistent(ask)
 
     def names(self, column: str, table: str) -> set[str]:
         """Every node or namespace (`column`) that a table tells of."""
 
-        def ask(state: manifest.State) -> set[str]:
-            self._duckdb.register("live", self._journal(table, state, where.EVERYTHING).select([column]))
+        def ask(now: Snapshot) -> set[str]:
+            self._duckdb.register("live", self._journal(table, now, where.EVERYTHING).select([column]))
             sources = ["live"]
-            if sealed := [*state.of(table), *(state.of("open") if table == "connections" else ())]:
+            if sealed := [*now.state.of(table), *(now.state.of("open") if table == "connections" else ())]:
                 sources.append(f"({self._files(table, sealed)})")
             rows = " UNION ALL ".join(f"SELECT {column}::VARCHAR AS name FROM {source}" for source in sources)  # noqa: S608
             found = self._duckdb.sql(f"SELECT DISTINCT name FROM ({rows}) WHERE name IS NOT NULL").to_arrow_table()  # noqa: S608
@@ -225,43 +221,31 @@ class Store:
 
     def removed(self) -> manifest.Removed | None:
         """What retention has taken away until now."""
-        return self._consistent(lambda state: state.removed)
-
-    def damaged(self) -> list[Lost]:
-        """What cannot be read back of the journal that is not sealed yet; of what is, the gaps tell."""
-
-        def ask(state: manifest.State) -> list[Lost]:
-            found = []
-            for table in TABLES:
-                folder = layout.journal_folder(self.path, table)
-                unsealed = [number for number in segments(folder) if number > state.through.get(table, 0)]
-                found += [damage(folder, number) for number in unsealed]
-            return [lost for lost in found if lost is not None]
-
-        return self._consistent(ask)
-
-    def torn(self) -> list[Lost]:
-        """What may be missing where a segment that is not sealed yet was not closed: a crash says so in a gap."""
-
-        def ask(state: manifest.State) -> list[Lost]:
-            folder, through = layout.journal_folder(self.path, "connections"), state.through.get("connections", 0)
-            found = [torn(folder, number) for number in segments(folder) if number > through]
-            return [lost for lost in found if lost is not None]
-
-        return self._consistent(ask)
+        return self._consistent(lambda now: now.state.removed)
 
     def select(self, rows: pa.RecordBatch, condition: str) -> pa.Table:
         """Those of some rows of the journal that a condition holds for."""
         self._duckdb.register("live", pa.Table.from_batches([rows]))
         return self._duckdb.sql(f"SELECT * FROM live WHERE {condition}").to_arrow_table()  # noqa: S608
 
-    def _consistent(self, ask: Callable[[manifest.State], Answer]) -> Answer:
-        """Answer from one state of the manifest, however often the sealer commits another meanwhile."""
+    def whole(self, ask: Callable[[], Answer]) -> Answer:
+        """Answer a question of several parts from one state, however often the sealer commits another meanwhile."""
+        return self._consistent(lambda _: ask())
+
+    def snapshot(self) -> Snapshot:
+        """The state that the question is asked of. Within `whole`."""
+        return self._consistent(lambda now: now)
+
+    def _consistent(self, ask: Callable[[Snapshot], Answer]) -> Answer:
+        """Answer from the state of the question that this is a part of, or from one of its own."""
+        if self._now is not None:
+            return ask(self._now)
         reason: Exception | None = None
         for _ in range(ATTEMPTS):
             try:
-                return ask(manifest.replay(self.path))
-            except (_VanishedError, FileNotFoundError, duckdb.IOException) as error:
+                self._now = Snapshot(self.path)
+                return ask(self._now)
+            except (VanishedError, FileNotFoundError, duckdb.IOException) as error:
                 reason = error
             except OSError as error:
                 raise StoreError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
@@ -269,16 +253,18 @@ class Store:
                 raise StoreError(_unreadable(self.path, error)) from error
             except RuntimeError as error:
                 raise _what(error) from None
+            finally:
+                self._now = None
         raise StoreError(_unreadable(self.path, reason)) from reason
 
-    def _live(self, state: manifest.State, condition: str) -> pa.Table:
+    def _live(self, now: Snapshot, condition: str) -> pa.Table:
         """Connections that are in no closed file: open at the last seal or in the journal since, one row each.
 
         What the journal repeats of a connection sealed a moment ago is none: the latest closed ones are merged too.
         """
-        journal = self._journal("connections", state, condition)
-        opened = self._sealed("connections", state.of("open"), condition)
-        latest = self._latest(state, condition) if len(journal) else journal
+        journal = self._journal("connections", now, condition)
+        opened = self._sealed("connections", now.state.of("open"), condition)
+        latest = self._latest(now.state, condition) if len(journal) else journal
         rows = pa.concat_tables([latest, opened, journal]).unify_dictionaries().combine_chunks()
         sealed = np.arange(len(rows)) < len(latest)
         settled = connections.settle(columns_of(rows) | {"sealed": sealed})
@@ -301,16 +287,9 @@ class Store:
         query = f"{self._files(table, entries)} WHERE {condition}"
         return self._duckdb.sql(query).to_arrow_table().cast(schema)
 
-    def _journal(self, table: str, state: manifest.State, condition: str) -> pa.Table:
+    def _journal(self, table: str, now: Snapshot, condition: str) -> pa.Table:
         """Rows of the journal that are not sealed."""
-        folder, through = layout.journal_folder(self.path, table), state.through.get(table, 0)
-        behind = [number for number in segments(folder) if number > through]
-        if behind and behind[0] != through + 1:
-            raise _VanishedError(f"segment {through + 1} of {folder} is gone")
-        batches = [
-            flush.batch for number in behind for flush in read_segment(folder, number) if flush.batch is not None
-        ]
-        rows = pa.Table.from_batches(batches, arrow_schema(table))
+        rows = now.journal(table)
         if condition == where.EVERYTHING or not len(rows):
             return rows
         # Asking for numbers of rows reads only the condition's columns, and the rows keep their dictionaries. (Nothing

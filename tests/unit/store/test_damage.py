@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anetcon.capture import batch
-from anetcon.journal.read import Lost, last_flush
+from anetcon.journal.read import last_flush
+from anetcon.journal.segment import Lost
 from anetcon.journal.write import Writer, segment_path, segments
-from anetcon.record import arrow_schema
-from anetcon.store import layout
+from anetcon.record import TABLES, arrow_schema
+from anetcon.store import layout, snapshot
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.damage import unexplained
 from anetcon.store.seal import Sealer
@@ -81,18 +82,20 @@ def test_a_crash_that_is_told_while_an_answer_is_made(tmp_path: Path, monkeypatc
     """A capture that comes back while the gaps are being read is no damage: what it says comes before its segment."""
     path = interrupted(tmp_path / "store", False)
     segment_path(layout.journal_folder(path, "connections"), 2, "index").rename(aside := tmp_path / "aside")
-    whole = Store.intervals
+    listed = list[str]()
 
-    def intervals(store: Store, *asked: Any) -> pa.Table:
-        found = whole(store, *asked)
-        if aside.exists():
+    def there(folder: Path) -> list[int]:
+        found = segments(folder)
+        if not listed:
             with Writer(layout.journal_folder(path, "gaps"), "gaps") as writer:
                 writer.append(batch.rows("gaps", [DOWN | {"lost": None}]), T0, T0)
             aside.rename(segment_path(layout.journal_folder(path, "connections"), 2, "index"))
+        listed.append(folder.name)
         return found
 
-    monkeypatch.setattr(Store, "intervals", intervals)
+    monkeypatch.setattr(snapshot, "segments", there)
     assert gaps(path) == []
+    assert (listed[0], listed[len(TABLES) - 1]) == ("connections", "gaps")
     assert gaps(path) == []
 
 

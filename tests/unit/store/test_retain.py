@@ -11,7 +11,7 @@ import pytest
 
 from anetcon.errors import StoreError
 from anetcon.store import layout, manifest, parts, retain, where
-from anetcon.store.coverage import Question, again, coverage
+from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.seal import Sealer
@@ -151,14 +151,13 @@ def test_an_answer_about_removed_days_has_a_gap(tmp_path: Path) -> None:
     it nothing changed."""
     making = long_history(tmp_path).alive(T0 + HOUR)
     store = Store(making.close())
-    before = coverage(store, Question(T0 - 8 * DAY, T0 - 7 * DAY), T0 + HOUR)
-    assert before.complete
+    removed = Question(T0 - 8 * DAY, T0 - 7 * DAY)
+    assert coverage(store, removed, T0 + HOUR).complete
     sealer_for(tmp_path, 4).retain()
     midnight = TODAY - 4 * DAY
-    for covered in (again(store, before), coverage(store, Question(T0 - 8 * DAY, T0 - 7 * DAY), T0 + HOUR)):
-        (gap,) = covered.gaps.to_pylist()
-        assert (gap["cause"], gap["lost"], gap["netns"]) == ("retention", 10, None)
-        assert [round(gap[name].timestamp() * 1e6) for name in ("from", "to")] == [T0 - 70 * DAY, midnight]
+    (gap,) = coverage(store, removed, T0 + HOUR).gaps.to_pylist()
+    assert (gap["cause"], gap["lost"], gap["netns"]) == ("retention", 10, None)
+    assert [round(gap[name].timestamp() * 1e6) for name in ("from", "to")] == [T0 - 70 * DAY, midnight]
     assert coverage(store, Question(midnight, T0), T0 + HOUR).complete
     assert coverage(store, Question(T0 - 71 * DAY, T0 - 70 * DAY - 1), T0 + HOUR).gaps["cause"].to_pylist() == [
         "not-audited"
@@ -240,6 +239,22 @@ def test_readers_meanwhile_are_not_disturbed(tmp_path: Path, monkeypatch: pytest
     assert sealer_for(tmp_path, 2).retain() is not None
     assert len(answer.read_all()) == 2 * 7 + 1
     assert len(store.connections().read_all()) == 2 * 3 + 1
+
+
+def test_retention_between_the_parts_of_a_question(tmp_path: Path) -> None:
+    """What is claimed and what is found are of one state: all of it is asked again."""
+    store = Store(long_history(tmp_path).alive(T0 + HOUR).close())
+    since, until = T0 - 8 * DAY, T0 - 5 * DAY
+    claims = list[bool]()
+
+    def asked() -> int:
+        claims.append(coverage(store, Question(since, until), T0 + HOUR).complete)
+        if len(claims) == 1:
+            assert sealer_for(tmp_path, 4).retain() is not None
+        return len(store.connections(since=since, until=until).read_all())
+
+    assert store.whole(asked) == len(Store(tmp_path).connections(since=since, until=until).read_all())
+    assert claims == [True, False]
 
 
 def test_sizes_are_those_of_journal_and_store(tmp_path: Path) -> None:
