@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.capture import batch
 from anetcon.errors import StoreError
 from anetcon.journal.read import (
     BEGINNING,
@@ -32,25 +31,12 @@ from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path
 from tests.support.forging import forged
 from tests.support.records import batch as connections
 from tests.support.records import start
-
-
-def gaps(*lost: int) -> pa.RecordBatch:
-    """Rows of the small table `gaps`, told apart by `lost`."""
-    return batch.rows(
-        "gaps", [{"node": "n", "netns": None, "from": 1, "to": 2, "cause": "overrun", "lost": n} for n in lost]
-    )
+from tests.support.segments import gaps, written
 
 
 def losses(folder: Path, after: Position = BEGINNING) -> list[int]:
     """What `read` hands out."""
     return [row["lost"] for flush in read(folder, after) if flush.batch for row in flush.batch.to_pylist()]
-
-
-def written(folder: Path, *flushes: tuple[int, ...]) -> None:
-    """A journal of one closed segment."""
-    with Writer(folder, "gaps") as writer:
-        for number, lost in enumerate(flushes):
-            writer.append(gaps(*lost), number * 10, number * 10 + 10)
 
 
 def test_what_was_flushed_is_read(tmp_path: Path) -> None:

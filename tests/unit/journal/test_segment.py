@@ -9,7 +9,7 @@ import pytest
 from anetcon.journal import read
 from anetcon.journal.segment import Lost, Segment, torn
 from anetcon.journal.write import Writer, segment_path, segments
-from tests.unit.journal.test_read import gaps, written
+from tests.support.segments import gaps, written
 
 
 def ends(folder: Path) -> dict[int, Lost]:

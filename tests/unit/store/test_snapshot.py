@@ -10,8 +10,8 @@ from anetcon.journal import read
 from anetcon.store import manifest, snapshot
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
-from tests.unit.cli.asking import Answer
-from tests.unit.store.records import SECOND, T0, Making, start, whole
+from tests.support.asking import Answer
+from tests.support.records import SECOND, T0, Making, start, whole
 
 DOWN = {"node": "gw1", "netns": None, "from": T0 + SECOND, "to": T0 + 2 * SECOND, "cause": "daemon-down", "lost": None}
 ADDRESS = {"node": "gw1", "netns": "qrouter-1", "netns_inode": 1, "interface": "qg-1", "address": "203.0.113.7"}
