@@ -6,7 +6,7 @@ Data flows one way; imports follow it (a test enforces this).
     system/     what Linux gives a process; imports nothing of ours
     netlink/    what the kernel says over netlink; standard library only
     rules/      rules of ours in a namespace: text, check, repair; and running iptables and nft
-    link/       what the keeper and its children share: settings, channel, counters
+    link/       what the keeper and its children share: settings, messages, channel, counters
     config/     the configuration: model, loading, files for rsyslog and logrotate made of it
     decode/     bytes of ctnetlink -> columns: fast, by shape; and the slow oracle
     classify    columns -> class (nat, float, local) and which are recorded

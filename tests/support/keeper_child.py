@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from anetcon.link import counters
+from anetcon.link import counters, messages
 from anetcon.link.channel import Channel
 from anetcon.system.process import WITHHELD
 
@@ -60,7 +60,7 @@ class Capture:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "running", False))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
         try:
-            self.channel.send({"op": "hello"})
+            self.channel.send(messages.Hello())
             while self.running:  # the channel stays open until then, even when the keeper is replaced
                 self.add("progress", 1)
                 for key, _ in self.selector.select(0.05):
@@ -78,20 +78,19 @@ class Capture:
         while (received := self.channel.receive()) is not None:
             message, descriptors = received
             sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            note(self.store, **message, protocols=[each.proto for each in sockets])
-            slot = message.get("slot")
-            if message["op"] == "attach":
-                assert isinstance(slot, int)
+            note(self.store, **messages.said(message), protocols=[each.proto for each in sockets])
+            if isinstance(message, messages.Attach):
+                slot = message.slot
                 self.slots[slot] = sockets
-                if str(message["netns"]).endswith("bare"):
-                    self.add("state", counters.STATES.index("conntrack-inactive"), slot)
+                if message.netns.endswith("bare"):
+                    self.add("state", counters.STATES.index(counters.INACTIVE), slot)
                 self.selector.register(sockets[0], selectors.EVENT_READ, slot)
-            elif message["op"] == "detach":
-                assert isinstance(slot, int)
+            elif isinstance(message, messages.Detach):
+                slot = message.slot
                 self.selector.unregister(self.slots[slot][0])
                 for each in self.slots.pop(slot):
                     each.close()
-                self.channel.send({"op": "detached", "slot": slot})
+                self.channel.send(messages.Detached(slot))
 
     def count(self, slot: int) -> None:
         """Read the events of one namespace."""

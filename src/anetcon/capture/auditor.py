@@ -13,7 +13,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -38,8 +37,9 @@ from anetcon.capture.vanished import Vanished
 from anetcon.gaps import Cause, Gap, Mark
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments
-from anetcon.link import counters
+from anetcon.link import counters, messages
 from anetcon.link.channel import Channel
+from anetcon.link.messages import Message
 from anetcon.system.report import ERROR, WARNING, debug
 
 BUILD_UP, BUSY_BUILD_UP = 0.010, 0.005
@@ -145,7 +145,7 @@ class Auditor:
         """Listen until `stop`, or until the keeper is gone."""
         self.channel = channel
         self._watch(channel.fileno(), self._keeper_speaks)
-        channel.send({"op": "hello"})
+        channel.send(messages.Hello())
         self._flush(self.clock())  # what was lost before is on record before anything else can happen
         while not self._stopping:
             self._turn()
@@ -237,7 +237,7 @@ class Auditor:
 
     def _keeper_speaks(self, now: int) -> None:
         try:
-            while (received := self.channel.receive()) is not None:
+            while (received := self._receive()) is not None:
                 self._obey(*received, now)
         except EOFError:
             if self._others.pop(self.channel.fileno(), None) is not None:
@@ -245,24 +245,32 @@ class Auditor:
                 self.log(f"{ERROR}the keeper is gone; stopping")
             self.stop()
 
-    def _obey(self, message: dict[str, Any], descriptors: list[int], now: int) -> None:
-        if message["op"] == "attach":
-            self._attach(message, [socket.socket(fileno=d) for d in descriptors], now)
-        elif message["op"] == "detach":
-            self._detach(message["slot"], message["why"], now)
-        elif message["op"] == "kmsg" and self.lines is not None:
-            self._watch(self.lines.listen(socket.socket(fileno=descriptors[0])), self.lines.read)
-        elif message["op"] == "name" and self.lines is not None:
-            self.lines.name(message["netns"], message["inode"])
-        elif message["op"] == "ruleset" and message["slot"] in self.namespaces:
-            self.ruleset.changed(self.namespaces[message["slot"]], message["since"], message["legacy"])
-        elif message["op"] == "untracked" and message["slot"] in self.namespaces:
-            times = message["from"], message["to"]
-            self.untracked.counted(self.namespaces[message["slot"]], *times, message["count"], message["left"])
-        elif message["op"] == "sample":
-            self._listen(message["slot"], socket.socket(fileno=descriptors[0]))
-        elif message["op"] == "gap":
-            self._lost(Gap.of({"node": None, **message}))
+    def _receive(self) -> tuple[Message, list[int]] | None:
+        while True:
+            try:
+                return self.channel.receive()
+            except ValueError as error:
+                self.log(f"{WARNING}the keeper said what this version does not know, and it is ignored: {error}")
+
+    def _obey(self, message: Message, descriptors: list[int], now: int) -> None:
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        match message:
+            case messages.Attach():
+                self._attach(message, sockets, now)
+            case messages.Detach(slot, why):
+                self._detach(slot, why, now)
+            case messages.Kmsg() if self.lines is not None:
+                self._watch(self.lines.listen(sockets[0]), self.lines.read)
+            case messages.Name(netns, inode) if self.lines is not None:
+                self.lines.name(netns, inode)
+            case messages.RulesetChanged(slot, since, legacy) if slot in self.namespaces:
+                self.ruleset.changed(self.namespaces[slot], since, legacy)
+            case messages.Invalid(slot) if slot in self.namespaces:
+                self.untracked.counted(self.namespaces[slot], *message[1:])
+            case messages.Sample(slot):
+                self._listen(slot, sockets[0])
+            case Gap():
+                self._lost(message)
 
     def _lost(self, gap: Gap) -> None:
         """Record a gap that the keeper tells, and list again what something was lost of."""
@@ -295,28 +303,28 @@ class Auditor:
         if families != namespace.told:
             namespace.told = families
             with contextlib.suppress(OSError):
-                self.channel.send({"op": "tracks", "slot": namespace.slot, "families": sorted(families)})
+                self.channel.send(messages.Tracks(namespace.slot, sorted(families)))
 
     def _found(self, namespace: Namespace, cause: Cause, what: str | None) -> None:
         """Have `anetcon status` say something of a namespace, or no longer."""
         with contextlib.suppress(OSError):  # the keeper is gone, and so is whoever would be told
-            self.channel.send({"op": "found", "slot": namespace.slot, "cause": cause, "what": what})
+            self.channel.send(messages.Remark(namespace.slot, cause, what))
 
-    def _attach(self, message: dict[str, Any], sockets: list[socket.socket], now: int) -> None:
-        name, inode = message["netns"], message["inode"]
+    def _attach(self, told: messages.Attach, sockets: list[socket.socket], now: int) -> None:
+        name, inode = told.netns, told.inode
         events, requests, route = sockets
         namespace = Namespace(
-            slot=message["slot"],
+            slot=told.slot,
             netns=name,
             inode=inode,
             events=events,
             requests=requests,
             route=route,
             context=Context(self.settings.journals.node, name, inode),
-            attached=message["attached"],
-            noticed=message["noticed"],
-            newborn=message["newborn"],
-            resumed=message["resumed"],
+            attached=told.attached,
+            noticed=told.noticed,
+            newborn=told.newborn,
+            resumed=told.resumed,
         )
         self.namespaces[namespace.slot] = namespace
         was_here = not self._first or self.vanished.is_here(name, inode)
@@ -372,17 +380,17 @@ class Auditor:
     def _detach(self, slot: int, why: str, now: int) -> None:
         namespace = self.namespaces.get(slot)
         if namespace is None:
-            self.channel.send({"op": "detached", "slot": slot})
+            self.channel.send(messages.Detached(slot))
             return
         debug("%s: let go of (%s)", namespace.netns, why)
         self._drain(namespace, now)
         packets.read(namespace, self.pipeline, now)
         self._watch_drops(namespace, now)
         self._forget(namespace)
-        if why == "gone" and self.lines is None:
+        if why == messages.GONE and self.lines is None:
             self._unlisted.add(namespace)
             self.tables.ended(namespace, lambda answered: self._gone(namespace, answered))
-        elif why == "gone":
+        elif why == messages.GONE:
             self.vanished.end(namespace.netns, namespace.inode)
             self._release(namespace)
         else:
@@ -422,7 +430,7 @@ class Auditor:
             if sock is not None:
                 del self._others[sock.fileno()]
         namespace.close()
-        self.channel.send({"op": "detached", "slot": namespace.slot})
+        self.channel.send(messages.Detached(namespace.slot))
 
     def _every_second(self, now: int) -> None:
         self.requests.tick(now)

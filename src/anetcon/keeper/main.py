@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.errors import AnetconError
-from anetcon.gaps import Gap
 from anetcon.keeper import announce, attach, files, guard, status, upgrade
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
@@ -42,8 +41,8 @@ from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
 from anetcon.keeper.watch import Watch
 from anetcon.keeper.watchdog import Watchdog
-from anetcon.link import capabilities, counters, settings
-from anetcon.link.channel import Message
+from anetcon.link import capabilities, counters, messages, settings
+from anetcon.link.messages import Message
 from anetcon.link.settings import DEFAULT, Settings
 from anetcon.rules import sample, tables
 from anetcon.system import netns
@@ -83,13 +82,13 @@ class Keeper:
         modules, kept = (options.capture, options.follow), (self.lock, self.shared.descriptor, self.home.fileno())
         self.processes = Processes(self.loop, self.reaper, modules, *kept, report)
         self.processes.resolved = chosen.resolved
-        self.guard = Guard(self.shared, chosen.guard_share, chosen.starts, self._send_gap, report)
+        self.guard = Guard(self.shared, chosen.guard_share, chosen.starts, self.processes.send, report)
         self.watchdog = Watchdog(self.processes.capture, self.shared.progress, report)
         sysctls = Sysctls(store / "sysctls.jsonl")
         self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
         self.watch = Watch(self.loop, self.home, self.roster.path, self.processes.send, report)
         self.errands = Errands(self.loop, self.reaper, self.home)
-        self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self._send_gap, report)
+        self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self.processes.send, report)
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / tables.KEPT, report)
@@ -216,25 +215,21 @@ class Keeper:
             self.sampling.tell_again(self.roster.attached())
         self.rules.hear_again()
 
-    def _send_gap(self, gap: Gap) -> None:
-        self.processes.send({"op": "gap", **gap.row()})
-
     def _on_message(self, message: Message) -> None:
         match message:
-            case {"op": "hello"}:
+            case messages.Hello():
                 self.roster.capture_said_hello()
                 self.watch.tell_again()
                 self.guard.tell_again()
                 self._sum_up()
-            case {"op": "detached", "slot": int(slot)}:
+            case messages.Detached(slot):
                 self.roster.detached(slot)
-            case {"op": "tracks", "slot": int(slot), "families": list(families)}:
-                self.roster.tracks(slot, frozenset(filter(sample.FAMILIES.__contains__, map(str, families))))
-            case {"op": "found", "slot": int(slot), "cause": str(cause), "what": what}:
+            case messages.Tracks(slot, families):
+                self.roster.tracks(slot, frozenset(sample.FAMILIES) & set(map(str, families)))
+            case messages.Remark(slot, cause, what):
                 self.roster.found(slot, cause, what)
             case _:
-                op = message.get("op")
-                report(f"{WARNING}capture said something unknown: {op[:80] if isinstance(op, str) else 'no operation'}")
+                report(f"{WARNING}capture said what only the keeper says: {type(message).__name__}")
 
     def _each_tick(self) -> None:
         self.guard.tick()

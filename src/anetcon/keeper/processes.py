@@ -13,7 +13,8 @@ from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
 from anetcon.link import channel as channels
 from anetcon.link import settings
-from anetcon.link.channel import Channel, Message
+from anetcon.link.channel import Channel
+from anetcon.link.messages import Message
 from anetcon.system import privileges
 from anetcon.system import syscalls as sc
 from anetcon.system.process import WITHHELD, hasten, python, say, spawn
@@ -147,7 +148,7 @@ class Processes:
             if self._channel is channel:
                 self._close_channel()
         except ValueError as error:
-            self._report(f"{WARNING}capture sent something else than a message: {error}")
+            self._report(f"{WARNING}capture said what this version does not know, and it is ignored: {error}")
         if self._channel is channel:
             self._watch_channel()
 

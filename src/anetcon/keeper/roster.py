@@ -20,8 +20,8 @@ from anetcon.keeper.files import Sysctls
 from anetcon.keeper.guard import Guard
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.shared import SLOTS, Shared
-from anetcon.link import counters, descriptors
-from anetcon.link.channel import Message
+from anetcon.link import counters, descriptors, messages
+from anetcon.link.messages import Message
 from anetcon.link.settings import DEFAULT, Settings
 from anetcon.netlink import ct_sysctls
 from anetcon.system.clock import now_us
@@ -182,13 +182,13 @@ class Roster:
             self.past = [a + b for a, b in zip(self.past, audited.counters, strict=True)]
             self._free.append(slot)
 
-    def found(self, slot: int, cause: str, what: object) -> None:
+    def found(self, slot: int, cause: str, what: str | None) -> None:
         """Something is to be said of a namespace, or (None) no longer."""
         cause = cause[:FOUND_LONGEST]
         for audited in self.audited.values():
             if audited.slot == slot:
                 audited.found.pop(cause, None)
-                if isinstance(what, str) and len(audited.found) < FOUND_MOST:
+                if what is not None and len(audited.found) < FOUND_MOST:
                     audited.found[cause] = what[:FOUND_LONGEST]
 
     def tracks(self, slot: int, families: frozenset[str]) -> None:
@@ -211,7 +211,7 @@ class Roster:
         if audited.sockets is not None:
             self._guard.remove(audited.slot)
             audited.closing()
-            self._send({"op": "detach", "slot": audited.slot, "why": "gone" if selected else Cause.DESELECTED}, ())
+            self._send(messages.Detach(audited.slot, messages.GONE if selected else Cause.DESELECTED), ())
             self._buffers -= audited.sockets.granted
             audited.sockets.close()
             audited.sockets = None
@@ -304,27 +304,17 @@ class Roster:
             )
 
     def _hand_over(self, audited: Audited, sockets: Sockets) -> None:
-        message: Message = {
-            "op": "attach",
-            "slot": audited.slot,
-            "netns": audited.netns,
-            "inode": audited.inode,
-            "noticed": audited.noticed,
-            "attached": audited.attached,
-            "newborn": audited.newborn,
-            "resumed": audited.handed,
-        }
-        self._send(message, sockets.handed())
+        told = (audited.netns, audited.inode, audited.noticed, audited.attached, audited.newborn, audited.handed)
+        self._send(messages.Attach(audited.slot, *told), sockets.handed())
         audited.handed = audited.handed or self.capture_works
 
     def _tell_name(self, audited: Audited) -> None:
         """Kernel lines carry a hash of the name only, and may come before the namespace is handed over."""
         if self.settings.log_engine:
-            self._send({"op": "name", "netns": audited.netns, "inode": audited.inode}, ())
+            self._send(messages.Name(audited.netns, audited.inode), ())
 
     def _tell_not_attached(self, audited: Audited, to: int | None) -> None:
-        gap = Gap(audited.netns, audited.noticed, to, audited.cause)
-        self._send({"op": "gap", **gap.row()}, ())
+        self._send(Gap(audited.netns, audited.noticed, to, audited.cause), ())
 
     def attached(self) -> list[tuple[Audited, Sockets]]:
         """What is attached, with its sockets."""

@@ -18,7 +18,7 @@ from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.roster import Audited
-from anetcon.link.channel import Message
+from anetcon.link.messages import Message, Sample
 from anetcon.rules.sample import FAMILIES, kept, listen, made
 from anetcon.system.netns import Home
 from anetcon.system.report import ERROR
@@ -107,4 +107,4 @@ class Sampling:
 
     def _tell(self, audited: Audited, sockets: Sockets) -> None:
         if sockets.sample is not None:
-            self._send({"op": "sample", "slot": audited.slot}, [sockets.sample.fileno()])
+            self._send(Sample(audited.slot), [sockets.sample.fileno()])

@@ -23,7 +23,7 @@ from anetcon.keeper.attach import Sockets
 from anetcon.keeper.inside import Inside
 from anetcon.keeper.loop import Loop
 from anetcon.keeper.roster import Audited
-from anetcon.link.channel import Message
+from anetcon.link.messages import Invalid, Message, RulesetChanged
 from anetcon.netlink import stats
 from anetcon.netlink import xtables as legacy
 from anetcon.netlink.ct_sysctls import SYSCTLS
@@ -279,7 +279,7 @@ class Watch:
     def _ruleset(self, audited: Audited, watched: _Watched, before: int) -> None:
         """Have capture look at the ruleset: a rule may hide connections now."""
         since = audited.attached if watched.fresh else before
-        self._send({"op": "ruleset", "slot": audited.slot, "since": since, "legacy": watched.legacy})
+        self._send(RulesetChanged(audited.slot, since, watched.legacy))
         watched.changed = watched.fresh = False
 
     def _look_legacy(self, audited: Audited, watched: _Watched) -> None:
@@ -318,8 +318,7 @@ class Watch:
             self._tell_untracked(audited, *audited.untracked_last, fresh, left)
 
     def _tell_untracked(self, audited: Audited, since: int, until: int, count: int, left: int = 0) -> None:
-        numbers = {"count": count, "left": left}
-        self._send({"op": "untracked", "slot": audited.slot, "from": since, "to": until, **numbers})
+        self._send(Invalid(audited.slot, since, until, count, left))
 
     def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
         """Collect what was refused, and tell it when it is over or goes on for long."""
@@ -340,7 +339,7 @@ class Watch:
             watched.refused, watched.since = 0, now
 
     def _gap(self, audited: Audited, cause: Cause, start: int, end: int | None, lost: int | None = None) -> None:
-        self._send({"op": "gap", **Gap(audited.netns, start, end, cause, lost).row()})
+        self._send(Gap(audited.netns, start, end, cause, lost))
 
 
 def _left(audited: Audited, sockets: Sockets) -> int:

@@ -1,7 +1,8 @@
 """What the keeper and its children share. Standard library only.
 
 settings      the settings as they come from the command line, resolved and checked
-channel       messages and descriptors between keeper and capture
+messages      what keeper and capture say to each other
+channel       how these travel, with descriptors
 counters      the shared counters
 capabilities  what an engine needs, and whether we have it
 descriptors   for how many namespaces the limit of open files has room

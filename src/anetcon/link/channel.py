@@ -1,4 +1,4 @@
-"""The channel between keeper and capture: JSON objects, one a packet, with file descriptors beside them.
+"""The channel between keeper and capture: messages, one a packet, with file descriptors beside them.
 
 Both ends use it. Nothing here waits: what does not fit is queued and sent by `flush` when the socket is writable.
 Refuses packets over 64 KiB. Standard library only.
@@ -7,13 +7,13 @@ Refuses packets over 64 KiB. Standard library only.
 from __future__ import annotations
 
 import array
-import json
 import os
 import socket
 from collections import deque
 from collections.abc import Sequence
 
-Message = dict[str, object]
+from anetcon.link import messages
+from anetcon.link.messages import Message
 
 MAX_PACKET = 1 << 16
 MAX_DESCRIPTORS = 8
@@ -49,7 +49,7 @@ class Channel:
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send or queue; the caller may close its descriptors at once. OSError when the other end is closed."""
-        packet = json.dumps(message, separators=(",", ":")).encode()
+        packet = messages.encode(message)
         if len(packet) > MAX_PACKET:
             raise ValueError(f"packet of {len(packet)} bytes, at most {MAX_PACKET}")
         if self._queue or not self._send(packet, descriptors):
@@ -70,7 +70,8 @@ class Channel:
         return True
 
     def receive(self) -> tuple[Message, list[int]] | None:
-        """The next message and its descriptors, None when there is none now. EOFError when the other end is closed."""
+        """The next message and its descriptors, None when there is none now. EOFError when the other end is closed,
+        ValueError when it is none."""
         try:
             packet, ancillary, flags, _ = self._receive()
         except BlockingIOError:
@@ -84,13 +85,11 @@ class Channel:
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ValueError("truncated packet, or no descriptor is free")
-            message = json.loads(packet)
-            if not isinstance(message, dict):
-                raise ValueError("not an object")
-        except (ValueError, RecursionError) as error:
+            message = messages.decode(packet)
+        except ValueError:
             for descriptor in descriptors:
                 os.close(descriptor)
-            raise ValueError(f"not a message of the channel: {error}") from None
+            raise
         return message, list(descriptors)
 
     def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:

@@ -16,8 +16,10 @@ from anetcon.capture import auditor
 from anetcon.capture.clock import THRESHOLD
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.settings import Settings
+from anetcon.gaps import Cause, Gap
 from anetcon.journal.write import segment_path
 from anetcon.link.channel import Channel, pair
+from anetcon.link.messages import Attach
 from anetcon.system.clock import now_us
 from tests.support import capture_parts as parts
 from tests.support.capture_parts import RESOLVED
@@ -57,8 +59,8 @@ def test_what_of_a_first_start_is_listed(tmp_path: Path, left: bytes | None) -> 
     made = auditing(tmp_path, [])
     space, *_ = parts.namespace()
     sockets = [space.events, space.requests, space.route]
-    values = {"netns": "qrouter-1", "inode": space.inode, "slot": 0, "attached": made.started, "noticed": made.started}
-    made._attach({**values, "newborn": False, "resumed": False}, sockets, made.started)
+    told = Attach(0, "qrouter-1", space.inode, made.started, made.started, newborn=False, resumed=False)
+    made._attach(told, sockets, made.started)
     assert made.listings.waiting() == (left is not None)
 
 
@@ -67,11 +69,11 @@ def test_what_the_keeper_said_last_is_heard(tmp_path: Path) -> None:
     the sockets of a namespace, for which the kernel may keep something."""
     made = auditing(tmp_path, [])
     space, far_events, _ = parts.namespace()
-    values = {"op": "attach", "netns": "qrouter-1", "inode": space.inode, "slot": 0, "attached": 1, "noticed": 1}
     ours, theirs = map(Channel, pair())
     handed = [each.fileno() for each in (space.events, space.requests, space.route)]
-    ours.send({**values, "newborn": False, "resumed": True}, handed)
-    ours.send({"op": "gap", "netns": "qrouter-1", "from": 1, "to": 2, "cause": "overrun", "lost": 7})
+    ours.send(Attach(0, "qrouter-1", space.inode, 1, 1, newborn=False, resumed=True), handed)
+    ours._socket.send(b'{"op":"of a later version"}')
+    ours.send(Gap("qrouter-1", 1, 2, Cause.OVERRUN, 7))
     far_events.send(parts.message(1, destroy=True))
     made.stop()
     made.run(theirs)
@@ -155,9 +157,9 @@ def test_a_loss_between_two_captures(tmp_path: Path, monkeypatch: pytest.MonkeyP
     space, *_ = parts.namespace()
     made.pipeline.shared[space.slot, auditor.DROPS] = seen
     made._before, space.attached = made.started - 1_000_000, made.started - 1000
-    message = {key: getattr(space, key) for key in ("slot", "netns", "inode", "attached", "noticed", "newborn")}
+    told = {key: getattr(space, key) for key in Attach._fields if key != "resumed"}
     with space.events, space.requests, space.route:
-        made._attach({**message, "resumed": resumed}, [space.events, space.requests, space.route], now_us())
+        made._attach(Attach(**told, resumed=resumed), [space.events, space.requests, space.route], now_us())
         made._flush(made.clock())
     (gap,) = [gap for gap in parts.rows(tmp_path, "gaps") if gap["cause"] == "overrun"]
     assert gap["lost"] == 12 - seen

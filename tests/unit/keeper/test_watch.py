@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from anetcon.gaps import Cause, Gap
 from anetcon.keeper import watch
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.watch import Watch, _Watched
+from anetcon.link.messages import Invalid, Message, RulesetChanged
 from anetcon.netlink import stats
 from anetcon.netlink import xtables as legacy
 
@@ -48,7 +50,7 @@ class HeldUp:
         self.values = list(watch.ALL_ON)
         self.told = False
         self.meanwhile: Callable[[], None] = lambda: None
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[Message] = []
         self.watch = Watch(NOTHING, NOTHING, lambda _: None, self.sent.append, lambda _: None)
         self.watched = _Watched(cast("Any", self), seen=90)
         self.watched.told, self.watched.changed, self.watched.fresh = 0, False, False
@@ -93,7 +95,7 @@ def test_a_gap_lasts_until_the_switch_is_on_again(monkeypatch: pytest.MonkeyPatc
     seen = held.now - 1
     held.look()
     (gap,) = held.sent
-    assert (gap["cause"], gap["from"], gap["to"]) == ("events-off", seen, held.now)
+    assert gap == Gap("a", seen, held.now, Cause.EVENTS_OFF)
 
 
 def test_a_ruleset_was_another_one_since_the_look_that_nothing_was_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,8 @@ def test_a_ruleset_was_another_one_since_the_look_that_nothing_was_told_before(m
     held.look()
     held.look()
     (message,) = held.sent
-    assert (message["op"], message["since"]) == ("ruleset", looked)
+    assert isinstance(message, RulesetChanged)
+    assert message.since == looked
 
 
 def test_a_rule_of_legacy_added_while_the_table_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +126,8 @@ def test_a_rule_of_legacy_added_while_the_table_is_read(monkeypatch: pytest.Monk
     held.watch._look_legacy(AUDITED, held.watched)
     held.watch._look_legacy(AUDITED, held.watched)
     (message,) = held.sent
-    assert message["since"] == began
+    assert isinstance(message, RulesetChanged)
+    assert message.since == began
 
 
 def test_packets_that_are_invalid_are_told_from_the_look_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,10 +139,10 @@ def test_packets_that_are_invalid_are_told_from_the_look_before(monkeypatch: pyt
         held.now = now
         held.watch._count(audited, held.watched, ASKING, now)
     (told,) = held.sent
-    assert (told["op"], told["from"], told["to"], told["count"]) == ("untracked", 200, 300, 2)
+    assert told == Invalid(audited.slot, 200, 300, 2)
     held.watch._watched[audited] = held.watched
     held.watch.tell_again()
-    assert held.sent[1:] == [told | {"count": 0}]
+    assert held.sent[1:] == [Invalid(audited.slot, 200, 300, 0)]
 
 
 def test_those_of_a_namespace_that_is_new_are_told_from_its_birth(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +152,8 @@ def test_those_of_a_namespace_that_is_new_are_told_from_its_birth(monkeypatch: p
     held.counts = [7]
     held.watch._count(audited, held.watched, ASKING, held.now)
     (told,) = held.sent
-    assert (told["from"], told["count"]) == (audited.noticed, 7)
+    assert isinstance(told, Invalid)
+    assert (told.start, told.number) == (audited.noticed, 7)
 
 
 def test_counters_are_read_where_events_flow_and_everywhere_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

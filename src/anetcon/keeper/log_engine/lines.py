@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from anetcon.errors import PermissionMissingError
 from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
-from anetcon.link.channel import Message
+from anetcon.link.messages import Kmsg, Message
 from anetcon.system.process import WITHHELD, hasten, python, spawn
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class KernelLog:
 
     def hand_over(self, send: Callable[[Message, Sequence[int]], None]) -> None:
         """Give a new capture its end."""
-        send({"op": "kmsg"}, self.descriptors()[2:])
+        send(Kmsg(), self.descriptors()[2:])
 
     def close(self, ended: Callable[[], None] = lambda: None) -> None:
         """End the reader, which passes on what it has; then close everything and call `ended`."""
