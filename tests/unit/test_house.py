@@ -274,7 +274,7 @@ def test_every_error_has_its_own_exit_status() -> None:
 NOT_CAUSES = {
     "undecodable": ("a counter", {"link/counters.py", "capture/pipeline.py", "cli/status.py", "doctor/daemon.py"}),
     "conntrack-inactive": ("a state of a namespace, in status.json", {"link/counters.py"}),
-    "untracked": ("a message, and what the keeper counted", {"link/messages.py", "keeper/upgrade.py"}),
+    "untracked": ("a message", {"link/messages.py"}),
     "retention": ("a kind of commit", {"store/manifest.py"}),
 }
 """Texts that are also the name of a cause, and mean something else in these files."""

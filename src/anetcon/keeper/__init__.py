@@ -14,7 +14,8 @@ activate    our nftables tables; the one that makes conntrack run where no rule 
 sampling    packets that are invalid: counted where they leave, a sample logged for capture
 processes   capture and follow; the channel's end
 children    start, restart, stop, collect
-upgrade     what survives a replacement in place
+upgrade     replacement in place
+handover    what survives it
 status      status.json
 notify      what the service manager is told
 shared      the counters shared with capture, as columns

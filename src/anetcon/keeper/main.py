@@ -17,17 +17,18 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anetcon.errors import AnetconError
-from anetcon.keeper import announce, attach, files, guard, status, upgrade
+from anetcon.keeper import announce, attach, files, guard, handover, status, upgrade
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.children import STOP_SECONDS, Reaper
 from anetcon.keeper.errands import Errands
 from anetcon.keeper.files import Aside, Sysctls
 from anetcon.keeper.guard import Guard
+from anetcon.keeper.handover import VERSION, Handover, KeptChild
 from anetcon.keeper.log_engine.lines import KernelLog
 from anetcon.keeper.log_engine.rules import Rules
 from anetcon.keeper.loop import Loop, Timer
@@ -62,20 +63,20 @@ REMOVE_SECONDS = 30.0
 class Keeper:
     """The process. `state` is what the keeper before it, if it was replaced in place, handed over."""
 
-    def __init__(self, chosen: Settings, options: Options, state: dict[str, Any] | None) -> None:
+    def __init__(self, chosen: Settings, options: Options, state: Handover | None) -> None:
         self.settings = chosen
         self.options = options
-        self.lock = state["lock"] if state else files.lock_store(chosen.store)
-        self.started: str = state["started"] if state else text(now_us())
+        self.lock = state.lock if state else files.lock_store(chosen.store)
+        self.started = state.started if state else text(now_us())
         self.identity = status.identity()
         store = Path(chosen.store)
-        self.notifier = Notifier(os.environ, state and state.get("notify"))
+        self.notifier = Notifier(os.environ, state and state.notify)
         self.loop = Loop()
         self.reaper = Reaper(self.loop)
-        self.log = OwnLog(self.loop, self.reaper, report, state and state.get("log"))
+        self.log = OwnLog(self.loop, self.reaper, report, state and state.log)
         self.home = netns.Home()
         self.own = Found(self.home.inode, newborn=False)
-        self.shared = Shared(state["counters"] if state else counters.create(SLOTS))
+        self.shared = Shared(state.counters if state else counters.create(SLOTS))
         files.keep_to_ourselves(self.lock)
         for descriptor in (self.lock, self.shared.descriptor):
             os.set_inheritable(descriptor, False)
@@ -93,7 +94,7 @@ class Keeper:
         self.roster.rules_missing = self.rules.missing
         self.activation = Activation(self.home, self.reaper, store / tables.KEPT, report)
         self.sampling = Sampling(self.home, self.reaper, store, self.processes.send, report)
-        self.shown = Aside(self.reaper, store / "status.json", state.get("writing") if state else None)
+        self.shown = Aside(self.reaper, store / "status.json", state and state.writing)
         self.status = Status(self.roster, self.shared, self.shown.write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)
         self.kernel_log: KernelLog | None = None
@@ -105,29 +106,29 @@ class Keeper:
         self._refused = False  # the settings as they were last read again
         self._restore(state)
 
-    def _restore(self, state: dict[str, Any] | None) -> None:
-        self._open_kernel_log(self.settings.log_engine, state and state.get("kernel_log"))
+    def _restore(self, state: Handover | None) -> None:
+        self._open_kernel_log(self.settings.log_engine, state and state.kernel_log)
         if state is None:
             return
-        upgrade.restore(state, self.roster, self.guard, state["hold"])
-        if state.get("engine", settings.CONNTRACK) != self.settings.engine:
+        upgrade.restore(state, self.roster, self.guard)
+        if state.engine != self.settings.engine:
             self._let_go()
         if self.kernel_log is not None and not self.settings.log_engine:
             self.kernel_log.close()
             self.kernel_log = None
-        self.processes.adopt_channel(state["channel"])
-        self.processes.capture.restarts, self.processes.follow.restarts = state["restarts"]
-        self.rules.restore(state.get("rules", []), self.roster.audited.values())
-        self._adapt(hold=state["hold"], starts=state["starts"])
+        self.processes.adopt_channel(state.channel)
+        self.processes.capture.restarts, self.processes.follow.restarts = state.restarts
+        self.rules.restore(state.rules, self.roster.audited.values())
+        self._adapt(hold=state.hold, starts=state.starts)
 
-    def _open_kernel_log(self, log_engine: bool, state: dict[str, Any] | None = None) -> None:
+    def _open_kernel_log(self, log_engine: bool, state: KeptChild | None = None) -> None:
         """Where the engine needs it, and it is not open yet; or take over what was. Raises AnetconError."""
         if self.kernel_log is None and (log_engine or state):
             self.kernel_log = KernelLog(self.loop, self.reaper, self.options.kmsg, self.lock, report, state)
             if state is None:
                 self.shared.first_line(self.kernel_log.first)
 
-    def run(self, children: tuple[int | None, int | None]) -> None:
+    def run(self, children: Sequence[int | None]) -> None:
         """Until SIGTERM or SIGINT. `children` are those of the keeper before this one, to be replaced."""
         self._use_log()
         self.processes.on_start = self._tell_capture
@@ -408,27 +409,28 @@ class Keeper:
     def _upgrade(self, new: Settings) -> None:
         """Become the program that is installed now; what it needs to go on is handed over."""
         self._refuse(new)
-        state = upgrade.state_of(self.roster, self.guard) | {
-            "lock": self.lock,
-            "counters": self.shared.descriptor,
-            "started": self.started,
-            "hold": self.settings.hold,
-            "starts": self.settings.starts,
-            "rules": self.rules.state(),
-            "restarts": [self.processes.capture.restarts, self.processes.follow.restarts],
-            "channel": self.processes.channel,
-            "children": [self.processes.capture.pid, self.processes.follow.pid],
-            "engine": self.settings.engine,
-            "kernel_log": self.kernel_log and self.kernel_log.state(),
-            "log": self.log.state(),
-            "notify": self.notifier.state(),
-            "writing": self.shown.writing,
-        }
-        keep = [self.lock, self.shared.descriptor, *self.processes.channel, *self.log.descriptors()]
-        keep += self.kernel_log.descriptors() if self.kernel_log is not None else []
+        children = self.processes.capture, self.processes.follow
+        state = Handover(
+            version=VERSION,
+            lock=self.lock,
+            counters=self.shared.descriptor,
+            started=self.started,
+            hold=self.settings.hold,
+            starts=self.settings.starts,
+            channel=self.processes.channel,
+            children=[child.pid for child in children],
+            restarts=[child.restarts for child in children],
+            rules=self.rules.state(),
+            engine=self.settings.engine,
+            kernel_log=self.kernel_log.state() if self.kernel_log else None,
+            log=self.log.state(),
+            notify=self.notifier.state(),
+            writing=self.shown.writing,
+            **upgrade.state_of(self.roster, self.guard),
+        )
         self.roster.announcer.finish()
         try:
-            upgrade.execute(state, new.resolved, keep, self.options.again())
+            upgrade.execute(state, new.resolved, self.options.again())
         except OSError as error:
             report(f"{ERROR}cannot execute {sys.executable}: {error.strerror}; going on as before")
 
@@ -507,16 +509,16 @@ def main(arguments: list[str]) -> int:
     reporter.introduce("anetcon-keeper")
     os.umask(0o027)
     options = Options(arguments)
-    state = None if options.state is None else settings.read(options.state)
     chosen = Settings(settings.read(options.settings))
-    for descriptor in (options.settings, options.state):
-        if descriptor is not None:
-            os.close(descriptor)
     try:
+        state = None if options.state is None else handover.read(options.state)
+        for descriptor in (options.settings, options.state):
+            if descriptor is not None:
+                os.close(descriptor)
         capabilities.require(chosen.engine)
         capabilities.become(Path(chosen.store), chosen.engine, replaced=state is not None)
         keeper = Keeper(chosen, options, state)
-        keeper.run(tuple(state["children"]) if state else (None, None))
+        keeper.run(state.children if state else (None, None))
     except AnetconError as error:
         report(ERROR + str(error))
         return error.exit_status

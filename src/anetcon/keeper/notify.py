@@ -15,7 +15,7 @@ from collections.abc import MutableMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 FEEDINGS = 4
 """As many times the watchdog is fed in the time after which it bites."""
@@ -24,7 +24,7 @@ FEEDINGS = 4
 class Notifier:
     """One of the keeper. `tick` is to be called often, `reloading` and `stopping` when it is so."""
 
-    def __init__(self, environment: MutableMapping[str, str], state: Any = None) -> None:
+    def __init__(self, environment: MutableMapping[str, str], state: list[str | None] | None = None) -> None:
         found = [environment.pop(name, None) for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")]
         self._given: list[str | None] = state or found[:2]
         path, period = self._given

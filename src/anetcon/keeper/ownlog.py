@@ -13,13 +13,14 @@ import signal
 from collections.abc import Callable
 
 from anetcon.keeper.children import Child, Reaper
+from anetcon.keeper.handover import KeptChild
 from anetcon.keeper.loop import Loop
 from anetcon.system import syscalls as sc
 from anetcon.system.process import WITHHELD, python, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 STDERR = 2
 PIPE_BYTES = 1 << 20
@@ -32,7 +33,9 @@ F_SETPIPE_SZ = 1031  # linux/fcntl.h
 class OwnLog:
     """Standard error as it is, or the way to a file: `use` says which. `state` is that of the keeper before."""
 
-    def __init__(self, loop: Loop, reaper: Reaper, report: Callable[[str], None], state: Any = None) -> None:
+    def __init__(
+        self, loop: Loop, reaper: Reaper, report: Callable[[str], None], state: KeptChild | None = None
+    ) -> None:
         self.path = ""
         self.writer = Child(loop, reaper, "anetcon-log", self._launch, report)
         self._loop = loop
@@ -42,10 +45,10 @@ class OwnLog:
         self._adopted: int | None = None
         self._stopping = False
         if state:
-            self.path = self._file = state["path"]
-            *pipe, self._stderr = state["descriptors"]
+            self.path = self._file = state.path
+            *pipe, self._stderr = state.descriptors
             self._pipe = (pipe[0], pipe[1])
-            self._adopted, self.writer.restarts = state["pid"], state["restarts"]
+            self._adopted, self.writer.restarts = state.pid, state.restarts
             for descriptor in self.descriptors():
                 os.set_inheritable(descriptor, False)
 
@@ -53,12 +56,11 @@ class OwnLog:
         """Both ends of the pipe, and standard error as it was at the start."""
         return [*self._pipe, self._stderr] if self._pipe else []
 
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> KeptChild | None:
         """What the program that replaces this one needs to know."""
         if not self.path:
             return None
-        restarts = self.writer.restarts
-        return {"path": self.path, "descriptors": self.descriptors(), "pid": self.writer.pid, "restarts": restarts}
+        return KeptChild(self.descriptors(), self.writer.pid, self.writer.restarts, self.path)
 
     def use(self, path: str) -> None:
         """Whatever is said from now on goes to this file, or with "" to standard error as it was at the start.

@@ -1,7 +1,7 @@
 """Replacing the keeper's program in place: its sockets, its lock and its counters go on to the new one.
 
-All that has to survive is written as JSON into a memory file; descriptors become inheritable. Signals are blocked until
-the new program handles them. Refuses to hand over what can be had again: watches, timers, the channel.
+All that has to survive (`handover`) is written into a memory file; descriptors become inheritable. Signals are blocked
+until the new program handles them. Refuses to hand over what can be had again: watches, timers, the channel.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterable
 
 from anetcon.gaps import Cause
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.guard import Guard
+from anetcon.keeper.handover import Handover, KeptNamespace
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited, Roster
 from anetcon.link import settings
@@ -25,42 +25,40 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
-_UNTRACKED = ("untracked", "untracked_seen", "untracked_last", "left")
-_KEPT = ("name", "inode", "noticed", "newborn", "attached", "gone", "slot", "handed", "cause", *_UNTRACKED)
+_SAME = [name for name in KeptNamespace._fields if name not in ("descriptors", "out")]
 
 
 def state_of(roster: Roster, guard: Guard) -> dict[str, Any]:
     """What the new program needs to know of the namespaces."""
-    listed = [{**_kept(a), "descriptors": _descriptors(s), "out": guard.state(a.slot)} for a, s in roster.attached()]
-    retrying = [_kept(a) | {"message": a.message} for a in roster.audited.values() if a.sockets is None]
-    draining = [_kept(audited) for audited in roster.draining.values()]
-    gone = [{**_kept(audited), "counters": audited.counters} for audited in roster.gone]
-    return {"attached": listed, "retrying": retrying, "draining": draining, "gone": gone, "past": roster.past}
+    return {
+        "attached": [_kept(a, descriptors=_descriptors(s), out=guard.state(a.slot)) for a, s in roster.attached()],
+        "retrying": [_kept(audited) for audited in roster.audited.values() if audited.sockets is None],
+        "draining": [_kept(audited) for audited in roster.draining.values()],
+        "gone": [_kept(audited) for audited in roster.gone],
+        "past": roster.past,
+    }
 
 
-def restore(state: dict[str, Any], roster: Roster, guard: Guard, hold: bool) -> None:
+def restore(state: Handover, roster: Roster, guard: Guard) -> None:
     """Fill a new roster and guard with what `state_of` described."""
-    for kept in state["attached"]:
-        audited, sockets = _audited(kept), _sockets(kept["descriptors"])
+    for kept in state.attached:
+        audited, sockets = _audited(kept), _sockets(kept.descriptors or [])
         roster.take(audited, sockets)
-        if hold:
-            guard.resume(audited.slot, audited.netns, sockets.events, sockets.stats, kept["out"])
-    for kept in state["retrying"]:
-        audited = roster.audited[kept["name"]] = _audited(kept)
-        audited.message = kept["message"]
-    for kept in state["draining"]:
+        if state.hold:
+            guard.resume(audited.slot, audited.netns, sockets.events, sockets.stats, kept.out)
+    for kept in state.retrying:
+        roster.audited[kept.name] = _audited(kept)
+    for kept in state.draining:
         roster.take_draining(_audited(kept))
-    for kept in state["gone"]:
-        audited = _audited(kept | {"slot": -1})
-        audited.counters = tuple(kept["counters"])
-        roster.gone.append(audited)
-    roster.past = state["past"]
+    for kept in state.gone:
+        roster.gone.append(_audited(kept._replace(slot=-1)))
+    roster.past = state.past
 
 
-def execute(state: dict[str, Any], resolved: dict[str, Any], keep: Iterable[int], arguments: list[str]) -> None:
+def execute(state: Handover, resolved: dict[str, Any], arguments: list[str]) -> None:
     """Become the new program, whose `main` gets `--settings`, `--state` and `arguments`. OSError when it cannot."""
-    descriptors = [settings.write(resolved), settings.write(state)]
-    inherited = [*descriptors, *keep, *(each for kept in state["attached"] for each in kept["descriptors"])]
+    descriptors = [settings.write(resolved), state.write()]
+    inherited = [*descriptors, *state.descriptors()]
     options = ["--settings", str(descriptors[0]), "--state", str(descriptors[1])]
     command = python("anetcon.keeper.main", *options, *arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -76,15 +74,16 @@ def execute(state: dict[str, Any], resolved: dict[str, Any], keep: Iterable[int]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _kept(audited: Audited) -> dict[str, Any]:
-    return {key: getattr(audited, key) for key in _KEPT}
+def _kept(audited: Audited, **more: Any) -> KeptNamespace:
+    return KeptNamespace(**{name: getattr(audited, name) for name in _SAME}, **more)
 
 
-def _audited(kept: dict[str, Any]) -> Audited:
-    audited = Audited(kept["name"], Found(kept["inode"], kept["newborn"]))
-    for key in _KEPT:
-        setattr(audited, key, kept.get(key, getattr(audited, key)))
-    audited.cause = Cause(audited.cause)
+def _audited(kept: KeptNamespace) -> Audited:
+    audited = Audited(kept.name, Found(kept.inode, kept.newborn))
+    for name in _SAME:
+        if (value := getattr(kept, name)) is not None:
+            setattr(audited, name, value)
+    audited.cause, audited.counters = Cause(audited.cause), tuple(audited.counters)
     return audited
 
 

@@ -37,9 +37,7 @@ ROUNDS, EACH, LATE = 3, 20_000, 500
 NO_CAPTURE_GAP = """
 from anetcon.capture import journals
 said = journals.Journals.gap
-journals.Journals.gap = lambda self, netns, start, end, cause, lost=None: (
-    None if cause == "capture-down" else said(self, netns, start, end, cause, lost)
-)
+journals.Journals.gap = lambda self, gap: None if gap.cause == "capture-down" else said(self, gap)
 """
 NO_FLUSH_BEFORE = """
 import contextlib, os
@@ -55,10 +53,10 @@ import os, select, signal
 from anetcon.keeper import upgrade
 whole = upgrade.execute
 def forgetful(state, *others):
-    os.kill(state["children"][0], signal.SIGSTOP)
-    select.select([state["attached"][0]["descriptors"][0]], [], [])  # there is something to be forgotten
-    os.kill(state["children"][0], signal.SIGKILL)
-    whole({**state, "attached": []}, *others)
+    os.kill(state.children[0], signal.SIGSTOP)
+    select.select([state.attached[0].descriptors[0]], [], [])  # there is something to be forgotten
+    os.kill(state.children[0], signal.SIGKILL)
+    whole(state._replace(attached=[]), *others)
 upgrade.execute = forgetful
 """
 
@@ -71,7 +69,7 @@ from anetcon.capture import auditor
 attach = auditor.Auditor._attach
 def late(self, message, sockets, now):
     deadline = time.monotonic() + 60
-    while message["resumed"] and auditor._drops(SimpleNamespace(events=sockets[0])) < {DROPPED}:
+    while message.resumed and auditor._drops(SimpleNamespace(events=sockets[0])) < {DROPPED}:
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
     attach(self, message, sockets, now)

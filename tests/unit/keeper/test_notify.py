@@ -41,7 +41,7 @@ class Manager:
         """One that was started by it."""
         return self.start({"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": period, "WATCHDOG_PID": "1"})
 
-    def start(self, environment: dict[str, str], state: object = None) -> Notifier:
+    def start(self, environment: dict[str, str], state: list[str | None] | None = None) -> Notifier:
         """One in this environment, stopped at the end."""
         self.started.append(Notifier(environment, state))
         return self.started[-1]

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 
 from anetcon.errors import PermissionMissingError
 from anetcon.keeper.children import Child, Reaper
+from anetcon.keeper.handover import KeptChild
 from anetcon.keeper.loop import Loop
 from anetcon.link.messages import Kmsg, Message
 from anetcon.system.process import WITHHELD, hasten, python, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 KMSG = "/dev/kmsg"
 RECORD = 8192
@@ -39,7 +40,13 @@ class KernelLog:
     """One while a LOG engine runs. `keep` is a descriptor that every child inherits, `module` the child's program."""
 
     def __init__(
-        self, loop: Loop, reaper: Reaper, module: str, keep: int, report: Callable[[str], None], state: Any = None
+        self,
+        loop: Loop,
+        reaper: Reaper,
+        module: str,
+        keep: int,
+        report: Callable[[str], None],
+        state: KeptChild | None = None,
     ) -> None:
         self._module = module
         self._keep = keep
@@ -52,9 +59,9 @@ class KernelLog:
             self._kmsg, self.first = _open()
             self._ends = _pair()
         else:
-            self._kmsg, *ends = state["descriptors"]
+            self._kmsg, *ends = state.descriptors
             self._ends = [socket.socket(fileno=descriptor) for descriptor in ends]
-            self._adopted, self.reader.restarts = state["pid"], state["restarts"]
+            self._adopted, self.reader.restarts = state.pid, state.restarts
             for descriptor in self.descriptors():
                 os.set_inheritable(descriptor, False)
 
@@ -62,9 +69,9 @@ class KernelLog:
         """The log, the reader's end, capture's end."""
         return [self._kmsg, *(end.fileno() for end in self._ends)]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> KeptChild:
         """What the program that replaces this one needs to know."""
-        return {"descriptors": self.descriptors(), "pid": self.reader.pid, "restarts": self.reader.restarts}
+        return KeptChild(self.descriptors(), self.reader.pid, self.reader.restarts)
 
     def start(self) -> None:
         """Start the reader, if it does not run; one that ran before this program was re-executed is replaced."""

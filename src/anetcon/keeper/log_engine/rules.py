@@ -18,6 +18,7 @@ from pathlib import Path
 
 from anetcon.gaps import Cause, Gap
 from anetcon.keeper.errands import Errand, Errands
+from anetcon.keeper.handover import KeptRules
 from anetcon.keeper.log_engine.nflog import Printing
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.roster import Audited
@@ -35,7 +36,7 @@ from anetcon.system.report import ERROR, NOTICE, WARNING, debug
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 QUIET_SECONDS = 0.2
 LATEST_SECONDS = 3.0
@@ -45,7 +46,7 @@ CHILDREN_AT_END = 8
 RECENT_SECONDS, RECENT_MOST = 30.0, 1000
 """Gaps told of so lately, and as many, are told again to a new capture; a gap told twice is one."""
 
-_KEPT = ("generation", "checked", "missing", "legacy", "spelling")
+_KEPT = [name for name in KeptRules._fields if name not in ("inode", "wanted")]
 
 
 class Standing:
@@ -212,24 +213,24 @@ class Rules:
             self._take_away(place)
         self._printing.put_back()
 
-    def state(self) -> list[dict[str, Any]]:
+    def state(self) -> list[KeptRules]:
         """What the program that replaces this one needs to know."""
         return [
-            {"inode": each.inode, "wanted": list(each.wanted), **{key: getattr(each, key) for key in _KEPT}}
+            KeptRules(each.inode, list(each.wanted), *(getattr(each, name) for name in _KEPT))
             for each in self._standing.values()
             if each.generation is not None
         ]
 
-    def restore(self, state: list[dict[str, Any]], audited: Iterable[Audited]) -> None:
+    def restore(self, state: list[KeptRules], audited: Iterable[Audited]) -> None:
         """Go on with what `state` described."""
         by_inode = {each.inode: each for each in audited}
         for kept in state:
-            if (each := by_inode.get(kept["inode"])) is not None:
-                engine, chain, dnat, other, protocols, networks = kept["wanted"]
+            if (each := by_inode.get(kept.inode)) is not None:
+                engine, chain, dnat, other, protocols, networks = kept.wanted
                 limits = (None if value is None else tuple(value) for value in (protocols, networks))
                 standing = Standing(each, self._path(each.name), Wanted(engine, chain, dnat, other, *limits))
-                for key in _KEPT:
-                    setattr(standing, key, kept[key])
+                for name in _KEPT:
+                    setattr(standing, name, getattr(kept, name))
                 self._standing[standing.inode] = standing
                 self._listen(standing)
 

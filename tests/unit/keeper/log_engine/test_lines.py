@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from anetcon.errors import PermissionMissingError
 from anetcon.keeper.children import Reaper
+from anetcon.keeper.handover import KeptChild
 from anetcon.keeper.log_engine import lines
 from anetcon.keeper.log_engine.lines import KernelLog
 from anetcon.keeper.loop import Loop
 
 
-def kernel_log(state: dict[str, Any] | None = None) -> KernelLog:
+def kernel_log(state: KeptChild | None = None) -> KernelLog:
     """One whose reader would be a module that does not matter here."""
     loop = Loop()
     return KernelLog(loop, Reaper(loop), "json", os.open("/dev/null", os.O_RDONLY), print, state)
@@ -70,8 +70,8 @@ def test_the_next_program_goes_on_with_the_same_descriptors(tmp_path: Path, monk
     before = kernel_log()
     before.reader.restarts = 3
     state = before.state()
-    copies = [os.dup(descriptor) for descriptor in state["descriptors"]]
-    after = kernel_log(state | {"descriptors": copies})
+    copies = [os.dup(descriptor) for descriptor in state.descriptors]
+    after = kernel_log(state._replace(descriptors=copies))
     assert after.descriptors() == copies
     assert (after.first, after.reader.restarts) == (0, 3)
     assert not any(os.get_inheritable(descriptor) for descriptor in copies)
