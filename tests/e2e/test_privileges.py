@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from anetcon.errors import AnetconError
+from anetcon.keeper.processes import PRIORITY
 from anetcon.rules import sample
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.packets import TCP
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, tcp
+from tests.support import haste
 from tests.support.daemon import PROGRAM, Daemon
 from tests.support.invalid_packets import segments, send
 from tests.support.waiting import wait_until
@@ -107,7 +109,9 @@ def held(auditor: Daemon) -> dict[str, Held]:
     found = {}
     for pid in (auditor.process.pid, *auditor.children()):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # who writes status.json has ended
-            found[Path(f"/proc/{pid}/comm").read_text().strip()] = Held.by(pid)
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            if name != "anetcon-keeper" or pid == auditor.process.pid:  # a child that is not yet its program
+                found[name] = Held.by(pid)
     return found
 
 
@@ -172,15 +176,18 @@ def holds(uid: int, engine: str, world: World, by_root: Start, tmp_path: Path) -
     auditor = by_root(router.name, audit=audit, logs={"file": str(tmp_path / "log" / "anetcon.log")})
     auditor.wait_attached([router.name])
     expected = {
-        "anetcon-keeper": Held(uid, CONNTRACK if engine == "conntrack" else LOG, True, False),
+        "anetcon-keeper": Held(uid, (CONNTRACK if engine == "conntrack" else LOG) | haste.needed(), True, False),
         "anetcon-capture": Held(uid, NET_ADMIN, True, True),
         "anetcon-follow": Held(uid, 0, True, False),
         "anetcon-log": Held(uid, 0, True, False),
     }
     if engine != "conntrack":
         expected["anetcon-kmsg"] = Held(uid, 0, True, False)
+    wait_until(lambda: set(held(auditor)) == set(expected), 20, "each process has its name")
     assert held(auditor) == expected
     before = auditor.capture_pid()
+    assert before is not None
+    assert os.getpriority(os.PRIO_PROCESS, before) == PRIORITY, "capture comes before other processes"
     auditor.process.send_signal(signal.SIGUSR2)
     wait_until(lambda: auditor.capture_pid() not in (None, before), 20, f"another capture: {auditor.errors()}")
     wait_until(lambda: set(held(auditor)) == set(expected), 20, "and all other children")

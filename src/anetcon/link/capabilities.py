@@ -16,7 +16,7 @@ from pathlib import Path
 from anetcon.errors import PermissionMissingError
 from anetcon.link.settings import CONNTRACK
 from anetcon.system import syscalls as sc
-from anetcon.system.privileges import KILL, NET_ADMIN, SYS_ADMIN, SYS_PTRACE, held, hold
+from anetcon.system.privileges import KILL, NET_ADMIN, SYS_ADMIN, SYS_NICE, SYS_PTRACE, held, hold
 from anetcon.system.readers import READERS
 
 ALWAYS = {"CAP_NET_ADMIN": NET_ADMIN, "CAP_SYS_ADMIN": SYS_ADMIN}
@@ -24,6 +24,8 @@ LOG_SWITCH = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 """It is in the machine's first network namespace, which cannot be entered from another without CAP_SYS_PTRACE."""
 
 MOST_FILES = 65536
+HASTE = {resource.RLIMIT_NICE: 40, resource.RLIMIT_RTPRIO: 1}
+"""getrlimit(2): a niceness of -20, and the lowest priority of those in real time."""
 
 FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
 """What the LOG engines need besides: for the rules, and for the kernel's lines."""
@@ -55,6 +57,7 @@ def become(store: Path, engine: str, *, replaced: bool = False) -> None:
     if os.geteuid() != 0:
         return  # what the unit gives, and what its administrator added
     wanted = {*needed(engine).values()}
+    wanted |= set() if _may_hasten() else {SYS_NICE}
     wanted |= {SYS_PTRACE} if engine != CONNTRACK and not LOG_SWITCH.exists() else set()
     _join_readers()
     with contextlib.suppress(FileNotFoundError):  # what is made then is root's
@@ -62,6 +65,17 @@ def become(store: Path, engine: str, *, replaced: bool = False) -> None:
             wanted |= {KILL} if replaced else set()
             _become(owner, store)
     hold(wanted)
+
+
+def _may_hasten() -> bool:
+    """Let children come before other processes without a capability, as the unit does; whether that could be done.
+    Where it could not, the keeper keeps CAP_SYS_NICE for the moment in which it starts one."""
+    try:
+        for limit, value in HASTE.items():
+            resource.setrlimit(limit, (value, value))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def _raise_file_limit() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from anetcon.system import syscalls as sc
 
 NET_ADMIN, SYS_ADMIN = 12, 21
-KILL, SYS_PTRACE = 5, 19
+KILL, SYS_PTRACE, SYS_NICE = 5, 19, 23
 
 
 def hold(wanted: Collection[int]) -> None:
