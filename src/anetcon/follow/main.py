@@ -141,7 +141,8 @@ class Turn:
             return
         with contextlib.suppress(OSError):
             if wrong:
-                ondisk.replace(self._failed_path, wrong.encode(errors="replace"))
+                group = layout.group()
+                ondisk.replace(self._failed_path, wrong.encode(errors="replace"), group=-1 if group is None else group)
             else:
                 self._failed_path.unlink(missing_ok=True)
             self._told = wrong

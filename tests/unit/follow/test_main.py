@@ -19,7 +19,7 @@ from anetcon.errors import StoreError
 from anetcon.follow import main
 from anetcon.follow.main import FIRST_PAUSE, LONGEST_PAUSE, SAID_EVERY, Turn
 from anetcon.follow.settings import Settings
-from anetcon.store import manifest
+from anetcon.store import layout, manifest
 from tests.support.records import Making, start, whole
 from tests.support.waiting import wait_until
 
@@ -89,6 +89,7 @@ def test_a_failure_is_told_until_it_is_over(tmp_path: Path, capfd: pytest.Captur
     assert turn.take()
     assert not turn.take()
     assert failed.read_text() == "sink siem: /srv/a.json: No space left on device"
+    assert failed.stat().st_gid == layout.group(), "whoever may read the store may know"
     assert not turn.take(at_once=True)
     assert not failed.exists()
     capfd.readouterr()
