@@ -19,6 +19,7 @@ from bench.frozen import frozen
 from bench.idle import idle
 from bench.lines import lines
 from bench.old_text import old_text
+from bench.opening import opening
 from bench.overfull import overfull
 from bench.programs import PROGRAMS
 from bench.query import query
@@ -42,6 +43,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "doctor": lambda report, o: doctor(report, o.namespaces),
     "repaired": lambda report, o: repaired(report, o.namespaces),
     "query": lambda report, o: query(report, o.rows, o.store),
+    "opening": lambda report, _: opening(report),
     "import": lambda report, o: old_text(report, o.connections, o.rounds),
 }
 

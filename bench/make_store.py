@@ -1,8 +1,8 @@
 """A store of generated realistic connections: `python -m bench.make_store --rows 10000000 --out DIR`.
 
-Written by the sealer's own code, a seal for every 50,000 rows, spread over `--days`; with connections still open, gaps,
-addresses, neighbours and the manifest that goes with them. The same seed gives the same store. Prints the bytes a
-connection takes at rest.
+Written by the sealer's own code, a seal for every 50,000 rows or every `--seal-minutes`, spread over `--days`; with
+connections still open, gaps, addresses, neighbours and the manifest that goes with them. The same seed gives the same
+store. Prints the bytes a connection takes at rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anetcon.identity.tuples import addresses, numbers
 from anetcon.journal.write import Writer
 from anetcon.record import FAMILIES, Family, arrow_schema
 from anetcon.store import layout, manifest
-from anetcon.store.seal import Sealer
+from anetcon.store.seal import SAVED_SEALS, Sealer
 from bench.realistic import SECOND, World, generate, started, world
 
 NODE = "net-1"
@@ -29,14 +29,14 @@ SEAL_ROWS = 50_000
 LAST = 1_795_179_909 * SECOND  # 2026-11-20T13:05:09Z, the newest end
 
 
-def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST) -> manifest.State:
+def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST, minutes: float = 0) -> manifest.State:
     """Make the store; what its manifest says then."""
     if layout.manifest_path(out).exists():
         raise SystemExit(f"there is a store in {out} already: name an empty folder")
     layout.make_folder(out)
     rng = np.random.default_rng(seed)
     of = world(rng)
-    seals = max(1, rows // SEAL_ROWS)
+    seals = max(1, round(days * 1440 / minutes) if minutes else rows // SEAL_ROWS)
     first = last - int(days * layout.DAY)
     bounds = np.linspace(first, last, seals + 1).astype(np.int64).tolist()
     clock = [first]
@@ -49,6 +49,8 @@ def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST
         if number == seals:
             files += _rest(sealer, state, of, rng, first, last)
         manifest.append(out, state, files, {"connections": 1}, end)
+        if number - state.saved >= SAVED_SEALS:
+            manifest.save(out, state)
     with Writer(layout.journal_folder(out, "connections"), "connections") as writer:
         writer.rotate()
         writer.heartbeat(last, last)
@@ -107,9 +109,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--days", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seal-minutes", type=float, default=0)
     options = parser.parse_args()
     began = time.monotonic()
-    state = make(options.out, options.rows, options.days, options.seed)
+    state = make(options.out, options.rows, options.days, options.seed, minutes=options.seal_minutes)
     files = state.of("connections")
     size = sum(entry.bytes for entry in files)
     rows = sum(entry.rows for entry in files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from anetcon.cli import answer
 from anetcon.cli.options import NetnsOption, NodeOption, StoreOption, with_options
 from anetcon.cli.output import Format, FormatOption, Records
+from anetcon.cli.people import warn
 from anetcon.query.filters import Span, pattern, require_known
 from anetcon.store.coverage import Coverage, Question, coverage
 from anetcon.store.view import Store
@@ -42,4 +43,5 @@ def gaps(
             [*([""] if covered.gaps else []), answer.window(covered)[0].removesuffix(":"), *span.notes()]
         )
     answer.say_beside(form, covered, found=False)
+    warn(*filter(None, [view.slower]))
     answer.leave(not covered.complete, covered)

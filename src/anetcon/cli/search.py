@@ -59,7 +59,7 @@ def search(
     answer.say_beside(form, covered, found=found.rows > 0)
     if found.cut:
         warn(f"there are more than {limit} connections: --limit 0 shows all")
-    warn(*beside)
+    warn(*beside, *filter(None, [view.slower]))
     answer.leave(found.rows > 0, covered)
 
 

@@ -77,7 +77,7 @@ def who(
     answer.say_beside(form, found.coverage, found=found.total > 0)
     if found.total > len(found.connections):
         warn(f"{found.total} connections match; the nearest {limit} are shown (--limit 0 shows all)")
-    warn(*beside)
+    warn(*beside, *filter(None, [view.slower]))
     answer.leave(found.total > 0, found.coverage)
 
 

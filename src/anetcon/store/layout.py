@@ -10,6 +10,7 @@
     neighbours/<day>.<seal>.parquet        and so addresses/ and routes/: one file a day, <day>-2 and so on once one is
                                            full; what an older anetcon wrote of them is one file a month
     manifest.jsonl                         what counts of all these files (anetcon.store.manifest)
+    manifest.state                         what its lines added up to some seals ago (anetcon.store.saved)
     followers/<name>.json                  how far a follower of the journal has come
 
 A file name follows from the seal's number alone, so a seal that crashed is done again under the same names.
@@ -69,6 +70,11 @@ def journal_folder(store: Path, table: str) -> Path:
 def manifest_path(store: Path) -> Path:
     """The manifest."""
     return store / "manifest.jsonl"
+
+
+def state_path(store: Path) -> Path:
+    """What the manifest added up to some seals ago."""
+    return store / "manifest.state"
 
 
 def follower_path(store: Path, name: str) -> Path:

@@ -14,6 +14,10 @@ A line of kind `retention` is a commit by itself: of the files named before it, 
 before the time `before` count no more, nor parts of other tables whose latest time is before it, nor months of them
 that nothing kept needs; gaps stay. Their lines stay, so that the history can still be checked.
 
+A line of kind `state` is a commit by itself, too: it has the digest of the file `manifest.state`, which says what the
+lines before it add up to (`store.saved`). Who only reads begins there (`opened`): what it costs does not grow with the
+age of the store. Who writes replays everything, and so finds what was changed in older lines.
+
 The chain shows every change to somebody who knows its last line; who can write the whole store can also write a new
 chain. A reader needs no lock: `replay` is one read, and a file it names that is gone was replaced by a newer seal
 meanwhile, so replay again.
@@ -25,112 +29,49 @@ import ctypes
 import errno
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from anetcon.errors import StoreError
-from anetcon.record import FORMAT, TABLES
-from anetcon.store import layout
+from anetcon.record import FORMAT
+from anetcon.store import layout, saved
+from anetcon.store.entry import KINDS, Entry, Read, Removed, is_sound, microseconds, rfc3339
+from anetcon.store.saved import Counted
 from anetcon.system import ondisk
+
+__all__ = ["Entry", "Read", "Removed", "State", "append", "microseconds", "replay", "retire", "rfc3339"]
 
 FIRST = "0" * 64
 """`prev` of the first line."""
 
-COMMITS = ("seal", "import", "retention")
-"""Kinds of lines that are of no file."""
-
-MOST = 1 << 48
-"""Rows, bytes and seals are fewer, so that sums of them are numbers too."""
-
 FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
 RESERVED = 64 << 10
 """Bytes kept free behind the end of the manifest."""
-
-_SHA256 = re.compile("[0-9a-f]{64}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Read(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that an import has read: its name as it is recorded (`-`: standard input), and of what was read of it, as
-    it is on disk, the bytes and their SHA-256."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line. Of kind `seal` or `import` it has `through` and `time`; of kind `retention` `before`, the number of
-    `files` that it takes away, of their `rows` and `bytes`, and `time`; of any other kind what is known of its `file`.
-
-    `replaced` are the files that a line of kind `import` takes the place of, `sources` those that were read to their
-    end since the line before it and brought rows, in this line or the ones before it of the same import.
-
-    `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
-    with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
-    `latest` is the latest time that rows of a part (`layout.part_file`) have, of either kind.
-    """
-
-    prev: str
-    kind: str
-    seal: int
-    file: str = ""
-    sha256: str = ""
-    bytes: int = 0
-    rows: int = -1
-    start: str | None = msgspec.field(name="from", default=None)
-    end: str | None = msgspec.field(name="to", default=None)
-    latest: str | None = None
-    format: int = 0
-    through: dict[str, int] = {}
-    replaced: tuple[str, ...] = ()
-    sources: tuple[Read, ...] = ()
-    before: str | None = None
-    files: int = 0
-    time: str | None = None
-
-    def covers(self, first: int | None, last: int | None) -> bool:
-        """Whether the file may have rows between two times (microseconds; None: no bound)."""
-        late = last is not None and self.start is not None and microseconds(self.start) > last
-        early = first is not None and self.end is not None and microseconds(self.end) < first
-        return not late and not early
-
-    def is_over(self, first: int | None) -> bool:
-        """Whether it is a part, and every time in it is before this one."""
-        return first is not None and self.latest is not None and microseconds(self.latest) < first
-
-
-class Removed(NamedTuple):
-    """What retention has taken away until now: `rows` connections, and parts of other tables, from the earliest start
-    of any to `before`."""
-
-    start: int
-    before: int
-    rows: int
 
 
 @dataclass
 class State:
     """What the committed lines add up to.
 
-    `connections` has the files of closed connections, oldest seal first; `snapshots` the others that count, by what
+    `connections` are the files of closed connections, oldest seal first; `snapshots` the others that count, by what
     replaces them: `open`, or table and month or part (`gaps/2026-11`, `routes/2026-11-20-2`). `through` is the last
     sealed segment of each journal table; `imports` are the seals of kind `import`, `replaced` the files that those took
-    the place of. `size` and `head` are where the chain ends: bytes, and the digest the next line must have as `prev`.
+    the place of. `size`, `lines` and `head` are where the chain ends: bytes, lines, and the digest the next line must
+    have as `prev`; `saved` is the last seal that a line `state` stands behind.
     """
 
     seal: int = 0
     through: dict[str, int] = field(default_factory=dict)
-    connections: list[Entry] = field(default_factory=list)
+    connections: Counted = field(default_factory=Counted)
     snapshots: dict[str, Entry] = field(default_factory=dict)
     size: int = 0
+    lines: int = 0
     head: str = FIRST
+    saved: int = 0
     removed: Removed | None = None
     imports: set[int] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
@@ -138,7 +79,7 @@ class State:
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind that count, oldest first."""
         if kind == "connections":
-            return self.connections
+            return list(self.connections)
         return [entry for entry in self.snapshots.values() if entry.kind == kind]
 
     def commit(self, files: list[Entry], last: Entry, size: int, head: str) -> None:
@@ -149,19 +90,26 @@ class State:
             self.snapshots.pop("open", None)
         if last.replaced:
             self.replaced.update(last.replaced)
-            self.connections = [
-                entry for entry in self.connections if entry.file not in self.replaced or entry.seal not in self.imports
-            ]
+            self.connections.remove(self.replaced, self.imports)
         for entry in files:
             if entry.kind == "connections":
                 self.connections.append(entry)
             else:
                 self.snapshots["open" if entry.kind == "open" else entry.file.partition(".")[0]] = entry
-        self.seal, self.through, self.size, self.head = last.seal, last.through, size, head
+        self.seal, self.through = last.seal, last.through
+        self._reach(len(files) + 1, size, head)
+
+    def _reach(self, lines: int, size: int, head: str) -> None:
+        self.lines, self.size, self.head = self.lines + lines, size, head
+
+    def bind(self, line: Entry, size: int, head: str) -> None:
+        """Take a line in that binds a saved state."""
+        self.saved = line.seal
+        self._reach(1, size, head)
 
     def last_seal(self) -> int | None:
         """The last seal of the journal that has connections."""
-        return max((entry.seal for entry in self.connections if entry.seal not in self.imports), default=None)
+        return self.connections.last_seal(self.imports)
 
     def touching(self, table: str, first: int | None, last: int | None) -> list[Entry]:
         """The files of a table but connections that are needed to tell what there was between two times.
@@ -172,17 +120,19 @@ class State:
         entries = self.of(table)
         return [entry for entry in entries[:-1] if entry.covers(None, last) and not entry.is_over(first)] + entries[-1:]
 
-    def aging(self) -> list[tuple[int, Entry]]:
-        """What goes by age and size, and the latest time of each: connections that ended, and parts of other tables.
-        The current part of a table stays: it has all that lasts."""
+    def aging(self, before: int | None = None) -> list[tuple[int, Entry]]:
+        """What goes by age and size, and the latest time of each: connections that ended, and parts of other tables;
+        only what was over before a time. The current part of a table stays: it has all that lasts."""
         parts = [entry for table in layout.CUT_SHORT for entry in self.of(table)[:-1] if entry.latest is not None]
-        dated = [(entry.end, entry) for entry in self.connections] + [(entry.latest, entry) for entry in parts]
-        return [(microseconds(time), entry) for time, entry in dated if time is not None]
+        dated = [(entry.end, entry) for entry in self.connections.ended(before)]
+        dated += [(entry.latest, entry) for entry in parts]
+        found = [(microseconds(time), entry) for time, entry in dated if time is not None]
+        return [(time, entry) for time, entry in found if before is None or time < before]
 
     def doomed(self, before: int) -> list[Entry]:
         """The files that a retention at this time takes away. The latest month of a table stays: it has all that
         lasts."""
-        files = [entry for time, entry in self.aging() if time < before]
+        files = [entry for _, entry in self.aging(before)]
         month = rfc3339(before)[:7]
         for table in (*layout.CUT_SHORT, "listings"):
             months = [entry for entry in self.of(table)[:-1] if entry.latest is None]
@@ -194,7 +144,7 @@ class State:
         before = microseconds(last.before or rfc3339(0))
         gone = self.doomed(before)
         names = {entry.file for entry in gone}
-        self.connections = [entry for entry in self.connections if entry.file not in names]
+        self.connections.remove(names)
         self.snapshots = {key: entry for key, entry in self.snapshots.items() if entry.file not in names}
         closed = [entry for entry in gone if entry.kind == "connections"]
         old = self.removed or Removed(before, before, 0)
@@ -202,38 +152,84 @@ class State:
         starts = [microseconds(entry.start) if entry.start is not None else 0 for entry in dated]
         rows = old.rows + sum(entry.rows for entry in closed)
         self.removed = Removed(min([old.start, *starts]), max(old.before, before), rows)
-        self.size, self.head = size, head
+        self._reach(1, size, head)
 
 
 def replay(store: Path) -> State:
     """Read the manifest and check its chain. Raises StoreError when a line does not hold; a torn tail is ignored."""
+    return _behind(store, State())
+
+
+def opened(store: Path) -> tuple[State, str]:
+    """The same for who only reads: from the saved state on, if it fits the chain. If not, also what to say: why all of
+    the manifest was read."""
+    path = layout.state_path(store)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        state = replay(store)
+        return state, f"{path} is gone: {_SLOWER}" if state.saved else ""
+    except OSError as error:
+        return replay(store), f"cannot read {path} ({error.strerror}): {_SLOWER}"
+    known = saved.decode(content)
+    if known is None:
+        return replay(store), f"{path} is not as it was written: {_SLOWER}"
+    rest, connections = known
+    data = _read(store, rest.size)
+    line = _decode(_DECODER, data[: data.find(b"\n") + 1])
+    bound = line is not None and line.kind == "state" and line.prev == rest.head
+    if line is None or not bound or line.sha256 != hashlib.sha256(content).hexdigest():
+        return replay(store), f"{path} does not fit the manifest: {_SLOWER}"
+    return _behind(store, State(connections=connections, **msgspec.structs.asdict(rest)), data), ""
+
+
+_SLOWER = "all of the manifest was read, which takes longer, until the daemon writes the file again"
+_DECODER = msgspec.json.Decoder(Entry)
+
+
+def _read(store: Path, begin: int) -> bytes:
+    """The manifest from a byte on."""
     path = layout.manifest_path(store)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(begin)
+            return file.read()
     except FileNotFoundError:
-        return State()
+        return b""
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    state, pending, decoder = State(), list[Entry](), msgspec.json.Decoder(Entry)
-    at, head, number = 0, FIRST, 0
+
+
+def _behind(store: Path, state: State, data: bytes | None = None) -> State:
+    """The state, with what the lines behind it say. Raises StoreError."""
+    path, begin = layout.manifest_path(store), state.size
+    data = _read(store, begin) if data is None else data
+    pending = list[Entry]()
+    at, head, number, newer = 0, state.head, state.lines, 0
     while (newline := data.find(b"\n", at)) >= 0:
         line, number = data[at : newline + 1], number + 1
-        entry = _decode(decoder, line)
+        entry = _decode(_DECODER, line)
         if entry is None or entry.prev != head:
             if b"\0" in line and newline == len(data) - 1:
                 break
             raise StoreError(f"{path}: line {number} was changed, or the one before it; restore it from a backup")
-        if not _is_sound(entry):
+        if entry.kind not in KINDS:
+            newer = newer or number  # or it was changed: then the next line says so
+        elif not is_sound(entry):
             raise StoreError(f"{path}: line {number} says what no anetcon writes; restore it from a backup")
         at, head = newline + 1, hashlib.sha256(line).hexdigest()
         if entry.kind == "retention":
-            state.retire(entry, at, head)
-            pending = []
+            state.retire(entry, begin + at, head)
+        elif entry.kind == "state":
+            state.bind(entry, begin + at, head)
         elif entry.kind in ("seal", "import"):
-            state.commit(pending, entry, at, head)
-            pending = []
+            state.commit(pending, entry, begin + at, head)
         else:
             pending.append(entry)
+            continue
+        pending = []
+    if newer:
+        raise StoreError(f"{path}: line {newer} is of a newer version of anetcon: use that one to read it")
     return state
 
 
@@ -250,29 +246,6 @@ def _decode(decoder: msgspec.json.Decoder[Entry], line: bytes) -> Entry | None:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _is_sound(entry: Entry) -> bool:
-    """Whether a line says what can be believed: times and numbers that are some, and files within the store."""
-    try:
-        times = [
-            datetime.fromisoformat(text)
-            for text in (entry.start, entry.end, entry.latest, entry.before)
-            if text is not None
-        ]
-    except ValueError:
-        return False
-    commits = entry.kind in COMMITS
-    files = entry.replaced if commits else (entry.file,)
-    return (
-        all(time.tzinfo is UTC for time in times)
-        and all(map(layout.is_named_so, files))
-        and -commits <= entry.rows < MOST
-        and 0 <= entry.bytes < MOST
-        and 0 <= entry.seal < MOST
-        and entry.through.keys() <= TABLES.keys()
-        and all(0 <= each.bytes < MOST and _SHA256.fullmatch(each.sha256) for each in entry.sources)
-    )
 
 
 def append(
@@ -304,6 +277,19 @@ def retire(store: Path, state: State, before: int, time: int) -> list[Entry]:
     entries, size, head = _extend(store, state, state.seal, [line])
     state.retire(entries[0], size, head)
     return gone
+
+
+def save(store: Path, state: State) -> None:
+    """Write what counts aside, for readers to begin with, and bind it into the chain. The line comes first: until the
+    file is there, the one before fits its own line. Raises OSError: the manifest is whole all the same."""
+    names = saved.Rest.__struct_fields__
+    content = saved.encode(saved.Rest(**{name: getattr(state, name) for name in names}), state.connections)
+    digest = hashlib.sha256(content).hexdigest()
+    line = {"kind": "state", "sha256": digest, "bytes": len(content), "rows": state.lines}
+    entries, size, head = _extend(store, state, state.seal, [line])
+    state.bind(entries[0], size, head)
+    group = layout.group()
+    ondisk.replace(layout.state_path(store), content, group=-1 if group is None else group, sync=True)
 
 
 def _extend(store: Path, state: State, seal: int, lines: list[dict[str, Any]]) -> tuple[list[Entry], int, str]:
@@ -349,13 +335,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def rfc3339(time: int) -> str:
-    """A time in microseconds as RFC 3339 UTC."""
-    return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def microseconds(text: str) -> int:
-    """A time of the manifest as microseconds."""
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)

@@ -33,7 +33,7 @@ class Snapshot:
     """One state of a store. Raises StoreError when its manifest is damaged."""
 
     def __init__(self, store: Path) -> None:
-        self.state = manifest.replay(store)
+        self.state, self.slower = manifest.opened(store)
         self._store = store
         self._sealed: dict[str, list[int]] = {}
         self._unsealed: dict[str, list[Segment]] = {}

@@ -74,6 +74,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         _check(path)
         self.path = path
+        self.slower = ""
+        """Why the last question took longer than it need, in a sentence; empty when it did not."""
         self._now: Snapshot | None = None
         self._checked: set[str] = set()
         """Files that were found to be as the manifest says."""
@@ -106,7 +108,7 @@ class Store:
         bounds = where.open_between(since, until)
 
         def ask(now: Snapshot) -> Rows:
-            closed = [entry for entry in now.state.of("connections") if entry.covers(since, until)]
+            closed = now.state.connections.covering(since, until)
             live = self._live(now, condition)
             cursor = self._duckdb.cursor()
             cursor.register("live", live)
@@ -135,7 +137,7 @@ class Store:
         chosen, same = (", ".join(f'"{name}"' for name in names) for names in (columns, among.column_names))
 
         def ask(now: Snapshot) -> pa.Table:
-            closed = [e for e in now.state.of("connections") if e.covers(since, until) and e.file not in without]
+            closed = [e for e in now.state.connections.covering(since, until) if e.file not in without]
             sources = [self._files("connections", closed, places=True)] if closed else []
             self._duckdb.register("live", self._live(now, condition))
             self._duckdb.register("among", among)
@@ -155,7 +157,7 @@ class Store:
         def ask(now: Snapshot) -> pa.Table:
             self._duckdb.register("live", self._live(now, condition))
             sources = ["live"]
-            if closed := [entry for entry in now.state.of("connections") if entry.covers(since, until)]:
+            if closed := now.state.connections.covering(since, until):
                 sources.append(f"({self._files('connections', closed)})")
             columns = f'node::VARCHAR AS node, netns::VARCHAR AS netns, "start", {last} AS last'
             chosen = where.every([condition, *where.open_between(since, until)])
@@ -244,6 +246,7 @@ class Store:
         for _ in range(ATTEMPTS):
             try:
                 self._now = Snapshot(self.path)
+                self.slower = self._now.slower
                 return ask(self._now)
             except (VanishedError, FileNotFoundError, duckdb.IOException) as error:
                 reason = error
@@ -273,10 +276,10 @@ class Store:
 
     def _latest(self, state: manifest.State, condition: str) -> pa.Table:
         """What ended in the last minutes before the last seal; as much as the sealer remembers, or more."""
-        entries, last = state.of("connections"), state.last_seal()
-        ends = [manifest.microseconds(entry.end) for entry in entries if entry.seal == last and entry.end]
+        last = state.connections.of_seal(state.last_seal())
+        ends = [manifest.microseconds(entry.end) for entry in last if entry.end]
         since = max(ends, default=0) - REMEMBERED
-        entries = [entry for entry in entries if entry.covers(since, None)]
+        entries = state.connections.covering(since, None)
         return self._sealed("connections", entries, where.every([condition, f'"end" >= {where.timestamp(since)}']))
 
     def _sealed(self, table: str, entries: Sequence[manifest.Entry], condition: str = where.EVERYTHING) -> pa.Table:

@@ -14,7 +14,7 @@ from anetcon.errors import NOT_FOUND
 from anetcon.journal.write import segment_path, segments
 from anetcon.query.times import rfc3339
 from anetcon.store import layout
-from anetcon.store.view import Store
+from anetcon.store.snapshot import Snapshot
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Made, Server
@@ -121,7 +121,7 @@ def test_damage_anywhere(journal: Journal) -> None:
 def test_damage_that_is_not_told(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a store that passes over what it cannot read is found out."""
     for name in ("damaged", "torn"):
-        monkeypatch.setattr(Store, name, lambda _: [])
+        monkeypatch.setattr(Snapshot, name, lambda _: [])
 
     def each() -> None:
         for what in broken(journal):

@@ -14,6 +14,7 @@ from anetcon.store import layout, manifest, parts, retain, where
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
+from anetcon.store.saved import Counted
 from anetcon.store.seal import Sealer
 from anetcon.store.view import Store
 from tests.support.crashing import CrashError, crash_at
@@ -35,7 +36,7 @@ def entry(end: int, size: int = 100) -> manifest.Entry:
 
 def state_of(*ends: int) -> manifest.State:
     """A store with these files, of 100 bytes each."""
-    return manifest.State(connections=[entry(end) for end in ends])
+    return manifest.State(connections=Counted([entry(end) for end in ends]))
 
 
 def when(cut: Cut | None) -> float | None:
@@ -220,19 +221,19 @@ def test_readers_meanwhile_are_not_disturbed(tmp_path: Path, monkeypatch: pytest
     it needs."""
     making = long_history(tmp_path)
     store = Store(making.close())
-    real, limits = manifest.replay, iter([8.0, 6.0])
+    real, limits = manifest.opened, iter([8.0, 6.0])
 
-    def replay(path: Path) -> manifest.State:
+    def opened(path: Path) -> tuple[manifest.State, str]:
         """Read the manifest, and let retention come before the reader goes on; twice."""
         state = real(path)
         with monkeypatch.context() as inner:
-            inner.setattr(manifest, "replay", real)
+            inner.setattr(manifest, "opened", real)
             days = next(limits, None)
             if days is not None:
                 assert sealer_for(tmp_path, days).retain() is not None
         return state
 
-    monkeypatch.setattr(manifest, "replay", replay)
+    monkeypatch.setattr(manifest, "opened", opened)
     assert len(store.connections().read_all()) == 2 * 7 + 1
     monkeypatch.undo()
     answer = store.connections()

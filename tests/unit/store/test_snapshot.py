@@ -49,23 +49,23 @@ def test_a_question_reads_everything_once(
     store: Path, monkeypatch: pytest.MonkeyPatch, question: tuple[str, ...], kept: bool
 ) -> None:
     """One replay of the manifest, and one pass of checksums over each segment that is not sealed."""
-    whole_one, whole_line = manifest.replay, read._checked
+    whole_one, whole_line = manifest._behind, read._checked
     replays, lines = [], list[bytes]()
 
-    def replay(path: Path) -> manifest.State:
+    def replay(path: Path, state: manifest.State, data: bytes | None = None) -> manifest.State:
         replays.append(path)
-        return whole_one(path)
+        return whole_one(path, state, data)
 
     def checked(view: memoryview, raw: bytes) -> bytes | None:
         lines.append(raw)
         return whole_line(view, raw)
 
-    monkeypatch.setattr(manifest, "replay", replay)
+    monkeypatch.setattr(manifest, "_behind", replay)
     monkeypatch.setattr(read, "_checked", checked)
     monkeypatch.setattr(snapshot, "KEPT_ROWS", 1_000 if kept else 0)
     assert Answer(*question, "--store", store).status in (0, 1, 3)
-    assert len(replays) == 1
-    through = whole_one(store).through
+    assert replays == [store]
+    through = manifest.replay(store).through
     unsealed = [
         index for index in (store / "journal").glob("*/*.index") if int(index.stem) > through.get(index.parent.name, 0)
     ]

@@ -223,9 +223,9 @@ def test_a_seal_in_between(making: Making, monkeypatch: pytest.MonkeyPatch) -> N
     making.add(*whole(src_port=3)).rotate()
     store = Store(making.path)
     sealer = Sealer(making.path, clock=lambda: T0 + 60 * SECOND)
-    real, ports, sealing = manifest.replay, [4, 5], [False]
+    real, ports, sealing = manifest.opened, [4, 5], [False]
 
-    def replay(path: Path) -> manifest.State:
+    def opened(path: Path) -> tuple[manifest.State, str]:
         """Read the manifest, and let a seal come before the reader goes on; twice."""
         state = real(path)
         if ports and not sealing[0]:
@@ -235,7 +235,7 @@ def test_a_seal_in_between(making: Making, monkeypatch: pytest.MonkeyPatch) -> N
             sealing[0] = False
         return state
 
-    monkeypatch.setattr(manifest, "replay", replay)
+    monkeypatch.setattr(manifest, "opened", opened)
     assert sorted(found(store)) == [(1, 10.0), (2, None), (3, 10.0), (4, 10.0), (5, 10.0)]
 
 

@@ -1,0 +1,166 @@
+"""The saved state of a manifest, and the files of connections that count.
+
+`manifest.state` is an Arrow file: a row for each file of connections that counts, and in its schema the rest
+(`anetcon.state`, JSON). A year has so many files that an Entry for each would take longer than the answer. So they stay
+columns, and become entries when a question needs them. Pure; the manifest says whether a state may be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anetcon.errors import StoreError
+from anetcon.store.entry import Entry, Removed, is_sound, microseconds, rfc3339
+
+KEY = b"anetcon.state"
+
+SCHEMA = pa.schema(
+    [
+        ("seal", pa.int64()),
+        ("file", pa.string()),
+        ("sha256", pa.binary(32)),
+        ("bytes", pa.int64()),
+        ("rows", pa.int64()),
+        ("from", pa.int64()),
+        ("to", pa.int64()),
+        ("format", pa.int64()),
+    ]
+)
+"""What is known of a file of connections; times in microseconds, null as in a manifest's line."""
+
+BAD = (pa.ArrowException, msgspec.DecodeError, OSError, MemoryError, ValueError, TypeError, LookupError)
+"""What bytes raise that are no saved state."""
+
+
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything else of a `manifest.State`."""
+
+    seal: int
+    through: dict[str, int]
+    snapshots: dict[str, Entry]
+    size: int
+    lines: int
+    head: str
+    saved: int
+    removed: Removed | None
+    imports: set[int]
+    replaced: set[str]
+
+
+class Counted:
+    """The files of closed connections that count, oldest seal first: those of a saved state, then those since."""
+
+    def __init__(self, entries: Iterable[Entry] = (), saved: pa.Table | None = None) -> None:
+        self._saved = SCHEMA.empty_table() if saved is None else saved
+        self._new = list(entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        yield from _entries(self._saved)
+        yield from self._new
+
+    def __len__(self) -> int:
+        return len(self._saved) + len(self._new)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counted) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def append(self, entry: Entry) -> None:
+        """One more counts."""
+        self._new.append(entry)
+
+    def remove(self, files: Collection[str], seals: Collection[int] | None = None) -> None:
+        """These count no more; only those of these seals."""
+        if not files:
+            return
+        gone = pc.is_in(self._saved["file"], pa.array(sorted(files), pa.string()))
+        if seals is not None:
+            gone = pc.and_(gone, pc.is_in(self._saved["seal"], pa.array(sorted(seals), pa.int64())))
+        self._saved = self._saved.filter(pc.invert(gone))
+        self._new = [each for each in self._new if each.file not in files or not (seals is None or each.seal in seals)]
+
+    def covering(self, first: int | None, last: int | None) -> list[Entry]:
+        """Those that may have rows between two times (`Entry.covers`)."""
+        near = self._saved
+        if last is not None:
+            near = near.filter(pc.fill_null(pc.less_equal(near["from"], last), fill_value=True))
+        if first is not None:
+            near = near.filter(pc.fill_null(pc.greater_equal(near["to"], first), fill_value=True))
+        return [*_entries(near), *(entry for entry in self._new if entry.covers(first, last))]
+
+    def ended(self, before: int | None = None) -> list[Entry]:
+        """Those whose rows have all ended, before a time."""
+        over = self._saved.filter(pc.is_valid(self._saved["to"]))
+        if before is not None:
+            over = over.filter(pc.less(over["to"], before))
+        new = [entry for entry in self._new if entry.end is not None]
+        return [*_entries(over), *(e for e in new if before is None or microseconds(e.end or "") < before)]
+
+    def last_seal(self, without: Collection[int]) -> int | None:
+        """The latest seal of any, but for these."""
+        seals = self._saved["seal"]
+        if without:
+            seals = seals.filter(pc.invert(pc.is_in(seals, pa.array(sorted(without), pa.int64()))))
+        found = [pc.max(seals).as_py(), *(entry.seal for entry in self._new if entry.seal not in without)]
+        return max((seal for seal in found if seal is not None), default=None)
+
+    def of_seal(self, seal: int | None) -> list[Entry]:
+        """Those of one seal."""
+        if seal is None:
+            return []
+        same = self._saved.filter(pc.equal(self._saved["seal"], seal))
+        return [*_entries(same), *(entry for entry in self._new if entry.seal == seal)]
+
+    def table(self) -> pa.Table:
+        """All of them, as they are saved."""
+        rows = {
+            "seal": [entry.seal for entry in self._new],
+            "file": [entry.file for entry in self._new],
+            "sha256": [bytes.fromhex(entry.sha256) for entry in self._new],
+            "bytes": [entry.bytes for entry in self._new],
+            "rows": [entry.rows for entry in self._new],
+            "from": [entry.start and microseconds(entry.start) for entry in self._new],
+            "to": [entry.end and microseconds(entry.end) for entry in self._new],
+            "format": [entry.format for entry in self._new],
+        }
+        return pa.concat_tables([self._saved, pa.table(rows, SCHEMA)]).combine_chunks()
+
+
+def _entries(rows: pa.Table) -> Iterator[Entry]:
+    """Raises StoreError when one is of a file that no anetcon writes, so that none outside of the store is opened."""
+    for row in rows.to_pylist():
+        start, end = (None if row[name] is None else rfc3339(row[name]) for name in ("from", "to"))
+        numbers = {name: row[name] for name in ("seal", "bytes", "rows", "format")}
+        digest = row["sha256"].hex()
+        entry = Entry(prev="", kind="connections", file=row["file"], sha256=digest, start=start, end=end, **numbers)
+        if not is_sound(entry):
+            raise StoreError("manifest.state says what no anetcon writes; remove it: the daemon writes it again")
+        yield entry
+
+
+def encode(rest: Rest, connections: Counted) -> bytes:
+    """The content of `manifest.state`. Raises ValueError where a digest is none."""
+    table = connections.table()
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with pa.ipc.new_file(sink, SCHEMA.with_metadata({KEY: msgspec.json.encode(rest)}), options=options) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def decode(content: bytes) -> tuple[Rest, Counted] | None:
+    """What such content says; None when it is none."""
+    try:
+        options = pa.ipc.IpcReadOptions(use_threads=False)
+        table = pa.ipc.open_file(pa.py_buffer(content), options=options).read_all()
+        table.validate(full=True)
+        rest = msgspec.json.decode((table.schema.metadata or {})[KEY], type=Rest)
+        good = table.schema.equals(SCHEMA) and all(map(is_sound, rest.snapshots.values()))
+        return (rest, Counted(saved=table)) if good and rest.size >= 0 else None
+    except BAD:
+        return None

@@ -1,0 +1,256 @@
+"""The saved state of a manifest: who begins there knows what who reads everything does, whatever happened to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anetcon.errors import StoreError
+from anetcon.store import layout, manifest, saved, seal
+from anetcon.store.saved import Counted
+from anetcon.store.seal import Sealer
+from tests.support.asking import Answer
+from tests.support.crashing import CrashError, crash_at
+from tests.support.records import SECOND, T0, Making, start, whole
+
+HOUR = 3_600 * SECOND
+
+
+def plain(state: manifest.State) -> dict[str, Any]:
+    """A state to compare: of connections not which line was before theirs, which nobody needs to know."""
+    said = asdict(state) | {"connections": [msgspec.structs.replace(each, prev="") for each in state.connections]}
+    near = [state.connections.covering(*bounds) for bounds in ((None, T0), (T0, T0 + HOUR), (T0 + 3 * HOUR, None))]
+    return said | {
+        "near": [[each.file for each in one] for one in near],
+        "ended": [each.file for each in state.connections.ended(T0 + 2 * HOUR)],
+        "last": [each.file for each in state.connections.of_seal(state.last_seal())],
+        "doomed": sorted(each.file for each in state.doomed(T0 + 5 * HOUR)),
+    }
+
+
+def require_same(store: Path, said: str | None = "") -> None:
+    """Begun from the saved state or not: the same, and `said` (None: anything)."""
+    state, slower = manifest.opened(store)
+    assert plain(state) == plain(manifest.replay(store))
+    assert said is None or slower == said
+
+
+def step(store: Path, state: manifest.State, what: str, number: int) -> None:
+    """One thing that happens to a manifest."""
+    begin, end = (manifest.rfc3339(T0 + (number + more) * HOUR) for more in (0, 1))
+    known = {"sha256": f"{number:064x}", "bytes": 10 + number, "rows": number, "start": begin}
+    file = {"kind": "connections", "file": layout.connections_file("n", "2026-11-20", state.seal + 1, False), **known}
+    gone = [entry.file for entry in state.connections][:: number % 3 + 1]
+    if what == "seal":
+        opened = {"kind": "open", "file": layout.open_file(state.seal + 1), **known}
+        late = {**file, "file": layout.connections_file("n", "2026-11-20", state.seal + 1, True)}
+        manifest.append(store, state, [file | {"end": end}, late, opened], {"connections": number}, T0)
+    elif what == "part":
+        route = {"kind": "routes", "file": layout.part_file("routes", "2026-11-20", number, state.seal + 1), **known}
+        manifest.append(store, state, [route | {"latest": end}], state.through, T0)
+    elif what == "import":
+        manifest.append(store, state, [file | {"end": end}], state.through, T0, "import", gone)
+    elif what == "retention":
+        manifest.retire(store, state, T0 + (number - 2) * HOUR, T0)
+    else:
+        manifest.save(store, state)
+
+
+STEPS = st.lists(st.sampled_from(["seal", "seal", "part", "import", "retention", "save"]), max_size=12)
+
+
+@settings(max_examples=150)
+@given(STEPS)
+def test_what_is_begun_with_adds_up_to_the_same(steps: list[str]) -> None:
+    """Whatever happened before a state was saved and behind it; and from an older one as well."""
+    with TemporaryDirectory() as name:
+        store, state, older = Path(name), manifest.State(), list[bytes]()
+        for number, what in enumerate(steps, 1):
+            step(store, state, what, number)
+            require_same(store)
+            assert plain(manifest.opened(store)[0]) == plain(state)
+            if what == "save":
+                older.append(layout.state_path(store).read_bytes())
+        for content in older:
+            layout.state_path(store).write_bytes(content)
+            require_same(store)
+
+
+def history(store: Path) -> manifest.State:
+    """A manifest with a state in its midst."""
+    state = manifest.State()
+    for number, what in enumerate(["seal", "import", "seal", "part", "save", "seal", "import", "retention", "seal"], 1):
+        step(store, state, what, number)
+    return state
+
+
+@settings(max_examples=200)
+@given(
+    damage=st.sampled_from(["torn", "zeroed", "flipped", "longer", "rubbish"]),
+    share=st.floats(0, 1, exclude_max=True),
+    rubbish=st.binary(max_size=99),
+)
+def test_a_state_that_is_not_what_was_written(damage: str, share: float, rubbish: bytes) -> None:
+    """Everything is read instead, and that is said."""
+    with TemporaryDirectory() as name:
+        store = Path(name)
+        history(store)
+        path = layout.state_path(store)
+        content = path.read_bytes()
+        at = int(share * len(content))
+        made = {
+            "torn": content[:at],
+            "zeroed": content[:at] + bytes(len(content) - at),
+            "flipped": content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :],
+            "longer": content + rubbish + b"x",
+            "rubbish": rubbish,
+        }[damage]
+        path.write_bytes(made)
+        require_same(store, None)
+        said = manifest.opened(store)[1]
+        assert made == content or said.startswith(f"{path} ")
+
+
+def test_a_state_that_is_gone_or_cannot_be_read(tmp_path: Path) -> None:
+    """It is said; of a manifest without any nothing is."""
+    state = manifest.State()
+    step(tmp_path, state, "seal", 1)
+    require_same(tmp_path)
+    manifest.save(tmp_path, state)
+    require_same(tmp_path)
+    layout.state_path(tmp_path).unlink()
+    assert "manifest.state is gone: all of the manifest was read" in manifest.opened(tmp_path)[1]
+    layout.state_path(tmp_path).mkdir()
+    assert "Is a directory" in manifest.opened(tmp_path)[1]
+    require_same(tmp_path, None)
+
+
+@pytest.mark.parametrize("change", ["another store's", "an older manifest", "a line before", "no manifest"])
+def test_a_state_of_another_manifest(tmp_path: Path, change: str) -> None:
+    """It does not fit where the chain is another: what counts is what the chain says."""
+    store, other = tmp_path / "store", tmp_path / "other"
+    for path in (store, other):
+        path.mkdir()
+    history(store)
+    lines = layout.manifest_path(store).read_bytes().splitlines(keepends=True)
+    bound = next(number for number, line in enumerate(lines) if b'"kind":"state"' in line)
+    if change == "another store's":
+        state = manifest.State()
+        step(other, state, "seal", 1)
+        manifest.save(other, state)
+        layout.state_path(other).replace(layout.state_path(store))
+    elif change == "a line before":
+        layout.manifest_path(store).write_bytes(b"".join([*lines[: bound - 1], b"x", *lines[bound - 1 :]]))
+        for read in (manifest.opened, manifest.replay):
+            with pytest.raises(StoreError, match=f"line {bound} was changed"):
+                read(store)
+        return
+    else:
+        layout.manifest_path(store).write_bytes(b"".join(lines[:bound] if change == "an older manifest" else []))
+    require_same(store, None)
+    assert "does not fit the manifest" in manifest.opened(store)[1]
+
+
+def test_a_line_behind_that_was_changed_is_damage(tmp_path: Path) -> None:
+    """It is named by its number in the whole manifest."""
+    history(tmp_path)
+    path = layout.manifest_path(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-2], lines[-2].replace(b"1", b"2", 1), lines[-1]]))
+    said = []
+    for read in (manifest.opened, manifest.replay):
+        with pytest.raises(StoreError) as error:
+            read(tmp_path)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def forge(store: Path, change: Callable[[saved.Rest, Counted], tuple[saved.Rest, Counted]]) -> None:
+    """A state with its line as the last of the chain, by who can rewrite the store."""
+    state = manifest.State()
+    step(store, state, "seal", 1)
+    rest = saved.Rest(**{name: getattr(state, name) for name in saved.Rest.__struct_fields__})
+    content = saved.encode(*change(rest, state.connections))
+    layout.state_path(store).write_bytes(content)
+    line = {"prev": state.head, "kind": "state", "seal": 1, "sha256": hashlib.sha256(content).hexdigest()}
+    with layout.manifest_path(store).open("ab") as file:
+        file.write(msgspec.json.encode(line) + b"\n")
+
+
+def test_who_forges_the_chain_as_well_opens_no_file_outside_of_the_store(tmp_path: Path) -> None:
+    """As with a line of the manifest: it is a StoreError, or not believed."""
+
+    def outside(rest: saved.Rest, counted: Counted) -> tuple[saved.Rest, Counted]:
+        entries = [msgspec.structs.replace(entry, file="../../etc/passwd") for entry in counted]
+        return rest, Counted(entries)
+
+    forge(tmp_path, outside)
+    with pytest.raises(StoreError, match="no anetcon writes; remove it"):
+        manifest.opened(tmp_path)[0].of("connections")
+
+    def elsewhere(rest: saved.Rest, counted: Counted) -> tuple[saved.Rest, Counted]:
+        entry = msgspec.structs.replace(rest.snapshots["open"], file="/etc/passwd")
+        return msgspec.structs.replace(rest, snapshots={"open": entry}), counted
+
+    layout.manifest_path(tmp_path).unlink()
+    forge(tmp_path, elsewhere)
+    require_same(tmp_path, None)
+    assert "is not as it was written" in manifest.opened(tmp_path)[1]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_killed_while_it_is_saved(tmp_path: Path, torn: bool) -> None:
+    """At each step: what readers begin with fits, the new one or the one before, and who writes goes on."""
+    state, number, done = history(tmp_path), 0, False
+    while not done:
+        number += 1
+        with crash_at(number, torn) as steps:
+            try:
+                manifest.save(tmp_path, state)
+                done = steps() < number
+            except CrashError:
+                pass
+        require_same(tmp_path)
+        state = manifest.replay(tmp_path)
+        step(tmp_path, state, "seal", 20 + number)
+        require_same(tmp_path)
+    assert number > 5
+
+
+def test_the_sealer_saves_it_and_questions_say_when_it_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every so many seals; with it, without it and with another one an answer is the same."""
+    monkeypatch.setattr(seal, "SAVED_SEALS", 3)
+    making = Making(tmp_path / "store").audited()
+    contents = list[bytes]()
+    for number in range(8):
+        making.add(*whole(src_port=number), start(src_port=100 + number)).alive(T0 + number * SECOND).rotate()
+        assert Sealer(making.path, lambda: T0 + 60 * SECOND).seal()
+        path = layout.state_path(making.path)
+        contents += [path.read_bytes()] if path.exists() else []
+    making.close()
+    assert len(contents) == 6
+    assert len(set(contents)) == 2
+    assert path.stat().st_mode & 0o777 == 0o640
+    asked, span = ("--format", "json", "--store", making.path), ("--until", "2026-11-20T13:05:12Z")
+    who = ("who", "203.0.113.7:40213", "--at", "2026-11-20T13:05:09Z", "--within", "2s")
+    for question in ((*who, *asked), ("search", *span, *asked), ("gaps", *span, *asked)):
+        path.write_bytes(contents[-1])
+        answer = Answer(*question)
+        assert "manifest" not in answer.err
+        path.write_bytes(contents[0])
+        assert Answer(*question).out == answer.out
+        path.write_bytes(contents[0][:-9])
+        slow = Answer(*question)
+        assert slow.out == answer.out
+        assert slow.err.count(f"{path} is not as it was written: all of the manifest was read") == 1
