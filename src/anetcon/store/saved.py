@@ -76,12 +76,11 @@ class Counted:
 
     def remove(self, files: Collection[str], seals: Collection[int] | None = None) -> None:
         """These count no more; only those of these seals."""
-        if not files:
-            return
-        gone = pc.is_in(self._saved["file"], pa.array(sorted(files), pa.string()))
-        if seals is not None:
-            gone = pc.and_(gone, pc.is_in(self._saved["seal"], pa.array(sorted(seals), pa.int64())))
-        self._saved = self._saved.filter(pc.invert(gone))
+        if len(self._saved):
+            gone = pc.is_in(self._saved["file"], pa.array(sorted(files), pa.string()))
+            if seals is not None:
+                gone = pc.and_(gone, pc.is_in(self._saved["seal"], pa.array(sorted(seals), pa.int64())))
+            self._saved = self._saved.filter(pc.invert(gone))
         self._new = [each for each in self._new if each.file not in files or not (seals is None or each.seal in seals)]
 
     def covering(self, first: int | None, last: int | None) -> list[Entry]:
