@@ -275,7 +275,7 @@ NOT_CAUSES = {
     "undecodable": ("a counter", {"link/counters.py", "capture/pipeline.py", "cli/status.py", "doctor/daemon.py"}),
     "conntrack-inactive": ("a state of a namespace, in status.json", {"link/counters.py"}),
     "untracked": ("a message", {"link/messages.py"}),
-    "retention": ("a kind of commit", {"store/manifest.py"}),
+    "retention": ("a kind of commit", {"store/manifest.py", "store/entry.py"}),
 }
 """Texts that are also the name of a cause, and mean something else in these files."""
 
