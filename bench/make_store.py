@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from anetcon.gaps import Cause, Gap
 from anetcon.identity.tuples import addresses, numbers
 from anetcon.journal.write import Writer
 from anetcon.record import FAMILIES, Family, arrow_schema
@@ -68,9 +69,9 @@ def _rest(
     """The files that are not of connections that ended."""
     router = [{"node": NODE, "netns": name, "netns_inode": int(of.inodes[n])} for n, name in enumerate(of.routers)]
     four = FAMILIES[Family.IPV4]
-    gaps: list[dict[str, Any]] = [
-        {"node": NODE, "netns": None, "from": first, "to": first + 5 * SECOND, "cause": "daemon-down", "lost": None},
-        {"node": NODE, "netns": of.routers[0], "from": last - 60 * SECOND, "to": None, "cause": "overrun", "lost": 3},
+    gaps = [
+        Gap(None, first, first + 5 * SECOND, Cause.DAEMON_DOWN, node=NODE).row(),
+        Gap(of.routers[0], last - 60 * SECOND, None, Cause.OVERRUN, 3, NODE).row(),
     ]
     own: list[dict[str, Any]] = [
         {**row, "interface": "qg-0", "address": _packed(of.public[n]), "from": first, "to": None}
