@@ -146,8 +146,8 @@ class Store(Struct, frozen=True, kw_only=True):
     journal_megabytes: Annotated[
         Megabytes,
         Meta(
-            description="size of sealed journal that is kept for whoever reads it late, as the text logs; what is "
-            "beyond that is missing there, and nowhere else"
+            description="size of sealed journal that is kept for text logs and sinks that are behind; what is beyond "
+            "that is missing there, and nowhere else"
         ),
     ] = 2048.0
     retention_days: Annotated[
