@@ -19,7 +19,7 @@ from anetcon.capture.auditor import BUILD_UP, TURN
 from anetcon.capture.pipeline import SLOTS
 from anetcon.capture.recvmmsg import Slots
 from anetcon.config.model import Audit
-from anetcon.keeper.processes import PRIORITY
+from anetcon.keeper.capture_link import PRIORITY
 from anetcon.system import syscalls as sc
 from anetcon.system.memory import keep_freed_memory
 from anetcon.testbed.namespaces import entered

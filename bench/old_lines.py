@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 
 HOST = "gw1"
 

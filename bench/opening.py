@@ -16,8 +16,8 @@ from typing import Any
 
 from anetcon.journal.write import Writer
 from anetcon.store import layout, manifest
+from anetcon.store.reader import Store
 from anetcon.store.seal import SAVED_SEALS
-from anetcon.store.view import Store
 from bench.make_store import LAST, NODE
 from bench.realistic import SECOND
 from bench.report import Report

@@ -26,7 +26,7 @@ import anetcon
 from anetcon.cli.install import documents
 from anetcon.config.load import load
 from anetcon.install.item import Item, Kind
-from anetcon.install.layout import DEBIAN
+from anetcon.install.places import DEBIAN
 from anetcon.install.plan import Choice, plan
 
 PACKAGING = ROOT / "packaging" / "deb"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.install.layout import LOGROTATE, RSYSLOG, TOML
+from anetcon.install.places import LOGROTATE, RSYSLOG, TOML
 from anetcon.install.tree import ASIDE
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed, owner

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.system.names import recorded
+from anetcon.system.printable import recorded
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World

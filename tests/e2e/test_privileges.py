@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from anetcon.errors import AnetconError
-from anetcon.keeper.processes import PRIORITY
+from anetcon.keeper.capture_link import PRIORITY
 from anetcon.rules import sample
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from anetcon.follow import quiet
-from anetcon.legacy import old
+from anetcon.follow import rsyslog_handover
+from anetcon.legacy import find
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
@@ -177,7 +177,7 @@ class Site:
         gaps = json.loads(
             self.anetcon("gaps", "--netns", self.router.name, "--since=1 hour ago", "--format=json", check=False)
         )
-        since = quiet.since(self.machine.root / "var/lib/anetcon")
+        since = rsyslog_handover.since(self.machine.root / "var/lib/anetcon")
         return Counted(made, self.lines(), store, gaps["gaps"], since)
 
     def lines(self) -> Counter[tuple[str, int]]:
@@ -411,7 +411,7 @@ def test_a_daemon_that_does_not_start(site: Site) -> None:
         flowing.go_on()
     assert (done.returncode, "the bash ANetCon runs again" in done.stderr) == (10, True), done.stderr
     assert done.stdout == planned, "what is begun is what was said"
-    assert old.find(site.machine.root).unit is not None
+    assert find.find(site.machine.root).unit is not None
     assert {path: path.read_bytes() for path in oldstyle.files(site.machine)} == before
     last = flowing.made[-1].src_port
     wait_until(lambda: site.has_lines(last), 60, "the last have their lines")
@@ -443,11 +443,11 @@ def test_interrupted_and_done_again(site: Site, step: str, engine: str, rules: t
     wait_until(runs, 60, "one of them runs")
     assert len(site.chain()) == 4
     site.anetcon("install")
-    assert not old.find(site.machine.root)
+    assert not find.find(site.machine.root)
     assert site.machine.unit("anetcon", "Type", "ActiveState") == {"Type": "notify", "ActiveState": "active"}
     tables = site.router.namespace.run("nft", "list", "ruleset").count("table inet anetcon")
     assert (len(site.chain()), tables) == rules
     rsyslog = list((site.machine.root / "etc/rsyslog.d").iterdir())
     assert len(rsyslog) == (0 if engine == "conntrack" else 1)
-    assert not quiet.waits(site.machine.root / "var/lib/anetcon")
+    assert not rsyslog_handover.waits(site.machine.root / "var/lib/anetcon")
     assert "attached" in site.anetcon("status")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.capture.context import MOST_ROUTES, Context
+from anetcon.capture.addresses import MOST_ROUTES, Context
 from anetcon.capture.namespace import Namespace as Followed
 from anetcon.keeper import attach
 from anetcon.testbed.namespaces import Namespace, Testbed

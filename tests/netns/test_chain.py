@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from anetcon.config.load import Loaded, load
-from anetcon.legacy import chain
+from anetcon.legacy import old_chain
 from anetcon.link.settings import Settings
 from anetcon.netlink import generation as netlink
 from anetcon.testbed.namespaces import Namespace, Testbed
@@ -50,12 +50,12 @@ def test_our_table_takes_its_place(bed: Testbed, tmp_path: Path, variant: str) -
     old_rules(namespace, variant)
     loaded, said = configured(tmp_path, namespace), list[str]()
     before = generation(namespace)
-    chain.replace(loaded, Settings(loaded.resolved()), said.append)
+    old_chain.replace(loaded, Settings(loaded.resolved()), said.append)
     assert (generation(namespace) - before, said) == (1, [])
     assert sum("log prefix" in line for line in table(namespace)) == 2
     assert nat(namespace, variant) == ["-A POSTROUTING -s 10.0.0.0/8 -j ACCEPT"]
     assert [line for line in anything(namespace) if "chain anetcon" in line] == []
-    chain.replace(loaded, Settings(loaded.resolved()), said.append)
+    old_chain.replace(loaded, Settings(loaded.resolved()), said.append)
     assert said == []
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_replaced_prints_on(bed: Testbed, tmp_path: Path) -> None
     old_rules(namespace, "nft")
     loaded, said = configured(tmp_path, namespace, prefix='[A"]'), list[str]()
     standing = nat(namespace)
-    chain.replace(loaded, Settings(loaded.resolved()), said.append)
+    old_chain.replace(loaded, Settings(loaded.resolved()), said.append)
     assert (len(said), "is still there" in said[0]) == (1, True)
     assert nat(namespace) == standing
 
@@ -75,15 +75,15 @@ def test_it_is_given_back(bed: Testbed, tmp_path: Path, monkeypatch: pytest.Monk
     namespace = bed.namespace("one")
     loaded = configured(tmp_path, namespace)
     settings = Settings(loaded.resolved())
-    chain.replace(loaded, settings, print)
+    old_chain.replace(loaded, settings, print)
     old_rules(namespace, "nft")
-    chain.give_back(loaded, loaded, expected=True)
+    old_chain.give_back(loaded, loaded, expected=True)
     assert (table(namespace), len(nat(namespace))) == ([], 4)
-    chain.replace(loaded, settings, print)
+    old_chain.replace(loaded, settings, print)
     waited: list[bool] = []
-    monkeypatch.setattr(chain, "BACK_SECONDS", 0.1)
-    monkeypatch.setattr(chain, "_stands", lambda _: waited.append(bool(table(namespace))))
-    chain.give_back(loaded, loaded, expected=True)
+    monkeypatch.setattr(old_chain, "BACK_SECONDS", 0.1)
+    monkeypatch.setattr(old_chain, "_stands", lambda _: waited.append(bool(table(namespace))))
+    old_chain.give_back(loaded, loaded, expected=True)
     assert set(waited) == {True}
     assert table(namespace) == []
 
@@ -95,17 +95,17 @@ def test_it_is_given_back_while_the_old_program_is_at_work(
     only ours had rules they go without waiting."""
     first, second, other = (bed.namespace(name) for name in ("one", "two", "three"))
     old, ours = configured(tmp_path, first, second), configured(tmp_path, first, second, other)
-    chain.replace(ours, Settings(ours.resolved()), print)
+    old_chain.replace(ours, Settings(ours.resolved()), print)
     now, stood = [0.0], list[float]()
-    monkeypatch.setattr(chain, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: None))
+    monkeypatch.setattr(old_chain, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: None))
 
     def stands(_: str) -> bool:
-        now[0] += chain.BACK_SECONDS * 0.4
+        now[0] += old_chain.BACK_SECONDS * 0.4
         stood.append(now[0])
         return len(stood) in (2, 4)
 
-    monkeypatch.setattr(chain, "_stands", stands)
-    chain.give_back(old, ours, expected=True)
+    monkeypatch.setattr(old_chain, "_stands", stands)
+    old_chain.give_back(old, ours, expected=True)
     assert len(stood) == 4
     assert [table(each) for each in (first, second, other)] == [[], [], []]
 
@@ -119,13 +119,13 @@ def test_a_namespace_that_is_gone(bed: Testbed, tmp_path: Path, monkeypatch: pyt
     (tmp_path / namespace.name).symlink_to(namespace.path)
     (tmp_path / f"{namespace.name}-left").touch()
     loaded, said = configured(tmp_path, namespace, where=str(tmp_path)), list[str]()
-    there = list(chain.places(loaded))
+    there = list(old_chain.places(loaded))
     assert there == [(namespace.name, tmp_path / namespace.name)]
-    monkeypatch.setattr(chain, "places", lambda _: [("left", tmp_path / f"{namespace.name}-left"), *there])
+    monkeypatch.setattr(old_chain, "places", lambda _: [("left", tmp_path / f"{namespace.name}-left"), *there])
     if do == "remove":
-        chain.remove(loaded, said.append)
+        old_chain.remove(loaded, said.append)
     else:
-        chain.replace(loaded, Settings(loaded.resolved()), said.append)
+        old_chain.replace(loaded, Settings(loaded.resolved()), said.append)
     assert (len(nat(namespace)), said) == (1, [])
 
 
@@ -137,5 +137,5 @@ def test_our_own_namespace_where_only_the_old_program_audits_it(bed: Testbed, tm
     for file, name in ((old, "default"), (ours, "qrouter")):
         file.write_text(f'[audit]\nnamespaces = ["{name}"]\nengine = "nftables-log"\nnetns_dir = "/nowhere"\n')
     with namespace.inside():
-        chain.replace(load(old, environment={}), Settings(load(ours, environment={}).resolved()), print)
+        old_chain.replace(load(old, environment={}), Settings(load(ours, environment={}).resolved()), print)
     assert (len(nat(namespace)), table(namespace)) == (1, [])

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.install.putback import TABLES, Putback
+from anetcon.install.restore import TABLES, Putback
 from anetcon.keeper.files import Sysctls
-from anetcon.link.left import Leftovers
+from anetcon.link.ledger import Leftovers
 from anetcon.netlink import ct_sysctls
 from anetcon.rules import work
-from anetcon.rules.text import IPTABLES, NFTABLES, Wanted
+from anetcon.rules.wording import IPTABLES, NFTABLES, Wanted
 from anetcon.testbed.namespaces import RUN_NETNS, Namespace, Testbed
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from anetcon.capture.context import Context
-from anetcon.capture.journals import Journals, Settings
+from anetcon.capture.addresses import Context
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.requests import Requests
 from anetcon.capture.tables import Tables
+from anetcon.capture.writer import Journals, Settings
 from anetcon.decode.ctnetlink import SLOT, Batch
 from anetcon.journal.read import read
 from anetcon.link import counters

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from anetcon.keeper import main
-from anetcon.link import nf_log
+from anetcon.link import log_switch
 
 if __name__ == "__main__":
-    nf_log.FIRST = Path(os.environ["FIRST_NETNS"])
+    log_switch.FIRST = Path(os.environ["FIRST_NETNS"])
     sys.exit(main.main(sys.argv[1:]))

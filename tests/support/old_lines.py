@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from ipaddress import IPv6Address
 
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 from tests.support.records import ROUTER, SECOND, T0
 
 AT = T0 // SECOND

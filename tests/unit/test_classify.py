@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.capture.context import mapped
+from anetcon.capture.addresses import mapped
 from anetcon.capture.settings import network
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import Columns

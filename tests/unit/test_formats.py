@@ -18,8 +18,8 @@ from anetcon.journal.read import read_segment
 from anetcon.record import TABLES, arrow_schema
 from anetcon.store import layout, manifest, parquet
 from anetcon.store.limits import Limits
+from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
 from tests.support.asking import Answer
 from tests.support.old_lines import line
 from tests.support.records import DAY, SECOND, T0, packed

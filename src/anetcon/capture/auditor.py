@@ -17,23 +17,23 @@ from collections.abc import Callable
 import numpy as np
 
 from anetcon.capture import flood, packets
-from anetcon.capture.clock import moved, read
-from anetcon.capture.context import MOST_ROUTES, Context
-from anetcon.capture.journals import Journals
-from anetcon.capture.kmsg import KernelLines
+from anetcon.capture.addresses import MOST_ROUTES, Context
+from anetcon.capture.clock_steps import moved, read
+from anetcon.capture.hidden import Ruleset
+from anetcon.capture.kernel_lines import KernelLines
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.listings import Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.repeats import Repeats
 from anetcon.capture.requests import Requests
-from anetcon.capture.ruleset import Ruleset
 from anetcon.capture.settings import Settings
 from anetcon.capture.starts import Starts
 from anetcon.capture.tables import Opened, Tables
 from anetcon.capture.tracking import Tracking
 from anetcon.capture.untracked import Untracked
 from anetcon.capture.vanished import Vanished
+from anetcon.capture.writer import Journals
 from anetcon.gaps import Cause, Gap, Mark
 from anetcon.journal.read import ended_cleanly, last_flush
 from anetcon.journal.write import segments

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anetcon.capture.journals import Journals
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.tables import Listed, Span, Tables
+from anetcon.capture.writer import Journals
 
 SETTLED = 2_000_000
 """Microseconds without a loss before a listing, and without a refused event after it; the kernel repeats those many

@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from dataclasses import dataclass, field
 
-from anetcon.capture.context import EVERYTHING, Context, Listing
+from anetcon.capture.addresses import EVERYTHING, Context, Listing
 from anetcon.netlink.dump import Exchange, heard
 from anetcon.system import syscalls as sc
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from anetcon.capture.journals import Journals
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.recvmmsg import Slots
+from anetcon.capture.writer import Journals
 from anetcon.classify import OwnAddresses, Wanted, classes
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from anetcon import protocols
-from anetcon.capture import journals
-from anetcon.capture.context import mapped
-from anetcon.capture.kmsg import prefix_of
+from anetcon.capture import writer as journals
+from anetcon.capture.addresses import mapped
+from anetcon.capture.kernel_lines import prefix_of
 from anetcon.decode.logline import Prefix
 from anetcon.link.settings import DEFAULT
 from anetcon.record import Family, label
-from anetcon.system import names
+from anetcon.system import printable
 
 OWN = Path("/proc/self/ns/net")
 
@@ -43,7 +43,7 @@ class Settings:
 
     def where(self, netns: str) -> Path:
         """The file of a namespace."""
-        return self.home if netns == DEFAULT else self.netns_dir / names.file_name(netns)
+        return self.home if netns == DEFAULT else self.netns_dir / printable.file_name(netns)
 
     @classmethod
     def of(cls, resolved: dict[str, Any], home: Path = OWN) -> Settings:

@@ -14,12 +14,14 @@ from anetcon.cli.output import Format, Records, endpoint
 from anetcon.cli.people import say, warn
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
 from anetcon.gaps import IMPORTED, LIMITS, ONE_SIDED, Cause
-from anetcon.query import candidates, lines, text, times
-from anetcon.query.candidates import SHOWN_INSIDES, Asked, Found, known_macs
+from anetcon.query import as_text as text
+from anetcon.query import one_sided as lines
+from anetcon.query import times, who
+from anetcon.query.who import SHOWN_INSIDES, Asked, Found, known_macs
 from anetcon.record import UNKNOWN_NETNS, Origin, Reply, family_of, label
-from anetcon.store import where
+from anetcon.store import sql
 from anetcon.store.coverage import Coverage
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 
 _LINES_ALONE = "kernel lines tell no translated address or port"
 _AHEAD = "the window has not begun: that time is in the future by this machine's clock"
@@ -70,7 +72,7 @@ def unplaced(
     if not netns or _names_unknown(netns) or ONE_SIDED.isdisjoint(covered.gaps["cause"].to_pylist()):
         return []
     condition, result = asked
-    others = where.every([condition, where.text_in("netns", [UNKNOWN_NETNS])])
+    others = sql.every([condition, sql.text_in("netns", [UNKNOWN_NETNS])])
     return [_UNPLACED] if len(view.connections(others, since, until, result, 1).read_all()) else []
 
 
@@ -219,12 +221,12 @@ def _how_far(asked: Asked, found: Found) -> str:
     nearest = first.select(["start", "end"]).cast(_MICROSECONDS).to_pylist()[0]
     later = nearest["start"] - asked.at.us
     before = 0 if nearest["end"] is None else asked.at.us - nearest["end"]
-    if candidates.are_packets(first).all():
+    if who.are_packets(first).all():
         far = f"{abs(later) // times.SECOND} s {'later' if later > 0 else 'before'}"
         return f"; the nearest packet left {far}" if abs(later) >= times.SECOND else ""
     if lines.endless(first).all() and -later >= times.SECOND:
         return f"; the nearest connection began {-later // times.SECOND} s before, its end is not known"
-    if later >= times.SECOND and candidates.found(first).all():
+    if later >= times.SECOND and who.found(first).all():
         return f"; the nearest connection was found {later // times.SECOND} s later: it began then or before"
     if later >= times.SECOND:
         return f"; the nearest connection began {later // times.SECOND} s later"

@@ -16,7 +16,7 @@ from anetcon.cli.overrides import Overrides
 from anetcon.cli.people import print_json, say
 from anetcon.doctor.examine import examine
 from anetcon.doctor.finding import Finding, Severity
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 
 PROBLEMS = 1
 NOT_ALL_CHECKED = 3

@@ -17,8 +17,8 @@ from anetcon.gaps import Cause
 from anetcon.query.filters import Filters, strangers
 from anetcon.store.coverage import Coverage, Question, coverage, running
 from anetcon.store.live import Live
-from anetcon.store.view import Store
-from anetcon.store.where import every
+from anetcon.store.reader import Store
+from anetcon.store.sql import every
 
 POLL_SECONDS = 0.2
 GAP_SECONDS = 2.0

@@ -8,7 +8,7 @@ from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
 from anetcon.query.filters import Span, pattern, require_known
 from anetcon.store.coverage import Coverage, Question, coverage
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 
 
 @with_options(Span)

@@ -22,16 +22,16 @@ from anetcon.cli.people import say
 from anetcon.config.load import Loaded, load
 from anetcon.config.sample import sample
 from anetcon.errors import AlreadyRunningError, AnetconError, ConfigError, PermissionMissingError, TakeoverError
-from anetcon.install import apply, gateway, layout, packaged, program, service
-from anetcon.install.alone import alone
+from anetcon.install import apply, debian, gateway, places, program, service
 from anetcon.install.apply import Step
+from anetcon.install.installed import Manifest
 from anetcon.install.item import Item
-from anetcon.install.layout import HOST
-from anetcon.install.manifest import Manifest
+from anetcon.install.one_at_a_time import alone
+from anetcon.install.places import HOST
 from anetcon.install.plan import WANTS, Choice, Documents, plan
 from anetcon.install.tree import Tree
-from anetcon.legacy.old import Old
-from anetcon.legacy.old import find as find_old
+from anetcon.legacy.find import Old
+from anetcon.legacy.find import find as find_old
 from anetcon.legacy.takeover import Takeover
 from anetcon.store.coverage import running
 
@@ -55,7 +55,7 @@ RootOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 HERE = Path("/")
 START = "nothing was started"
-STAYS_DISABLED = f"the service does not start at boot, and that stays so: `systemctl enable --now {layout.UNIT}`"
+STAYS_DISABLED = f"the service does not start at boot, and that stays so: `systemctl enable --now {places.UNIT}`"
 GOES_ON = "the daemon goes on as it was until it is restarted"
 
 
@@ -148,26 +148,26 @@ def find(
     folders = program.folders()
     if tree.is_host and not uninstalling:
         program.require_lasting(folders)
-        packaged.refuse_another(tree)
+        debian.refuse_another(tree)
     link = _link(tree)
-    first = not manifest.program and not (tree.is_host and packaged.was_disabled(tree))
-    fresh = tree.status(layout.TOML) is None and not (configuration or tree.status(layout.OLD_CONFIGURATION))
+    first = not manifest.program and not (tree.is_host and debian.was_disabled(tree))
+    fresh = tree.status(places.TOML) is None and not (configuration or tree.status(places.OLD_CONFIGURATION))
     proposes = fresh and tree.is_host and not uninstalling and gateway.is_plain(loaded.config.audit.netns_dir)
-    at_boot = tree.status(f"{WANTS}/{layout.UNIT}") is not None or (enable and first)
+    at_boot = tree.status(f"{WANTS}/{places.UNIT}") is not None or (enable and first)
     choice = Choice(
         link=link,
-        old_configuration=bool(configuration or tree.status(layout.OLD_CONFIGURATION))
-        and tree.status(layout.TOML) is None,
+        old_configuration=bool(configuration or tree.status(places.OLD_CONFIGURATION))
+        and tree.status(places.TOML) is None,
         gateway=proposes or _is_gateways(tree),
-        rsyslog=rsyslog or (kernel_lines and layout.RSYSLOG in manifest.paths),
+        rsyslog=rsyslog or (kernel_lines and places.RSYSLOG in manifest.paths),
         enable=at_boot,
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
     )
     items = plan(loaded, documents(), choice)
     own = items
-    if tree.is_host and packaged.is_packaged():
-        own = packaged.left(items)
-        packaged.give_up(manifest)
+    if tree.is_host and debian.is_packaged():
+        own = debian.left(items)
+        debian.give_up(manifest)
     packages = [item for item in items if item not in own]
     return Found(tree, loaded, own, link, manifest, packages, proposes, enable and at_boot)
 
@@ -175,7 +175,7 @@ def find(
 def _is_gateways(tree: Tree) -> bool:
     """Whether the configuration says what was proposed once: it stays so, whatever the host is now."""
     try:
-        return tomllib.loads((tree.read(layout.TOML) or b"").decode()) == tomllib.loads(sample(gateway=True))
+        return tomllib.loads((tree.read(places.TOML) or b"").decode()) == tomllib.loads(sample(gateway=True))
     except ValueError:
         return False
 
@@ -188,11 +188,11 @@ def documents() -> Documents:
 
 def settings(tree: Tree, configuration: Path | None = None) -> Loaded:
     """The configuration that the daemon will use there; without a TOML, the one a bash ANetCon uses now."""
-    names = [layout.TOML, str(configuration or layout.OLD_CONFIGURATION)]
-    if packaged.is_packaged() and packaged.is_unused_sample(tree, configuration):
-        names.remove(layout.TOML)
+    names = [places.TOML, str(configuration or places.OLD_CONFIGURATION)]
+    if debian.is_packaged() and debian.is_unused_sample(tree, configuration):
+        names.remove(places.TOML)
     files = [tree.place(name) for name in names]
-    return load(environment={}, rsyslog_file=tree.place(layout.RSYSLOG), standard_files=files)
+    return load(environment={}, rsyslog_file=tree.place(places.RSYSLOG), standard_files=files)
 
 
 def carry_out(found: Found, steps: Sequence[Step]) -> None:
@@ -206,7 +206,7 @@ def carry_out(found: Found, steps: Sequence[Step]) -> None:
 def _instead(found: Found, old: Old | None, replaced: set[str]) -> list[Step]:
     if not found.packages:
         return []
-    return list(packaged.instead(found.tree, found.packages, old.configuration if old else None, replaced))
+    return list(debian.instead(found.tree, found.packages, old.configuration if old else None, replaced))
 
 
 def _old(root: Path, no_start: bool) -> Old | None:
@@ -250,7 +250,7 @@ def _actions(found: Found, steps: Sequence[Step]) -> list[service.Action]:
         )
     in_place = not state.active or _takes_over(found.loaded, state.pid)
     actions = service.after_install(state, _changed(found, steps), sys.executable, found.starts, in_place)
-    return [*actions, *(packaged.at_boot(found.tree) if found.packages and found.starts else [])]
+    return [*actions, *(debian.at_boot(found.tree) if found.packages and found.starts else [])]
 
 
 def _takes_over(loaded: Loaded, daemon: int) -> bool:
@@ -267,7 +267,7 @@ def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
     return service.Changed(
         units=any(path.startswith(f"{HOST.units}/") for path in paths),
         program=not found.packages and found.manifest.program != program.fingerprint(),  # dpkg sees to its own
-        rsyslog=layout.RSYSLOG in paths,
+        rsyslog=places.RSYSLOG in paths,
     )
 
 

@@ -24,7 +24,7 @@ from typer.core import TyperGroup
 from anetcon.cli.people import warn
 from anetcon.cli.version import VersionOption
 from anetcon.errors import DEFECT, AnetconError
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 from anetcon.system.report import ERROR, said
 
 WrongUsage: Any = typer.BadParameter.__base__

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from anetcon.query import text
+from anetcon.query import as_text
 from anetcon.record import TABLES, Field, Origin, StartIs, label
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 
 
 class Format(StrEnum):
@@ -71,13 +71,13 @@ class Records:
         """Print some rows."""
         if not len(rows):
             return
-        shown = text.shown(rows, self.fields, _SAFE.get(self.form))
+        shown = as_text.shown(rows, self.fields, _SAFE.get(self.form))
         if self.form is Format.CSV:
             self._to.write(_csv(shown))
         elif self.form is Format.JSONL:
-            self._to.write("\n".join(text.json_lines(shown, self.fields)) + "\n")
+            self._to.write("\n".join(as_text.json_lines(shown, self.fields)) + "\n")
         elif self.form is Format.JSON:
-            self._to.write(self._between + "\n" + ",\n".join(text.json_lines(shown, self.fields)))
+            self._to.write(self._between + "\n" + ",\n".join(as_text.json_lines(shown, self.fields)))
             self._between = ","
         elif self._live:
             self._table(shown)
@@ -107,7 +107,7 @@ class Records:
 
 def plain(table: str, rows: pa.Table) -> list[dict[str, Any]]:
     """A few rows as they are in JSON."""
-    return list(text.shown(rows, TABLES[table]).to_pylist())
+    return list(as_text.shown(rows, TABLES[table]).to_pylist())
 
 
 def _csv(shown: pa.Table) -> str:

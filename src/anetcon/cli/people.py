@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 
 
 def say(*lines: str) -> None:

@@ -13,7 +13,7 @@ from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
 from anetcon.query.filters import Filters, Span, require_known
 from anetcon.store.coverage import Coverage, Question, coverage
-from anetcon.store.view import Rows, Store
+from anetcon.store.reader import Rows, Store
 
 
 @with_options(Filters, Span)

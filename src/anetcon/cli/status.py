@@ -21,7 +21,7 @@ from anetcon.link import counters
 from anetcon.query.times import moment, spoken
 from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
 from anetcon.store.layout import follower_path, journal_folder
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 
 SINCE = "since (UTC)"
 COLUMNS = ("netns", "state", SINCE, "events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "message")

@@ -13,14 +13,14 @@ import typer
 from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find, normal
 from anetcon.cli.people import say, warn
 from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
-from anetcon.install import apply, layout, packaged, records, service, undo, users
-from anetcon.install.alone import alone
+from anetcon.install import apply, debian, places, records, service, undo, users
 from anetcon.install.apply import Step, Verb
+from anetcon.install.one_at_a_time import alone
 from anetcon.install.plan import STORE
-from anetcon.install.putback import Back, Putback
+from anetcon.install.restore import Back, Putback
 from anetcon.install.unit import USER
-from anetcon.legacy import sorting, takeover
-from anetcon.legacy.old import find as find_old
+from anetcon.legacy import old_rsyslog, takeover
+from anetcon.legacy.find import find as find_old
 from anetcon.legacy.takeover import REPLACED
 from anetcon.store.coverage import running
 
@@ -64,7 +64,7 @@ def _uninstall(root: Path, purge: bool, yes: bool, dry_run: bool) -> None:
         warn(f"anetcon: not put back: {why}")
     say("removed" if not removal.kept else "removed; what was kept is listed above")
     if found.packages:
-        say(packaged.STAYS)
+        say(debian.STAYS)
     if found.tree.is_host and takeover.REPLACED.exists():
         say(f"the bash ANetCon runs again by {takeover.go_back_by(found.loaded)}")
     if failed:
@@ -87,8 +87,8 @@ class _Removal:
         for each in self._putbacks():
             self.backs += [back for back in each.steps(bool(self.actions)) if back not in self.backs]
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
-        if found.tree.status(str(sorting.DISCARD)):
-            self.steps.append(Step(Verb.REMOVE, str(sorting.DISCARD)))
+        if found.tree.status(str(old_rsyslog.DISCARD)):
+            self.steps.append(Step(Verb.REMOVE, str(old_rsyslog.DISCARD)))
         self.records = self._records()
         self.user = purge and users.is_there(found.tree)
         self.kept = [step for step in self.steps if not step.changes]
@@ -111,7 +111,7 @@ class _Removal:
 
     def lines(self) -> list[str]:
         """What is done, in order."""
-        theirs = [path for path in (layout.OLD_CONFIGURATION, str(REPLACED)) if self.found.tree.status(path)]
+        theirs = [path for path in (places.OLD_CONFIGURATION, str(REPLACED)) if self.found.tree.status(path)]
         kept = [Step(Verb.KEEP, path, None, "it is the bash ANetCon's") for path in theirs if self.purge]
         lines = [*self.actions, *self.backs, *self.steps, *kept]
         gone = [Step(Verb.REMOVE, str(place), None, "records or logs") for place in self.records]
@@ -136,7 +136,7 @@ class _Removal:
             users.remove(tree)
         if self.systemd:
             service.run(service.RELOAD)
-            if layout.RSYSLOG in {step.path for step in self.steps if step.changes}:
+            if places.RSYSLOG in {step.path for step in self.steps if step.changes}:
                 service.do(service.RSYSLOG)
         return failed
 

@@ -1,4 +1,4 @@
-"""`anetcon who`: the inside behind a public address at a time. `candidates` finds and ranks; `answer` says it."""
+"""`anetcon who`: the inside behind a public address at a time. `query.who` finds and ranks; `answer` says it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from anetcon.cli import answer, output
 from anetcon.cli.options import LimitOption, NetnsOption, NodeOption, StoreOption, TzOption, bad, with_options
 from anetcon.cli.output import Format, FormatOption, Records
 from anetcon.cli.people import warn
-from anetcon.query import text, times
-from anetcon.query.candidates import Asked, Endpoint, Found, ask, known_macs
+from anetcon.query import as_text as text
+from anetcon.query import times
 from anetcon.query.filters import LARGEST_PORT, moment, pattern, require_known
 from anetcon.query.macs import Macs
+from anetcon.query.who import Asked, Endpoint, Found, ask, known_macs
 from anetcon.record import family_of
-from anetcon.store import where
-from anetcon.store.view import Store
-from anetcon.store.where import network
+from anetcon.store import sql
+from anetcon.store.reader import Store
+from anetcon.store.sql import network
 
 
 @with_options()
@@ -65,7 +66,7 @@ def who(
     def answered() -> tuple[Found, list[str]]:
         require_known(view, asked.netns, asked.node)
         found = ask(view, asked, limit)
-        anywhere = replace(asked, netns=()).condition(), where.EVERYTHING
+        anywhere = replace(asked, netns=()).condition(), sql.EVERYTHING
         return found, answer.unplaced(view, found.coverage, asked.netns, anywhere, asked.since, asked.until)
 
     found, beside = view.whole(answered)

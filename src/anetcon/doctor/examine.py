@@ -29,8 +29,8 @@ from anetcon.doctor.look import Look, visit
 from anetcon.doctor.machine import Machine
 from anetcon.errors import AnetconError
 from anetcon.link.settings import DEFAULT, Settings
-from anetcon.system.names import canonical, recorded
 from anetcon.system.netns import Home
+from anetcon.system.printable import canonical, recorded
 
 Check = Callable[[Look, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (

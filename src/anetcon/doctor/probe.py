@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anetcon.decode import oracle
-from anetcon.netlink import ct_sysctls, framing, stats
+from anetcon.netlink import conntrack, ct_sysctls, framing
 from anetcon.netlink import headers as k
 from anetcon.rules import programs, sample
 from anetcon.system import syscalls as sc
@@ -98,7 +98,7 @@ def _buffer() -> None:
 
 def _ctnetlink() -> None:
     with _netlink() as asking:
-        stats.table(asking)
+        conntrack.table(asking)
 
 
 def _sysctls() -> None:
@@ -115,7 +115,7 @@ def _option(number: int) -> None:
 
 def _meminfo() -> None:
     with _netlink() as asking:
-        stats.queue(asking)
+        conntrack.queue(asking)
 
 
 def _nf_tables() -> None:

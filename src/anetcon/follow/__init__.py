@@ -9,5 +9,5 @@ reader      the turns of a sink: where it was, each row once, what a row is to i
 position    how far a sink is, on disk
 sinks/      where rows go; `kinds` makes what is configured
 handover    a sink that begins where somebody else ends
-quiet       when that is: of the text logs, where rsyslog wrote them until then
+rsyslog_handover  when that is: of the text logs, where rsyslog wrote them until then
 """

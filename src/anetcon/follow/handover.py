@@ -1,4 +1,4 @@
-"""A sink that begins where somebody else ends: the text logs, which rsyslog wrote until then (anetcon.follow.quiet)."""
+"""A sink that begins where somebody else ends: the text logs, which rsyslog wrote until then (`rsyslog_handover`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from anetcon.follow import quiet
+from anetcon.follow import rsyslog_handover
 from anetcon.follow.position import Places
 from anetcon.follow.reader import Sink
 from anetcon.identity import Verdict
@@ -19,21 +19,21 @@ class Handover:
     what is written while it waits: that is theirs."""
 
     def __init__(self, sink: Sink, store: Path) -> None:
-        quiet.take_back(store)
+        rsyslog_handover.take_back(store)
         self._sink, self._store = sink, store
         self.columns = sink.columns
         self.open, self.sync, self.close = sink.open, sink.sync, sink.close
 
     def ready(self) -> bool:
         """Whether it is known when it begins."""
-        return not quiet.waits(self._store) and self._sink.ready()
+        return not rsyslog_handover.waits(self._store) and self._sink.ready()
 
     def take(self, rows: pa.RecordBatch, verdicts: Array) -> int:
         """Have the sink write what began since then."""
-        if since := quiet.since(self._store):
+        if since := rsyslog_handover.since(self._store):
             verdicts = np.where(numbers(rows["start"]) < since, np.int8(Verdict.REPEAT), verdicts)
         return self._sink.take(rows, verdicts)
 
     def where(self) -> Places:
         """How far the sink is; while it waits nowhere."""
-        return {} if quiet.waits(self._store) else self._sink.where()
+        return {} if rsyslog_handover.waits(self._store) else self._sink.where()

@@ -161,7 +161,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         # Not above: threads of pyarrow must begin with our signals blocked, or one of them gets a signal, and ends us.
         from anetcon.follow import position, sealing
-        from anetcon.follow.sinks import hashes, kinds
+        from anetcon.follow.sinks import hash_file, kinds
 
         self._journal = layout.journal_folder(settings.store, "connections")
         sinks = list(kinds.configured(settings))
@@ -172,7 +172,7 @@ class Process:
         ]
         if settings.rsyslog:
             log("rsyslog writes anetcon.nat.log and anetcon.float.log (logs.writer): they are left alone")
-            self._turns.append(Turn("hash file", lambda: hashes.Hashes(settings)))
+            self._turns.append(Turn("hash file", lambda: hash_file.Hashes(settings)))
         # The sealer has its turn behind the others, which have said by then which segments they need.
         self._turns.append(Turn("sealing", lambda: sealing.Sealing(settings)))
 

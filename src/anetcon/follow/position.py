@@ -3,8 +3,8 @@
 `segment` and `line` are the place in the journal up to which everything is out. `files` is how far the sink was at that
 moment: of a file its inode and size. What is behind was written but not yet said to be, and is cut off before going on.
 `keep` is the oldest segment the follower still needs (the sealer drops older ones; how many it keeps has a limit:
-anetcon.store.behind). `until` is the time (microseconds) up to which the journal was read, `missed` the last stretches
-(from, to) that were given up before they could be.
+anetcon.store.followers). `until` is the time (microseconds) up to which the journal was read, `missed` the last
+stretches (from, to) that were given up before they could be.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ from anetcon.history.batch import TOLD, UNTOLD, Batch, arrow, ended
 from anetcon.history.names import HASH, Namespaces
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
 from anetcon.record import UNKNOWN_NETNS, Family, Origin, StartIs, label
-from anetcon.store import where
+from anetcon.store import sql
 from anetcon.store.layout import DAY
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 
 SECOND = 1_000_000
 NEAR = 3 * SECOND
@@ -84,7 +84,7 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: Namespaces, 
         return found
     key = new_key()
     new = _of_batch(batch, nodes, namespaces, key)
-    condition = where.every([where.text_in("node", nodes), f"origin <> {where.quoted(label(Origin.PACKET))}"])
+    condition = sql.every([sql.text_in("node", nodes), f"origin <> {sql.quoted(label(Origin.PACKET))}"])
     since, until = int(new.start.min()) - NEAR, int(new.start.max()) + NEAR + SECOND
     # A batch may be of a long time in which the store has much else: that is not to be held in memory.
     rows = store.begun(COLUMNS, condition, since, until, _ends(batch, np.arange(batch.rows)), without)
@@ -104,7 +104,7 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: Namespaces, 
     if len(ends):
         start, printed = (batch.of[name][ends] for name in ("start", "end"))
         since = int(np.where(lasted[ends] == UNTOLD, printed - LONGEST, start - LATE).min())
-        condition = where.every([condition, where.text_in("origin", [label(Origin.IMPORT)]), "nat_src_ip IS NOT NULL"])
+        condition = sql.every([condition, sql.text_in("origin", [label(Origin.IMPORT)]), "nat_src_ip IS NOT NULL"])
         rows = store.begun(COLUMNS, condition, since, int(printed.max()), _ends(batch, ends), without)
         if len(rows):
             _end(batch, ends, new, rows, _of_table(rows, namespaces, key), found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from anetcon.errors import InputError
 from anetcon.follow.sinks.lines import DEFAULT_NETNS
 from anetcon.record import UNKNOWN_NETNS
-from anetcon.system.names import canonical, namespace_hash, visible
+from anetcon.system.printable import canonical, namespace_hash, visible
 
 HASH = re.compile(r"\[([0-9a-f]{8})\]")
 """What a namespace is called of which only the hash is known."""

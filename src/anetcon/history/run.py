@@ -36,11 +36,11 @@ from anetcon.history.syslog import Reader
 from anetcon.history.turns import Turns
 from anetcon.history.years import Years
 from anetcon.store import layout, lock, manifest
-from anetcon.store.add import add
+from anetcon.store.imports import add
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
-from anetcon.store.view import Store
-from anetcon.system.names import recorded
+from anetcon.store.reader import Store
+from anetcon.system.printable import recorded
 
 ROWS = 250_000
 """Rows of a commit."""

@@ -7,9 +7,9 @@ import numpy as np
 from anetcon.decode.columns import Array
 from anetcon.gaps import Cause, Gap
 from anetcon.history.batch import Batch
-from anetcon.store import imported, where
+from anetcon.store import imported, sql
 from anetcon.store.imported import QUIET, Stretch
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 
 Of = tuple[int, str | None, Cause]
 """Code of the node, namespace (None: all that were audited), cause."""
@@ -55,8 +55,8 @@ class Stretches:
 def _known(store: Store | None, node: str, netns: str | None, cause: Cause) -> list[Stretch]:
     if store is None:
         return []
-    place = "netns IS NULL" if netns is None else where.text_in("netns", [netns])
-    asked = where.every([where.text_in("cause", [cause]), where.text_in("node", [node]), place])
+    place = "netns IS NULL" if netns is None else sql.text_in("netns", [netns])
+    asked = sql.every([sql.text_in("cause", [cause]), sql.text_in("node", [node]), place])
     rows = store.intervals("gaps", asked)
     times = [rows[name].cast("int64").to_pylist() for name in ("from", "to")]
     return imported.joined(zip(*times, strict=True))

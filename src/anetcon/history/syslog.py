@@ -26,7 +26,7 @@ from anetcon.history.batch import TOLD, Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.record import UNKNOWN_NETNS, Class, Origin
-from anetcon.system.names import canonical
+from anetcon.system.printable import canonical
 
 OLDER = {b"[ANETCON] [NAT]": Class.NAT, b"[ANETCON] [FLOAT]": Class.FLOAT}
 """The prefixes of the first version, which had no hashes."""

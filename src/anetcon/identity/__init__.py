@@ -30,7 +30,7 @@ An END's values win in every other case. No two rows are ever matched by hash al
 tuples.py       the tuple as columns of numbers, its keyed hash
 connections.py  `merge`: rows of a journal or store to one row a connection
 intervals.py    the same for the other tables, whose rows are intervals
-odd.py          the rules above, for the few rows that are not simply one START and one END
+reconcile.py    the rules above, for the few rows that are not simply one START and one END
 tracker.py      `Tracker`: a live stream's rows judged as first, repeat or end
 verdicts.py     the rules of that
 """

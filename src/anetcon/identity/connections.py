@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from anetcon.identity.odd import TOLERANCE, Settled, settle_odd
+from anetcon.identity.reconcile import TOLERANCE, Settled, settle_odd
 from anetcon.identity.tuples import (
     OPEN,
     SINGLE,

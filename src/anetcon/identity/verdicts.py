@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anetcon.identity.odd import SLACK, TOLERANCE
+from anetcon.identity.reconcile import SLACK, TOLERANCE
 from anetcon.identity.tuples import OPEN, Array
 
 NONE, OPENED, DUMPED, FOUND, ALONE, ENDED, LONG_AGO = range(7)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from anetcon.install import users
+from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, Kind, digest
-from anetcon.install.manifest import Manifest
 from anetcon.install.tree import Tree
 from anetcon.install.unit import USER
 

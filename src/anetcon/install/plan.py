@@ -15,9 +15,9 @@ from anetcon.config.load import Loaded
 from anetcon.config.logrotate import logrotate_text
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.config.sample import sample
-from anetcon.install import layout as places
+from anetcon.install import places
 from anetcon.install.item import Item, Kind
-from anetcon.install.layout import HOST, Layout
+from anetcon.install.places import HOST, Layout
 from anetcon.install.unit import GROUP, USER, engine_drop_in, unit_text
 
 STORE, LOGS = "/var/lib/anetcon", "/var/log/anetcon"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anetcon.errors import AnetconError, ProgramMissingError
-from anetcon.install.layout import UNIT
+from anetcon.install.places import UNIT
 
 SYSTEMD = Path("/run/systemd/system")
 ROOT_OF_1 = Path("/proc/1/root")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anetcon.install.apply import Step, Verb
+from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, Kind, digest
-from anetcon.install.manifest import Manifest
 from anetcon.install.plan import LOGS, STORE
 from anetcon.install.tree import Tree
 

@@ -6,13 +6,13 @@ namespaces  which are there: inotify and listings
 roster      what each one's state is; attach, retry, let go
 announce    what is audited, in the log: at the start, what comes and goes, that nothing is
 attach      enter a namespace, set its sysctls, open its sockets
-guard       hold mode must never fill a connection table
+hold        hold mode must never fill a connection table
 watchdog    a capture that stands still is continued, or replaced
 watch       once a second: is everything still switched on, did a table refuse connections
 inside      sysctls of a namespace, from outside it
 activate    our nftables tables; the one that makes conntrack run where no rule uses it
 sampling    packets that are invalid: counted where they leave, a sample logged for capture
-processes   capture and follow; the channel's end
+capture_link  capture and follow; the channel's end
 children    start, restart, stop, collect
 upgrade     replacement in place
 handover    what survives it
@@ -20,8 +20,8 @@ status      status.json
 notify      what the service manager is told
 shared      the counters shared with capture, as columns
 files       lock, status.json, sysctls.jsonl: without waiting for the disk
-errands     work in namespaces that has to wait, by forked children
+jobs        work in namespaces that has to wait, by forked children
 log_engine/  the LOG rules kept standing, the kernel's log read
-ownlog      the daemon's own log, this end
+daemon_log  the daemon's own log, this end
 logfile     the daemon's own log: the program that writes it
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.keeper.children import Reaper
-from anetcon.link.left import saved_sysctls
+from anetcon.link.ledger import saved_sysctls
 from anetcon.system import ondisk
 from anetcon.system.readers import give_to_readers, replace
 

@@ -21,21 +21,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anetcon.errors import AnetconError
-from anetcon.keeper import announce, attach, files, guard, handover, status, upgrade
+from anetcon.keeper import announce, attach, files, handover, status, upgrade
+from anetcon.keeper import hold as guard
 from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
+from anetcon.keeper.capture_link import Processes
 from anetcon.keeper.children import STOP_SECONDS, Reaper
-from anetcon.keeper.errands import Errands
+from anetcon.keeper.daemon_log import OwnLog
 from anetcon.keeper.files import Aside, Sysctls
-from anetcon.keeper.guard import Guard
 from anetcon.keeper.handover import VERSION, Handover, KeptChild
-from anetcon.keeper.log_engine.lines import KernelLog
+from anetcon.keeper.hold import Guard
+from anetcon.keeper.jobs import Errands
+from anetcon.keeper.log_engine.kernel_log import KernelLog
 from anetcon.keeper.log_engine.rules import Rules
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespaces import READABLE, Found, Namespaces
 from anetcon.keeper.notify import Notifier
-from anetcon.keeper.ownlog import OwnLog
-from anetcon.keeper.processes import Processes
 from anetcon.keeper.roster import Audited, Roster
 from anetcon.keeper.sampling import Sampling
 from anetcon.keeper.shared import SLOTS, Shared

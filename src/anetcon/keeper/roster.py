@@ -17,7 +17,7 @@ from anetcon.gaps import Cause, Gap
 from anetcon.keeper import announce, attach
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.files import Sysctls
-from anetcon.keeper.guard import Guard
+from anetcon.keeper.hold import Guard
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.link import counters, descriptors, messages
@@ -25,8 +25,8 @@ from anetcon.link.messages import Message
 from anetcon.link.settings import DEFAULT, Settings
 from anetcon.netlink import ct_sysctls
 from anetcon.system.clock import now_us
-from anetcon.system.names import recorded
 from anetcon.system.netns import Home
+from anetcon.system.printable import recorded
 from anetcon.system.report import ERROR, WARNING, debug
 
 GONE_SECONDS, GONE_MOST = 3600, 100

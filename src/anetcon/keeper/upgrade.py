@@ -12,8 +12,8 @@ import socket
 
 from anetcon.gaps import Cause
 from anetcon.keeper.attach import Sockets
-from anetcon.keeper.guard import Guard
 from anetcon.keeper.handover import Handover, KeptNamespace
+from anetcon.keeper.hold import Guard
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited, Roster
 from anetcon.link import settings

@@ -24,7 +24,7 @@ from anetcon.keeper.inside import Inside
 from anetcon.keeper.loop import Loop
 from anetcon.keeper.roster import Audited
 from anetcon.link.messages import Invalid, Message, RulesetChanged
-from anetcon.netlink import stats
+from anetcon.netlink import conntrack
 from anetcon.netlink import xtables as legacy
 from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.rules import sample
@@ -97,7 +97,7 @@ class _Watched:
         self.near = False
         self.events = 0
         """How many had come when the counters were read last."""
-        self.counted: tuple[bytes, stats.Counted] = b"", stats.Counted(0, 0)
+        self.counted: tuple[bytes, conntrack.Counted] = b"", conntrack.Counted(0, 0)
         self.asked = 0
         self.told: int | None = None
         """The kernel's count of refusals up to which everything was told."""
@@ -302,9 +302,9 @@ class Watch:
 
     def _count(self, audited: Audited, watched: _Watched, sockets: Sockets, now: int) -> None:
         """Read what the kernel counted: connections that it refused, and packets that it calls invalid."""
-        before, answer = watched.counted, stats.processors(sockets.stats)
+        before, answer = watched.counted, conntrack.processors(sockets.stats)
         if answer != before[0]:
-            watched.counted = answer, stats.counted(answer)
+            watched.counted = answer, conntrack.counted(answer)
         watched.events = self._events[audited.slot] if self._events else 0
         counted = watched.counted[1]
         self._refusals(audited, watched, counted.refused, now)

@@ -1,12 +1,12 @@
 """The bash ANetCon on this host: finding it, ending it, and taking its place without a blind moment.
 
-old         finding it
-starters    what starts it besides the units that `old` knows
+find        finding it
+autostart   what starts it besides the units that `find` knows
 takeover    from it to the daemon; the other modules are its parts
-aside       keeping its files
-ending      ending it
-chain       its rules
-sorting     its rsyslog
-witness     what the restart of rsyslog loses
-mixed       what in its files is a site's own
+backup      keeping its files
+stop_old    ending it
+old_chain   its rules
+old_rsyslog  its rsyslog
+lost_lines  what the restart of rsyslog loses
+foreign_lines  what in its files is a site's own
 """

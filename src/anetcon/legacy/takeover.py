@@ -6,9 +6,9 @@
    nftables-log its table is put in the chain's place before, in one write; for conntrack the chain is taken away once
    the daemon records.
 4. Where the daemon writes the text logs from then on, it begins with what began when the chain was gone; until then
-   rsyslog has (anetcon.follow.quiet).
+   rsyslog has (anetcon.follow.rsyslog_handover).
 5. Where rsyslog needs another file it is restarted before, and sorts both forms of lines then. What it loses by that
-   is read from the kernel and written in its place (anetcon.legacy.witness).
+   is read from the kernel and written in its place (anetcon.legacy.lost_lines).
 
 Each step can be done again, whatever was interrupted. A daemon that does not become ready is ended without taking rules
 away, the files go back, and the bash ANetCon runs again. Refuses to stop what is in another container.
@@ -31,20 +31,26 @@ from anetcon.config.load import Loaded, load
 from anetcon.config.model import RSYSLOG_FILE
 from anetcon.config.rsyslog import READERS
 from anetcon.errors import AnetconError, TakeoverError
-from anetcon.follow import quiet
-from anetcon.install import layout, ready, service
-from anetcon.install.layout import OLD_CONFIGURATION, UNIT
+from anetcon.follow import rsyslog_handover
+from anetcon.install import places, service, wait_ready
+from anetcon.install.places import OLD_CONFIGURATION, UNIT
 from anetcon.install.tree import named
-from anetcon.legacy import aside, chain, ending, mixed, sorting
-from anetcon.legacy.ending import systemctl
-from anetcon.legacy.old import OUR_DROP_INS, UNFINISHED, Old, Running
-from anetcon.legacy.sorting import Writer
-from anetcon.legacy.witness import Witness
+from anetcon.legacy import (
+    backup,
+    foreign_lines,
+    old_chain,
+    old_rsyslog,
+    stop_old,
+)
+from anetcon.legacy.find import OUR_DROP_INS, UNFINISHED, Old, Running
+from anetcon.legacy.lost_lines import Witness
+from anetcon.legacy.old_rsyslog import Writer
+from anetcon.legacy.stop_old import systemctl
 from anetcon.link.settings import Settings
-from anetcon.rules.text import NFTABLES, TABLE
+from anetcon.rules.wording import NFTABLES, TABLE
 from anetcon.store.layout import group
 
-REPLACED = Path("/etc/anetcon") / aside.FOLDER
+REPLACED = Path("/etc/anetcon") / backup.FOLDER
 """Where only root can write: these files go back to where root executes them."""
 
 MOVE_ON = (
@@ -74,7 +80,7 @@ class Takeover:
         self._put = put
         self._say = say
         self._snippets = {path: _text(path) for path in old.snippets} or (_snippets_kept() if old.unfinished else {})
-        self._writer = sorting.choose(loaded, self._snippets, _rsyslog_user())
+        self._writer = old_rsyslog.choose(loaded, self._snippets, _rsyslog_user())
         self._named = load(old.configuration, environment={}) if old.configuration else loaded
         self._by_unit = any(each.unit == UNIT for each in old.running)
         self._removed: int | None = None
@@ -122,14 +128,16 @@ class Takeover:
         if self.settings.log_engine:
             yield Step(
                 f"name the rules in {self.store}/rules.jsonl, as the daemon's own",
-                lambda: chain.name(self._named, self.settings.engine, self.store, self._say),
+                lambda: old_chain.name(self._named, self.settings.engine, self.store, self._say),
             )
         if self._writer is Writer.RENEWED:
             others = [path for path in self._snippets if path != Path(RSYSLOG_FILE)]
             where = f"{RSYSLOG_FILE} instead of {_names(others)}" if others else f"{RSYSLOG_FILE} anew"
             yield Step(f"write {where}, restart rsyslog: {self._writer.value}", self._renew_sorting)
         if self._writer is Writer.DAEMON:
-            yield Step("have the text logs wait until rsyslog is done with them", lambda: quiet.begin(self.store))
+            yield Step(
+                "have the text logs wait until rsyslog is done with them", lambda: rsyslog_handover.begin(self.store)
+            )
             yield Step(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
         goes_on = _names(self._continued()) or "its own files"
         yield Step(f"give the daemon {goes_on}, which it goes on writing", self._give_files)
@@ -152,21 +160,21 @@ class Takeover:
             yield Step("take the chain away, since the daemon records", self._remove_chain)
         if self._writer is Writer.DAEMON:
             yield Step("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
-            yield Step("have the daemon write the text logs", lambda: quiet.end(self.store, self._removed))
+            yield Step("have the daemon write the text logs", lambda: rsyslog_handover.end(self.store, self._removed))
 
     # Before
 
     def _in_the_way(self) -> list[Path]:
         """What would stand beside our files, or before them."""
-        rotations = [path for path in self.old.rotations if str(path) != layout.LOGROTATE]
+        rotations = [path for path in self.old.rotations if str(path) != places.LOGROTATE]
         return [*self.old.drop_ins, *rotations]
 
     def _refuse_mixed(self) -> None:
         """Raise TakeoverError before a file goes that has something of the site's in it."""
-        prefixes = {prefix.partition("]")[0] for prefix in sorting.files(self._loaded.config.logs)}
-        found = {path: mixed.in_logrotate(_text(path)) for path in self.old.rotations}
+        prefixes = {prefix.partition("]")[0] for prefix in old_rsyslog.files(self._loaded.config.logs)}
+        found = {path: foreign_lines.in_logrotate(_text(path)) for path in self.old.rotations}
         if self._writer in (Writer.RENEWED, Writer.DAEMON):
-            found |= {path: mixed.in_rsyslog(_text(path), prefixes) for path in self.old.snippets}
+            found |= {path: foreign_lines.in_rsyslog(_text(path), prefixes) for path in self.old.snippets}
         for path, line in found.items():
             if line is not None:
                 raise TakeoverError(
@@ -177,13 +185,13 @@ class Takeover:
     def _keep(self) -> None:
         Path(UNFINISHED).parent.mkdir(parents=True, exist_ok=True)
         Path(UNFINISHED).touch()
-        aside.keep(self.old.files, REPLACED)
+        backup.keep(self.old.files, REPLACED)
 
     def _move_configuration(self) -> None:
         given, standard = self.old.configuration, Path(OLD_CONFIGURATION)
         if given is not None:
             if standard.exists() and standard.read_bytes() != given.read_bytes():
-                aside.keep([standard], REPLACED)
+                backup.keep([standard], REPLACED)
             half = standard.with_name(standard.name + ".new")
             shutil.copy2(given, half)
             half.rename(standard)
@@ -194,8 +202,8 @@ class Takeover:
             if path != file:
                 path.unlink(missing_ok=True)
         logs = self._loaded.config.logs
-        _write(file, sorting.renewed(logs))
-        seen = Witness(sorting.files(logs), sorting.named(self._snippets.values()))
+        _write(file, old_rsyslog.renewed(logs))
+        seen = Witness(old_rsyslog.files(logs), old_rsyslog.named(self._snippets.values()))
         _restart_rsyslog()
         if count := seen.fill():
             self._say(f"{count} line{'s' * (count != 1)} that rsyslog lost when it was restarted: written for it")
@@ -205,7 +213,7 @@ class Takeover:
         for path in self._snippets:
             path.unlink(missing_ok=True)
         if self.settings.log_engine:
-            _write(sorting.DISCARD, sorting.discarding(self._loaded.config.logs))
+            _write(old_rsyslog.DISCARD, old_rsyslog.discarding(self._loaded.config.logs))
 
     def _continued(self) -> list[Path]:
         """Files of the old program that the daemon goes on writing."""
@@ -243,10 +251,10 @@ class Takeover:
                 systemctl("start", "--no-block", UNIT)
 
         if running.unit in ("", UNIT):
-            ending.end(running, start)
+            stop_old.end(running, start)
         else:
             start()
-            ending.end_unit(running.unit)
+            stop_old.end_unit(running.unit)
 
     def _start(self) -> None:
         """At once, without the pause that systemd makes before it starts anew what was killed. Where that is over the
@@ -256,44 +264,44 @@ class Takeover:
         systemctl("restart" if self._by_unit and is_theirs else "start", UNIT)
 
     def _wait(self) -> None:
-        for netns, why in ready.wait(self.store, UNIT):
+        for netns, why in wait_ready.wait(self.store, UNIT):
             self._say(f"{netns} is not audited yet: {why}")
 
     def _replace_chain(self) -> None:
-        chain.replace(self._named, self.settings, self._say)
+        old_chain.replace(self._named, self.settings, self._say)
 
     def _remove_chain(self) -> None:
-        chain.remove(self._named, self._say)
+        old_chain.remove(self._named, self._say)
         self._removed = time.time_ns() // 1000
 
     # Back
 
     def go_back(self) -> str:
         """Have the bash ANetCon run again; what became of it, in words."""
-        ours = Path(layout.HOST.unit)
-        again = self._by_unit or (self.old.unfinished and ours in aside.kept(REPLACED))
+        ours = Path(places.HOST.unit)
+        again = self._by_unit or (self.old.unfinished and ours in backup.kept(REPLACED))
         drop_ins = [ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS]
         try:
             if not again:
                 with contextlib.suppress(AnetconError):
                     systemctl("disable", UNIT)
-            for path in (Path(UNFINISHED), sorting.DISCARD, ours, *drop_ins):
+            for path in (Path(UNFINISHED), old_rsyslog.DISCARD, ours, *drop_ins):
                 path.unlink(missing_ok=True)
-            aside.put_back(REPLACED)
+            backup.put_back(REPLACED)
             if given := _logs_given_back(self._loaded):
                 service.run(given)
-            quiet.end(self.store)
-            with ending.killed_when_stopped(UNIT):  # ours, which would take the chain away
+            rsyslog_handover.end(self.store)
+            with stop_old.killed_when_stopped(UNIT):  # ours, which would take the chain away
                 systemctl("restart" if again else "stop", UNIT)
             if self._writer is not Writer.SAME:
                 _restart_rsyslog()
             for each in self.old.running:
                 if each.unit == "":
-                    ending.begin_again(each)
+                    stop_old.begin_again(each)
                 elif each.unit != UNIT:
                     systemctl("enable", "--now", each.unit)
             if self.settings.engine == NFTABLES:
-                chain.give_back(self._named, self._loaded, expected=bool(again or self.old.running))
+                old_chain.give_back(self._named, self._loaded, expected=bool(again or self.old.running))
         except (AnetconError, OSError, subprocess.SubprocessError) as error:
             return f"the bash ANetCon could not be started again ({error}): {go_back_by(self._loaded)}"
         return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"
@@ -301,7 +309,7 @@ class Takeover:
 
 def go_back_by(loaded: Loaded) -> str:
     """How the files kept aside are made the ones in use again, in words."""
-    units = [path.name for path in aside.kept(REPLACED) if path.suffix == ".service"]
+    units = [path.name for path in backup.kept(REPLACED) if path.suffix == ".service"]
     commands = [f"cp -a {REPLACED}/. /", "systemctl daemon-reload"]
     if given := _logs_given_back(loaded):
         commands.append(shlex.join(given))
@@ -333,12 +341,14 @@ def _write(file: Path, content: str) -> None:
 
 def _snippets_kept() -> dict[Path, str]:
     """Those that are gone, or ours, by now."""
-    return {path: _text(REPLACED / path.relative_to("/")) for path in aside.kept(REPLACED) if "rsyslog.d" in path.parts}
+    return {
+        path: _text(REPLACED / path.relative_to("/")) for path in backup.kept(REPLACED) if "rsyslog.d" in path.parts
+    }
 
 
 def _rsyslog_user() -> str:
     files = [Path("/etc/rsyslog.conf"), *sorted(Path("/etc/rsyslog.d").glob("*.conf"))]
-    return sorting.unprivileged([_text(file) for file in files])
+    return old_rsyslog.unprivileged([_text(file) for file in files])
 
 
 def _main_process() -> str:

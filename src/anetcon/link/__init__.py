@@ -6,6 +6,6 @@ channel       how these travel, with descriptors
 counters      the shared counters
 capabilities  what an engine needs, and whether we have it
 descriptors   for how many namespaces the limit of open files has room
-left          rules.jsonl and sysctls.jsonl: what of ours may be on this host
-nf_log        nf_log_all_netns, the one switch of the machine
+ledger        rules.jsonl and sysctls.jsonl: what of ours may be on this host
+log_switch    nf_log_all_netns, the one switch of the machine
 """

@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Iterator
 
-from anetcon.rules import text
-from anetcon.rules.text import Wanted
-from anetcon.system.names import file_name
+from anetcon.rules import wording
+from anetcon.rules.wording import Wanted
+from anetcon.system.printable import file_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ class Settings:
         audit, logs = self.resolved["audit"], self.resolved["logs"]
         hashed = logs["namespace_hash"] and netns != DEFAULT
         dnat, other = (
-            text.prefix((logs["prefix"], logs[part]), netns, hashed) for part in ("prefix_dnat", "prefix_other")
+            wording.prefix((logs["prefix"], logs[part]), netns, hashed) for part in ("prefix_dnat", "prefix_other")
         )
         networks = audit["networks"].get(file_name(netns))
         return Wanted(
             self.engine,
-            audit.get("chain", text.TABLE),
+            audit.get("chain", wording.TABLE),
             dnat,
             other,
             None if audit["protocols"] == "all" else tuple(audit["protocols"]),

@@ -3,7 +3,7 @@
 headers     kernel names and numbers, as its headers have them
 framing     attributes, one behind the other
 dump        what is asked once and answered in many messages
-stats       how full a queue and a connection table are, what was refused
+conntrack   how full a queue and a connection table are, what was refused
 ct_sysctls  the three sysctls that conntrack's events need
 generation  nftables' generation and notifications
 active      whether a rule makes conntrack run

@@ -7,7 +7,7 @@ import errno
 import socket
 from pathlib import Path
 
-from anetcon.netlink import stats
+from anetcon.netlink import conntrack
 from anetcon.system import syscalls as sc
 
 SYSCTLS = ("nf_conntrack_events", "nf_conntrack_timestamp", "nf_conntrack_acct")
@@ -40,4 +40,4 @@ def _load_modules() -> None:
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, sc.NETLINK_NETFILTER) as asking,
     ):
         asking.setblocking(False)
-        stats.table(asking)
+        conntrack.table(asking)

@@ -2,9 +2,9 @@
 
 filters     the filters of every question, and the SQL they stand for
 times       a time as a person writes it
-candidates  which connections may be the one that is asked for, in order of likelihood
-lines       those that are lines of text, whose public side is unknown
+who         which connections may be the one that is asked for, in order of likelihood
+one_sided   those that are lines of text, whose public side is unknown
 passages    one connection that several namespaces saw
 macs        which MAC addresses stood behind an inside
-text        columns as text, rows as JSON
+as_text     columns as text, rows as JSON
 """

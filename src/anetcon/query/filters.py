@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from anetcon import protocols
 from anetcon.query import times
 from anetcon.record import CLASSES, UNKNOWN_NETNS
-from anetcon.store import where
+from anetcon.store import sql
 
 if TYPE_CHECKING:
-    from anetcon.store.view import Store
+    from anetcon.store.reader import Store
 
 ENDS = ("src", "dst", "nat_src", "nat_dst")
 LARGEST_PORT = 65535
@@ -83,16 +83,16 @@ class Filters:
         for name in ENDS:
             option = name.replace("src", "sport").replace("dst", "dport")
             if ports := getattr(self, option):
-                parts.append(where.either(where.number_in(f"{name}_port", *port_range(option, p)) for p in ports))
+                parts.append(sql.either(sql.number_in(f"{name}_port", *port_range(option, p)) for p in ports))
         if self.proto:
-            parts.append(where.either(where.number_in("proto", *[protocol(text)] * 2) for text in self.proto))
-        return where.every([*parts, *place(self.netns, self.node)])
+            parts.append(sql.either(sql.number_in("proto", *[protocol(text)] * 2) for text in self.proto))
+        return sql.every([*parts, *place(self.netns, self.node)])
 
     def result(self) -> str:
         """The SQL condition that can be asked only of a whole connection (its class is that of its last row)."""
         for text in set(self.class_ or ()) - set(CLASSES):
             raise Unusable("class", f"{text!r} is none of {', '.join(CLASSES)}")
-        return where.text_in("class", self.class_) if self.class_ else where.EVERYTHING
+        return sql.text_in("class", self.class_) if self.class_ else sql.EVERYTHING
 
     def given(self) -> dict[str, Any]:
         """The filters that were given, as the JSON query repeats them."""
@@ -104,9 +104,9 @@ def place(netns: Sequence[str] | None, node: Sequence[str] | None) -> list[str]:
     """The conditions that --netns and --node stand for."""
     parts = []
     if netns:
-        parts.append(where.either(where.matches("netns", pattern(text)) for text in netns))
+        parts.append(sql.either(sql.matches("netns", pattern(text)) for text in netns))
     if node:
-        parts.append(where.text_in("node", node))
+        parts.append(sql.text_in("node", node))
     return parts
 
 
@@ -144,13 +144,13 @@ def require_known(store: Store, netns: Sequence[str] | None, node: Sequence[str]
 def either(name: str, columns: Sequence[str], texts: Sequence[str]) -> str:
     """Any of the columns is in any of the networks."""
     wanted = [network(name, text) for text in texts]
-    return where.either(where.address_in(column, one) for column in columns for one in wanted)
+    return sql.either(sql.address_in(column, one) for column in columns for one in wanted)
 
 
-def network(name: str, text: str) -> where.Network:
+def network(name: str, text: str) -> sql.Network:
     """The addresses of an option's value."""
     try:
-        return where.network(text)
+        return sql.network(text)
     except ValueError as error:
         raise Unusable(name, str(error)) from None
 

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anetcon.query import lines, times
+from anetcon.query import one_sided, times
 from anetcon.query.filters import place
-from anetcon.store import where
-from anetcon.store.view import Store
+from anetcon.store import sql
+from anetcon.store.reader import Store
 
 if TYPE_CHECKING:
-    from anetcon.query.candidates import Asked
+    from anetcon.query.who import Asked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -39,8 +39,8 @@ def senders(store: Store, asked: Asked, rows: pa.Table, passing: Array) -> pa.Ta
         return rows
     start, end = (column[passing] for column in _times(rows))
     until = None if end.max() == _FAR else int(end.max()) + times.SECOND
-    besides = [f"NOT {lines.ARE}", asked.address.on("nat_src"), f"NOT ({asked.condition()})"]
-    condition = where.every([*besides, *place(asked.netns, asked.node)])
+    besides = [f"NOT {one_sided.ARE}", asked.address.on("nat_src"), f"NOT ({asked.condition()})"]
+    condition = sql.every([*besides, *place(asked.netns, asked.node)])
     others = store.connections(condition, max(0, int(start.min()) - times.SECOND), until).read_all()
     return pa.concat_tables([rows, others.cast(rows.schema)]).unify_dictionaries()
 
@@ -102,4 +102,4 @@ def _times(rows: pa.Table) -> tuple[Array, Array]:
     """Start and end; the end of one that is open is far in the future."""
     start = rows["start"].cast(pa.int64()).to_numpy()
     end = rows["end"].cast(pa.int64()).fill_null(_FAR).to_numpy()
-    return start, np.where(lines.endless(rows), start, end)
+    return start, np.where(one_sided.endless(rows), start, end)

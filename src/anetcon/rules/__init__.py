@@ -1,6 +1,6 @@
 """Rules of ours in a namespace. Standard library only: the keeper's children run it.
 
-text      what the rules are, as text
+wording   what the rules are, as text
 saved     what iptables-save printed -> what iptables-restore has to be told
 tables    nftables tables of our own, as text; the one that makes conntrack run
 sample    the rule that counts and samples what is invalid, and its socket

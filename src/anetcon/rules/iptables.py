@@ -16,11 +16,11 @@ from pathlib import Path
 
 from anetcon.netlink import generation as netlink
 from anetcon.netlink.generation import Watch
-from anetcon.rules import programs, saved, text
+from anetcon.rules import programs, saved, wording
 from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.programs import MissingError, Moment, RulesError
 from anetcon.rules.saved import Nat
-from anetcon.rules.text import Wanted
+from anetcon.rules.wording import Wanted
 
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds to wait after each failure; after the last one the rules are given up until the next check."""
@@ -40,7 +40,7 @@ class _Family:
         self.family = family
         self.name = "IPv4" if family == 4 else "IPv6"
         self.chain = wanted.chain
-        self.rules = text.iptables(wanted, family)
+        self.rules = wording.iptables(wanted, family)
         self.accepted = [self.rules, *([spelling[str(family)]] if str(family) in spelling else [])]
         self.writes = 0
         self.read_back: list[str] | None = None
@@ -91,7 +91,7 @@ def stand(wanted: Wanted, spelling: Spelling, crowded: bool = False) -> Outcome:
     """
     outcome = Outcome(spelling=dict(spelling))
     moment = _after_a_commit() if crowded else None
-    families = [_Family(family, wanted, spelling) for family in text.FAMILIES if family == 4 or _has_ipv6()]
+    families = [_Family(family, wanted, spelling) for family in wording.FAMILIES if family == 4 or _has_ipv6()]
     failure = RulesError("another program changes them all the time")
     for pause in PAUSES:
         outcome.look()
@@ -133,7 +133,7 @@ def _put_right(each: _Family, families: list[_Family], outcome: Outcome, moment:
 
 def remove(chain: str) -> None:
     """Take our chain away, wherever it is. RulesError when it cannot be."""
-    for family in text.FAMILIES:
+    for family in wording.FAMILIES:
         with contextlib.suppress(*([MissingError] if family == 6 else [])):
             if netlink.has_table(family, "nat"):
                 _remove(family, "nft", chain)

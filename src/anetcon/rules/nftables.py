@@ -6,10 +6,10 @@ Refuses to look at any other table.
 from __future__ import annotations
 
 from anetcon.netlink import generation as netlink
-from anetcon.rules import programs, text
+from anetcon.rules import programs, wording
 from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.programs import RulesError
-from anetcon.rules.text import TABLE, Wanted
+from anetcon.rules.wording import TABLE, Wanted
 
 ATTEMPTS = 6
 
@@ -27,7 +27,7 @@ def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
     if any(character in wanted.dnat + wanted.other for character in '"$'):
         raise RulesError('nft takes no prefix with " or $ in it: change logs.prefix')
     outcome = Outcome(spelling=dict(spelling))
-    table = text.nftables(wanted)
+    table = wording.nftables(wanted)
     accepted = [lines(table), *([spelling["inet"]] if "inet" in spelling else [])]
     before: list[str] | None = None
     for _ in range(ATTEMPTS):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from anetcon.rules import iptables, nftables
 from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.programs import RulesError
-from anetcon.rules.text import IPTABLES, Wanted
+from anetcon.rules.wording import IPTABLES, Wanted
 
 Left = tuple[str, str]
 """Engine and chain of rules that may be in a namespace."""

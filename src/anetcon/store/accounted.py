@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.record import PUBLIC, Family, label
-from anetcon.store import where
+from anetcon.store import sql
 from anetcon.store.layout import DAY
-from anetcon.store.view import Store
-from anetcon.store.where import Network
+from anetcon.store.reader import Store
+from anetcon.store.sql import Network
 
 NEAR = DAY
 """Microseconds before and behind the window in which connections show that an address is translated here."""
@@ -116,12 +116,12 @@ def spans(rows: pa.Table) -> Spans:
 def _translations(store: Store, address: Network, window: Span, attached: pa.Table, scope: str) -> Spans:
     """While each namespace was attached, from the first of its connections nearby that show that it translates the
     address to the last."""
-    itself = where.blob(address.first)
+    itself = sql.blob(address.first)
     moved = [
         f"({public}_ip = {itself} AND ({public}_ip <> {inner}_ip OR {public}_port <> {inner}_port))"
         for public, inner in (("nat_src", "src"), ("dst", "nat_dst"))
     ]
-    translated = where.every([scope, _of(address.family), where.either(moved)])
+    translated = sql.every([scope, _of(address.family), sql.either(moved)])
     seen = store.seen(translated, window[0] - NEAR, window[1] + NEAR)
     present = spans(attached)
     return [
@@ -136,9 +136,9 @@ def _behind(store: Store, address: Network, window: Span, scope: str) -> Spans:
     """While the route to the address goes out of an interface that no default route goes out of, and one of another
     does: where none is known, nothing tells the inside from the outside."""
     wide = _WIDE[address.family]
-    reaching = where.either([f"prefix_length < {wide}", *_containing(address, wide)])
-    inside = f"interface <> {where.quoted(PUBLIC)}"
-    rows = store.intervals("routes", where.every([scope, _of(address.family), inside, reaching]), *window)
+    reaching = sql.either([f"prefix_length < {wide}", *_containing(address, wide)])
+    inside = f"interface <> {sql.quoted(PUBLIC)}"
+    rows = store.intervals("routes", sql.every([scope, _of(address.family), inside, reaching]), *window)
     of: dict[tuple[Place, int], list[tuple[Span, str, int]]] = {}
     columns = (rows[name].to_pylist() for name in ("netns_inode", "interface", "prefix_length"))
     for (place, span), inode, interface, length in zip(spans(rows), *columns, strict=True):
@@ -165,12 +165,12 @@ def _is_inside(routes: list[tuple[str, int]], wide: int) -> bool:
 
 def _public(store: Store, address: Network, window: Span) -> Spans:
     """While the configuration said that the address is here."""
-    itself = [f"interface = {where.quoted(PUBLIC)}", _of(address.family), where.either(_containing(address, 0))]
-    return spans(store.intervals("routes", where.every(itself), *window))
+    itself = [f"interface = {sql.quoted(PUBLIC)}", _of(address.family), sql.either(_containing(address, 0))]
+    return spans(store.intervals("routes", sql.every(itself), *window))
 
 
 def _of(family: Family) -> str:
-    return f"family = {where.quoted(label(family))}"
+    return f"family = {sql.quoted(label(family))}"
 
 
 def _containing(address: Network, least: int) -> list[str]:
@@ -178,4 +178,4 @@ def _containing(address: Network, least: int) -> list[str]:
     bits = 32 if address.family == Family.IPV4 else 128
     number = int.from_bytes(address.first, "big")
     networks = ((length, number >> bits - length << bits - length) for length in range(least, bits + 1))
-    return [f"(prefix_length = {n} AND network = {where.blob(first.to_bytes(16, 'big'))})" for n, first in networks]
+    return [f"(prefix_length = {n} AND network = {sql.blob(first.to_bytes(16, 'big'))})" for n, first in networks]

@@ -27,10 +27,10 @@ import pyarrow.compute as pc
 from anetcon.errors import StoreError
 from anetcon.gaps import HEALING, IMPORTED, NAMED, NOTES, REPLACED, UNTRANSLATED, WHOLE, Cause, Gap
 from anetcon.record import arrow_schema
-from anetcon.store import accounted, imported, layout, where
+from anetcon.store import accounted, imported, layout, sql
 from anetcon.store.accounted import FAR, Place, Span, Spans, left
 from anetcon.store.damage import unexplained
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 
 SECOND = 1_000_000
 STALE = 30 * SECOND
@@ -45,7 +45,7 @@ class Question:
     until: int | None = None
     netns: Sequence[str] = ()
     node: Sequence[str] = ()
-    address: where.Network | None = None
+    address: sql.Network | None = None
     """Only about who had this address: whatever cannot have had it does not matter, and something has to account for
     it (`store.accounted`)."""
     everything: bool = False
@@ -55,16 +55,16 @@ class Question:
         """The rows of gaps that concern it."""
         silent = WHOLE - NOTES
         beside = silent if self.netns or self.address else silent | NAMED
-        parts = [] if self.everything else [f"NOT {where.text_in('cause', sorted(beside))}"]
-        return where.every([*parts, *self._place("netns IS NULL")])
+        parts = [] if self.everything else [f"NOT {sql.text_in('cause', sorted(beside))}"]
+        return sql.every([*parts, *self._place("netns IS NULL")])
 
     def scope(self) -> str:
         """The namespaces that it is about."""
-        return where.every(self._place())
+        return sql.every(self._place())
 
     def _place(self, *others: str) -> list[str]:
-        netns = [where.either([*others, *(where.matches("netns", pattern) for pattern in self.netns)])]
-        return [*(netns if self.netns else ()), *([where.text_in("node", self.node)] if self.node else ())]
+        netns = [sql.either([*others, *(sql.matches("netns", pattern) for pattern in self.netns)])]
+        return [*(netns if self.netns else ()), *([sql.text_in("node", self.node)] if self.node else ())]
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ def _told(store: Store, covered: Coverage, question: Question) -> Coverage:
     if not pc.any(_of(covered.gaps, IMPORTED | REPLACED)).as_py():
         return covered
     stretches = _plain(
-        store.intervals("gaps", where.every([where.text_in("cause", sorted(IMPORTED)), question.condition()]))
+        store.intervals("gaps", sql.every([sql.text_in("cause", sorted(IMPORTED)), question.condition()]))
     )
     told = _plain(covered.gaps)
     if stretches:
-        replaced = where.every([where.text_in("cause", sorted(REPLACED)), question.condition()])
+        replaced = sql.every([sql.text_in("cause", sorted(REPLACED)), question.condition()])
         others = [gap for gap in told if gap.cause not in IMPORTED]
         known = [*_plain(store.intervals("gaps", replaced)), *(gap for gap in others if gap.cause in REPLACED)]
         told = imported.told(others, stretches, known, named=bool(question.netns))

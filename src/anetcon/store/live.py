@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from anetcon.identity import Tracker, Verdict
 from anetcon.journal.read import Position, read
-from anetcon.store import layout, where
-from anetcon.store.view import Store
+from anetcon.store import layout, sql
+from anetcon.store.reader import Store
 
 
 class Live:
     """What is new in the journal of a store since this was made: rows that `condition` holds for."""
 
-    def __init__(self, store: Store, condition: str = where.EVERYTHING, ends: bool = False) -> None:
+    def __init__(self, store: Store, condition: str = sql.EVERYTHING, ends: bool = False) -> None:
         self._store = store
         self._folder = layout.journal_folder(store.path, "connections")
         self._condition = condition

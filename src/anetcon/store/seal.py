@@ -30,13 +30,25 @@ import pyarrow as pa
 from anetcon.errors import StoreError
 from anetcon.gaps import Cause, Gap
 from anetcon.identity import connections, merge_intervals
-from anetcon.identity.odd import Settled
+from anetcon.identity.reconcile import Settled
 from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
 from anetcon.journal.read import is_closed, last_written, read_segment
 from anetcon.journal.segment import Lost, Segment, torn
 from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import absent, behind, layout, lock, manifest, parquet, parts, retain, spill
+from anetcon.store import (
+    followers as behind,
+)
+from anetcon.store import (
+    layout,
+    lock,
+    manifest,
+    missed_ends,
+    parquet,
+    parts,
+    retain,
+    spill,
+)
 from anetcon.store.damage import unexplained
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
@@ -314,7 +326,7 @@ class Sealer:
         first = len(columns["start"]) - table.num_rows
         gone, ends = self._absent(state, through, columns, settled.open, events)
         if len(gone):
-            table, columns, settled = self._settle([*tables, absent.ended(table, gone - first, ends)])
+            table, columns, settled = self._settle([*tables, missed_ends.ended(table, gone - first, ends)])
         new = settled.ended[settled.ended >= first]
         remembered = _remember(columns, np.concatenate((np.arange(first), new)), self._clock())
         settled = _without(settled, first)
@@ -345,7 +357,7 @@ class Sealer:
         known = self._listings(state)
         lines = [line for number in taken for line in Segment(folder, number).good] if len(known) else []
         written = [(line.start, line.end, line.rows) for line in lines]
-        return absent.absent(columns, opened, len(columns["start"]) - events, absent.listings(known, written))
+        return missed_ends.absent(columns, opened, len(columns["start"]) - events, missed_ends.listings(known, written))
 
     def _listings(self, state: manifest.State) -> pa.Table:
         """Every listing that may be about what is sealed now: of the last two months, and those in the journal."""

@@ -2,7 +2,7 @@
 
 clock       wall-clock time as the records have it
 memory      how processes that move much data keep their memory
-names       text that somebody else chose: as it is recorded, and as people are shown it
+printable   text that somebody else chose: as it is recorded, and as people are shown it
 netns       entering a network namespace, and coming home
 ondisk      files, so opened that no link leads elsewhere, and so replaced that readers see the old or the new
 privileges  the capabilities of a process

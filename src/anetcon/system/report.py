@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import select
 
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 
 MOST = 4096
 """Bytes that a pipe takes whole or not at all (PIPE_BUF)."""

@@ -29,11 +29,11 @@ RATE = 60_000
 LITTLE = 4
 """Megabytes, the least there may be."""
 NO_COUNT = """
-from anetcon.capture import waiting
+from anetcon.capture import backlog as waiting
 waiting.Shed.drop = lambda self, columns, until: setattr(columns, "rows", 0)
 """
 NO_MEMORY = """
-from anetcon.capture import waiting
+from anetcon.capture import backlog as waiting
 waiting.Waiting.add = lambda *_: None
 """
 

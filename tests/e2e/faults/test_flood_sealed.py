@@ -23,7 +23,7 @@ from anetcon.config.model import Config
 from anetcon.journal.write import Writer
 from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 from anetcon.testbed.namespaces import Testbed
 from tests.support.asking import Answer
 from tests.support.daemon import QUICK, Daemon

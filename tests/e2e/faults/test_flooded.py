@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.support.daemon import QUICK, Daemon
 from tests.support.waiting import wait_until

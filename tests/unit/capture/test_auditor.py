@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anetcon.capture import auditor
-from anetcon.capture.clock import THRESHOLD
+from anetcon.capture.clock_steps import THRESHOLD
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.settings import Settings
 from anetcon.gaps import Cause, Gap

@@ -10,7 +10,7 @@ import pytest
 
 from anetcon.capture.listings import AGAIN, MOST, PAUSE, SETTLED, SHARE, Listings
 from anetcon.capture.namespace import Namespace
-from anetcon.identity.odd import TOLERANCE
+from anetcon.identity.reconcile import TOLERANCE
 from tests.support.capture_parts import NOW, Bench, message, namespace
 
 SECOND = 1_000_000

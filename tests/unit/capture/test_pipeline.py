@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from anetcon.capture.context import mapped
+from anetcon.capture.addresses import mapped
 from anetcon.capture.settings import network
 from anetcon.link import counters
 from anetcon.record import Family

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from anetcon.errors import NOT_FOUND, InputError, StoreError
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 from tests.support.asking import Answer
 from tests.support.old_lines import NEW, line
 from tests.support.records import DAY, ROUTER, SECOND, T0

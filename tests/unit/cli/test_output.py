@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from anetcon.cli.output import Format, Records, endpoint, print_rows
 from anetcon.record import CONNECTIONS
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 from tests.support.asking import Terminal
 from tests.support.records import ROUTER, batch, end, ends, logged, logged_float, start, whole
 

@@ -23,7 +23,7 @@ from anetcon.cli.people import say, warn
 from anetcon.doctor.finding import Finding, Severity
 from anetcon.query.times import rfc3339
 from anetcon.store.live import Live
-from anetcon.system.names import visible
+from anetcon.system.printable import visible
 from tests.support.asking import Answer, Terminal
 from tests.support.records import SECOND, T0, Making, logged, start
 

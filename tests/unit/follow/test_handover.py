@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anetcon.follow import quiet
+from anetcon.follow import rsyslog_handover
 from anetcon.follow.handover import Handover
 from anetcon.identity import Verdict
 from tests.support.receiver import Receiver
@@ -16,10 +16,10 @@ from tests.support.records import SECOND, T0, batch, end, start
 
 def test_it_waits_and_is_nowhere_meanwhile(tmp_path: Path) -> None:
     """What others append while it waits is not ours to take back."""
-    quiet.begin(tmp_path)
+    rsyslog_handover.begin(tmp_path)
     sink = Handover(Receiver([]), tmp_path)
     assert (sink.ready(), sink.where()) == (False, {})
-    quiet.end(tmp_path, T0)
+    rsyslog_handover.end(tmp_path, T0)
     assert (sink.ready(), sink.where()) == (True, {"taken": (0, 0)})
 
 
@@ -27,8 +27,8 @@ def test_it_waits_and_is_nowhere_meanwhile(tmp_path: Path) -> None:
 def test_what_began_before_is_a_repeat(tmp_path: Path, since: int | None) -> None:
     """And so is its end; the rest is what it is. Without a word of a time everything is."""
     if since is not None:
-        quiet.begin(tmp_path)
-        quiet.end(tmp_path, since)
+        rsyslog_handover.begin(tmp_path)
+        rsyslog_handover.end(tmp_path, since)
     receiver = Receiver([])
     rows = batch("connections", [start(src_port=1), end(src_port=1), start(src_port=2, start=T0 + SECOND)])
     verdicts = np.array([Verdict.FIRST, Verdict.END, Verdict.FIRST], np.int8)

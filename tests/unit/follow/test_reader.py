@@ -15,7 +15,7 @@ from anetcon.follow.reader import Reader
 from anetcon.identity import Verdict
 from anetcon.journal.write import segments
 from anetcon.store import layout
-from anetcon.store.behind import needed
+from anetcon.store.followers import needed
 from anetcon.store.seal import Sealer
 from tests.support.crashing import CrashError, crash_at
 from tests.support.receiver import Receiver, Taken

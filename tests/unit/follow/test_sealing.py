@@ -13,7 +13,7 @@ from anetcon.follow.sealing import Sealing
 from anetcon.follow.settings import Settings
 from anetcon.journal.write import segments
 from anetcon.store import layout, manifest, parts
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 from tests.support.records import DAY, T0, Making, whole
 
 

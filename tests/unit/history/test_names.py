@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anetcon.errors import InputError
 from anetcon.history.names import Namespaces, listed
 from anetcon.record import UNKNOWN_NETNS
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 
 DEFAULT = {namespace_hash("default").encode(): "default"}
 OWN = namespace_hash("qrouter-1")

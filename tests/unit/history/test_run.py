@@ -24,9 +24,9 @@ from anetcon.history.source import Source
 from anetcon.store import layout, lock, manifest
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
+from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 from tests.support.old_lines import AT, DESTROY, MARK, NEW, line
 from tests.support.records import DAY, ROUTER, SECOND, T0, Making, logged, lone, start, whole
 

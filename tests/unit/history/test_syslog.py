@@ -21,7 +21,7 @@ from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.history.syslog import MOST_REPEATED, Found, Reader
 from anetcon.record import CLASSES, Class
-from anetcon.system.names import namespace_hash, recorded
+from anetcon.system.printable import namespace_hash, recorded
 from tests.support.old_lines import address
 from tests.support.records import DAY, SECOND, T0, batch, logged, start
 

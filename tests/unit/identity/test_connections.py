@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.identity import connections, merge
-from anetcon.identity.odd import SLACK, TOLERANCE
+from anetcon.identity.reconcile import SLACK, TOLERANCE
 from anetcon.identity.tuples import columns_of
 from anetcon.record import arrow_schema
 from bench.realistic import events, generate

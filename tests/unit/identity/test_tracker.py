@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anetcon.identity import Tracker, Verdict, flow_hash, tracker
 from anetcon.identity import verdicts as verdicts_
-from anetcon.identity.odd import SLACK, TOLERANCE
+from anetcon.identity.reconcile import SLACK, TOLERANCE
 from anetcon.identity.tuples import columns_of, new_key
 from bench.realistic import events, generate
 from tests.support.rows import SECOND, Row, table

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anetcon.install import apply, undo
 from anetcon.install.apply import Step, Verb
+from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, Kind
-from anetcon.install.layout import HOST
-from anetcon.install.manifest import Manifest
+from anetcon.install.places import HOST
 from anetcon.install.tree import Tree
 
 PATHS = ("/etc/a/one.toml", "/etc/b/two")

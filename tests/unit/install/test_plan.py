@@ -11,7 +11,7 @@ import pytest
 
 from anetcon.config.load import Loaded, load
 from anetcon.install.item import Item, Kind
-from anetcon.install.layout import DEBIAN, HOST, LOGROTATE, RSYSLOG, TOML
+from anetcon.install.places import DEBIAN, HOST, LOGROTATE, RSYSLOG, TOML
 from anetcon.install.plan import Choice, Documents, plan
 
 DOCUMENTS = Documents(man={("anetcon", 1): ".TH ANETCON 1\n"}, completion={"bash": "#\n", "zsh": "#\n", "fish": "#\n"})

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from anetcon.install import undo
 from anetcon.install.apply import Verb
+from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, Kind
-from anetcon.install.layout import HOST
-from anetcon.install.manifest import Manifest
+from anetcon.install.places import HOST
 from anetcon.install.tree import Tree
 
 ITEMS = [Item(Kind.CONFIGURATION, "/etc/a", b"a\n"), Item(Kind.PROGRAM, "/usr/b", b"b\n")]

@@ -15,7 +15,7 @@ from anetcon.keeper.namespaces import Found
 from anetcon.keeper.roster import Audited
 from anetcon.keeper.watch import Watch, _Watched
 from anetcon.link.messages import Invalid, Message, RulesetChanged
-from anetcon.netlink import stats
+from anetcon.netlink import conntrack
 from anetcon.netlink import xtables as legacy
 
 
@@ -55,8 +55,8 @@ class HeldUp:
         self.watched = _Watched(cast("Any", self), seen=90)
         self.watched.told, self.watched.changed, self.watched.fresh = 0, False, False
         self.counts: list[int] = []
-        monkeypatch.setattr(stats, "processors", lambda _: bytes([self.counts.pop(0)]))
-        monkeypatch.setattr(stats, "counted", lambda data: stats.Counted(0, data[0]))
+        monkeypatch.setattr(conntrack, "processors", lambda _: bytes([self.counts.pop(0)]))
+        monkeypatch.setattr(conntrack, "counted", lambda data: conntrack.Counted(0, data[0]))
         monkeypatch.setattr(watch, "now_us", lambda: self.now)
 
     def _held_up(self) -> None:

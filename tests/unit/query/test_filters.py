@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.query.filters import Filters, Span, Unusable, pattern, port_range
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 from tests.support.records import SECOND, T0, Making, ends, whole
 
 ROWS = [

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.record import PUBLIC
-from anetcon.store import where
+from anetcon.store import sql
 from anetcon.store.accounted import NEAR, Account, account, left
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, ends, standing, start, whole
 
 WINDOW = (T0 - 60 * SECOND, T0 + 60 * SECOND)
@@ -29,8 +29,8 @@ def making(tmp_path: Path) -> Making:
 def asked(making: Making, address: str, window: tuple[int, int] = WINDOW) -> Account:
     """What accounts for an address, where there are no gaps."""
     store = Store(making.path)
-    attached = store.intervals("addresses", where.EVERYTHING, *window)
-    return account(store, where.network(address), window, attached, where.EVERYTHING, lambda _: [])
+    attached = store.intervals("addresses", sql.EVERYTHING, *window)
+    return account(store, sql.network(address), window, attached, sql.EVERYTHING, lambda _: [])
 
 
 def missing(making: Making, address: str) -> list[tuple[int, int]]:
@@ -65,8 +65,8 @@ def test_nothing_knows_it(making: Making) -> None:
 def test_nothing_was_recorded(making: Making) -> None:
     """What is said to be unknown of all namespaces is not missing once more, and may have been anybody's."""
     store, everywhere = Store(making.path), [(("gw1", None), WINDOW)]
-    attached = store.intervals("addresses", where.EVERYTHING, *WINDOW)
-    found = account(store, where.network(POOL), WINDOW, attached, where.EVERYTHING, lambda _: everywhere)  # type: ignore[arg-type,return-value]
+    attached = store.intervals("addresses", sql.EVERYTHING, *WINDOW)
+    found = account(store, sql.network(POOL), WINDOW, attached, sql.EVERYTHING, lambda _: everywhere)  # type: ignore[arg-type,return-value]
     assert found == Account([], None, translated=False)
 
 

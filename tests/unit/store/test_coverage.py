@@ -15,9 +15,9 @@ import pytest
 
 from anetcon.errors import StoreError
 from anetcon.keeper import status
-from anetcon.store import where
+from anetcon.store import sql
 from anetcon.store.coverage import STALE, Coverage, Question, coverage, running
-from anetcon.store.view import Store
+from anetcon.store.reader import Store
 from tests.support.records import DAY, ROUTER, SECOND, T0, Making, standing, whole
 
 SINCE = T0 - 60 * SECOND
@@ -138,7 +138,7 @@ def test_what_nothing_translated(making: Making) -> None:
     assert (causes(covered), covered.complete) == (["untracked"], False)
     assert covered.notes["cause"].to_pylist() == ["untracked-dropped"]
     making.add(standing("203.0.113.7"), table="addresses")
-    covered = said(making, replace(ASKED, address=where.network("203.0.113.7")))
+    covered = said(making, replace(ASKED, address=sql.network("203.0.113.7")))
     assert (causes(covered), covered.complete) == ([], True)
     assert covered.notes["cause"].to_pylist() == ["untracked", "untracked-dropped"]
     listed = said(making, Question(ASKED.since, ASKED.until, everything=True))
@@ -230,17 +230,17 @@ def test_how_many_namespaces_it_is_about(making: Making) -> None:
     making.audited("203.0.113.7", netns="other").audited(netns="later", from_=T0 + DAY).alive(T0 + 2 * DAY)
     assert said(making).namespaces == 2
     assert said(making, replace(ASKED, netns=["^qrouter"])).namespaces == 1
-    assert said(making, replace(ASKED, address=where.network("203.0.113.7"))).namespaces == 1
-    assert said(making, replace(ASKED, address=where.network("203.0.113.8"))).namespaces == 2
+    assert said(making, replace(ASKED, address=sql.network("203.0.113.7"))).namespaces == 1
+    assert said(making, replace(ASKED, address=sql.network("203.0.113.8"))).namespaces == 2
 
 
 def test_gaps_of_namespaces_that_cannot_have_had_the_address(making: Making) -> None:
     """They do not concern a question about it, while what does is known for the whole window; else all do."""
     making.audited("203.0.113.7", netns="other")
     making.add(gap(to=None, cause="conntrack-inactive"), table="gaps").alive(T0 + DAY)
-    asked = replace(ASKED, address=where.network("203.0.113.7"))
+    asked = replace(ASKED, address=sql.network("203.0.113.7"))
     assert said(making, asked).complete
-    assert causes(said(making, replace(asked, address=where.network("203.0.113.8")))) == [
+    assert causes(said(making, replace(asked, address=sql.network("203.0.113.8")))) == [
         "conntrack-inactive",
         "not-audited",
     ]

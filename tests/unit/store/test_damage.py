@@ -20,8 +20,8 @@ from anetcon.record import TABLES, arrow_schema
 from anetcon.store import layout, snapshot
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.damage import unexplained
+from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
 from tests.support.records import SECOND, T0, Making, start, whole
 
 DOWN = {"node": "gw1", "netns": None, "from": T0 + 9 * SECOND, "to": T0 + 12 * SECOND, "cause": "daemon-down"}

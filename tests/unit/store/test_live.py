@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from anetcon.store.live import Live
+from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
-from anetcon.store.where import number_in
+from anetcon.store.sql import number_in
 from tests.support.records import SECOND, T0, Making, end, logged, logged_float, start, whole
 
 

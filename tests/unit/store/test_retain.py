@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from anetcon.errors import StoreError
-from anetcon.store import layout, manifest, parts, retain, where
+from anetcon.store import layout, manifest, parts, retain, sql
 from anetcon.store.coverage import Question, coverage
 from anetcon.store.limits import Limits
+from anetcon.store.reader import Store
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.saved import Counted
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
 from tests.support.crashing import CrashError, crash_at
 from tests.support.records import DAY, SECOND, T0, Making, packed, start, whole
 
@@ -308,7 +308,7 @@ def test_a_flood_of_neighbours_goes_by_size(tmp_path: Path, monkeypatch: pytest.
     )
     (gap,) = coverage(store, gone, T0).gaps.to_pylist()
     assert (gap["cause"], gap["lost"]) == ("retention", 0)
-    address = where.network("203.0.113.7")
+    address = sql.network("203.0.113.7")
     assert "retention" in coverage(store, replace(gone, address=address), T0).gaps["cause"].to_pylist()
     assert coverage(store, Question(T0 - DAY, T0), T0).complete
     sealer = Sealer(tmp_path, clock=lambda: T0, limits=Limits(size=1))

@@ -22,8 +22,8 @@ from anetcon.journal.write import Writer, segments
 from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest, parquet, parts, seal
 from anetcon.store.coverage import Question, coverage
+from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
 from bench.realistic import events, generate
 from tests.support.crashing import CrashError, crash_at
 from tests.support.records import DAY, SECOND, T0, Making, end, logged, logged_float, start, whole

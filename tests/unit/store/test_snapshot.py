@@ -8,8 +8,8 @@ import pytest
 
 from anetcon.journal import read
 from anetcon.store import manifest, snapshot
+from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Store
 from tests.support.asking import Answer
 from tests.support.records import SECOND, T0, Making, start, whole
 

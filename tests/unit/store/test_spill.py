@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from anetcon.store import spill
+from anetcon.store.reader import Rows, Store
 from anetcon.store.seal import Sealer
-from anetcon.store.view import Rows, Store
 from anetcon.system import memory
 from tests.support.asking import Answer
 from tests.support.records import SECOND, T0, Making, batch, end

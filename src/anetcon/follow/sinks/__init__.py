@@ -5,5 +5,5 @@ files      files that are appended to, and cut back
 text       the two text logs
 lines      their lines
 json_file  a file of JSON lines
-hashes     the file that lists namespaces
+hash_file  the file that lists namespaces
 """

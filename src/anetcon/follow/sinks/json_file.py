@@ -19,7 +19,7 @@ from anetcon.follow.sinks.files import Files
 from anetcon.follow.sinks.lines import are
 from anetcon.identity import Verdict
 from anetcon.identity.tuples import Array
-from anetcon.query import text
+from anetcon.query import as_text
 from anetcon.record import CONNECTIONS, Field, Origin, label
 
 PACKET = "packet"
@@ -54,5 +54,5 @@ class JsonFile(Files):
 def lines(rows: pa.Table, told: Array) -> pa.StringArray:
     """The lines of these rows, each with its newline; `told`: of which type each is."""
     types = pa.DictionaryArray.from_arrays(pa.array(told), pa.array(TYPES))
-    shown = text.shown(rows, CONNECTIONS).add_column(0, "type", types.cast(pa.string()))
-    return text.json_texts(shown, FIELDS, "}\n")
+    shown = as_text.shown(rows, CONNECTIONS).add_column(0, "type", types.cast(pa.string()))
+    return as_text.json_texts(shown, FIELDS, "}\n")

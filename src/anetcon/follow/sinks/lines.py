@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from anetcon.identity.tuples import Array, addresses, numbers
 from anetcon.record import LINES, Class, Family, label
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 
 DEFAULT_NETNS = "default"
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from anetcon.follow.settings import Settings
 from anetcon.follow.sinks.files import Files
-from anetcon.follow.sinks.hashes import HashFile
+from anetcon.follow.sinks.hash_file import HashFile
 from anetcon.follow.sinks.lines import Lines, are
 from anetcon.follow.sinks.lines import Settings as LineSettings
 from anetcon.identity import Verdict

@@ -1,1 +1,1 @@
-"""The keeper's part of LOG engines: `rules` keeps them standing, `nflog` the kernel printing, `lines` the log read."""
+"""The keeper's part of LOG engines: `rules` keeps them standing, `nf_log` the kernel printing, `kernel_log` is read."""

@@ -17,19 +17,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from anetcon.gaps import Cause, Gap
-from anetcon.keeper.errands import Errand, Errands
 from anetcon.keeper.handover import KeptRules
-from anetcon.keeper.log_engine.nflog import Printing
+from anetcon.keeper.jobs import Errand, Errands
+from anetcon.keeper.log_engine.nf_log import Printing
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.roster import Audited
-from anetcon.link.left import Leftovers, Place
-from anetcon.link.nf_log import Switch
+from anetcon.link.ledger import Leftovers, Place
+from anetcon.link.log_switch import Switch
 from anetcon.link.settings import Settings
 from anetcon.netlink import generation as netlink
 from anetcon.netlink.generation import Watch
 from anetcon.rules import work
 from anetcon.rules.outcome import Outcome, Spelling
-from anetcon.rules.text import Wanted
+from anetcon.rules.wording import Wanted
 from anetcon.system.clock import now_us
 from anetcon.system.netns import Home
 from anetcon.system.report import ERROR, NOTICE, WARNING, debug

@@ -15,7 +15,7 @@ from anetcon.follow import reader
 from anetcon.follow.reader import Reader
 from anetcon.follow.sinks.json_file import JsonFile
 from anetcon.journal.write import Writer
-from anetcon.query import text
+from anetcon.query import as_text
 from anetcon.record import CONNECTIONS
 from anetcon.store import layout
 from bench.realistic import events, generate
@@ -46,8 +46,8 @@ def test_a_line_is_what_follow_prints_and_its_type(tmp_path: Path) -> None:
     rows = [start(src_port=1), end(src_port=2, src_ip="2001:db8::1", netns='a "b"\\\n☃', nat_src_ip="2001:db8::1")]
     Making(tmp_path).add(*rows).close()
     follow(tmp_path).stop()
-    shown = text.shown(pa.Table.from_batches([batch("connections", rows)]), CONNECTIONS)
-    printed = text.json_lines(shown, CONNECTIONS)
+    shown = as_text.shown(pa.Table.from_batches([batch("connections", rows)]), CONNECTIONS)
+    printed = as_text.json_lines(shown, CONNECTIONS)
     wanted = [f'{{"type": "{kind}", {line[1:]}' for kind, line in zip(("start", "end"), printed, strict=True)]
     assert (tmp_path / "out" / "a.json").read_text().splitlines() == wanted
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from anetcon.follow.sinks import lines
 from anetcon.follow.sinks.lines import Lines, Settings
 from anetcon.record import Class
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 from tests.support.records import ROUTER, T0, batch, end, logged, logged_float, start
 
 MAKER = Lines(Settings("NODE"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anetcon.follow import position, quiet, reader
+from anetcon.follow import position, reader, rsyslog_handover
 from anetcon.follow.position import load
 from anetcon.follow.reader import Reader
 from anetcon.follow.settings import Settings
@@ -18,7 +18,7 @@ from anetcon.follow.sinks.kinds import text_logs
 from anetcon.journal.write import Writer, segment_path
 from anetcon.store import layout
 from anetcon.store.seal import Sealer
-from anetcon.system.names import namespace_hash
+from anetcon.system.printable import namespace_hash
 from bench.realistic import events, generate
 from tests.support.crashing import CrashError, crash_at
 from tests.support.records import ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
@@ -256,7 +256,7 @@ def test_lines_behind_the_saved_size_are_cut_off(tmp_path: Path) -> None:
 
 def test_lines_begin_where_somebody_else_ended(tmp_path: Path) -> None:
     """Nothing is written before that time is known, then what began later, once; nothing of another's is cut off."""
-    quiet.begin(tmp_path)
+    rsyslog_handover.begin(tmp_path)
     making = Making(tmp_path).add(start(src_port=1), start(src_port=2, origin="dump"), start(src_port=3))
     logs = follow(tmp_path)
     assert ports(tmp_path) == []
@@ -264,7 +264,7 @@ def test_lines_begin_where_somebody_else_ended(tmp_path: Path) -> None:
     logs.stop()
     log.write_text("IN= OUT=a SPT=99 DPT=1\n")
     logs = follow(tmp_path)
-    quiet.end(tmp_path, T0 + SECOND)
+    rsyslog_handover.end(tmp_path, T0 + SECOND)
     making.add(end(src_port=1), start(src_port=4, start=T0 + SECOND), end(src_port=5, start=T0 + SECOND))
     catch_up(logs)
     logs.stop()
@@ -276,11 +276,11 @@ def test_lines_begin_where_somebody_else_ended(tmp_path: Path) -> None:
 
 def test_what_rsyslog_wrote_is_not_written_again(tmp_path: Path) -> None:
     """Turned over to the daemon, the logs begin then, though the journal has what was recorded before."""
-    quiet.leave_to_others(tmp_path)
+    rsyslog_handover.leave_to_others(tmp_path)
     making = Making(tmp_path).add(start(src_port=1), logged(src_port=2))
     logs = follow(tmp_path)
-    assert T0 < quiet.since(tmp_path) < quiet.NOT_YET
-    making.add(start(src_port=3, start=quiet.since(tmp_path) + SECOND), end(src_port=1)).close()
+    assert T0 < rsyslog_handover.since(tmp_path) < rsyslog_handover.NOT_YET
+    making.add(start(src_port=3, start=rsyslog_handover.since(tmp_path) + SECOND), end(src_port=1)).close()
     catch_up(logs)
     assert ports(tmp_path) == [3]
 
