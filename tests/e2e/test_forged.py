@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anetcon.cli.answer import HANDSHAKE
 from anetcon.testbed import packets, traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.packets import ACK, RST, SYN, TCP, UDP
@@ -170,7 +171,7 @@ def test_the_victim_itself(scene: Scene) -> None:
     """The control: who has the address completes a handshake, and that is said."""
     made = traffic.tcp(scene.victim.namespace, scene.victim.address, (SERVER, PORT), scene.server, source_port=7004)
     scene.end("tcp", made.src_port)
-    assert scene.judged(7004, "handshake completed")["reply"] == "assured"
+    assert scene.judged(7004, HANDSHAKE)["reply"] == "assured"
 
 
 @pytest.mark.parametrize(("apart", "port"), [(0.0, 5000), (0.05, 5001)])

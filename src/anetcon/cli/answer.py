@@ -24,6 +24,8 @@ from anetcon.store.coverage import Coverage
 from anetcon.store.reader import Store
 
 _LINES_ALONE = "kernel lines tell no translated address or port"
+HANDSHAKE = "handshake completed, unless conntrack picked it up in its middle"
+"""What the kernel calls assured may be of a connection that was there before it was tracked."""
 _AHEAD = "the window has not begun: that time is in the future by this machine's clock"
 _MORE_WITH_TO = (
     "connections of that time are on record as kernel lines, without the public side: "
@@ -204,7 +206,7 @@ def source(found: Found) -> str | None:
     if reply == label(Reply.NONE):
         return "source unproven: no reply came back"
     if reply == label(Reply.ASSURED) and row["proto"] == "tcp":
-        return "handshake completed"
+        return HANDSHAKE
     return "answered; that does not prove the source"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.cli.answer import HANDSHAKE
 from anetcon.errors import NOT_FOUND_WITH_GAPS
 from anetcon.query.times import rfc3339
 from anetcon.store.seal import Sealer
@@ -386,7 +387,7 @@ def test_in_words(making: Making) -> None:
         f"{PUBLIC} at 2026-11-20 13:05:30 UTC was 10.0.0.5:40000 in {ROUTER}; "
         "the nearest connection had ended 11 s before"
     )
-    assert lines[1] == "handshake completed"
+    assert lines[1] == HANDSHAKE
     assert "10.0.0.5:40000" in lines[4]
     assert "searched 2026-11-20 13:04:30 to 2026-11-20 13:06:30 UTC; the record is complete for 1 namespace" in lines
     assert "'2026-11-20 14:05:30' was read as 2026-11-20 13:05:30 UTC" in lines
@@ -460,7 +461,7 @@ def test_what_was_only_found_began_before(making: Making) -> None:
     [
         ("none", 6, "source unproven: no reply came back"),
         ("seen", 6, "answered; that does not prove the source"),
-        ("assured", 6, "handshake completed"),
+        ("assured", 6, HANDSHAKE),
         ("none", 17, "source unproven: no reply came back"),
         ("assured", 17, "answered; that does not prove the source"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.cli.answer import HANDSHAKE
 from anetcon.query.times import rfc3339
 from anetcon.store.seal import Sealer
 from tests.support.asking import Answer
@@ -61,7 +62,7 @@ def test_followed_to_who_opened_it(making: Making, address: str, to: list[str]) 
     table = Answer("who", address, "--at", rfc3339(T0 + SECOND), "--store", making.path, *to).out.splitlines()
     assert "was 10.9.0.5" in table[0]
     assert "in qrouter-2" in table[0]
-    assert table[1] == "handshake completed"
+    assert table[1] == HANDSHAKE
 
 
 def test_only_the_router_of_the_victim_is_audited(making: Making) -> None:
