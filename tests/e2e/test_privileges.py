@@ -18,7 +18,7 @@ import pytest
 
 from anetcon.errors import AnetconError
 from anetcon.keeper.capture_link import PRIORITY
-from anetcon.rules import sample
+from anetcon.rules import invalid_sample
 from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.packets import TCP
@@ -198,10 +198,10 @@ def holds(uid: int, engine: str, world: World, by_root: Start, tmp_path: Path) -
     wait_until(lambda: auditor.lines("nat"), 20, f"it has its line: {auditor.errors()}")
     assert len([row for row in auditor.search("--dst", SERVER) if row["origin"] != "packet"]) == 1
     if engine == "conntrack":
-        wait_until(lambda: sample.NAME in router.namespace.run("nft", "list", "tables"), 20, auditor.errors())
+        wait_until(lambda: invalid_sample.NAME in router.namespace.run("nft", "list", "tables"), 20, auditor.errors())
         send(router, router.instances[0].address, SERVER, TCP, segments()["fin"][1])
         wait_until(lambda: auditor.search("--dst", SERVER, "--sport", "4000"), 20, "what is invalid is on record")
-    assert sample.NAME not in router.namespace.run("nft", "list", "tables") or engine == "conntrack"
+    assert invalid_sample.NAME not in router.namespace.run("nft", "list", "tables") or engine == "conntrack"
     assert auditor.stop() == 0, auditor.errors()
     assert {path.stat().st_uid for folder in ("store", "log") for path in (tmp_path / folder).rglob("*")} == {uid}
 

@@ -20,9 +20,9 @@ from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import Given, Loaded, load
 from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
 from anetcon.follow.sinks.lines import DEFAULT_NETNS
+from anetcon.history.import_report import Counts, Report
+from anetcon.history.importing import Import, Settings
 from anetcon.history.names import Namespaces, Nodes, listed
-from anetcon.history.report import Counts, Report
-from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
 from anetcon.history.years import NETFILTER
 from anetcon.query import times

@@ -8,8 +8,8 @@ Checks are functions from what was seen to findings, pure; the machine is read a
 - processes  edge: which processes there are, who has which socket, whether our daemon runs
 - probe      edge: a program that tries the kernel's features in a throw-away namespace
 - machine    edge: files of the host that more than one check reads
-- kernel     what the probe found
-- privileges, host, disk, clock, old, daemon   checks of the host
-- sysctls, table, listeners, rules, stale      checks of a namespace
+- kernel_features  what the probe found
+- permissions, host, disk, clock_sync, old, daemon_health  checks of the host
+- sysctls, table, listeners, foreign_rules, stale  checks of a namespace
 - examine    all of it, in order
 """

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.doctor import (
-    clock,
-    daemon,
+    clock_sync,
+    daemon_health,
     disk,
+    foreign_rules,
     host,
-    kernel,
+    kernel_features,
     listeners,
     machine,
     old,
-    privileges,
+    permissions,
     processes,
-    rules,
     stale,
     sysctls,
     table,
@@ -35,7 +35,14 @@ from anetcon.system.printable import canonical, recorded
 Check = Callable[[Look, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (
     *(sysctls.sysctls, sysctls.liberal, sysctls.loose, table.tracking, table.size, table.refused, table.untracked),
-    *(listeners.others, listeners.ours, rules.hiding, rules.offload, rules.before_ours, stale.stale),
+    *(
+        listeners.others,
+        listeners.ours,
+        foreign_rules.hiding,
+        foreign_rules.offload,
+        foreign_rules.before_ours,
+        stale.stale,
+    ),
 )
 
 
@@ -90,11 +97,11 @@ def of_host(seen: Machine, audited: int, plain: Sequence[str]) -> Iterator[Findi
     pid_namespace = ""
     with contextlib.suppress(OSError):
         pid_namespace = str(Path("/proc/self/ns/pid").readlink())
-    yield from daemon.daemon(seen)
-    yield from kernel.probe(seen)
-    yield from privileges.ours(seen)
-    yield from privileges.of_daemon(seen)
-    yield from privileges.files(seen, audited)
+    yield from daemon_health.daemon(seen)
+    yield from kernel_features.probe(seen)
+    yield from permissions.ours(seen)
+    yield from permissions.of_daemon(seen)
+    yield from permissions.files(seen, audited)
     yield from selection(seen, audited)
     yield from host.folder(seen, list(plain))
     yield from host.containers(seen, pid_namespace)
@@ -104,7 +111,7 @@ def of_host(seen: Machine, audited: int, plain: Sequence[str]) -> Iterator[Findi
     yield from host.inotify(seen)
     yield from disk.disk(seen)
     yield from disk.journal(seen)
-    yield from clock.clock(seen, clock.read())
+    yield from clock_sync.clock(seen, clock_sync.read())
     yield from old.script(seen)
     yield from old.files(seen)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from anetcon.decode import oracle
 from anetcon.netlink import conntrack, ct_sysctls, framing
 from anetcon.netlink import headers as k
-from anetcon.rules import programs, sample
+from anetcon.rules import invalid_sample, programs
 from anetcon.system import syscalls as sc
 
 OPTIONS = "activate_conntrack", "record_invalid"
@@ -194,9 +194,9 @@ def _nft(rules: str) -> None:
 
 
 def _sample() -> None:
-    for family in sample.FAMILIES:
-        _nft(sample.made(family).rules)
-    sample.listen().close()
+    for family in invalid_sample.FAMILIES:
+        _nft(invalid_sample.made(family).rules)
+    invalid_sample.listen().close()
 
 
 def _iptables(program: str) -> None:

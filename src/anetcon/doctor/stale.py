@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
-from anetcon.rules import sample
+from anetcon.rules import invalid_sample
 
 ACTIVATION = "anetcon_conntrack"
 
@@ -24,7 +24,7 @@ def stale(look: Look, machine: Machine) -> Iterator[Finding]:
         f"inet {ACTIVATION}": kept and audit["activate_conntrack"] and not machine.logs_rules,
     }
     used |= dict.fromkeys(
-        (sample.made(each).name for each in sample.FAMILIES), kept and machine.settings.record_invalid
+        (invalid_sample.made(each).name for each in invalid_sample.FAMILIES), kept and machine.settings.record_invalid
     )
     for name, in_use in used.items():
         if tuple(name.split()) in look.rules.tables and not in_use:

@@ -10,7 +10,7 @@ from anetcon.doctor.finding import Finding, Severity, inside
 from anetcon.doctor.look import Look
 from anetcon.doctor.machine import Machine
 from anetcon.netlink import active
-from anetcon.rules import sample
+from anetcon.rules import invalid_sample
 
 FULL, CALM = 0.95, 0.5
 """Shares of the table: above the first connections are refused any moment, below the second a refusal is history."""
@@ -113,7 +113,7 @@ def untracked(look: Look, machine: Machine) -> Iterator[Finding]:
     families = tracked_families(look)
     if not look.audited or machine.logs_rules or "rules" in look.failed or not families:
         return
-    counted = {family for family in families if tuple(sample.made(family).name.split()) in look.rules.tables}
+    counted = {family for family in families if tuple(invalid_sample.made(family).name.split()) in look.rules.tables}
     wanted = machine.settings.record_invalid and machine.daemon.runs
     if wanted and not counted >= tracked_families(replace(look, legacy={})):  # legacy's are known by connections alone
         means = "packets that are invalid are neither counted where they leave nor sampled here"

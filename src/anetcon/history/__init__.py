@@ -6,7 +6,7 @@ years       the year of files whose stamps have none; turns: where, between thei
 syslog      lines of LOG rules that a syslog daemon wrote, and those of our own text logs -> columns
 events      text of `conntrack -E` -> columns, NEW and DESTROY in one
 names       the namespace behind a hash, the node behind a host
-batch       the columns, and the table the store takes
+line_batch  the columns, and the table the store takes
 known       which of them the store has already
-run         all of it: the files in the order of their time, what was found of each
+importing   all of it: the files in the order of their time, what was found of each
 """

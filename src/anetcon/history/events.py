@@ -24,7 +24,7 @@ import numpy as np
 
 from anetcon.decode.columns import COUNTERS, NONE, Array
 from anetcon.decode.logline import BAD, Known, Packets
-from anetcon.history.batch import TOLD, UNTOLD, Batch, ended
+from anetcon.history.line_batch import TOLD, UNTOLD, Batch, ended
 from anetcon.history.stamps import SECOND
 from anetcon.history.syslog import LINES, Found, port
 from anetcon.record import Class, EndReason

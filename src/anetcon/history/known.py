@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.decode.columns import NONE, Array
-from anetcon.history.batch import TOLD, UNTOLD, Batch, arrow, ended
+from anetcon.history.line_batch import TOLD, UNTOLD, Batch, arrow, ended
 from anetcon.history.names import HASH, Namespaces
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
 from anetcon.record import UNKNOWN_NETNS, Family, Origin, StartIs, label

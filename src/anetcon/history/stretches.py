@@ -6,7 +6,7 @@ import numpy as np
 
 from anetcon.decode.columns import Array
 from anetcon.gaps import Cause, Gap
-from anetcon.history.batch import Batch
+from anetcon.history.line_batch import Batch
 from anetcon.store import imported, sql
 from anetcon.store.imported import QUIET, Stretch
 from anetcon.store.reader import Store

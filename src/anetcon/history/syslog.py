@@ -22,7 +22,7 @@ from anetcon import protocols
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import BAD, PACKET, PROTOCOLS, Known, Packets, Prefix, Texts, escaped
 from anetcon.history import stamps
-from anetcon.history.batch import TOLD, Batch
+from anetcon.history.line_batch import TOLD, Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.record import UNKNOWN_NETNS, Class, Origin

@@ -21,7 +21,7 @@ from anetcon.link import ledger, log_switch
 from anetcon.link.ledger import Leftovers
 from anetcon.netlink import ct_sysctls
 from anetcon.netlink import generation as netlink
-from anetcon.rules import programs, sample, tables, work
+from anetcon.rules import invalid_sample, programs, tables, work
 from anetcon.rules.programs import RulesError
 from anetcon.system import netns
 from anetcon.system.printable import file_name
@@ -30,7 +30,9 @@ DEFAULT = "default"
 OURS = "1"
 """What the daemon sets each of the sysctls to."""
 NETFILTER = Path("/proc/sys/net/netfilter")
-TABLES = {tables.KEPT: tables.TABLE} | {sample.kept(each): sample.made(each).name for each in sample.FAMILIES}
+TABLES = {tables.KEPT: tables.TABLE} | {
+    invalid_sample.kept(each): invalid_sample.made(each).name for each in invalid_sample.FAMILIES
+}
 """Files of the store that say where a table of ours stands, and which."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -46,7 +46,7 @@ from anetcon.keeper.watchdog import Watchdog
 from anetcon.link import capabilities, counters, messages, settings
 from anetcon.link.messages import Message
 from anetcon.link.settings import DEFAULT, Settings
-from anetcon.rules import sample, tables
+from anetcon.rules import invalid_sample, tables
 from anetcon.system import netns
 from anetcon.system import syscalls as sc
 from anetcon.system.clock import now_us, text
@@ -227,7 +227,7 @@ class Keeper:
             case messages.Detached(slot):
                 self.roster.detached(slot)
             case messages.Tracks(slot, families):
-                self.roster.tracks(slot, frozenset(sample.FAMILIES) & set(map(str, families)))
+                self.roster.tracks(slot, frozenset(invalid_sample.FAMILIES) & set(map(str, families)))
             case messages.Remark(slot, cause, what):
                 self.roster.found(slot, cause, what)
             case _:

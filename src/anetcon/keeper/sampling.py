@@ -19,7 +19,7 @@ from anetcon.keeper.attach import Sockets
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.roster import Audited
 from anetcon.link.messages import Message, Sample
-from anetcon.rules.sample import FAMILIES, kept, listen, made
+from anetcon.rules.invalid_sample import FAMILIES, kept, listen, made
 from anetcon.system.netns import Home
 from anetcon.system.report import ERROR
 

@@ -27,7 +27,7 @@ from anetcon.link.messages import Invalid, Message, RulesetChanged
 from anetcon.netlink import conntrack
 from anetcon.netlink import xtables as legacy
 from anetcon.netlink.ct_sysctls import SYSCTLS
-from anetcon.rules import sample
+from anetcon.rules import invalid_sample
 from anetcon.system.clock import now_us
 from anetcon.system.netns import Home
 from anetcon.system.report import ERROR, NOTICE, WARNING
@@ -348,7 +348,7 @@ def _left(audited: Audited, sockets: Sockets) -> int:
     fresh = 0
     for family, before in list(audited.left.items()):
         with contextlib.suppress(OSError):
-            now = sample.left(sockets.stats, family)
+            now = invalid_sample.left(sockets.stats, family)
             if now is None:
                 del audited.left[family]
             else:

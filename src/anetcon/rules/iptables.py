@@ -16,10 +16,10 @@ from pathlib import Path
 
 from anetcon.netlink import generation as netlink
 from anetcon.netlink.generation import Watch
-from anetcon.rules import programs, saved, wording
+from anetcon.rules import iptables_save, programs, wording
+from anetcon.rules.iptables_save import Nat
 from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.programs import MissingError, Moment, RulesError
-from anetcon.rules.saved import Nat
 from anetcon.rules.wording import Wanted
 
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -51,12 +51,12 @@ class _Family:
         outcome.legacy |= variant == "legacy"
         right = self._leave_legacy(outcome) if variant == "nft" else True
         nat = read(self.family, variant)
-        why = saved.wrong(nat, self.chain, self.accepted)
+        why = iptables_save.wrong(nat, self.chain, self.accepted)
         if why is not None and self._only_spelled(nat, outcome):
-            why = saved.wrong(nat, self.chain, self.accepted)
+            why = iptables_save.wrong(nat, self.chain, self.accepted)
         if why is None:
             return right
-        repair = saved.repair(nat, self.chain, self.accepted)
+        repair = iptables_save.repair(nat, self.chain, self.accepted)
         programs.restore(self.family, variant, repair, moment if variant == "nft" else None)
         self.writes += 1
         outcome.wrote(f"{self.name}: {why}")
@@ -146,7 +146,7 @@ def _remove(family: int, variant: str, chain: str) -> bool:
     failure = None
     for pause in PAUSES:
         try:
-            away = saved.removal(read(family, variant), chain)
+            away = iptables_save.removal(read(family, variant), chain)
             if away is None:
                 return False
             programs.restore(family, variant, away)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from anetcon.rules import sample
+from anetcon.rules import invalid_sample
 from anetcon.testbed import packets
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.packets import FIN, PSH, TCP, UDP
@@ -26,12 +26,12 @@ Start = Callable[..., Daemon]
 PUBLIC = "192.0.2.77"
 ON = {"record_invalid": True}
 SILENT = "table inet silent {\n chain out {\n type filter hook output priority 0;\n tcp flags rst drop\n }\n}\n"
-TABLES = {f"table {sample.made(family).name}" for family in sample.FAMILIES}
+TABLES = {f"table {invalid_sample.made(family).name}" for family in invalid_sample.FAMILIES}
 
 
 def tables(namespace: Namespace) -> set[str]:
     """Those of ours that stand in a namespace."""
-    return {line for line in namespace.run("nft", "list", "tables").splitlines() if sample.NAME in line}
+    return {line for line in namespace.run("nft", "list", "tables").splitlines() if invalid_sample.NAME in line}
 
 
 def counts(router: Router) -> bool:
@@ -96,9 +96,9 @@ def test_more_than_the_sample_is_counted_all_the_same(daemon: Start, router: Rou
     wait_until(lambda: counts(router), 10, "our rule is there")
     before, inside = arrived(router), router.instances[0]
     fin = packets.tcp(1, np.array([4000]), np.array([80]), FIN)
-    sent = sum(send(router, inside.address, SERVER, TCP, fin) for _ in range(5 * sample.RATE // EACH))
+    sent = sum(send(router, inside.address, SERVER, TCP, fin) for _ in range(5 * invalid_sample.RATE // EACH))
     wait_until(lambda: arrived(router) - before == sent, 5, "the far side got them")
-    wait_until(lambda: len(auditor.search("--src", inside.address)) >= sample.RATE, 10, "there is a sample")
+    wait_until(lambda: len(auditor.search("--src", inside.address)) >= invalid_sample.RATE, 10, "there is a sample")
     auditor.stop()
     assert judged(auditor)["untracked-left"] == sent
     assert len(auditor.search("--src", inside.address)) < sent
@@ -131,7 +131,7 @@ def test_off_there_is_nothing_of_ours(daemon: Start, router: Router) -> None:
     auditor.settings.write_text(configured.replace("[audit]", "[audit]\nrecord_invalid = true"))
     auditor.process.send_signal(signal.SIGHUP)
     wait_until(lambda: counts(router), 10, "our rule is there")
-    router.namespace.run("nft", "delete", "table", "ip6", sample.NAME)
+    router.namespace.run("nft", "delete", "table", "ip6", invalid_sample.NAME)
     wait_until(lambda: counts(router), 20, "it is there again")
     send(router, inside.address, SERVER, TCP, packets.tcp(1, np.array([4000]), np.array([80]), FIN))
     wait_until(lambda: len(auditor.search("--src", inside.address)) == EACH, 10, "the new capture reads them")
@@ -180,10 +180,10 @@ def wait_sampled(auditor: Daemon, router: Router, captures: list[int | None], po
 def test_a_group_that_another_program_has(daemon: Start, router: Router) -> None:
     """It is said once, and no rule logs to it; when that program is gone the sample begins."""
     with router.namespace.inside():
-        other = sample.listen()
+        other = invalid_sample.listen()
     auditor = daemon(router.name, audit=ON)
     auditor.wait_attached([router.name])
-    said = f"cannot record packets that are invalid in {router.name}: group {sample.GROUP} of nfnetlink_log: "
+    said = f"cannot record packets that are invalid in {router.name}: group {invalid_sample.GROUP} of nfnetlink_log: "
     wait_until(lambda: said in auditor.errors(), 10, "it is said")
     assert tables(router.namespace) == set()
     other.close()
@@ -225,7 +225,7 @@ def test_rules_of_iptables_legacy(daemon: Start, bed: Testbed) -> None:
     assert tables(host) == set()
     with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"x", ("127.0.0.1", 5001))
-    wait_until(lambda: tables(host) == {f"table {sample.made('ip').name}"}, 10, "our rule is there")
+    wait_until(lambda: tables(host) == {f"table {invalid_sample.made('ip').name}"}, 10, "our rule is there")
 
 
 @pytest.mark.parametrize("family", ["ip", "ip6"])
@@ -238,7 +238,7 @@ def test_conntrack_is_not_made_to_run(daemon: Start, bed: Testbed, family: str) 
     wait_until(lambda: auditor.states()[host.name] in ("conntrack-inactive", "young"), 10, "it does not run")
     assert tables(host) == set()
     host.run("nft", "-f", "-", text=other)
-    wait_until(lambda: tables(host) == {f"table {sample.made(family).name}"}, 10, "our rule is there")
+    wait_until(lambda: tables(host) == {f"table {invalid_sample.made(family).name}"}, 10, "our rule is there")
     host.run("nft", "delete", "table", family, "t")
     wait_until(lambda: tables(host) == set(), 10, "our rule is gone")
     wait_until(lambda: auditor.states()[host.name] == "conntrack-inactive", 10, "it does not run")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.doctor import examine, kernel, privileges
+from anetcon.doctor import examine, kernel_features, permissions
 from anetcon.doctor import machine as seen
 from anetcon.doctor.finding import Severity
 from anetcon.errors import AnetconError
@@ -60,7 +60,7 @@ def test_without_root_everything_that_was_not_looked_at_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is entered, and whatever is audited is listed as not checked."""
-    for module in (kernel, seen, privileges):
+    for module in (kernel_features, seen, permissions):
         monkeypatch.setattr(module, "can_enter", lambda: False)
     resolved = dict(machine(audit__namespaces=["default"], store__path=str(tmp_path)).resolved)
     found = [each for each in examine.examine(resolved) if not each.checked]

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from anetcon.doctor import old
-from anetcon.doctor.daemon import daemon
+from anetcon.doctor.daemon_health import daemon
 from anetcon.doctor.finding import Severity
 from tests.support.doctor_parts import ill, machine, one, process, root_with, without_daemon
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.decode.columns import NONE
-from anetcon.history.batch import Batch
 from anetcon.history.events import Events
+from anetcon.history.line_batch import Batch
 from anetcon.history.syslog import Found
 from anetcon.record import CLASSES, END_REASONS
 from tests.support.old_lines import AT, DESTROY, NEW, address

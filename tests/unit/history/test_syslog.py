@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from anetcon.decode.logline import Prefix
 from anetcon.follow.sinks.lines import DEFAULT_NETNS, Lines, Settings
-from anetcon.history.batch import Batch
+from anetcon.history.line_batch import Batch
 from anetcon.history.names import Namespaces, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.history.syslog import MOST_REPEATED, Found, Reader

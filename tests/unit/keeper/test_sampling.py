@@ -8,7 +8,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.rules.sample import NFTA_COUNTER_PACKETS, NFTA_OBJ_DATA, counted
+from anetcon.rules.invalid_sample import NFTA_COUNTER_PACKETS, NFTA_OBJ_DATA, counted
 from tests.support.messages import attribute, nested
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anetcon.netlink import active
 from anetcon.netlink.dump import NFGENMSG_UNSPEC
-from anetcon.rules import sample
+from anetcon.rules import invalid_sample
 from tests.support.messages import attribute, nested
 
 
@@ -51,7 +51,7 @@ def test_rules_that_need_tracking(expressions: list[bytes], needed: bool) -> Non
 
 def test_our_own_rule() -> None:
     """It needs tracking only while somebody else's does, so it is no reason to think that tracking runs."""
-    assert sample.NAME.encode() == active.OURS
+    assert invalid_sample.NAME.encode() == active.OURS
     assert not active.tracks(rule(expression(b"ct"), table=active.OURS))
 
 

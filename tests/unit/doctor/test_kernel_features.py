@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from anetcon.doctor import kernel
+from anetcon.doctor import kernel_features
 from anetcon.doctor.finding import Severity
-from anetcon.doctor.kernel import findings
+from anetcon.doctor.kernel_features import findings
 from anetcon.doctor.probe import features
 from tests.support.doctor_parts import machine, one
 
@@ -17,7 +17,7 @@ def test_every_feature_that_may_be_missing_has_its_meaning(engine: str) -> None:
     for feature in features(engine, activates=True):
         found = one(findings({feature: "no", "setns": ""} if feature != "setns" else {feature: "no"}, "6.1"))
         assert feature in found.found
-        optional = feature in kernel.OPTIONAL
+        optional = feature in kernel_features.OPTIONAL
         assert found.severity is (Severity.NOTE if optional else Severity.PROBLEM)
 
 
@@ -30,5 +30,5 @@ def test_all_well() -> None:
 def test_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the right to make a namespace nothing was tried, which is said."""
     assert not one(findings({"unshare": "Operation not permitted"}, "6.1")).checked
-    monkeypatch.setattr(kernel, "can_enter", lambda: False)
-    assert not one(kernel.probe(machine())).checked
+    monkeypatch.setattr(kernel_features, "can_enter", lambda: False)
+    assert not one(kernel_features.probe(machine())).checked

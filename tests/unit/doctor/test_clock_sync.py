@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anetcon.doctor.clock import STA_UNSYNC, clock, read
+from anetcon.doctor.clock_sync import STA_UNSYNC, clock, read
 from tests.support.doctor_parts import ill, machine, one, root_with
 
 

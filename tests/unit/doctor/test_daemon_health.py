@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.doctor.daemon import daemon
+from anetcon.doctor.daemon_health import daemon
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.machine import Daemon
 from tests.support.doctor_parts import (

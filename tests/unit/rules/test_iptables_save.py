@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.rules import saved
-from anetcon.rules.saved import Nat
+from anetcon.rules import iptables_save
+from anetcon.rules.iptables_save import Nat
 
 RULES = ['-p tcp -j LOG --log-prefix "a b "', "-j LOG --log-prefix x"]
 JUMP = "-j anetcon"
@@ -77,9 +77,9 @@ def tables() -> st.SearchStrategy[dict[str, list[str]]]:
 def test_one_write_puts_everything_right(rules: dict[str, list[str]]) -> None:
     """Afterwards nothing is wrong, rules of others are where they were, and only second jumps are fewer."""
     nat = Nat(printed(rules))
-    before = saved.wrong(nat, "anetcon", [RULES])
-    after = restored(rules, saved.repair(nat, "anetcon", [RULES]))
-    assert saved.wrong(Nat(printed(after)), "anetcon", [RULES]) is None
+    before = iptables_save.wrong(nat, "anetcon", [RULES])
+    after = restored(rules, iptables_save.repair(nat, "anetcon", [RULES]))
+    assert iptables_save.wrong(Nat(printed(after)), "anetcon", [RULES]) is None
     for chain in ("POSTROUTING", "other"):
         assert [r for r in after[chain] if r != JUMP] == [r for r in rules[chain] if r != JUMP]
     assert len(after["POSTROUTING"]) >= min(len(rules["POSTROUTING"]), 1 + sum(r != JUMP for r in rules["POSTROUTING"]))
@@ -90,7 +90,7 @@ def test_one_write_puts_everything_right(rules: dict[str, list[str]]) -> None:
 @given(tables())
 def test_removal_leaves_nothing_of_ours_and_all_of_others(rules: dict[str, list[str]]) -> None:
     """The chain and every jump to it are gone; without the chain nothing is written."""
-    away = saved.removal(Nat(printed(rules)), "anetcon")
+    away = iptables_save.removal(Nat(printed(rules)), "anetcon")
     assert (away is None) == ("anetcon" not in rules)
     after = rules if away is None else restored(rules, away)
     assert after == {c: [r for r in listed if r != JUMP] for c, listed in rules.items() if c != "anetcon"}
@@ -107,7 +107,7 @@ def test_removal_leaves_nothing_of_ours_and_all_of_others(rules: dict[str, list[
 )
 def test_a_write_fails_when_somebody_was_faster(read: dict[str, list[str]], meanwhile: dict[str, list[str]]) -> None:
     """What would make a second jump, or assumes one that is gone, changes nothing."""
-    text = saved.repair(Nat(printed(read)), "anetcon", [RULES])
+    text = iptables_save.repair(Nat(printed(read)), "anetcon", [RULES])
     with pytest.raises(RefusedError):
         restored(meanwhile, text)
 
@@ -123,14 +123,14 @@ def test_what_is_wrong_is_said() -> None:
         "the jump to the chain anetcon was not first in POSTROUTING": {"POSTROUTING": ["-j x", JUMP], "anetcon": RULES},
     }
     for words, rules in said.items():
-        assert saved.wrong(Nat(printed(rules)), "anetcon", [RULES]) == words
+        assert iptables_save.wrong(Nat(printed(rules)), "anetcon", [RULES]) == words
     spelled = {"POSTROUTING": [JUMP, *OTHERS], "anetcon": RULES[::-1]}
-    assert saved.wrong(Nat(printed(spelled)), "anetcon", [RULES, RULES[::-1]]) is None
+    assert iptables_save.wrong(Nat(printed(spelled)), "anetcon", [RULES, RULES[::-1]]) is None
 
 
 @given(st.text(st.sampled_from("*:-A natCOMIT\n\"'\\j "), max_size=60), st.text(max_size=20))
 def test_no_text_is_too_odd(odd: str, tail: str) -> None:
     """Whatever was printed, it is read without an error, and something can be said about it."""
     nat = Nat(f"*nat\n{odd}\n{tail}")
-    assert saved.wrong(nat, "anetcon", [RULES]) is not None
-    assert saved.repair(nat, "anetcon", [RULES]).startswith("*nat\n")
+    assert iptables_save.wrong(nat, "anetcon", [RULES]) is not None
+    assert iptables_save.repair(nat, "anetcon", [RULES]).startswith("*nat\n")

@@ -24,11 +24,11 @@ from anetcon.decode.logline import Prefix
 from anetcon.errors import InputError, StoreError
 from anetcon.gaps import Cause
 from anetcon.history import events, years
-from anetcon.history.batch import Batch, table
 from anetcon.history.events import Events
+from anetcon.history.import_report import Counts, Rejects, Report
 from anetcon.history.known import Found, known
+from anetcon.history.line_batch import Batch, table
 from anetcon.history.names import Namespaces, Nodes
-from anetcon.history.report import Counts, Rejects, Report
 from anetcon.history.source import STDIN, Source
 from anetcon.history.stamps import Stamps
 from anetcon.history.stretches import Stretches

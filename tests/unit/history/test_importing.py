@@ -16,10 +16,10 @@ import pytest
 from anetcon.decode.logline import Prefix
 from anetcon.errors import InputError, StoreError
 from anetcon.gaps import Cause
-from anetcon.history import run, source
+from anetcon.history import importing, source
+from anetcon.history.import_report import Counts, Report
+from anetcon.history.importing import Import, Settings
 from anetcon.history.names import Namespaces, Nodes
-from anetcon.history.report import Counts, Report
-from anetcon.history.run import Import, Settings
 from anetcon.history.source import Source
 from anetcon.store import layout, lock, manifest
 from anetcon.store.coverage import Question, coverage
@@ -157,7 +157,7 @@ def test_a_pipe_of_more_than_a_year(old: Old, monkeypatch: pytest.MonkeyPatch) -
 
 def test_in_many_commits(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that takes several is not mistaken for lines that were there before."""
-    monkeypatch.setattr(run, "ROWS", 1000)
+    monkeypatch.setattr(importing, "ROWS", 1000)
     monkeypatch.setattr("anetcon.history.source.BLOCK", 50_000)
     text = line(7) * 1500 + "".join(line(port) for port in range(1500))
     assert old.take(text).added == 3000
@@ -186,8 +186,8 @@ def test_what_it_is_from(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     assert old.take(first, second).added == 0
     assert len(brought(old)) == 2
     monkeypatch.setattr(source, "BLOCK", 1000)
-    monkeypatch.setattr(run, "ROWS", 3)
-    monkeypatch.setattr(run, "SPARE", 20)
+    monkeypatch.setattr(importing, "ROWS", 3)
+    monkeypatch.setattr(importing, "SPARE", 20)
     many = "".join(line(port, T0 + port * SECOND) for port in range(10, 200))
     assert old.take(many).added == 190
     assert [len(sources) for sources in brought(old)[2:-1]] == [0] * (len(brought(old)) - 3)
@@ -275,9 +275,9 @@ def test_a_file_of_hashes_that_was_edited(old: Old) -> None:
 
 def test_in_many_commits_that_are_known_later(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier commit of this run left of a file is not taken for what it brought."""
-    monkeypatch.setattr(run, "ROWS", 500)
+    monkeypatch.setattr(importing, "ROWS", 500)
     monkeypatch.setattr("anetcon.history.source.BLOCK", 50_000)
-    monkeypatch.setattr(run, "SPARE", 500)
+    monkeypatch.setattr(importing, "SPARE", 500)
     hashed = namespace_hash("gw-a")
     text = "".join(line(port, mark=f"[{hashed}]") for port in range(2000))
     assert old.take(text + text).added == 4000
