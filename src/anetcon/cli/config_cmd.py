@@ -42,7 +42,7 @@ app = typer.Typer(
 def show(overrides: DaemonOverrides, form: FormatOption = Format.TABLE) -> None:
     """Print every setting, its value and where that came from.
 
-    As JSON also `resolved`: the settings as the daemon's processes are given them.
+    With --format json also prints `resolved`: the settings as the daemon's processes get them.
     """
     loaded = overrides.load()
     values = {key: {"value": value_of(loaded.config, key), "from": loaded.source(key)} for key in loaded.sources}
@@ -58,8 +58,8 @@ def show(overrides: DaemonOverrides, form: FormatOption = Format.TABLE) -> None:
 def check(context: typer.Context, overrides: DaemonOverrides) -> None:
     """Say whether the configuration can be used; exit status 5 if not.
 
-    Where MAINPID is set, as by systemd for a reload, also whether the daemon of that process id can take it over; by
-    the options it was started with, unless there are others here.
+    If MAINPID is set, as systemd sets it for a reload, also says whether that daemon can take the configuration over.
+    Then the options that the daemon was started with count, unless other options are given here.
     """
     process = os.environ.get("MAINPID")
     if process and not overrides.arguments() and (given := _given_to(process)):
@@ -75,10 +75,10 @@ def check(context: typer.Context, overrides: DaemonOverrides) -> None:
 def migrate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file in the old format.")] = OLD_FILE,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead; must not exist yet.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, which must not exist yet.")
     ] = None,
 ) -> None:
-    """Print the configuration of the old format as TOML with comments: the same settings, and what to change next."""
+    """Print a configuration in the old format as TOML: the same settings, with comments on what to change next."""
     text = toml(load(file, environment={}))
     if output is None:
         sys.stdout.write(text)
@@ -98,14 +98,14 @@ def migrate(
 @app.command("rsyslog")
 @with_options(DaemonOverrides)
 def rsyslog(overrides: DaemonOverrides) -> None:
-    """Print 30-anetcon.conf: rsyslog writes the text logs with it, out of the kernel's lines (LOG engines only)."""
+    """Print 30-anetcon.conf: with it rsyslog writes the text logs from the kernel's lines (LOG engines only)."""
     sys.stdout.write(rsyslog_text(overrides.load().config.logs))
 
 
 @app.command("logrotate")
 @with_options(DaemonOverrides)
 def logrotate(overrides: DaemonOverrides) -> None:
-    """Print the file for logrotate: the text logs and the daemon's own."""
+    """Print the file for logrotate: it rotates the text logs and the daemon's own log."""
     sys.stdout.write(logrotate_text(overrides.load().config))
 
 

@@ -46,11 +46,9 @@ FIELDS = (
 
 
 def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave it all running, with traffic, for a look around.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the router, its traffic and the daemon running.")] = False,
 ) -> None:
-    """A router of its own, real traffic, a real answer."""
+    """Build a router in namespaces, make connections, ask about one."""
     told = _in_background() if keep else 0
     began = time.monotonic()
     with ExitStack() as stack:

@@ -33,12 +33,14 @@ def doctor(
         list[str] | None, typer.Argument(metavar="[NETNS]...", help="Look at these namespaces only.")
     ] = None,
     form: FormatOption = Format.TABLE,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List what is well, too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list what is well.")] = False,
 ) -> None:
-    """What here would silence or weaken the audit, and what to do.
+    """Find what would silence or weaken the audit of this host.
 
-    Changes nothing. Exit status: 0 if there is no problem (warnings and notes there may be), 1 if there is one, 3 if
-    none was found but not everything could be looked at.
+    Says for each finding what it means and what to do. Changes nothing.
+
+    Exit status 0: no problem, though there may be warnings and notes. 1: a problem. 3: no problem, but doctor could not
+    look at everything.
     """
     found = examine(overrides.load().resolved(), netns or [])
     if form is Format.JSON:

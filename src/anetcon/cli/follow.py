@@ -28,7 +28,7 @@ GAP_SECONDS = 2.0
 @with_options(Filters)
 def follow(
     filters: Filters,
-    ends: Annotated[bool, typer.Option("--ends", help="Also print each connection again when it has ended.")] = False,
+    ends: Annotated[bool, typer.Option("--ends", help="Print each connection again when it has ended.")] = False,
     limit: LimitOption = 0,
     *,
     store: StoreOption,
@@ -36,8 +36,8 @@ def follow(
 ) -> None:
     """Print connections as they become known.
 
-    One line each: at its start, or at its end if that is the first that is known of it. What could not be recorded is
-    said on stderr as it becomes known: `gap: ...`. Ends at Ctrl-C or SIGTERM.
+    Prints one line a connection, at its start. If the end is the first that is known of it, prints the line at its
+    end. Prints each gap on standard error as it becomes known: `gap: ...`. Ends at Ctrl-C or SIGTERM.
     """
     stop = threading.Event()
     gaps = _Gaps(Store(store), filters)

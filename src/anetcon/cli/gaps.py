@@ -20,9 +20,9 @@ def gaps(
     store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """When something could not be recorded, and why.
+    """List the gaps: when something could not be recorded, and why.
 
-    Exit status: 0 if there are gaps, 1 if the record is complete.
+    Exit status 0: there are gaps. 1: the record is complete.
     """
     since, until = span.bounds()
     question = Question(since, until, [pattern(text) for text in netns or ()], node or (), everything=True)

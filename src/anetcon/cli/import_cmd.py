@@ -54,23 +54,24 @@ FORMATS = (Format.TABLE, Format.JSON)
 
 # What cannot be read is said by who reads it, with a status of its own: it is no wrong usage.
 FilesArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", readable=False, help="Text logs, compressed or not; - is stdin.")
+    list[Path],
+    typer.Argument(metavar="FILE...", readable=False, help="Text logs, compressed or not; - is standard input."),
 ]
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", readable=False, help="Folder of journal and store.")
+    Path | None, typer.Option("--store", metavar="DIR", readable=False, help="Folder of the journal and the store.")
 ]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", readable=False, help="Configuration; else /etc/anetcon/anetcon.toml."
+        "--config", "-c", metavar="FILE", readable=False, help="Configuration file, if not /etc/anetcon/anetcon.toml."
     ),
 ]
 HashFileOption = Annotated[
     Path | None,
-    typer.Option("--hash-file", metavar="FILE", readable=False, help="Namespaces by hash; else the configuration's."),
+    typer.Option("--hash-file", metavar="FILE", readable=False, help="Hash file, if not the one of the configuration."),
 ]
 RejectsOption = Annotated[
-    Path | None, typer.Option("--rejects", metavar="FILE", readable=False, help="Where lines go that cannot be read.")
+    Path | None, typer.Option("--rejects", metavar="FILE", readable=False, help="File for lines that cannot be read.")
 ]
 
 
@@ -79,29 +80,32 @@ def import_(
     store: StoreOption = None,
     config: ConfigOption = None,
     tz: Annotated[
-        str, typer.Option("--tz", metavar="ZONE", help="Zone of stamps that name none; local is this machine's.")
+        str,
+        typer.Option(
+            "--tz", metavar="ZONE", help="Time zone for stamps that don't include one; local: this machine's."
+        ),
     ] = LOCAL,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="DAY", help="No line is later than this day: where dates of files are wrong."),
+        typer.Option("--until", metavar="DAY", help="Latest day of any line, if the dates of files are wrong."),
     ] = None,
     netns: Annotated[
-        str | None, typer.Option("--netns", metavar="NAME", help="Namespace of lines and events that tell none.")
+        str | None, typer.Option("--netns", metavar="NAME", help="Namespace of lines and events that name none.")
     ] = None,
     node: Annotated[
-        str | None, typer.Option("--node", metavar="NAME", help="Machine that all of it is from; else as lines say.")
+        str | None, typer.Option("--node", metavar="NAME", help="Machine of all lines, if not the one they name.")
     ] = None,
     hash_file: HashFileOption = None,
     rejects: RejectsOption = None,
     form: Annotated[
-        Format, typer.Option("--format", "-f", help="How the report is printed: table or json.", show_default=True)
+        Format, typer.Option("--format", "-f", help="Format of the report: table or json.", show_default=True)
     ] = Format.TABLE,
 ) -> None:
     """Add old text logs to the store.
 
-    Reads lines of LOG rules as rsyslog wrote them, our own text logs, and text of `conntrack -E -o timestamp`; plain or
-    compressed by gzip, zstd, xz or bzip2. Lines that the store has already add nothing, however often and in whatever
-    files they are given. Works beside a running daemon.
+    Reads lines of LOG rules as rsyslog wrote them, our own text logs, and text of `conntrack -E -o timestamp`. Files
+    may be plain or compressed by gzip, zstd, xz or bzip2. Lines that the store has already add nothing, in whatever
+    file they come. The daemon may run meanwhile.
     """
     if form not in FORMATS:
         raise bad("format", "the report is a table or json")

@@ -49,10 +49,10 @@ RootOption = Annotated[
         "--root",
         metavar="DIR",
         parser=_named,
-        help="A tree to work in, as of an image; nothing that runs is touched.",
+        help="Tree to work in, such as an image; nothing that runs is touched.",
     ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print every step and take none.")]
 HERE = Path("/")
 START = "nothing was started"
 STAYS_DISABLED = f"the service does not start at boot, and that stays so: `systemctl enable --now {places.UNIT}`"
@@ -80,15 +80,13 @@ def install(
     root: RootOption = HERE,
     dry_run: DryRunOption = False,
     rsyslog: Annotated[bool, typer.Option("--rsyslog", help="Let rsyslog write the text logs (LOG engines).")] = False,
-    no_start: Annotated[
-        bool, typer.Option("--no-start", help="Neither start the service nor have it at boot.")
-    ] = False,
+    no_start: Annotated[bool, typer.Option("--no-start", help="Do not start the service, now or at boot.")] = False,
 ) -> None:
     """Install the service on this host, or into a tree.
 
-    Again, it brings what is installed up to date: a running daemon goes on as the new program, without a gap; one that
-    was disabled stays so. A configuration that was edited is never overwritten: what is new is written beside it. From
-    a bash ANetCon it takes over, running or not, without a moment in which nobody records.
+    Run again, it brings everything up to date, and a running daemon goes on as the new program without a gap. A
+    service that somebody disabled stays disabled. If somebody edited the configuration, install writes the new file
+    beside it. If the bash ANetCon is here, install takes over from it; at every moment one of the two records.
     """
     os.umask(0o022)
     root = normal(root)

@@ -31,18 +31,18 @@ WrongUsage: Any = typer.BadParameter.__base__
 """What typer raises for it, whichever click is beneath."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("anetcon.cli.run:run", "The audit daemon, in the foreground."),
-    "who": ("anetcon.cli.who:who", "Who was behind a public address at a given time."),
+    "run": ("anetcon.cli.run:run", "Run the audit daemon in the foreground."),
+    "who": ("anetcon.cli.who:who", "Find who was behind a public address at a given time."),
     "search": ("anetcon.cli.search:search", "Find connections by any field."),
     "follow": ("anetcon.cli.follow:follow", "Print connections as they become known."),
-    "status": ("anetcon.cli.status:status", "How the daemon is doing, namespace by namespace."),
-    "gaps": ("anetcon.cli.gaps:gaps", "When something could not be recorded, and why."),
-    "doctor": ("anetcon.cli.doctor:doctor", "What here would silence or weaken the audit, and what to do."),
+    "status": ("anetcon.cli.status:status", "Show how the daemon is doing, namespace by namespace."),
+    "gaps": ("anetcon.cli.gaps:gaps", "List the gaps: when something could not be recorded, and why."),
+    "doctor": ("anetcon.cli.doctor:doctor", "Find what would silence or weaken the audit of this host."),
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),
     "uninstall": ("anetcon.cli.uninstall:uninstall", "End the audit of this host and remove what was installed."),
     "import": ("anetcon.cli.import_cmd:import_", "Add old text logs to the store."),
-    "demo": ("anetcon.cli.demo:demo", "A router of its own, real traffic, a real answer."),
+    "demo": ("anetcon.cli.demo:demo", "Build a router in namespaces, make connections, ask about one."),
 }
 """Every command: where it is, and its line of help, which is the first of its own."""
 

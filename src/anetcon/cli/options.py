@@ -43,7 +43,7 @@ StoreOption = Annotated[
         "--store",
         metavar="DIR",
         readable=False,
-        help="Folder of journal and store.",
+        help="Folder of the journal and the store.",
         default_factory=configured_store,
         show_default=f"${STORE_VARIABLE}, else the configured one, else {STORE}",
     ),
@@ -59,7 +59,9 @@ def option(of: Option) -> Any:
 NetnsOption = Annotated[list[str] | None, option(filters.NETNS)]
 NodeOption = Annotated[list[str] | None, option(filters.NODE)]
 TzOption = Annotated[str, option(filters.TZ)]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most so many; 0 means all.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", metavar="N", min=0, help="Print at most N connections; 0 means all.")
+]
 
 
 def bad(name: str, message: str) -> typer.BadParameter:

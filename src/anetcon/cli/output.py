@@ -21,7 +21,7 @@ from anetcon.system.printable import visible
 
 
 class Format(StrEnum):
-    """How records are printed."""
+    """Format of what is printed."""
 
     TABLE = "table"
     JSON = "json"
@@ -29,7 +29,7 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How records are printed.", show_default=True)]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of what is printed.", show_default=True)]
 
 RICH_ROWS = 10_000
 """A larger table is plain text on a terminal too: rich takes a fraction of a millisecond a row."""

@@ -30,19 +30,30 @@ class Overrides:
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", metavar="FILE", readable=False, help="Configuration; else /etc/anetcon/anetcon.toml."
+            "--config",
+            "-c",
+            metavar="FILE",
+            readable=False,
+            help="Configuration file, if not /etc/anetcon/anetcon.toml.",
         ),
     ] = None
-    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of journal and store.")] = None
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="DIR", help="Folder of the journal and the store.")
+    ] = None
     log_dir: Annotated[Path | None, typer.Option("--log-dir", metavar="DIR", help="Folder of the text logs.")] = None
     namespace: Annotated[
         list[str] | None,
-        typer.Option("--namespace", "-n", metavar="RE", help="Namespaces to audit; may be repeated."),
+        typer.Option(
+            "--namespace", "-n", metavar="RE", help="Namespace to audit, by regular expression; may be repeated."
+        ),
     ] = None
     period: Annotated[
-        float | None, typer.Option("--period", "-p", metavar="SECONDS", help="Seconds between two listings of them.")
+        float | None,
+        typer.Option("--period", "-p", metavar="SECONDS", help="Seconds between two listings of the namespaces."),
     ] = None
-    engine: Annotated[str | None, typer.Option("--engine", help="Where connections are learnt from.")] = None
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Source of connections: conntrack, iptables-log or nftables-log.")
+    ] = None
 
     def load(self) -> Loaded:
         """The configuration as it is with these options. Raises ConfigError."""
@@ -72,6 +83,6 @@ class DaemonOverrides(Overrides):
 
     log_file: Annotated[
         Path | None,
-        typer.Option("--log-file", "-l", metavar="FILE", help="The daemon's own log; else standard error."),
+        typer.Option("--log-file", "-l", metavar="FILE", help="File for the daemon's own log, if not standard error."),
     ] = None
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say much more, in the daemon's own log.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write much more into the daemon's own log.")] = False

@@ -33,9 +33,9 @@ def run(
     overrides: DaemonOverrides,
     version: VersionOption = False,  # noqa: ARG001 - typer sees to it
 ) -> None:
-    """The audit daemon, in the foreground.
+    """Run the audit daemon in the foreground.
 
-    Stops at SIGTERM and SIGINT, reads its configuration again at SIGHUP, replaces itself in place at SIGUSR2.
+    It stops at SIGTERM and SIGINT. It reads its configuration again at SIGHUP. It replaces itself in place at SIGUSR2.
     """
     loaded = overrides.load()
     capabilities.require(loaded.config.audit.engine)

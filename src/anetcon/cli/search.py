@@ -27,8 +27,11 @@ def search(
 ) -> None:
     """Find connections by any field.
 
-    Prints those that were open at some time between --since and --until, by start. A filter given twice means either of
-    its values. Exit status: 0 found; 1 nothing found and the record is complete; 3 nothing found but it has gaps there.
+    Prints the connections that were open at some time between --since and --until, sorted by start. If a filter is
+    given twice, either value will do; different filters must all hold.
+
+    Exit status 0: something is found. 1: nothing is found, and the record is complete. 3: nothing is found, and the
+    record has gaps there.
     """
     since, until = span.bounds()
     view = Store(store)

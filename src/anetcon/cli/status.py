@@ -41,11 +41,11 @@ LONGEST = 500
 def status(
     store: StoreOption,
     form: FormatOption = Format.TABLE,
-    gone: Annotated[bool, typer.Option("--gone", help="List the namespaces that are gone, too (table).")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Also list the namespaces that are gone (table).")] = False,
 ) -> None:
-    """How the daemon is doing, namespace by namespace.
+    """Show how the daemon is doing, namespace by namespace.
 
-    Exit status: 0 if all is well, 1 if something is wrong: it says what.
+    Exit status 0: all is well. 1: something is wrong. Each line that begins with `wrong:` says what.
     """
     said = read(store)
     if form is Format.JSON:

@@ -29,13 +29,13 @@ TYPED = "purge"
 
 def uninstall(
     root: RootOption = HERE,
-    purge: Annotated[bool, typer.Option("--purge", help="Edited configuration, records and logs, too.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --purge: do not ask whether the records may go.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Also remove edited configuration, records and logs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --purge: remove the records without asking.")] = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """End the audit of this host and remove what was installed.
 
-    Records, logs and edited configuration stay, unless --purge is given. The sysctls are what they were before.
+    Without --purge, records, logs and edited configuration stay. The sysctls get their earlier values back.
     """
     os.umask(0o022)
     root = normal(root)

@@ -26,12 +26,12 @@ from anetcon.store.sql import network
 @with_options()
 def who(
     address: Annotated[str, typer.Argument(metavar="IP[:PORT]", help="The public address, as the far side saw it.")],
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="When, for example 2026-11-20T13:05:09Z.")],
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="Time of the report: 2026-11-20T13:05:09Z.")],
     to: Annotated[
-        str | None, typer.Option("--to", metavar="IP[:PORT]", help="The other end of that same connection.")
+        str | None, typer.Option("--to", metavar="IP[:PORT]", help="The other end of the same connection.")
     ] = None,
     within: Annotated[
-        str, typer.Option("--within", metavar="TIME", help="How far from that time to look, either way.")
+        str, typer.Option("--within", metavar="TIME", help="How long before and after that time to look.")
     ] = "60s",
     netns: NetnsOption = None,
     node: NodeOption = None,
@@ -41,13 +41,14 @@ def who(
     store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Who was behind a public address at a given time.
+    """Find who was behind a public address at a given time.
 
-    Looks for connections whose translated source was that address, or that were opened to it from outside (a floating
-    address). With --to also for those of which only the other side is on record (engines that read kernel lines): they
-    are possible, not proven, and the answer says so.
+    Finds connections whose translated source was that address. Also finds connections that somebody outside opened to
+    it, if it is a floating address. With --to it also finds connections that a LOG engine or an import recorded. Of
+    those only the other end is known: the answer calls them possible, not proven.
 
-    Exit status: 0 found; 1 nothing found and the record is complete; 3 nothing found but it has gaps there.
+    Exit status 0: something is found. 1: nothing is found, and the record is complete. 3: nothing is found, and the
+    record has gaps there.
     """
     try:
         length = times.duration(within)

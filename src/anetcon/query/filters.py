@@ -44,9 +44,9 @@ class Unusable(ValueError):  # noqa: N818 - says what the value is, not what we 
         self.option = option
 
 
-NETNS = Option("--netns", "RE", "Regular expression found in the namespace.")
-NODE = Option("--node", "NAME", "Machine that recorded it.")
-TZ = Option("--tz", "ZONE", "Zone of times that name none: Europe/Madrid, +02:00.")
+NETNS = Option("--netns", "RE", "Regular expression, searched in the name of the namespace.")
+NODE = Option("--node", "NAME", "Machine that recorded the connection.")
+TZ = Option("--tz", "ZONE", "Time zone for times that don't include one: Europe/Madrid, +02:00.")
 
 
 def _addresses(name: str, of: str) -> Option:
@@ -61,13 +61,13 @@ def _ports(name: str, of: str) -> Option:
 class Filters:
     """Which connections are meant: by what does not change from start to end."""
 
-    src: Annotated[list[str] | None, _addresses("--src", "who opened it")] = None
-    dst: Annotated[list[str] | None, _addresses("--dst", "what it addressed")] = None
+    src: Annotated[list[str] | None, _addresses("--src", "who opened the connection")] = None
+    dst: Annotated[list[str] | None, _addresses("--dst", "the destination before translation")] = None
     nat_src: Annotated[list[str] | None, _addresses("--nat-src", "the source as the far side saw it")] = None
     nat_dst: Annotated[list[str] | None, _addresses("--nat-dst", "the destination after translation")] = None
-    host: Annotated[list[str] | None, _addresses("--host", "any of these four")] = None
-    sport: Annotated[list[str] | None, _ports("--sport", "who opened it")] = None
-    dport: Annotated[list[str] | None, _ports("--dport", "what it addressed")] = None
+    host: Annotated[list[str] | None, _addresses("--host", "any of these four ends")] = None
+    sport: Annotated[list[str] | None, _ports("--sport", "who opened the connection")] = None
+    dport: Annotated[list[str] | None, _ports("--dport", "the destination before translation")] = None
     nat_sport: Annotated[list[str] | None, _ports("--nat-sport", "the source as the far side saw it")] = None
     nat_dport: Annotated[list[str] | None, _ports("--nat-dport", "the destination after translation")] = None
     proto: Annotated[list[str] | None, Option("--proto", "PROTO", "Protocol, by name or number.")] = None
@@ -202,8 +202,10 @@ def _unreadable(text: str) -> str:
 class Span:
     """A stretch of time, open at either side."""
 
-    since: Annotated[str | None, Option("--since", "TIME", "Not over before this time.")] = None
-    until: Annotated[str | None, Option("--until", "TIME", "Begun by this time.")] = None
+    since: Annotated[str | None, Option("--since", "TIME", "Connections (or gaps) still open at or after TIME.")] = None
+    until: Annotated[str | None, Option("--until", "TIME", "Connections (or gaps) that started at or before TIME.")] = (
+        None
+    )
     tz: Annotated[str, TZ] = "UTC"
 
     @cached_property

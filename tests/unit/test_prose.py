@@ -1,0 +1,127 @@
+"""The rules for prose that a machine can check: no sentence of a page or a help text is long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anetcon.cli.described import Command, described
+from tests.support.prose import sentences
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+LONGEST = 25
+"""Words in a sentence."""
+
+NOT_YET = {
+    "CONTRIBUTING.md",
+    "README.md",
+    "docs/decisions/0001-three-processes.md",
+    "docs/decisions/0003-google-crc32c.md",
+    "docs/decisions/0004-msgspec.md",
+    "docs/decisions/0005-self-contained-flushes.md",
+    "docs/decisions/0006-plain-nft.md",
+    "docs/decisions/0007-text-log-lines.md",
+    "docs/decisions/0008-route-messages.md",
+    "docs/decisions/0009-lz4-in-the-journal.md",
+    "docs/decisions/0010-one-write-a-repair.md",
+    "docs/decisions/0011-install-by-itself.md",
+    "docs/decisions/0012-the-debian-package.md",
+    "docs/decisions/0013-parts-of-a-day.md",
+    "docs/explanation/completeness.md",
+    "docs/explanation/engines.md",
+    "docs/explanation/figures.md",
+    "docs/explanation/hold-or-shed.md",
+    "docs/explanation/life-of-a-connection.md",
+    "docs/explanation/log-engines.md",
+    "docs/explanation/unit.md",
+    "docs/how-to/answer-an-abuse-report.md",
+    "docs/how-to/check-a-host.md",
+    "docs/how-to/choose-namespaces-and-networks.md",
+    "docs/how-to/come-from-the-bash-anetcon.md",
+    "docs/how-to/import-old-logs.md",
+    "docs/how-to/install-the-package.md",
+    "docs/how-to/install.md",
+    "docs/how-to/keep-rsyslog.md",
+    "docs/how-to/plan-the-disk.md",
+    "docs/how-to/read-the-store.md",
+    "docs/how-to/rotate-the-logs.md",
+    "docs/how-to/run-beside-neutron.md",
+    "docs/how-to/run-under-systemd.md",
+    "docs/how-to/ship-to-a-siem.md",
+    "docs/reference/configuration.md",
+    "docs/reference/exit-statuses.md",
+    "docs/reference/fields.md",
+    "docs/reference/gaps.md",
+    "docs/reference/journal.md",
+    "docs/reference/json.md",
+    "docs/reference/store.md",
+    "docs/reference/text-logs.md",
+    "docs/tutorial/first-ten-minutes.md",
+}
+"""Pages that have longer ones still. It only gets shorter."""
+
+
+def long(text: str, name: str) -> list[str]:
+    """Where a text has sentences that are too long, and which."""
+    return [f"{name}:{each.line}: {each.words} words: {each.text}" for each in sentences(text) if each.words > LONGEST]
+
+
+def helps(command: Command) -> Iterator[tuple[str, str]]:
+    """Every help text of a command and of those in it, by what it is the help of."""
+    yield command.name, command.help
+    for parameter in (*command.arguments, *command.options):
+        yield f"{command.name} {'/'.join(parameter.names) or parameter.value}", parameter.help
+    for inner in command.commands:
+        yield from helps(inner)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_have_short_sentences(page: Path) -> None:
+    """No sentence has more than 25 words: outside code, headings and comments."""
+    name = str(page.relative_to(ROOT))
+    found = long(page.read_text(), name)
+    assert bool(found) == (name in NOT_YET), "\n".join(found) or f"{name} is well: take it out of NOT_YET"
+
+
+def test_help_texts_have_short_sentences() -> None:
+    """The same of every help text of the command line."""
+    texts = list(helps(described()))
+    assert len(texts) > 100
+    assert [each for name, text in texts for each in long(text, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("One two. Three four.", [(1, 2), (1, 2)]),
+        ("One two, e.g. Three\nfour. `five six.` seven", [(1, 5), (2, 2)]),
+        ("Version 1.2 of a.toml: [a link](docs/a.md).", [(1, 6)]),
+        ("- one two\n  three\n- four", [(1, 3), (3, 1)]),
+        ("| one two | `a` |\n| --- | --- |\n| three. Four | five |", [(1, 2), (1, 1), (3, 1), (3, 1), (3, 1)]),
+        ("# no heading\n\n```\nno code\n```\n\n    no code\n\none - two", [(9, 2)]),
+        ("<!-- no\ncomment -->\none (Two three.) Four", [(3, 3), (3, 1)]),
+        ("It asks `a | b`? yes", [(1, 4)]),
+    ],
+)
+def test_sentences_are_told_apart(text: str, found: list[tuple[int, int]]) -> None:
+    """Each begins on its line and has its number of words; a code span is one word."""
+    assert [(each.line, each.words) for each in sentences(text)] == found
+
+
+@given(st.lists(st.integers(1, 40), min_size=1))
+def test_long_sentences_are_found(lengths: list[int]) -> None:
+    """Those of more than 25 words, and no others."""
+    text = "\n".join("Word" + " word" * (length - 1) + "." for length in lengths)
+    assert len(long(text, "page")) == sum(length > LONGEST for length in lengths)
+
+
+@given(st.text(alphabet="ab.`|\n#-[]()!<> A1*"))
+def test_any_text_has_sentences(text: str) -> None:
+    """Nothing makes the reader of pages fail, and every sentence begins on a line of the page."""
+    assert all(1 <= each.line <= text.count("\n") + 1 for each in sentences(text))
