@@ -25,7 +25,7 @@ from debtree import ROOT, BuildError, run
 import anetcon
 from anetcon.cli.install import documents
 from anetcon.config.load import load
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import DEBIAN
 from anetcon.install.plan import Choice, plan
 
@@ -105,9 +105,9 @@ class Package:
     def add_items(self) -> None:
         """Files and links of the plan; its folders are made when it is installed, since their owner is."""
         for item in self.items:
-            if item.kind is Kind.LINK:
+            if item.kind is ItemKind.LINK:
                 self.place(item.path).symlink_to(item.content.decode())
-            elif item.kind is not Kind.DIRECTORY:
+            elif item.kind is not ItemKind.DIRECTORY:
                 self.write(item.path, item.content, item.mode)
                 os.chown(self.place(item.path), 0, READERS[item.group])
 
@@ -149,7 +149,7 @@ class Package:
             "MAINTAINER": maintainer(),
             "PYTHON": debtree.python_version(),
             "SIZE": str(sum(-(-path.stat().st_size // 1024) for path in files)),
-            "FOLDERS": "\n".join(f"  {_made(item)}" for item in self.items if item.kind is Kind.DIRECTORY),
+            "FOLDERS": "\n".join(f"  {_made(item)}" for item in self.items if item.kind is ItemKind.DIRECTORY),
         }
         for name in ("control", "triggers", *SCRIPTS):
             text = re.sub(r"@([A-Z]+)@", lambda found: words[found[1]], (PACKAGING / name).read_text())

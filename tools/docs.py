@@ -106,7 +106,7 @@ def configuration() -> list[str]:
         [f"`{key}`", expects, "required" if default is None else toml(default), about]
         for key, expects, default, about, _ in model.sink_settings()
     ]
-    about = [(model.Sink.__doc__ or "").strip(), ""]
+    about = [(model.SinkSettings.__doc__ or "").strip(), ""]
     return [*lines, "", "## [sinks.NAME]", "", *about, *table(("key", "takes", "default", "meaning"), rows)]
 
 

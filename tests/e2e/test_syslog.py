@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.config.load import load
-from anetcon.config.model import Config, Logs, Store
+from anetcon.config.model import Config, Logs, Storage
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.testbed import kernel, traffic
 from anetcon.testbed.flood import Flood
@@ -97,7 +97,7 @@ def test_lines_land_in_the_right_file(tmp_path: Path, folder: Path, prefix: str)
 @pytest.mark.needs("rsyslogd", "logrotate")
 def test_rotation_of_what_rsyslog_writes_loses_no_line(tmp_path: Path, folder: Path) -> None:
     """Twenty thousand lines over five rotations are in the files, each once."""
-    config = Config(logs=Logs(dir=str(folder)), store=Store(path=str(tmp_path / "store")))
+    config = Config(logs=Logs(dir=str(folder)), store=Storage(path=str(tmp_path / "store")))
     rsyslog = Rsyslog(tmp_path, config.logs)
     rotation = Rotation(tmp_path, config, f"kill -HUP {rsyslog.process.pid}")
     written = folder / "anetcon.nat.log"
@@ -147,7 +147,7 @@ def test_rotation_of_what_the_daemon_writes_loses_no_line(daemon: Start, world: 
 @pytest.mark.needs("logrotate")
 def test_a_process_that_is_no_daemon_gets_no_signal(tmp_path: Path, folder: Path) -> None:
     """A lock whose owner is gone names a process that may be anybody by now."""
-    config = Config(logs=Logs(dir=str(folder)), store=Store(path=str(tmp_path)))
+    config = Config(logs=Logs(dir=str(folder)), store=Storage(path=str(tmp_path)))
     folder.mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
         (tmp_path / "lock").write_text(f"{other.pid}\n")

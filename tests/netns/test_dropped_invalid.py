@@ -113,7 +113,7 @@ def test_what_doctor_advises(bed: Testbed) -> None:
     assert found.severity is Severity.OK
 
 
-def rules_of(namespace: Namespace) -> ruleset.Ruleset:
+def rules_of(namespace: Namespace) -> ruleset.NamespaceRules:
     """All that nftables has there."""
     with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
         return ruleset.read(asking)

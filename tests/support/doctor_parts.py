@@ -10,8 +10,8 @@ from typing import Any
 from anetcon.config.load import load
 from anetcon.doctor.finding import Finding, Severity
 from anetcon.doctor.look import Look
-from anetcon.doctor.machine import Daemon, Machine
-from anetcon.doctor.processes import Process
+from anetcon.doctor.machine import DaemonState, Machine
+from anetcon.doctor.processes import HostProcess
 
 NOW = 1_795_000_000.0
 KEEPER, CAPTURE, FOLLOW = 100, 101, 102
@@ -37,12 +37,12 @@ STATUS = {
 }
 """What a daemon that is well said a second before NOW."""
 
-DAEMON = Daemon(KEEPER, frozenset({KEEPER, CAPTURE, FOLLOW}), STATUS, int((NOW - 1) * 1_000_000))
+DAEMON = DaemonState(KEEPER, frozenset({KEEPER, CAPTURE, FOLLOW}), STATUS, int((NOW - 1) * 1_000_000))
 
 
-def process(pid: int, name: str, *words: str, state: str = "S", parent: int = 1) -> Process:
+def process(pid: int, name: str, *words: str, state: str = "S", parent: int = 1) -> HostProcess:
     """A process."""
-    return Process(pid, parent, name, state, words)
+    return HostProcess(pid, parent, name, state, words)
 
 
 PROCESSES = {
@@ -53,7 +53,7 @@ PROCESSES = {
 }
 
 
-def machine(root: Path = Path("/nowhere"), daemon: Daemon = DAEMON, **settings: Any) -> Machine:
+def machine(root: Path = Path("/nowhere"), daemon: DaemonState = DAEMON, **settings: Any) -> Machine:
     """A machine with a daemon; settings by `table__key`."""
     resolved: dict[str, Any] = load(None, environment={}).resolved()
     resolved["settings_file"] = None
@@ -65,10 +65,10 @@ def machine(root: Path = Path("/nowhere"), daemon: Daemon = DAEMON, **settings: 
 
 def without_daemon(root: Path = Path("/nowhere"), **settings: Any) -> Machine:
     """A machine on which none runs."""
-    return dataclasses.replace(machine(root, Daemon(), **settings), processes={}, owners={})
+    return dataclasses.replace(machine(root, DaemonState(), **settings), processes={}, owners={})
 
 
-def said(**changes: Any) -> Daemon:
+def said(**changes: Any) -> DaemonState:
     """A daemon whose status differs."""
     return dataclasses.replace(DAEMON, status=STATUS | changes)
 

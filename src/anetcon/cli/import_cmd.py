@@ -22,7 +22,7 @@ from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreE
 from anetcon.follow.sinks.lines import DEFAULT_NETNS
 from anetcon.history.import_report import Counts, Report
 from anetcon.history.importing import Import, Settings
-from anetcon.history.names import Namespaces, Nodes, listed
+from anetcon.history.names import NamespaceCodes, Nodes, listed
 from anetcon.history.source import Source
 from anetcon.history.years import NETFILTER
 from anetcon.query import times
@@ -179,7 +179,7 @@ def _settings(
     return Settings(
         store=Path(resolved["store"]["path"]),
         nodes=Nodes(resolved["node"], node),
-        namespaces=Namespaces(listed(file, asked=hash_file is not None), unhashed, given=netns is not None),
+        namespaces=NamespaceCodes(listed(file, asked=hash_file is not None), unhashed, given=netns is not None),
         zone=zone,
         prefix=Prefix(logs["prefix"], logs["prefix_dnat"], logs["prefix_other"], hashed=True),
         limits=Limits.of(resolved["store"]),

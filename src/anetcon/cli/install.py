@@ -60,7 +60,7 @@ GOES_ON = "the daemon goes on as it was until it is restarted"
 
 
 @dataclass(frozen=True)
-class Found:
+class Installation:
     """What is to be installed, and where."""
 
     tree: Tree
@@ -127,7 +127,7 @@ def find(
     enable: bool = True,
     uninstalling: bool = False,
     configuration: Path | None = None,
-) -> Found:
+) -> Installation:
     """The plan for a root, from the configuration in it, or that of the bash ANetCon there. Raises AnetconError before
     anything is written."""
     if not root.is_dir():
@@ -167,7 +167,7 @@ def find(
         own = debian.left(items)
         debian.give_up(manifest)
     packages = [item for item in items if item not in own]
-    return Found(tree, loaded, own, link, manifest, packages, proposes, enable and at_boot)
+    return Installation(tree, loaded, own, link, manifest, packages, proposes, enable and at_boot)
 
 
 def _is_gateways(tree: Tree) -> bool:
@@ -193,7 +193,7 @@ def settings(tree: Tree, configuration: Path | None = None) -> Loaded:
     return load(environment={}, rsyslog_file=tree.place(places.RSYSLOG), standard_files=files)
 
 
-def carry_out(found: Found, steps: Sequence[Step]) -> None:
+def carry_out(found: Installation, steps: Sequence[Step]) -> None:
     """Do it, the manifest first: whatever happens then, our files are known."""
     found.manifest.expect(found.items)
     for step in steps:
@@ -201,7 +201,7 @@ def carry_out(found: Found, steps: Sequence[Step]) -> None:
     found.manifest.settle(found.items)
 
 
-def _instead(found: Found, old: Old | None, replaced: set[str]) -> list[Step]:
+def _instead(found: Installation, old: Old | None, replaced: set[str]) -> list[Step]:
     if not found.packages:
         return []
     return list(debian.instead(found.tree, found.packages, old.configuration if old else None, replaced))
@@ -237,7 +237,7 @@ def _link(tree: Tree) -> str | None:
     return None if script == place and not script.is_symlink() else str(_seen(tree, script.resolve()))
 
 
-def _actions(found: Found, steps: Sequence[Step]) -> list[service.Action]:
+def _actions(found: Installation, steps: Sequence[Step]) -> list[service.Action]:
     if not (found.tree.is_host and service.has_systemd()):
         return []
     state, store = service.look(), Path(found.loaded.config.store.path)
@@ -260,7 +260,7 @@ def _takes_over(loaded: Loaded, daemon: int) -> bool:
     return True
 
 
-def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
+def _changed(found: Installation, steps: Sequence[Step]) -> service.Changed:
     paths = [step.path for step in steps if step.changes and step.verb is not apply.Verb.ASIDE]
     return service.Changed(
         units=any(path.startswith(f"{HOST.units}/") for path in paths),
@@ -269,7 +269,7 @@ def _changed(found: Found, steps: Sequence[Step]) -> service.Changed:
     )
 
 
-def _what_runs(found: Found, actions: Sequence[service.Action]) -> str:
+def _what_runs(found: Installation, actions: Sequence[service.Action]) -> str:
     store = Path(found.loaded.config.store.path)
     if running(store) is not None:
         at = "" if store == STORE else f" --store {store}"
@@ -277,7 +277,7 @@ def _what_runs(found: Found, actions: Sequence[service.Action]) -> str:
     return GOES_ON if service.NEXT_START in actions else START
 
 
-def _say_last(found: Found, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
+def _say_last(found: Installation, steps: Sequence[Step], actions: Sequence[service.Action], dry_run: bool) -> None:
     changes = [step for step in steps if step.changes]
     if not changes and not actions:
         say("nothing to do: everything is installed")

@@ -13,7 +13,7 @@ from anetcon import __version__
 from anetcon.cli.described import Command, Parameter
 from anetcon.config.load import SETTINGS
 from anetcon.config.migrate import value_text
-from anetcon.config.model import TABLES, Setting, Sink, sink_settings
+from anetcon.config.model import TABLES, Setting, SinkSettings, sink_settings
 from anetcon.errors import statuses
 
 FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo")
@@ -94,7 +94,7 @@ def _configuration_page() -> str:
         for setting in SETTINGS.values():
             if setting.key.rpartition(".")[0] == table:
                 lines += _setting(setting)
-    lines += [f".SH {_escaped('[sinks.NAME]')}", *_text((Sink.__doc__ or "").strip())]
+    lines += [f".SH {_escaped('[sinks.NAME]')}", *_text((SinkSettings.__doc__ or "").strip())]
     lines += [line for setting in sink_settings() for line in _setting(setting)]
     lines += [".SH SEE ALSO", _reference("anetcon", 1) + ",", _reference("anetcon-config", 1)]
     return _joined(lines)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from anetcon.cli.install import HERE, DryRunOption, Found, RootOption, find, normal
+from anetcon.cli.install import HERE, DryRunOption, Installation, RootOption, find, normal
 from anetcon.cli.people import say, warn
 from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
 from anetcon.install import apply, debian, places, records, service, undo, users
@@ -74,7 +74,7 @@ def _uninstall(root: Path, purge: bool, yes: bool, dry_run: bool) -> None:
 class _Removal:
     """Everything that goes, found before the first step is taken."""
 
-    def __init__(self, found: Found, purge: bool) -> None:
+    def __init__(self, found: Installation, purge: bool) -> None:
         self.found, self.purge = found, purge
         self.systemd = found.tree.is_host and service.has_systemd()
         state = service.look() if self.systemd else None

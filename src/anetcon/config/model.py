@@ -129,7 +129,7 @@ class Audit(Struct, frozen=True, kw_only=True):
     ] = "anetcon"
 
 
-class Store(Struct, frozen=True, kw_only=True):
+class Storage(Struct, frozen=True, kw_only=True):
     """Where records are kept."""
 
     path: Annotated[FilePath, Meta(description="folder of journal and store")] = "/var/lib/anetcon"
@@ -195,7 +195,7 @@ class Logs(Struct, frozen=True, kw_only=True):
     debug: Annotated[Flag, Meta(description="say much more about what the daemon does, in its own log")] = False
 
 
-class Sink(Struct, frozen=True, kw_only=True):
+class SinkSettings(Struct, frozen=True, kw_only=True):
     """Where else records go; as many as you like, each with a name of its own. A name is letters, digits, - and _."""
 
     type: Annotated[Literal["json"], Meta(description="how records are written: a line of JSON each")]
@@ -223,17 +223,17 @@ class Config(Struct, frozen=True, kw_only=True):
 
     node: Annotated[Text, Meta(description="name of this machine in every record; without it the host name")] = ""
     audit: Audit = Audit()
-    store: Store = Store()
+    store: Storage = Storage()
     logs: Logs = Logs()
     sinks: Annotated[Sinks, Meta(description="where else records go")] = msgspec.field(default_factory=dict)
 
     @property
-    def every_sink(self) -> dict[str, Sink]:
+    def every_sink(self) -> dict[str, SinkSettings]:
         """By name, of a configuration that has no problem."""
-        return {name: Sink(**given) for name, given in self.sinks.items()}
+        return {name: SinkSettings(**given) for name, given in self.sinks.items()}
 
 
-TABLES: dict[str, type[Struct]] = {"audit": Audit, "store": Store, "logs": Logs}
+TABLES: dict[str, type[Struct]] = {"audit": Audit, "store": Storage, "logs": Logs}
 
 
 class Setting(NamedTuple):
@@ -255,7 +255,7 @@ def settings() -> Iterator[Setting]:
 
 def sink_settings() -> list[Setting]:
     """Every key of a sink; one that has to be given has the default None."""
-    return list(_settings("", Sink))
+    return list(_settings("", SinkSettings))
 
 
 def _settings(table: str, struct: type[Struct]) -> Iterator[Setting]:
@@ -323,7 +323,7 @@ def _sink_problems(config: Config) -> Iterator[Problem]:
     taken |= {f"{logs.dir}/anetcon.{kind}.log": "logs.dir" for kind in ("nat", "float")}
     for name, given in config.sinks.items():
         problem = _sink_problem(name, given)
-        if problem is None and (path := Sink(**given).path) in taken:
+        if problem is None and (path := SinkSettings(**given).path) in taken:
             problem = Problem(f"sinks.{name}.to", "", f"is the file of {taken[path]}, {path}: give it one of its own")
         if problem is None:
             taken[path] = f"sinks.{name}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from anetcon.doctor import ruleset
-from anetcon.doctor.ruleset import Ruleset
+from anetcon.doctor.ruleset import NamespaceRules
 from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.rules import programs
 from anetcon.system import syscalls as sc
@@ -23,7 +23,7 @@ from anetcon.system.netns import Home
 
 T = TypeVar("T")
 
-EMPTY = Ruleset()
+EMPTY = NamespaceRules()
 NETFILTER = Path("/proc/sys/net/netfilter")
 NET = Path("/proc/thread-self/net")
 NUMBERS = ("nf_conntrack_count", "nf_conntrack_max", "nf_conntrack_buckets")
@@ -58,7 +58,7 @@ class Look:
     forwards6: bool = False
     statistics: dict[str, int] = field(default_factory=dict)
     sockets: tuple[NetlinkSocket, ...] = ()
-    rules: Ruleset = EMPTY
+    rules: NamespaceRules = EMPTY
     legacy: dict[str, str] = field(default_factory=dict)
     """What iptables-legacy-save prints, by family, where iptables-legacy is in use."""
     failed: dict[str, str] = field(default_factory=dict)

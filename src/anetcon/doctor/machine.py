@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.doctor import processes
-from anetcon.doctor.processes import Process
+from anetcon.doctor.processes import HostProcess
 from anetcon.errors import StoreError
 from anetcon.journal.read import last_flush
 from anetcon.link import capabilities
@@ -31,7 +31,7 @@ NEW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Daemon:
+class DaemonState:
     """Our daemon on the store of the settings. `pid` None: none runs; 0: one does, which one is not known."""
 
     pid: int | None = None
@@ -67,8 +67,8 @@ class Machine:
     """Everything that is not in a namespace. `root` is where files are looked for; tests have one of their own."""
 
     resolved: Mapping[str, Any]
-    daemon: Daemon = Daemon()
-    processes: Mapping[int, Process] = field(default_factory=dict)
+    daemon: DaemonState = DaemonState()
+    processes: Mapping[int, HostProcess] = field(default_factory=dict)
     owners: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Processes by the inode of a netlink socket they have open."""
     root: Path = Path("/")
@@ -101,7 +101,7 @@ class Machine:
         return self.resolved.get("settings_file") or "/etc/anetcon/anetcon.toml"
 
     @cached_property
-    def old_daemons(self) -> list[Process]:
+    def old_daemons(self) -> list[HostProcess]:
         """Processes that run the bash ANetCon; the subshells it starts are among them."""
         found = (each for each in self.processes.values() if each.state != "Z")
         return [each for each in found if any(word.rpartition("/")[2] == OLD_SCRIPT for word in each.words[:3])]
@@ -135,7 +135,7 @@ def read(resolved: Mapping[str, Any]) -> Machine:
     return Machine(resolved, daemon(Path(resolved["store"]["path"]), every), every, now=time.time())
 
 
-def daemon(store: Path, every: Mapping[int, Process]) -> Daemon:
+def daemon(store: Path, every: Mapping[int, HostProcess]) -> DaemonState:
     """Our daemon on a store."""
     try:
         pid = running(store)
@@ -143,16 +143,16 @@ def daemon(store: Path, every: Mapping[int, Process]) -> Daemon:
     except FileNotFoundError:
         status = {}
     except StoreError as error:
-        return Daemon(unreadable=str(error))
+        return DaemonState(unreadable=str(error))
     except OSError as error:
-        return Daemon(unreadable=f"{error.filename or store}: {error.strerror}")
+        return DaemonState(unreadable=f"{error.filename or store}: {error.strerror}")
     except (ValueError, RecursionError):
-        return Daemon(unreadable=f"{store / 'status.json'} is not as the daemon writes it")
+        return DaemonState(unreadable=f"{store / 'status.json'} is not as the daemon writes it")
     found = processes.family(pid, every.values()) if pid else set()
     flushed = None
     with contextlib.suppress(OSError):
         flushed = last_flush(journal_folder(store, "connections"))
-    return Daemon(pid, frozenset(found), status, flushed)
+    return DaemonState(pid, frozenset(found), status, flushed)
 
 
 def seconds(text: Any) -> float | None:

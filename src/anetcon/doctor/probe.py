@@ -42,7 +42,7 @@ LOGGING = (
 XTABLES = "-t nat -A POSTROUTING -p tcp -m state --state NEW -m conntrack --ctstate DNAT -j LOG --log-prefix probe"
 
 
-class MissingError(Exception):
+class FeatureMissingError(Exception):
     """A feature does not work: the message says how that showed."""
 
 
@@ -93,7 +93,7 @@ def _buffer() -> None:
         asking.setsockopt(socket.SOL_SOCKET, sc.SO_RCVBUFFORCE, BUFFER)
         granted = asking.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         if granted < 2 * BUFFER:
-            raise MissingError(f"of {BUFFER} bytes asked for only {granted // 2} were granted")
+            raise FeatureMissingError(f"of {BUFFER} bytes asked for only {granted // 2} were granted")
 
 
 def _ctnetlink() -> None:
@@ -105,7 +105,7 @@ def _sysctls() -> None:
     ct_sysctls.switch_on(ct_sysctls.read_sysctls())
     left = {name: value for name, value in ct_sysctls.read_sysctls().items() if value != "1"}
     if left:
-        raise MissingError(f"cannot be switched on: {', '.join(left)}")
+        raise FeatureMissingError(f"cannot be switched on: {', '.join(left)}")
 
 
 def _option(number: int) -> None:
@@ -126,17 +126,17 @@ def _nf_tables() -> None:
 def _events() -> None:
     start, end = _life()
     if start is None or end is None:
-        raise MissingError(f"no event told of a connection's {'start' if start is None else 'end'}")
+        raise FeatureMissingError(f"no event told of a connection's {'start' if start is None else 'end'}")
     if end.start is None or end.stop is None:
-        raise MissingError("the end does not say when the connection started and ended")
+        raise FeatureMissingError("the end does not say when the connection started and ended")
     if end.packets_out is None:
-        raise MissingError("the end does not say how many packets and bytes there were")
+        raise FeatureMissingError("the end does not say how many packets and bytes there were")
 
 
 def _event_time() -> None:
     start, _ = _life()
     if start is None or start.happened is None:
-        raise MissingError("a start does not say when it happened")
+        raise FeatureMissingError("a start does not say when it happened")
 
 
 @functools.cache
@@ -157,7 +157,7 @@ def _life() -> tuple[oracle.Event | None, oracle.Event | None]:
         except TimeoutError:
             pass
         except framing.Malformed as error:
-            raise MissingError(f"an event cannot be read: {error}") from error
+            raise FeatureMissingError(f"an event cannot be read: {error}") from error
     return found.get(k.TYPE_NEW), found.get(k.TYPE_DESTROY)
 
 
@@ -206,10 +206,10 @@ def _iptables(program: str) -> None:
 def _run(words: Sequence[str], text: str = "") -> None:
     program = programs.find(words[0])
     if program is None:
-        raise MissingError(f"the program {words[0]} is not there")
+        raise FeatureMissingError(f"the program {words[0]} is not there")
     done = subprocess.run([program, *words[1:]], input=text, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
-        raise MissingError(f"{words[0]}: {' '.join(done.stderr.split())}")
+        raise FeatureMissingError(f"{words[0]}: {' '.join(done.stderr.split())}")
 
 
 def main(arguments: list[str]) -> int:
@@ -227,7 +227,7 @@ def main(arguments: list[str]) -> int:
         try:
             attempt()
             found[name] = ""
-        except (OSError, MissingError, subprocess.SubprocessError) as error:
+        except (OSError, FeatureMissingError, subprocess.SubprocessError) as error:
             found[name] = (getattr(error, "strerror", None) or str(error)) or type(error).__name__
     sys.stdout.write(json.dumps(found))
     return 0

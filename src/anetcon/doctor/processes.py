@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
-class Process:
+class HostProcess:
     """One process. `state` is the letter of /proc/PID/stat: T stopped, D waiting for a disk, Z ended."""
 
     pid: int
@@ -25,7 +25,7 @@ class Process:
     words: tuple[str, ...]
 
 
-def process(stat: str, cmdline: bytes) -> Process | None:
+def process(stat: str, cmdline: bytes) -> HostProcess | None:
     """A process from its two files; None when they cannot be read. A name may hold blanks and brackets."""
     head, bracket, rest = stat.rpartition(")")
     number, _, name = head.partition(" (")
@@ -33,10 +33,10 @@ def process(stat: str, cmdline: bytes) -> Process | None:
     if not bracket or not number.isdecimal() or len(fields) < 2 or not fields[1].isdecimal():
         return None
     words = tuple(word.decode(errors="replace") for word in cmdline.split(b"\0") if word)
-    return Process(int(number), int(fields[1]), name, fields[0], words)
+    return HostProcess(int(number), int(fields[1]), name, fields[0], words)
 
 
-def every(proc: Path = PROC) -> dict[int, Process]:
+def every(proc: Path = PROC) -> dict[int, HostProcess]:
     """Every process there is, by number."""
     found = {}
     for entry in proc.iterdir():
@@ -48,7 +48,7 @@ def every(proc: Path = PROC) -> dict[int, Process]:
     return found
 
 
-def family(pid: int, processes: Iterable[Process]) -> set[int]:
+def family(pid: int, processes: Iterable[HostProcess]) -> set[int]:
     """A process, its children, and theirs."""
     children: dict[int, list[int]] = {}
     for each in processes:

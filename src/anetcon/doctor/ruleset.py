@@ -86,7 +86,7 @@ class Flowtable:
 
 
 @dataclass(frozen=True)
-class Ruleset:
+class NamespaceRules:
     """All of a namespace; rules of a chain in their order."""
 
     tables: tuple[tuple[str, str], ...] = ()
@@ -100,11 +100,11 @@ class Ruleset:
 Parts = dict[int, tuple[int, int]]
 
 
-def read(asking: socket.socket) -> Ruleset:
+def read(asking: socket.socket) -> NamespaceRules:
     """Everything nftables has in the namespace of this netfilter socket. Raises OSError."""
     asking.settimeout(PATIENCE)
     tables, chains, rules = (dump(asking, kind) for kind in (NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE))
-    return Ruleset(
+    return NamespaceRules(
         tuple(map(table, tables)),
         tuple(map(chain, chains)),
         tuple(map(rule, rules)),

@@ -24,9 +24,9 @@ import numpy as np
 
 from anetcon.decode.columns import COUNTERS, NONE, Array
 from anetcon.decode.logline import BAD, Known, Packets
-from anetcon.history.line_batch import TOLD, UNTOLD, Batch, ended
+from anetcon.history.line_batch import TOLD, UNTOLD, LineBatch, ended
 from anetcon.history.stamps import SECOND
-from anetcon.history.syslog import LINES, Found, port
+from anetcon.history.syslog import LINES, BlockCounts, port
 from anetcon.record import Class, EndReason
 
 MARKERS = (b"[NEW] ", b"[DESTROY] ", b"[UPDATE] ")
@@ -84,10 +84,10 @@ class Events:
         """Rows that `take` would append."""
         return len(self._rows)
 
-    def read(self, block: bytes) -> Found:
+    def read(self, block: bytes) -> BlockCounts:
         """Take in the events of a block. `rows` says how many lines were events."""
         matched = _EVENT.findall(block)
-        found = Found(lines=block.count(b"\n"), rows=len(matched))
+        found = BlockCounts(lines=block.count(b"\n"), rows=len(matched))
         good = self._good(matched)
         if len(matched) != sum(block.count(marker) for marker in MARKERS) or not good.all():
             found.unreadable = list(self._unreadable(block))
@@ -194,7 +194,7 @@ class Events:
             self._endless(self._open.pop(key))
         return bool(oldest)
 
-    def take(self, out: Batch, node: int, netns: int) -> None:
+    def take(self, out: LineBatch, node: int, netns: int) -> None:
         """Append the rows that are whole, as many as there is room for."""
         rows, self._rows = self._rows[: out.room()], self._rows[out.room() :]
         self._packets.forget()
@@ -210,7 +210,7 @@ class Events:
         self._sides(proto, sides, out, here)
         self._rest(state, sides, tails, out, here)
 
-    def _sides(self, proto: Texts, sides: list[Texts], out: Batch, here: slice) -> None:
+    def _sides(self, proto: Texts, sides: list[Texts], out: LineBatch, here: slice) -> None:
         """Addresses and ports: the reply's destination is the source as the far side saw it."""
         of, words = out.of, out.words
         of["proto"][here] = self._ports.column(proto)
@@ -231,7 +231,7 @@ class Events:
             words[f"{name}_ip"][here], of[f"{name}_port"][here] = address_of, numbered
 
     def _rest(
-        self, state: Texts, sides: list[Texts], tails: tuple[dict[bytes, bytes], ...], out: Batch, here: slice
+        self, state: Texts, sides: list[Texts], tails: tuple[dict[bytes, bytes], ...], out: LineBatch, here: slice
     ) -> None:
         """Counters, the reason of the end, zone, mark and id."""
         of = out.of

@@ -26,13 +26,13 @@ from anetcon.gaps import Cause
 from anetcon.history import events, years
 from anetcon.history.events import Events
 from anetcon.history.import_report import Counts, Rejects, Report
-from anetcon.history.known import Found, known
-from anetcon.history.line_batch import Batch, table
-from anetcon.history.names import Namespaces, Nodes
+from anetcon.history.known import Matched, known
+from anetcon.history.line_batch import LineBatch, table
+from anetcon.history.names import NamespaceCodes, Nodes
 from anetcon.history.source import STDIN, Source
 from anetcon.history.stamps import Stamps
 from anetcon.history.stretches import Stretches
-from anetcon.history.syslog import Reader
+from anetcon.history.syslog import SyslogReader
 from anetcon.history.turns import Turns
 from anetcon.history.years import Years
 from anetcon.store import layout, lock, manifest
@@ -58,7 +58,7 @@ class Settings:
 
     store: Path
     nodes: Nodes
-    namespaces: Namespaces
+    namespaces: NamespaceCodes
     zone: tzinfo
     prefix: Prefix
     limits: Limits
@@ -81,9 +81,9 @@ class Import:
         self.report = Report()
         self._progress = progress
         self._nodes, self._namespaces = settings.nodes, settings.namespaces
-        self._reader = Reader(settings.prefix, self._namespaces, self._nodes, settings.now + DAY)
+        self._reader = SyslogReader(settings.prefix, self._namespaces, self._nodes, settings.now + DAY)
         self._events = Events(settings.zone, settings.now + DAY)
-        self._batch = Batch(ROWS + SPARE)
+        self._batch = LineBatch(ROWS + SPARE)
         self._view: Store | None = None
         self._mine: set[str] = set()
         self._sources: list[manifest.Read] = []
@@ -228,7 +228,7 @@ class Import:
         brought: with the last ones, here or when the events in it have found their ends."""
         batch, settings = self._batch, self.settings
         view = self._store()
-        found = Found.nothing(batch.rows)
+        found = Matched.nothing(batch.rows)
         if view is not None:
             found = known(view, batch, self._nodes.names, self._namespaces, self._mine)
         old = _old(batch, settings.oldest)
@@ -261,7 +261,7 @@ class Import:
         return self._view
 
 
-def _old(batch: Batch, oldest: int) -> Array:
+def _old(batch: LineBatch, oldest: int) -> Array:
     start, end = batch.of["start"][: batch.rows], batch.of["end"][: batch.rows]
     found: Array = np.where(end == NONE, start, end) < oldest
     return found

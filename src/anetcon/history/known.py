@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.decode.columns import NONE, Array
-from anetcon.history.line_batch import TOLD, UNTOLD, Batch, arrow, ended
-from anetcon.history.names import HASH, Namespaces
+from anetcon.history.line_batch import TOLD, UNTOLD, LineBatch, arrow, ended
+from anetcon.history.names import HASH, NamespaceCodes
 from anetcon.identity.tuples import addresses, flow_hash, new_key, node_number, numbers
 from anetcon.record import UNKNOWN_NETNS, Family, Origin, StartIs, label
 from anetcon.store import sql
@@ -56,7 +56,7 @@ class Side:
 
 
 @dataclass
-class Found:
+class Matched:
     """Rows of a batch that the store has (`have`); those that it has, but knew less of (`better`), and where."""
 
     have: Array
@@ -65,7 +65,7 @@ class Found:
     row: Array
 
     @classmethod
-    def nothing(cls, rows: int) -> Found:
+    def nothing(cls, rows: int) -> Matched:
         """None of so many."""
         have, better = (np.zeros(rows, np.bool_) for _ in range(2))
         return cls(have, better, np.full(rows, None, np.object_), np.zeros(rows, np.int64))
@@ -76,10 +76,12 @@ class Found:
         return {file: rows[files == file] for file in set(files.tolist())}
 
 
-def known(store: Store, batch: Batch, nodes: list[str], namespaces: Namespaces, without: Collection[str]) -> Found:
+def known(
+    store: Store, batch: LineBatch, nodes: list[str], namespaces: NamespaceCodes, without: Collection[str]
+) -> Matched:
     """Which rows of the batch the store has, but for what is in the files `without`. What ends a connection that the
     store has open is given the start of that."""
-    found = Found.nothing(batch.rows)
+    found = Matched.nothing(batch.rows)
     if not batch.rows:
         return found
     key = new_key()
@@ -111,11 +113,11 @@ def known(store: Store, batch: Batch, nodes: list[str], namespaces: Namespaces, 
     return found
 
 
-def _ends(batch: Batch, rows: Array) -> pa.Table:
+def _ends(batch: LineBatch, rows: Array) -> pa.Table:
     return pa.table({name: arrow(name, batch.of[name][rows]) for name in ENDS})
 
 
-def _finer(batch: Batch, rows: Array, start: Array) -> None:
+def _finer(batch: LineBatch, rows: Array, start: Array) -> None:
     """Of two stamps of one second, the one with a fraction is later and tells more, whichever row has it."""
     of = batch.of
     of["start"][rows] = start = np.maximum(of["start"][rows], start)
@@ -123,7 +125,7 @@ def _finer(batch: Batch, rows: Array, start: Array) -> None:
     of["end"][rows] = np.where(end == NONE, NONE, np.maximum(end, start))
 
 
-def _end(batch: Batch, ends: Array, new: Side, rows: pa.Table, old: Side, found: Found) -> None:
+def _end(batch: LineBatch, ends: Array, new: Side, rows: pa.Table, old: Side, found: Matched) -> None:
     """Give each of these ends the latest connection of its tuple that is open, where there is one; where one has ended
     so, the store has it already. One that another row of the batch takes the place of is not open any more."""
     taken = set(zip(found.file[found.better].tolist(), found.row[found.better].tolist(), strict=True))
@@ -230,7 +232,7 @@ def _near(key: Array, start: Array, old_key: Array, old_start: Array) -> tuple[A
     return ours[one], theirs[other]
 
 
-def _of_batch(batch: Batch, nodes: list[str], namespaces: Namespaces, key: Array) -> Side:
+def _of_batch(batch: LineBatch, nodes: list[str], namespaces: NamespaceCodes, key: Array) -> Side:
     rows = slice(0, batch.rows)
     of = {name: column[rows] for name, column in batch.of.items()}
     node = np.array([node_number(name) for name in nodes], np.uint64)[of["node"]]
@@ -239,7 +241,7 @@ def _of_batch(batch: Batch, nodes: list[str], namespaces: Namespaces, key: Array
     return _side(of, node, place, np.ones(batch.rows, np.bool_), knows, key)
 
 
-def _of_table(rows: pa.Table, namespaces: Namespaces, key: Array) -> Side:
+def _of_table(rows: pa.Table, namespaces: NamespaceCodes, key: Array) -> Side:
     of = {name: numbers(rows[name]) for name in ("start", "proto", "src_port", "nat_dst_port")}
     of |= {name: addresses(rows[name].cast(pa.binary(16))) for name in ("src_ip", "nat_dst_ip")}
     texts = {name: rows[name].cast(pa.string()).combine_chunks().dictionary_encode() for name in ("node", "netns")}
@@ -257,7 +259,7 @@ def _named(names: list[str]) -> Array:
     return np.array([0 if name == UNKNOWN_NETNS else 1 if HASH.fullmatch(name) else 2 for name in names], np.int8)
 
 
-def _places(names: list[str], namespaces: Namespaces) -> Array:
+def _places(names: list[str], namespaces: NamespaceCodes) -> Array:
     found = [namespaces.place(name) for name in names]
     return np.array([_UNKNOWN if one is None else one for one in found], np.int64)
 

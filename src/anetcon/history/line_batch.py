@@ -14,7 +14,7 @@ TOLD, UNTOLD = -2, -1
 _ENUMS = {field.name: pa.array(field.values) for field in CONNECTIONS if field.kind == "enum"}
 
 
-class Batch(Columns):
+class LineBatch(Columns):
     """Rows in the making. `both` tells which know both sides; `node` and `netns` are codes. `lasted` is TOLD where text
     tells the start; of what only an end was found of, how long that says it lasted, or UNTOLD."""
 
@@ -43,7 +43,7 @@ def ended(start: int, printed: int, lasted: int) -> int:
     return printed if lasted == UNTOLD else max(min(start + lasted, printed), start)
 
 
-def table(batch: Batch, rows: Array, nodes: list[str], namespaces: list[str]) -> pa.Table:
+def table(batch: LineBatch, rows: Array, nodes: list[str], namespaces: list[str]) -> pa.Table:
     """These rows as the store has them, by their start."""
     start = batch.of["start"]
     rows = rows[np.argsort(start[rows], kind="stable")]

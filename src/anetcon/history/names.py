@@ -32,7 +32,7 @@ class Codes(dict[bytes, int]):
         return self.names.index(name)
 
 
-class Namespaces(Codes):
+class NamespaceCodes(Codes):
     """Codes by hash; of lines without one it is `unhashed`. A hash that nobody knows stands for itself."""
 
     def __init__(self, listed: dict[bytes, str], unhashed: str, *, given: bool = False) -> None:

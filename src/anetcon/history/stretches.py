@@ -6,7 +6,7 @@ import numpy as np
 
 from anetcon.decode.columns import Array
 from anetcon.gaps import Cause, Gap
-from anetcon.history.line_batch import Batch
+from anetcon.history.line_batch import LineBatch
 from anetcon.store import imported, sql
 from anetcon.store.imported import QUIET, Stretch
 from anetcon.store.reader import Store
@@ -31,7 +31,7 @@ class Stretches:
         new = zip(ordered[begins].tolist(), ordered[ends].tolist(), strict=True)
         self._of[of] = imported.joined([*self._of.get(of, []), *new])
 
-    def add_rows(self, batch: Batch, first: int) -> None:
+    def add_rows(self, batch: LineBatch, first: int) -> None:
         """Lines of a syslog daemon, from this row on."""
         rows = slice(first, batch.rows)
         start, both = batch.of["start"][rows], batch.of["both"][rows]

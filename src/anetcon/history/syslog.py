@@ -22,8 +22,8 @@ from anetcon import protocols
 from anetcon.decode.columns import Array
 from anetcon.decode.logline import BAD, PACKET, PROTOCOLS, Known, Packets, Prefix, Texts, escaped
 from anetcon.history import stamps
-from anetcon.history.line_batch import TOLD, Batch
-from anetcon.history.names import Namespaces, Nodes
+from anetcon.history.line_batch import TOLD, LineBatch
+from anetcon.history.names import NamespaceCodes, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.record import UNKNOWN_NETNS, Class, Origin
 from anetcon.system.printable import canonical
@@ -64,7 +64,7 @@ _ANYBODY = re.compile(rb"(?:<\d{1,3}>)?" + stamps.PATTERN + _HOST + rb"[^:\n]{1,
 
 
 @dataclass
-class Found:
+class BlockCounts:
     """What was in a block: lines, rows appended, how many of those a line repeated, lines of others; and the unreadable
     ones, by their number in it."""
 
@@ -75,10 +75,10 @@ class Found:
     unreadable: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-class Reader:
+class SyslogReader:
     """Reads blocks; one for all files. `latest`: no line is from a later time (microseconds)."""
 
-    def __init__(self, prefix: Prefix, namespaces: Namespaces, nodes: Nodes, latest: int) -> None:
+    def __init__(self, prefix: Prefix, namespaces: NamespaceCodes, nodes: Nodes, latest: int) -> None:
         kinds = {**OLDER, **TODAY, **_configured(prefix)}
         self._namespaces, self._nodes, self._latest = namespaces, nodes, latest
         self._packets = Packets({text: int(kind) for text, kind in kinds.items()})
@@ -96,7 +96,7 @@ class Reader:
         self._last = b""
         self._repeated = 0
 
-    def read(self, block: bytes, times: Stamps, out: Batch) -> Found:
+    def read(self, block: bytes, times: Stamps, out: LineBatch) -> BlockCounts:
         """Append a row for each line of ours in `block`; `out` must have room for as many as it has lines."""
         first, mark = out.rows, times.mark()
         lines = block.count(b"\n") + (not block.endswith(b"\n"))
@@ -108,13 +108,13 @@ class Reader:
             good = self._append(kernel, own, times, out)
             if all(mask.all() for mask in good):
                 self._last = block[block.rfind(b"\n", 0, -1) + 1 :]
-                return Found(lines, marked, others=lines - marked)
+                return BlockCounts(lines, marked, others=lines - marked)
             out.rows = first
             times.back(mark)
         return self._slowly(block, times, out)
 
-    def _slowly(self, block: bytes, times: Stamps, out: Batch) -> Found:
-        found = Found()
+    def _slowly(self, block: bytes, times: Stamps, out: LineBatch) -> BlockCounts:
+        found = BlockCounts()
         self._repeated = 0
         texts: tuple[list[bytes], list[bytes]] = [], []
         numbers: tuple[list[int], list[int]] = [], []
@@ -176,7 +176,7 @@ class Reader:
         """Whether another line was written behind one that has no newline, as on a disk that was full."""
         return sum(map(line.count, self.markers)) > 1 and self._begins.search(line, 1) is not None
 
-    def _append(self, kernel: list[Texts], own: list[Texts], times: Stamps, out: Batch) -> tuple[Array, Array]:
+    def _append(self, kernel: list[Texts], own: list[Texts], times: Stamps, out: LineBatch) -> tuple[Array, Array]:
         """Append both kinds of rows; which of each are good."""
         self._packets.forget()
         none = np.ones(0, np.bool_)
@@ -189,7 +189,7 @@ class Reader:
         at, good = times.column(*texts[:3])
         return at, good & (at >= 0) & (at <= self._latest)
 
-    def _lines(self, texts: list[Texts], times: Stamps, out: Batch) -> Array:
+    def _lines(self, texts: list[Texts], times: Stamps, out: LineBatch) -> Array:
         """Lines of the kernel."""
         at, good = self._times(texts, times)
         here = slice(out.rows, out.rows + len(at))
@@ -199,7 +199,7 @@ class Reader:
         self._place(texts[4], texts[5], out, here)
         return good
 
-    def _place(self, kinds: Texts, hashes: Texts, out: Batch, here: slice) -> None:
+    def _place(self, kinds: Texts, hashes: Texts, out: LineBatch, here: slice) -> None:
         """The first version had no hashes: nothing tells the namespace of its lines, unless somebody says so."""
         if self._namespaces.unhashed_given or not any(kind in OLDER for kind in set(kinds)):
             return
@@ -207,7 +207,7 @@ class Reader:
         older = np.array([kind in OLDER and not text for kind, text in zip(kinds, hashes, strict=True)])
         out.of["netns"][here][older] = unknown
 
-    def _ours(self, texts: list[Texts], times: Stamps, out: Batch) -> Array:
+    def _ours(self, texts: list[Texts], times: Stamps, out: LineBatch) -> Array:
         """Lines of our own text logs."""
         at, good = self._times(texts, times)
         kind, _, src, dst, proto, spt, dpt, type_, code, id_, netns, nat_src, nat_spt, nat_id, nat_dst, nat_dpt = texts[

@@ -14,7 +14,7 @@ from enum import Enum
 
 from anetcon.install import users
 from anetcon.install.installed import Manifest
-from anetcon.install.item import Item, Kind, digest
+from anetcon.install.item import Item, ItemKind, digest
 from anetcon.install.tree import Tree
 from anetcon.install.unit import USER
 
@@ -84,22 +84,22 @@ def carry_out(tree: Tree, step: Step) -> None:
 
 
 def _of(tree: Tree, item: Item, manifest: Manifest, coming: bool, replaced: bool) -> Iterator[Step]:
-    if item.kind is Kind.DIRECTORY:
+    if item.kind is ItemKind.DIRECTORY:
         yield from _directory(tree, item, coming)
-    elif item.kind is Kind.CONFIGURATION and replaced:
+    elif item.kind is ItemKind.CONFIGURATION and replaced:
         yield Step(Verb.WRITE, item.path, item, "in place of the bash ANetCon's")
-    elif item.kind is Kind.CONFIGURATION:
+    elif item.kind is ItemKind.CONFIGURATION:
         yield from _configuration(tree, item, manifest)
     elif tree.read(item.path) == item.content and _same_kind(tree, item):
         yield from _adjusted(tree, item)
-    elif item.kind is Kind.LINK:
+    elif item.kind is ItemKind.LINK:
         yield Step(Verb.LINK, item.path, item, f"to {os.fsdecode(item.content)}")
     else:
         yield Step(Verb.WRITE if tree.status(item.path) is None else Verb.UPDATE, item.path, item)
 
 
 def _same_kind(tree: Tree, item: Item) -> bool:
-    return tree.place(item.path).is_symlink() == (item.kind is Kind.LINK)
+    return tree.place(item.path).is_symlink() == (item.kind is ItemKind.LINK)
 
 
 def _directory(tree: Tree, item: Item, coming: bool) -> Iterator[Step]:

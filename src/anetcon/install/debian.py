@@ -15,7 +15,7 @@ from anetcon.config.sample import sample
 from anetcon.errors import AnetconError
 from anetcon.install.apply import Step, Verb
 from anetcon.install.installed import Manifest
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import DEBIAN, HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML, UNIT
 from anetcon.install.plan import WANTS
 from anetcon.install.service import Action
@@ -46,7 +46,9 @@ def left(items: Iterable[Item]) -> list[Item]:
     of the configuration."""
     drop_ins = HOST.drop_in("").rpartition("/")[0] + "/"
     return [
-        item for item in items if item.path.startswith(drop_ins) or item.path == RSYSLOG or item.kind is Kind.DIRECTORY
+        item
+        for item in items
+        if item.path.startswith(drop_ins) or item.path == RSYSLOG or item.kind is ItemKind.DIRECTORY
     ]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import Layout
 from anetcon.install.tree import Tree
 
@@ -51,7 +51,7 @@ class Manifest:
         for item in items:
             for path in _paths(item):
                 known = self.paths.setdefault(path, [])
-                if item.kind is not Kind.DIRECTORY and item.digest not in known:
+                if item.kind is not ItemKind.DIRECTORY and item.digest not in known:
                     known.append(item.digest)
         folders = {folder for path in [self.path, *self.paths] for folder in self._tree.missing_above(path)}
         self.folders = sorted({*self.folders, *folders})
@@ -65,7 +65,7 @@ class Manifest:
                 found = self._tree.read(path)
                 same = found is None or found == item.content
                 if path == item.path or found is not None:
-                    kept[path] = [] if item.kind is Kind.DIRECTORY else [item.digest] if same else self.paths[path]
+                    kept[path] = [] if item.kind is ItemKind.DIRECTORY else [item.digest] if same else self.paths[path]
         self.paths = kept
         self.save()
 
@@ -82,7 +82,7 @@ class Manifest:
         """Write it, if that changes it."""
         content = self.content()
         if content != self._found:
-            self._tree.write(Item(Kind.PROGRAM, self.path, content))
+            self._tree.write(Item(ItemKind.PROGRAM, self.path, content))
             self._found = content
 
     def content(self) -> bytes:
@@ -95,5 +95,5 @@ class Manifest:
 def _paths(item: Item) -> Iterator[str]:
     """Where an item may be: in its place, or beside it."""
     yield item.path
-    if item.kind is Kind.CONFIGURATION:
+    if item.kind is ItemKind.CONFIGURATION:
         yield item.beside

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(Enum):
+class ItemKind(Enum):
     """How an item is treated where something else is in its place."""
 
     PROGRAM = "program"
@@ -22,7 +22,7 @@ class Kind(Enum):
 class Item:
     """`path` is absolute, as on the machine that will run it. Owner and group are names: numbers differ by machine."""
 
-    kind: Kind
+    kind: ItemKind
     path: str
     content: bytes = b""
     """Of a link: where it points to."""

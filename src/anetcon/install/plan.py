@@ -16,7 +16,7 @@ from anetcon.config.logrotate import logrotate_text
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.config.sample import sample
 from anetcon.install import places
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import HOST, Layout
 from anetcon.install.unit import GROUP, USER, engine_drop_in, unit_text
 
@@ -70,19 +70,19 @@ def plan(loaded: Loaded, documents: Documents, choice: Choice) -> list[Item]:
         *_settings(loaded, choice),
         *_unit(loaded, choice),
         *_documents(documents, choice.layout),
-        *([Item(Kind.LINK, choice.layout.program, choice.link.encode(), 0o777)] if choice.link else []),
+        *([Item(ItemKind.LINK, choice.layout.program, choice.link.encode(), 0o777)] if choice.link else []),
     ]
 
 
-def _kind(layout: Layout) -> Kind:
+def _kind(layout: Layout) -> ItemKind:
     """Of what lies in /etc in one layout and in /usr in the other."""
-    return Kind.CONFIGURATION if layout.editable else Kind.PROGRAM
+    return ItemKind.CONFIGURATION if layout.editable else ItemKind.PROGRAM
 
 
 def _folders(loaded: Loaded) -> Iterator[Item]:
-    yield Item(Kind.DIRECTORY, "/etc/anetcon", mode=0o755)
+    yield Item(ItemKind.DIRECTORY, "/etc/anetcon", mode=0o755)
     for path in folders(loaded):
-        yield Item(Kind.DIRECTORY, path, mode=FOLDER_MODE, owner=USER, group=GROUP)
+        yield Item(ItemKind.DIRECTORY, path, mode=FOLDER_MODE, owner=USER, group=GROUP)
 
 
 def folders(loaded: Loaded) -> list[str]:
@@ -96,7 +96,7 @@ def folders(loaded: Loaded) -> list[str]:
 
 def _settings(loaded: Loaded, choice: Choice) -> Iterator[Item]:
     def text(path: str, content: str, mode: int = 0o644, group: str = "root", aside: str = ".new") -> Item:
-        return Item(Kind.CONFIGURATION, path, content.encode(), mode, group=group, aside=aside)
+        return Item(ItemKind.CONFIGURATION, path, content.encode(), mode, group=group, aside=aside)
 
     if not choice.old_configuration:
         yield text(places.TOML, sample(choice.gateway), SETTINGS_MODE, GROUP)
@@ -118,7 +118,7 @@ def _unit(loaded: Loaded, choice: Choice) -> Iterator[Item]:
         if content is not None:
             yield Item(kind, layout.drop_in(name), content.encode())
     if choice.enable:
-        yield Item(Kind.LINK, f"{WANTS}/{places.UNIT}", layout.unit.encode(), 0o777)
+        yield Item(ItemKind.LINK, f"{WANTS}/{places.UNIT}", layout.unit.encode(), 0o777)
 
 
 def _folders_drop_in(loaded: Loaded) -> str | None:
@@ -152,6 +152,6 @@ def _word(text: str) -> str:
 def _documents(documents: Documents, layout: Layout) -> Iterator[Item]:
     for (name, section), text in documents.man.items():
         content = gzip.compress(text.encode(), 9, mtime=0) if layout.compress else text.encode()
-        yield Item(Kind.PROGRAM, layout.man(name, section), content)
+        yield Item(ItemKind.PROGRAM, layout.man(name, section), content)
     for shell, text in documents.completion.items():
-        yield Item(Kind.PROGRAM, layout.completion(shell), text.encode())
+        yield Item(ItemKind.PROGRAM, layout.completion(shell), text.encode())

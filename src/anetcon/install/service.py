@@ -29,7 +29,7 @@ NO_SYSTEMD = (
 
 
 @dataclass(frozen=True)
-class State:
+class ServiceState:
     """What systemd says of the unit."""
 
     masked: bool
@@ -89,7 +89,7 @@ def has_systemd() -> bool:
     return SYSTEMD.is_dir()
 
 
-def look(unit: str = UNIT) -> State:
+def look(unit: str = UNIT) -> ServiceState:
     """Ask systemd."""
     done = run(("systemctl", "show", f"--property={','.join(SHOWN)}", unit))
     said = dict(line.partition("=")[::2] for line in done.splitlines())
@@ -97,7 +97,7 @@ def look(unit: str = UNIT) -> State:
     interpreter = ""
     with contextlib.suppress(OSError):
         interpreter = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-    return State(
+    return ServiceState(
         masked=said.get("LoadState") == "masked",
         active=said.get("ActiveState") in ("active", "reloading", "activating"),
         stale=said.get("NeedDaemonReload") == "yes",
@@ -106,7 +106,9 @@ def look(unit: str = UNIT) -> State:
     )
 
 
-def after_install(state: State, changed: Changed, interpreter: str, start: bool, in_place: bool = True) -> list[Action]:
+def after_install(
+    state: ServiceState, changed: Changed, interpreter: str, start: bool, in_place: bool = True
+) -> list[Action]:
     """What is to be done when everything is in its place; `interpreter` is that of the program now, `in_place` whether
     the daemon that runs can take the configuration over. Raises AnetconError where systemd would not start it."""
     if start and state.masked and not state.active:
@@ -129,7 +131,7 @@ def after_install(state: State, changed: Changed, interpreter: str, start: bool,
     return actions
 
 
-def before_uninstall(state: State) -> list[Action]:
+def before_uninstall(state: ServiceState) -> list[Action]:
     """What is to be done before anything goes."""
     return [Action(("systemctl", "stop", UNIT))] if state.active else []
 

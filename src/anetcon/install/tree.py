@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from anetcon.errors import AnetconError, PermissionMissingError
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 
 MOST_LINKS = 40
 ASIDE = ".anetcon-aside"
@@ -112,7 +112,7 @@ class Tree:
         if coming and self.privileged and -1 in (owner, group):
             return False
         same = owner in (-1, found.st_uid) and group in (-1, found.st_gid)
-        return same and (item.kind is Kind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
+        return same and (item.kind is ItemKind.LINK or stat.S_IMODE(found.st_mode) == item.mode)
 
     def is_readable(self, item: Item) -> bool:
         """Whether the item's group may read what is there, where it has one that is to."""
@@ -124,7 +124,7 @@ class Tree:
     def hands_over(self, item: Item, coming: bool = False) -> bool:
         """Whether a directory is to get another owner, and what is in it with it: one that is not root. `coming`: a
         name that is not known will be."""
-        if item.kind is not Kind.DIRECTORY or item.owner == "root":
+        if item.kind is not ItemKind.DIRECTORY or item.owner == "root":
             return False
         owner = self.owners(item)[0]
         return coming and self.privileged if owner == -1 else owner != self._itself(item).lstat().st_uid
@@ -139,12 +139,12 @@ class Tree:
                     for name in (*folders, *files):
                         os.chown(name, *owners, dir_fd=within, follow_symlinks=False)
             os.chown(place, *owners, follow_symlinks=False)
-            if item.kind is not Kind.LINK:
+            if item.kind is not ItemKind.LINK:
                 place.chmod(item.mode)
 
     def _itself(self, item: Item) -> Path:
         """Where an item is; a directory may be there by a link."""
-        return self._walk(item.path) if item.kind is Kind.DIRECTORY else self.place(item.path)
+        return self._walk(item.path) if item.kind is ItemKind.DIRECTORY else self.place(item.path)
 
     def is_empty(self, path: str) -> bool:
         """Whether a directory has nothing in it."""
@@ -175,7 +175,7 @@ class Tree:
                 raise
 
     def _fill(self, aside: Path, item: Item) -> None:
-        if item.kind is Kind.LINK:
+        if item.kind is ItemKind.LINK:
             aside.symlink_to(os.fsdecode(item.content))
             os.chown(aside, *self.owners(item), follow_symlinks=False)
             return

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anetcon.doctor import processes
-from anetcon.doctor.processes import Process
+from anetcon.doctor.processes import HostProcess
 from anetcon.install.places import OLD_CONFIGURATION, UNIT
 from anetcon.legacy import autostart as starters
 
@@ -155,13 +155,13 @@ def _is_shell_script(path: Path) -> bool:
     return False
 
 
-def _first(every: Mapping[int, Process], names: Iterable[str]) -> Iterator[Process]:
+def _first(every: Mapping[int, HostProcess], names: Iterable[str]) -> Iterator[HostProcess]:
     """Each script, and not its subshells, which have the same command line."""
     found = {each.pid: each for each in every.values() if each.state != "Z" and executes(each.words, names)}
     yield from (each for each in found.values() if each.parent not in found)
 
 
-def _running(script: Process, root: Path, proc: Path) -> Running:
+def _running(script: HostProcess, root: Path, proc: Path) -> Running:
     unit, folder = _unit_of(script.pid, root, proc), _folder(script.pid, proc)
     files = _unit_files(root, unit) if unit not in ("", UNIT) else ()
     return Running(script.pid, script.words, unit, folder, next((_inside(path, root) for path in files), None))

@@ -25,7 +25,7 @@ one is yet to come into the second. Once a line is there that was printed after 
 RECORD_BYTES = 8192
 
 
-class Line(NamedTuple):
+class KernelLine(NamedTuple):
     """One of the kernel's: microseconds since the boot, and the text."""
 
     at: int
@@ -39,7 +39,7 @@ class Witness:
     def __init__(self, prefixes: Mapping[str, Path], logs: Iterable[Path] = (), kmsg: Path = KMSG) -> None:
         self._prefixes = prefixes
         self._logs = {path: _size(path) for path in {*prefixes.values(), *logs}}
-        self._lines: list[Line] = []
+        self._lines: list[KernelLine] = []
         self._kmsg = os.open(kmsg, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self._kmsg, 0, os.SEEK_END)
 
@@ -75,7 +75,7 @@ class Witness:
     def _written(self) -> str:
         return "".join(_from(path, size) for path, size in self._logs.items())
 
-    def _append(self, line: Line) -> None:
+    def _append(self, line: KernelLine) -> None:
         file = next(file for prefix, file in self._prefixes.items() if line.text.startswith(prefix))
         now, host = time.strftime("%b %e %H:%M:%S"), socket.gethostname().partition(".")[0]  # as rsyslog has it
         text = f"{now} {host} kernel: [{line.at // 10**6:5}.{line.at % 10**6:06}] {line.text}\n"
@@ -86,12 +86,12 @@ class Witness:
             os.close(descriptor)
 
 
-def parsed(record: bytes) -> Line:
+def parsed(record: bytes) -> KernelLine:
     """A record of /dev/kmsg: level, number, time, flags; the text; further lines of properties. Empty if it is none."""
     head, _, rest = record.decode(errors="replace").partition(";")
     fields: Sequence[str] = head.split(",")
     at = int(fields[2]) if len(fields) > 2 and fields[2].isascii() and fields[2].isdigit() else 0
-    return Line(at, rest.partition("\n")[0].strip() if at else "")
+    return KernelLine(at, rest.partition("\n")[0].strip() if at else "")
 
 
 def _size(path: Path) -> int:

@@ -32,7 +32,7 @@ _LOG = re.compile(r"/[^\s\"';]*anetcon\.(?:nat|float)\.log")
 _DROPS = re.compile(r"^\s*\$PrivDropToUser\s+(?P<old>\S+)|privdrop\.user\.name\s*=\s*\"(?P<new>[^\"]+)\"", re.MULTILINE)
 
 
-class Writer(Enum):
+class LogWriter(Enum):
     """What becomes of rsyslog's part."""
 
     SAME = "rsyslog goes on writing the text logs, by the file it has"
@@ -41,16 +41,16 @@ class Writer(Enum):
     NOBODY = "rsyslog has no part in it"
 
 
-def choose(loaded: Loaded, snippets: dict[Path, str], user: str = "") -> Writer:
+def choose(loaded: Loaded, snippets: dict[Path, str], user: str = "") -> LogWriter:
     """By the configuration that will be used, the files rsyslog sorts by now, and the user that it becomes."""
     logs, log_engine = loaded.config.logs, loaded.config.audit.engine != "conntrack"
     if not snippets:
-        return Writer.NOBODY
+        return LogWriter.NOBODY
     automatic = "logs.writer" in loaded.why
     if not log_engine or user not in ("", "root") or not (automatic or logs.writer == "rsyslog"):
-        return Writer.DAEMON
+        return LogWriter.DAEMON
     fits = list(snippets) == [Path(RSYSLOG_FILE)] and sorts(snippets[Path(RSYSLOG_FILE)], logs)
-    return Writer.SAME if fits else Writer.RENEWED
+    return LogWriter.SAME if fits else LogWriter.RENEWED
 
 
 def sorts(snippet: str, logs: Logs) -> bool:

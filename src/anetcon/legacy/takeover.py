@@ -44,7 +44,7 @@ from anetcon.legacy import (
 )
 from anetcon.legacy.find import OUR_DROP_INS, UNFINISHED, Old, Running
 from anetcon.legacy.lost_lines import Witness
-from anetcon.legacy.old_rsyslog import Writer
+from anetcon.legacy.old_rsyslog import LogWriter
 from anetcon.legacy.stop_old import systemctl
 from anetcon.link.settings import Settings
 from anetcon.rules.wording import NFTABLES, TABLE
@@ -59,7 +59,7 @@ MOVE_ON = (
 )
 
 
-class Step(NamedTuple):
+class TakeoverStep(NamedTuple):
     """What is done, in words, and doing it."""
 
     text: str
@@ -95,7 +95,7 @@ class Takeover:
         """Files of the old program that ours may be written over."""
         return {str(path) for path in (*self.old.files, Path(OLD_CONFIGURATION))}
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[TakeoverStep]:
         """All of them, in order."""
         return [*self._before(), *self._switch(), *self._after()]
 
@@ -116,51 +116,57 @@ class Takeover:
 
     # Steps
 
-    def _before(self) -> Iterator[Step]:
+    def _before(self) -> Iterator[TakeoverStep]:
         old = self.old
         if old.files:
-            yield Step(f"keep a copy of {_names(old.files)} in {REPLACED}", self._keep)
+            yield TakeoverStep(f"keep a copy of {_names(old.files)} in {REPLACED}", self._keep)
         for path in self._in_the_way():
-            yield Step(f"remove {path}", path.unlink)
+            yield TakeoverStep(f"remove {path}", path.unlink)
         if old.configuration and old.configuration != Path(OLD_CONFIGURATION):
-            yield Step(f"make {old.configuration}, with which it runs, {OLD_CONFIGURATION}", self._move_configuration)
-        yield Step("write the daemon's files", self._put)
+            yield TakeoverStep(
+                f"make {old.configuration}, with which it runs, {OLD_CONFIGURATION}", self._move_configuration
+            )
+        yield TakeoverStep("write the daemon's files", self._put)
         if self.settings.log_engine:
-            yield Step(
+            yield TakeoverStep(
                 f"name the rules in {self.store}/rules.jsonl, as the daemon's own",
                 lambda: old_chain.name(self._named, self.settings.engine, self.store, self._say),
             )
-        if self._writer is Writer.RENEWED:
+        if self._writer is LogWriter.RENEWED:
             others = [path for path in self._snippets if path != Path(RSYSLOG_FILE)]
             where = f"{RSYSLOG_FILE} instead of {_names(others)}" if others else f"{RSYSLOG_FILE} anew"
-            yield Step(f"write {where}, restart rsyslog: {self._writer.value}", self._renew_sorting)
-        if self._writer is Writer.DAEMON:
-            yield Step(
+            yield TakeoverStep(f"write {where}, restart rsyslog: {self._writer.value}", self._renew_sorting)
+        if self._writer is LogWriter.DAEMON:
+            yield TakeoverStep(
                 "have the text logs wait until rsyslog is done with them", lambda: rsyslog_handover.begin(self.store)
             )
-            yield Step(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
+            yield TakeoverStep(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
         goes_on = _names(self._continued()) or "its own files"
-        yield Step(f"give the daemon {goes_on}, which it goes on writing", self._give_files)
+        yield TakeoverStep(f"give the daemon {goes_on}, which it goes on writing", self._give_files)
         if (closed := self._closed()) is not None:
-            yield Step(f"let group {READERS} read {closed}", lambda: _open(closed))
+            yield TakeoverStep(f"let group {READERS} read {closed}", lambda: _open(closed))
 
-    def _switch(self) -> Iterator[Step]:
-        yield Step("have systemd read its units again", lambda: systemctl("daemon-reload"))
+    def _switch(self) -> Iterator[TakeoverStep]:
+        yield TakeoverStep("have systemd read its units again", lambda: systemctl("daemon-reload"))
         for each in self.old.running:
             how = "so that it leaves its rules where they are"
-            yield Step(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
+            yield TakeoverStep(f"kill process {each.pid} ({' '.join(each.words)}), {how}", partial(self._end, each))
         if self.settings.engine == NFTABLES:
-            yield Step(f"put the nftables table {TABLE} in place of the chain, in one write", self._replace_chain)
-        yield Step("start the daemon", self._start)
-        yield Step("wait until it audits every namespace", self._wait)
-        yield Step("have it start at boot", lambda: systemctl("enable", UNIT))
+            yield TakeoverStep(
+                f"put the nftables table {TABLE} in place of the chain, in one write", self._replace_chain
+            )
+        yield TakeoverStep("start the daemon", self._start)
+        yield TakeoverStep("wait until it audits every namespace", self._wait)
+        yield TakeoverStep("have it start at boot", lambda: systemctl("enable", UNIT))
 
-    def _after(self) -> Iterator[Step]:
+    def _after(self) -> Iterator[TakeoverStep]:
         if not self.settings.log_engine:
-            yield Step("take the chain away, since the daemon records", self._remove_chain)
-        if self._writer is Writer.DAEMON:
-            yield Step("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
-            yield Step("have the daemon write the text logs", lambda: rsyslog_handover.end(self.store, self._removed))
+            yield TakeoverStep("take the chain away, since the daemon records", self._remove_chain)
+        if self._writer is LogWriter.DAEMON:
+            yield TakeoverStep("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
+            yield TakeoverStep(
+                "have the daemon write the text logs", lambda: rsyslog_handover.end(self.store, self._removed)
+            )
 
     # Before
 
@@ -173,7 +179,7 @@ class Takeover:
         """Raise TakeoverError before a file goes that has something of the site's in it."""
         prefixes = {prefix.partition("]")[0] for prefix in old_rsyslog.files(self._loaded.config.logs)}
         found = {path: foreign_lines.in_logrotate(_text(path)) for path in self.old.rotations}
-        if self._writer in (Writer.RENEWED, Writer.DAEMON):
+        if self._writer in (LogWriter.RENEWED, LogWriter.DAEMON):
             found |= {path: foreign_lines.in_rsyslog(_text(path), prefixes) for path in self.old.snippets}
         for path, line in found.items():
             if line is not None:
@@ -219,7 +225,7 @@ class Takeover:
         """Files of the old program that the daemon goes on writing."""
         logs = self._loaded.config.logs
         files = [Path(file) for file in (logs.namespace_hash_file, logs.file) if file]
-        if self._writer in (Writer.DAEMON, Writer.NOBODY):
+        if self._writer in (LogWriter.DAEMON, LogWriter.NOBODY):
             files += [Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log")]
         return [file for file in files if file.exists()]
 
@@ -293,7 +299,7 @@ class Takeover:
             rsyslog_handover.end(self.store)
             with stop_old.killed_when_stopped(UNIT):  # ours, which would take the chain away
                 systemctl("restart" if again else "stop", UNIT)
-            if self._writer is not Writer.SAME:
+            if self._writer is not LogWriter.SAME:
                 _restart_rsyslog()
             for each in self.old.running:
                 if each.unit == "":

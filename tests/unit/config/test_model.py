@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from anetcon.config.model import Audit, Config, Logs, Setting, Store, problems, protocol_numbers, settings, value_of
+from anetcon.config.model import Audit, Config, Logs, Setting, Storage, problems, protocol_numbers, settings, value_of
 
 DEFAULTS = Config(node="gw1")
 LOG = Audit(engine="nftables-log")
@@ -32,7 +32,7 @@ def test_the_defaults_can_be_used() -> None:
     ("config", "key", "says"),
     [
         (Config(node="a/b"), "node", "a/b"),
-        (Config(node="gw1", store=Store(path="store")), "store.path", "absolute"),
+        (Config(node="gw1", store=Storage(path="store")), "store.path", "absolute"),
         (Config(node="gw1", audit=Audit(namespaces=("^a", "b("))), "audit.namespaces", "'b('"),
         (Config(node="gw1", audit=Audit(namespaces=())), "audit.namespaces", "nothing"),
         (Config(node="gw1", audit=Audit(networks={"r": ("10.0.0.0/33",)})), "audit.networks.r", "10.0.0.0/33"),

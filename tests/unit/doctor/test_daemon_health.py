@@ -11,7 +11,7 @@ import pytest
 
 from anetcon.doctor.daemon_health import daemon
 from anetcon.doctor.finding import Severity
-from anetcon.doctor.machine import Daemon
+from anetcon.doctor.machine import DaemonState
 from tests.support.doctor_parts import (
     CAPTURE,
     DAEMON,
@@ -44,10 +44,10 @@ def test_none(tmp_path: Path) -> None:
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
     (tmp_path / "etc/systemd/system/anetcon.service").touch()
     assert "`systemctl start anetcon`" in one(daemon(without_daemon(tmp_path))).remedy
-    gone = Daemon(status=STATUS)
+    gone = DaemonState(status=STATUS)
     found = one(daemon(dataclasses.replace(machine(), daemon=gone)))
     assert (found.severity, "2026-11-18T11:06:39" in found.found) == (Severity.PROBLEM, True)
-    assert not one(daemon(machine(daemon=Daemon(unreadable="cannot read")))).checked
+    assert not one(daemon(machine(daemon=DaemonState(unreadable="cannot read")))).checked
 
 
 @pytest.mark.parametrize(

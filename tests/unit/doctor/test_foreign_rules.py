@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from anetcon.doctor import foreign_rules
-from anetcon.doctor.ruleset import Chain, Expression, Flowtable, Rule, Ruleset
+from anetcon.doctor.ruleset import Chain, Expression, Flowtable, NamespaceRules, Rule
 from tests.support.doctor_parts import ill, look, machine, one, said, without_daemon
 
 
@@ -20,7 +20,7 @@ def of(*expressions: Expression, table: str = "raw", chain: str = "PREROUTING") 
 def test_what_hides(what: str) -> None:
     """A rule that capture too would hold against the record, with the command that deletes it."""
     rule = dataclasses.replace(of(Expression("payload")), hides=f"a rule in table ip raw, chain PREROUTING, {what}")
-    found = one(foreign_rules.hiding(look(rules=Ruleset(rules=(of(Expression("counter")), rule))), machine()))
+    found = one(foreign_rules.hiding(look(rules=NamespaceRules(rules=(of(Expression("counter")), rule))), machine()))
     assert found.found.endswith(f"{what} (handle 7)")
     assert ("its end" in found.means) is ("events" in what)
     assert "`nsenter --net=/run/netns/qrouter-1 nft delete rule ip raw PREROUTING handle 7`" in found.remedy
@@ -51,7 +51,7 @@ def test_rules_that_cannot_be_read() -> None:
 def test_flowtables() -> None:
     """One that does not count is found."""
     tables = (Flowtable("inet", "f", "fast", counts=False), Flowtable("inet", "f", "counted", counts=True))
-    assert "inet f fast" in one(foreign_rules.offload(look(rules=Ruleset(flowtables=tables)), machine())).found
+    assert "inet f fast" in one(foreign_rules.offload(look(rules=NamespaceRules(flowtables=tables)), machine())).found
 
 
 def test_chains_before_our_log_rules() -> None:
@@ -64,7 +64,7 @@ def test_chains_before_our_log_rules() -> None:
         Chain("ip", "idle", "c", "nat", 4, 0),
     )
     translate = tuple(of(Expression("nat"), table=each.table, chain="c") for each in chains[:4])
-    seen = look(rules=Ruleset(chains=chains, rules=translate))
+    seen = look(rules=NamespaceRules(chains=chains, rules=translate))
     found = one(foreign_rules.before_ours(seen, without_daemon(audit__engine="nftables-log")))
     assert found.found == "chain ip early c translates at priority 98, before ours at 99"
     assert list(foreign_rules.before_ours(seen, machine())) == []
@@ -76,7 +76,7 @@ def test_a_jump_that_is_not_first() -> None:
     jump = of(Expression("immediate", jump="anetcon"), table="nat", chain="POSTROUTING")
     other = of(Expression("immediate", jump="neutron"), table="nat", chain="POSTROUTING")
     six = {"ip6": "-A POSTROUTING -j anetcon\n-A POSTROUTING -j other\n"}
-    assert ill(foreign_rules.before_ours(look(rules=Ruleset(rules=(jump, other)), legacy=six), log)) == []
-    moved = one(foreign_rules.before_ours(look(rules=Ruleset(rules=(other, jump)), legacy=six), log))
+    assert ill(foreign_rules.before_ours(look(rules=NamespaceRules(rules=(jump, other)), legacy=six), log)) == []
+    moved = one(foreign_rules.before_ours(look(rules=NamespaceRules(rules=(other, jump)), legacy=six), log))
     assert moved.found.startswith("the jump to anetcon is not the first rule of iptables's")
     assert len(ill(foreign_rules.before_ours(look(), log))) == 2

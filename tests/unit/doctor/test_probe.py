@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anetcon.doctor import probe
-from anetcon.doctor.probe import MissingError, features
+from anetcon.doctor.probe import FeatureMissingError, features
 from anetcon.rules import programs
 
 
@@ -24,11 +24,11 @@ def test_each_engine_has_its_own() -> None:
 def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named."""
     monkeypatch.setattr(programs, "find", lambda _: None)
-    with pytest.raises(MissingError, match="the program nft is not there"):
+    with pytest.raises(FeatureMissingError, match="the program nft is not there"):
         features("nftables-log", activates=False)["nft log rules"]()
 
 
 def test_a_program_that_fails() -> None:
     """What it said is kept."""
-    with pytest.raises(MissingError, match=r"ls: .*nothing-here"):
+    with pytest.raises(FeatureMissingError, match=r"ls: .*nothing-here"):
         probe._run(["ls", "/nothing-here"])

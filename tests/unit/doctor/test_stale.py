@@ -8,14 +8,14 @@ import pytest
 
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.machine import Machine
-from anetcon.doctor.ruleset import Chain, Ruleset
+from anetcon.doctor.ruleset import Chain, NamespaceRules
 from anetcon.doctor.stale import stale
 from tests.support.doctor_parts import ill, look, machine, one, process, said, without_daemon
 
-TABLE = Ruleset(tables=(("inet", "anetcon"),))
-ACTIVATION = Ruleset(tables=(("inet", "anetcon_conntrack"),))
-SAMPLE = Ruleset(tables=(("ip6", "anetcon_packets"),))
-CHAIN = Ruleset(chains=(Chain("ip", "nat", "anetcon"), Chain("ip", "filter", "anetcon")))
+TABLE = NamespaceRules(tables=(("inet", "anetcon"),))
+ACTIVATION = NamespaceRules(tables=(("inet", "anetcon_conntrack"),))
+SAMPLE = NamespaceRules(tables=(("ip6", "anetcon_packets"),))
+CHAIN = NamespaceRules(chains=(Chain("ip", "nat", "anetcon"), Chain("ip", "filter", "anetcon")))
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ CHAIN = Ruleset(chains=(Chain("ip", "nat", "anetcon"), Chain("ip", "filter", "an
         (CHAIN, machine(), True),
         (CHAIN, machine(daemon=said(engine="iptables-log")), False),
         (CHAIN, without_daemon(audit__chain="other"), False),
-        (Ruleset(), without_daemon(), False),
+        (NamespaceRules(), without_daemon(), False),
     ],
 )
-def test_what_is_left(rules: Ruleset, seen: Machine, left: bool) -> None:
+def test_what_is_left(rules: NamespaceRules, seen: Machine, left: bool) -> None:
     """A table or chain is left when no daemon with that engine keeps it."""
     assert bool(ill(stale(look(rules=rules), seen))) is left
 

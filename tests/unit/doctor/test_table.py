@@ -9,7 +9,7 @@ import pytest
 from anetcon.doctor import table
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.look import Look
-from anetcon.doctor.ruleset import Rule, Ruleset
+from anetcon.doctor.ruleset import NamespaceRules, Rule
 from tests.support.doctor_parts import STATUS, ill, look, machine, one, said, without_daemon
 
 KNOWN: dict[str, Any] = STATUS["namespaces"][0]  # type: ignore[index]
@@ -17,9 +17,9 @@ KNOWN: dict[str, Any] = STATUS["namespaces"][0]  # type: ignore[index]
 LEGACY = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
 
 
-def tracking(family: str) -> Ruleset:
+def tracking(family: str) -> NamespaceRules:
     """Rules of which one makes conntrack run."""
-    return Ruleset(rules=(Rule(family, "t", "c", 1, (), tracks=True),))
+    return NamespaceRules(rules=(Rule(family, "t", "c", 1, (), tracks=True),))
 
 
 def filled(count: int, limit: int = 1000, buckets: int = 1000) -> Look:
@@ -108,7 +108,7 @@ def test_nothing_is_said_of_what_is_not_audited() -> None:
 @pytest.mark.parametrize(("dropped", "named"), [(set(), "IPv4 and IPv6"), ({"ip"}, "of IPv6;"), ({"ip6"}, "of IPv4;")])
 def test_what_is_invalid_and_may_be_forwarded(dropped: set[str], named: str) -> None:
     """A note with the family, the count and the rule that drops it."""
-    rules = Ruleset(rules=tracking("ip").rules, drops_invalid=frozenset(dropped))
+    rules = NamespaceRules(rules=tracking("ip").rules, drops_invalid=frozenset(dropped))
     found = one(table.untracked(look(rules=rules, statistics={"invalid": 3, "error": 4}), machine()))
     assert found.severity is Severity.NOTE
     assert named in found.found
@@ -118,7 +118,7 @@ def test_what_is_invalid_and_may_be_forwarded(dropped: set[str], named: str) -> 
 
 def test_what_is_invalid_and_dropped() -> None:
     """All is well; and nothing is said where conntrack does not run."""
-    rules = Ruleset(rules=tracking("ip").rules, drops_invalid=frozenset({"ip", "ip6"}))
+    rules = NamespaceRules(rules=tracking("ip").rules, drops_invalid=frozenset({"ip", "ip6"}))
     (found,) = table.untracked(look(rules=rules), machine())
     assert found.severity is Severity.OK
     assert list(table.untracked(look(), machine())) == []
@@ -130,12 +130,12 @@ def test_what_is_invalid_and_dropped() -> None:
 def test_what_is_invalid_and_to_be_recorded(tables: tuple[tuple[str, str], ...], there: bool) -> None:
     """Our table stands for each family that is tracked, or it is said that it does not; a daemon that does not run is
     no matter here."""
-    rules = Ruleset(tables=tables, rules=tracking("ip").rules, drops_invalid=frozenset({"ip", "ip6"}))
+    rules = NamespaceRules(tables=tables, rules=tracking("ip").rules, drops_invalid=frozenset({"ip", "ip6"}))
     found = ill(table.untracked(look(rules=rules), machine(audit__record_invalid=True)))
     assert [each.severity for each in found] == [Severity.WARNING] * (not there)
     assert ill(table.untracked(look(rules=rules), machine())) == []
     assert ill(table.untracked(look(rules=rules), without_daemon(audit__record_invalid=True))) == []
-    forwarding = Ruleset(tables=rules.tables, rules=rules.rules)
+    forwarding = NamespaceRules(tables=rules.tables, rules=rules.rules)
     *_, found_then = ill(table.untracked(look(rules=forwarding), machine(audit__record_invalid=True)))
     assert ("sample is on record" in found_then.means) is there
     legacy = {"ip6": "-A INPUT -m conntrack --ctstate NEW"}

@@ -11,26 +11,26 @@ from hypothesis import strategies as st
 
 from anetcon.decode.columns import NONE
 from anetcon.history.events import Events
-from anetcon.history.line_batch import Batch
-from anetcon.history.syslog import Found
+from anetcon.history.line_batch import LineBatch
+from anetcon.history.syslog import BlockCounts
 from anetcon.record import CLASSES, END_REASONS
 from tests.support.old_lines import AT, DESTROY, NEW, address
 from tests.support.records import DAY, SECOND, T0
 
 
-def read(*texts: str, finish: bool = True) -> tuple[list[dict[str, Any]], list[Found], Events]:
+def read(*texts: str, finish: bool = True) -> tuple[list[dict[str, Any]], list[BlockCounts], Events]:
     """The connections of some blocks."""
     reader = Events(UTC, T0 + DAY)
     found = [reader.read(text.encode()) for text in texts]
     if finish:
         reader.finish()
-    batch = Batch(max(reader.waiting, 1))
+    batch = LineBatch(max(reader.waiting, 1))
     if reader.waiting:
         reader.take(batch, 0, 0)
     return [_row(batch, number) for number in range(batch.rows)], found, reader
 
 
-def _row(batch: Batch, row: int) -> dict[str, Any]:
+def _row(batch: LineBatch, row: int) -> dict[str, Any]:
     of = batch.of
     ends = {side: (address(of[f"{side}_ip"][row].tobytes()), int(of[f"{side}_port"][row])) for side in SIDES}
     shown: dict[str, Any] = {name: int(of[name][row]) for name in ("start", "end", "proto", "mark", "zone", "ct_id")}

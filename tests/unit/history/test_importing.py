@@ -19,7 +19,7 @@ from anetcon.gaps import Cause
 from anetcon.history import importing, source
 from anetcon.history.import_report import Counts, Report
 from anetcon.history.importing import Import, Settings
-from anetcon.history.names import Namespaces, Nodes
+from anetcon.history.names import NamespaceCodes, Nodes
 from anetcon.history.source import Source
 from anetcon.store import layout, lock, manifest
 from anetcon.store.coverage import Question, coverage
@@ -55,7 +55,7 @@ class Old:
         settings = Settings(
             store=self.store,
             nodes=Nodes("gw1", options.get("node")),
-            namespaces=Namespaces(
+            namespaces=NamespaceCodes(
                 {namespace_hash(ROUTER).encode(): ROUTER, **options.get("named", {})},
                 options.get("unhashed", "default"),
                 given="unhashed" in options,

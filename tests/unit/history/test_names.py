@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import InputError
-from anetcon.history.names import Namespaces, listed
+from anetcon.history.names import NamespaceCodes, listed
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.system.printable import namespace_hash
 
@@ -45,9 +45,9 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_one_namespace_by_all_its_names() -> None:
     """Its name, its hash, the hash that an edited file gives it, and its name before, are of one place."""
-    known = Namespaces({b"11111111": "qrouter-1", OWN.encode(): "customer 7"}, "default")
+    known = NamespaceCodes({b"11111111": "qrouter-1", OWN.encode(): "customer 7"}, "default")
     assert known.place("customer 7") == known.place(f"[{OWN}]") == known.place("qrouter-1")
-    assert Namespaces({b"11111111": "qrouter-1"}, "default").place("[11111111]") == int(OWN, 16)
+    assert NamespaceCodes({b"11111111": "qrouter-1"}, "default").place("[11111111]") == int(OWN, 16)
     assert known.place("[22222222]") == 0x22222222 != known.place("qrouter-2")
     assert known.place(UNKNOWN_NETNS) is None
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from anetcon.decode.logline import Prefix
 from anetcon.follow.sinks.lines import DEFAULT_NETNS, Lines, Settings
-from anetcon.history.line_batch import Batch
-from anetcon.history.names import Namespaces, Nodes
+from anetcon.history.line_batch import LineBatch
+from anetcon.history.names import NamespaceCodes, Nodes
 from anetcon.history.stamps import Stamps
-from anetcon.history.syslog import MOST_REPEATED, Found, Reader
+from anetcon.history.syslog import MOST_REPEATED, BlockCounts, SyslogReader
 from anetcon.record import CLASSES, Class
 from anetcon.system.printable import namespace_hash, recorded
 from tests.support.old_lines import address
@@ -43,13 +43,15 @@ class Reading:
         self, text: bytes, unhashed: str = "default", *, given: bool = False, prefix: Prefix | None = None
     ) -> None:
         listed = {text.encode(): name for text, name in HASHES.items()}
-        self.namespaces = Namespaces(listed, unhashed, given=given)
+        self.namespaces = NamespaceCodes(listed, unhashed, given=given)
         self.nodes = Nodes("gw1.example", None)
-        reader = Reader(prefix or Prefix("[ANETCON]", "[D]", "[X]", hashed=True), self.namespaces, self.nodes, T0 + DAY)
+        reader = SyslogReader(
+            prefix or Prefix("[ANETCON]", "[D]", "[X]", hashed=True), self.namespaces, self.nodes, T0 + DAY
+        )
         self.times = Stamps(UTC)
         self.times.year = 2026
-        self.batch = Batch(text.count(b"\n") + MOST_REPEATED + 1)
-        self.found: Found = reader.read(text, self.times, self.batch)
+        self.batch = LineBatch(text.count(b"\n") + MOST_REPEATED + 1)
+        self.found: BlockCounts = reader.read(text, self.times, self.batch)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows in words."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anetcon.install import apply, undo
 from anetcon.install.apply import Step, Verb
 from anetcon.install.installed import Manifest
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import HOST
 from anetcon.install.tree import Tree
 
@@ -25,15 +25,15 @@ ASIDES = (".new", ".dpkg-dist")
 def plan(version: int, paths: tuple[str, ...] = PATHS) -> list[Item]:
     """What is installed: two files of configuration, one of the program, a folder, a link."""
     files = [
-        Item(Kind.CONFIGURATION, path, CONTENTS[version], aside=aside)
+        Item(ItemKind.CONFIGURATION, path, CONTENTS[version], aside=aside)
         for path, aside in zip(PATHS, ASIDES, strict=True)
         if path in paths
     ]
     return [
-        Item(Kind.DIRECTORY, "/etc/a", mode=0o750),
+        Item(ItemKind.DIRECTORY, "/etc/a", mode=0o750),
         *files,
-        Item(Kind.PROGRAM, "/usr/share/doc", CONTENTS[version]),
-        Item(Kind.LINK, "/usr/bin/it", f"/opt/{version}".encode(), 0o777),
+        Item(ItemKind.PROGRAM, "/usr/share/doc", CONTENTS[version]),
+        Item(ItemKind.LINK, "/usr/bin/it", f"/opt/{version}".encode(), 0o777),
     ]
 
 

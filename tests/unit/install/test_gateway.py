@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from anetcon.doctor.look import Look
-from anetcon.doctor.ruleset import Expression, Rule, Ruleset
+from anetcon.doctor.ruleset import Expression, NamespaceRules, Rule
 from anetcon.install.gateway import is_plain, translates
 
 
 def look(*expressions: Expression, legacy: str = "") -> Look:
     """A namespace with one rule, or with one of iptables-legacy."""
     rule = Rule("ip", "nat", "POSTROUTING", 1, expressions, tracks=True)
-    return Look("default", None, rules=Ruleset(rules=(rule,)), legacy={"ip": legacy} if legacy else {})
+    return Look("default", None, rules=NamespaceRules(rules=(rule,)), legacy={"ip": legacy} if legacy else {})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.config.load import Loaded, load
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import DEBIAN, HOST, LOGROTATE, RSYSLOG, TOML
 from anetcon.install.plan import Choice, Documents, plan
 
@@ -34,7 +34,7 @@ def planned(loaded: Loaded, choice: Choice) -> dict[str, Item]:
 def test_a_host(tmp_path: Path) -> None:
     """Where what goes, with its mode and owner; below /etc it is the operator's as soon as it is edited."""
     items = planned(configured(tmp_path), Choice(link="/opt/anetcon/bin/anetcon", enable=True))
-    assert {(i.path, oct(i.mode), i.owner, i.group) for i in items.values() if i.kind is Kind.DIRECTORY} == {
+    assert {(i.path, oct(i.mode), i.owner, i.group) for i in items.values() if i.kind is ItemKind.DIRECTORY} == {
         ("/etc/anetcon", "0o755", "root", "root"),
         ("/var/lib/anetcon", "0o750", "anetcon", "adm"),
         ("/var/log/anetcon", "0o750", "anetcon", "adm"),
@@ -48,19 +48,19 @@ def test_a_host(tmp_path: Path) -> None:
     assert "/usr/local/share/bash-completion/completions/anetcon" in items
     assert RSYSLOG not in items
     assert all(
-        i.kind is Kind.CONFIGURATION for p, i in items.items() if p.startswith("/etc/") and i.content[:1] == b"#"
+        i.kind is ItemKind.CONFIGURATION for p, i in items.items() if p.startswith("/etc/") and i.content[:1] == b"#"
     )
 
 
 def test_the_debian_package(tmp_path: Path) -> None:
     """The same below /usr, where nothing is edited; man pages are compressed without a time in them."""
     items = planned(configured(tmp_path), Choice(layout=DEBIAN))
-    assert items["/usr/lib/systemd/system/anetcon.service"].kind is Kind.PROGRAM
+    assert items["/usr/lib/systemd/system/anetcon.service"].kind is ItemKind.PROGRAM
     assert b"ExecStart=/usr/bin/anetcon run\n" in items["/usr/lib/systemd/system/anetcon.service"].content
     page = items["/usr/share/man/man1/anetcon.1.gz"].content
     assert gzip.decompress(page) == b".TH ANETCON 1\n"
     assert page[4:8] == bytes(4)
-    assert items[TOML].kind is items[LOGROTATE].kind is Kind.CONFIGURATION
+    assert items[TOML].kind is items[LOGROTATE].kind is ItemKind.CONFIGURATION
     assert not [path for path in items if "wants" in path or path.startswith("/usr/local")]
 
 
@@ -78,7 +78,7 @@ def test_what_the_configuration_decides(tmp_path: Path) -> None:
         "[Service]",
         r'ReadWritePaths="-/srv/100%% \"my\" audit"',
     ]
-    assert (items["/srv/audit"].kind, items["/srv/audit"].owner) == (Kind.DIRECTORY, "anetcon")
+    assert (items["/srv/audit"].kind, items["/srv/audit"].owner) == (ItemKind.DIRECTORY, "anetcon")
     sink = '[sinks.siem]\ntype = "json"\nto = "file:/srv/siem/a.json"\n'
     shipped = planned(configured(tmp_path, sink), Choice())
     assert shipped[HOST.drop_in("50-folders")].content.endswith(b"ReadWritePaths=-/srv/siem\n")

@@ -9,15 +9,15 @@ import pytest
 
 from anetcon.errors import AnetconError, ProgramMissingError
 from anetcon.install import service
-from anetcon.install.service import Changed, State, after_install
+from anetcon.install.service import Changed, ServiceState, after_install
 
 PYTHON = "/opt/anetcon/bin/python3"
-NEW = State(masked=False, active=False, stale=False, pid=0, interpreter="")
-RUNS = State(masked=False, active=True, stale=False, pid=7, interpreter=PYTHON)
+NEW = ServiceState(masked=False, active=False, stale=False, pid=0, interpreter="")
+RUNS = ServiceState(masked=False, active=True, stale=False, pid=7, interpreter=PYTHON)
 
 
 def words(
-    state: State, changed: Changed, start: bool = True, interpreter: str = PYTHON, in_place: bool = True
+    state: ServiceState, changed: Changed, start: bool = True, interpreter: str = PYTHON, in_place: bool = True
 ) -> list[str]:
     """What is said of each action, without its kind."""
     found = after_install(state, changed, interpreter, start, in_place)
@@ -77,7 +77,7 @@ def test_whose_daemon_owns_the_store() -> None:
 
 def test_a_masked_unit() -> None:
     """Is said before anything is done, unless nothing is to be started."""
-    masked = State(masked=True, active=False, stale=False, pid=0, interpreter="")
+    masked = ServiceState(masked=True, active=False, stale=False, pid=0, interpreter="")
     with pytest.raises(AnetconError, match=r"`systemctl unmask anetcon[.]service`"):
         words(masked, Changed(units=True))
     assert words(masked, Changed(), start=False) == []
@@ -97,7 +97,7 @@ def test_a_chroot_has_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_units_that_systemd_has_not_read_yet() -> None:
     """As after an installation that was interrupted."""
-    assert words(State(False, False, True, 0, ""), Changed())[0] == "systemctl daemon-reload"
+    assert words(ServiceState(False, False, True, 0, ""), Changed())[0] == "systemctl daemon-reload"
 
 
 def test_a_command_that_fails_is_one_sentence() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from anetcon.errors import AnetconError
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.tree import Tree
 
 
 def file(path: str, content: bytes = b"x", mode: int = 0o640) -> Item:
     """A file."""
-    return Item(Kind.PROGRAM, path, content, mode)
+    return Item(ItemKind.PROGRAM, path, content, mode)
 
 
 def test_links_are_followed_inside_the_tree(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnetconError, match="something else is in its place"):
         Tree(tmp_path).write(file("/a"))
     with pytest.raises(AnetconError, match=r"in its place|no directory"):
-        Tree(tmp_path).make_directory(Item(Kind.DIRECTORY, "/b/c"))
+        Tree(tmp_path).make_directory(Item(ItemKind.DIRECTORY, "/b/c"))
 
 
 def test_owners_are_the_trees_own(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_owners_are_the_trees_own(tmp_path: Path) -> None:
 def test_a_folder_is_removed_only_when_it_is_empty(tmp_path: Path) -> None:
     """What somebody put into it stays."""
     tree = Tree(tmp_path)
-    tree.make_directory(Item(Kind.DIRECTORY, "/a/b", mode=0o750))
+    tree.make_directory(Item(ItemKind.DIRECTORY, "/a/b", mode=0o750))
     assert tree.missing_above("/a/b/c/d") == ["/a/b/c"]
     assert not tree.remove_empty("/a")
     assert tree.remove_empty("/a/b")
@@ -92,7 +92,7 @@ def test_a_folder_that_gets_another_owner_takes_its_content_along(tmp_path: Path
         (root / file).write_bytes(b"")
     (root / "store/link").symlink_to(outside)
     tree = Tree(root)
-    item = Item(Kind.DIRECTORY, "/store", mode=0o750, owner="anetcon", group="adm")
+    item = Item(ItemKind.DIRECTORY, "/store", mode=0o750, owner="anetcon", group="adm")
     assert (tree.fits(item), tree.hands_over(item)) == (False, True)
     tree.adjust(item)
     assert (tree.fits(item), tree.hands_over(item)) == (True, False)

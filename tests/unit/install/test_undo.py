@@ -7,11 +7,11 @@ from pathlib import Path
 from anetcon.install import undo
 from anetcon.install.apply import Verb
 from anetcon.install.installed import Manifest
-from anetcon.install.item import Item, Kind
+from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import HOST
 from anetcon.install.tree import Tree
 
-ITEMS = [Item(Kind.CONFIGURATION, "/etc/a", b"a\n"), Item(Kind.PROGRAM, "/usr/b", b"b\n")]
+ITEMS = [Item(ItemKind.CONFIGURATION, "/etc/a", b"a\n"), Item(ItemKind.PROGRAM, "/usr/b", b"b\n")]
 
 
 def said(root: Path, purge: bool) -> dict[str, Verb]:

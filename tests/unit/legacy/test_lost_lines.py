@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.legacy import lost_lines
-from anetcon.legacy.lost_lines import Line, Witness, parsed
+from anetcon.legacy.lost_lines import KernelLine, Witness, parsed
 from tests.support.waiting import wait_until
 
 RECORD = b"4,1234,5678000001,-;[A][X] IN= OUT=eth0 SRC=10.0.0.1 ID=%d PROTO=TCP \n SUBSYSTEM=none\n"
@@ -119,6 +119,6 @@ def test_without_a_later_line_it_is_not_waited_for_ever(
 def test_any_record_is_read(record: bytes) -> None:
     """What is no record is an empty line, which begins with no prefix."""
     line = parsed(record)
-    assert isinstance(line, Line)
+    assert isinstance(line, KernelLine)
     assert line.at >= 0
     assert parsed(RECORD % 3) == (5678000001, text(3))

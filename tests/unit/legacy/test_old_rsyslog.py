@@ -10,7 +10,7 @@ from anetcon.config.load import Loaded, load
 from anetcon.config.model import RSYSLOG_FILE, Logs
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.legacy import old_rsyslog
-from anetcon.legacy.old_rsyslog import Writer
+from anetcon.legacy.old_rsyslog import LogWriter
 
 STANDARD = Path(RSYSLOG_FILE)
 TODAY = ':msg, contains, "[ANETCON][X]" /var/log/anetcon/anetcon.nat.log\n:msg, contains, "[ANETCON][D]" /b\n'
@@ -29,20 +29,22 @@ def loaded(tmp_path: Path, text: str, snippet: bool = True) -> Loaded:
 @pytest.mark.parametrize(
     ("configuration", "snippets", "user", "writer"),
     [
-        ('engine = "iptables-log"', {STANDARD: TODAY}, "", Writer.SAME),
-        ('engine = "iptables-log"', {STANDARD: TODAY}, "root", Writer.SAME),
-        ('engine = "nftables-log"\n[logs]\nwriter = "rsyslog"', {STANDARD: TODAY}, "", Writer.SAME),
-        ('engine = "iptables-log"', {STANDARD: OLDER}, "", Writer.RENEWED),
-        ('engine = "iptables-log"', {Path("/etc/rsyslog.d/10-a.conf"): TODAY}, "", Writer.RENEWED),
-        ('engine = "iptables-log"', {STANDARD: TODAY, Path("/etc/rsyslog.d/9.conf"): TODAY}, "", Writer.RENEWED),
-        ('engine = "iptables-log"', {STANDARD: TODAY}, "syslog", Writer.DAEMON),
-        ('engine = "iptables-log"\n[logs]\nwriter = "anetcon"', {STANDARD: TODAY}, "", Writer.DAEMON),
-        ('engine = "conntrack"', {STANDARD: TODAY}, "", Writer.DAEMON),
-        ('engine = "conntrack"', {}, "", Writer.NOBODY),
-        ('engine = "iptables-log"', {}, "", Writer.NOBODY),
+        ('engine = "iptables-log"', {STANDARD: TODAY}, "", LogWriter.SAME),
+        ('engine = "iptables-log"', {STANDARD: TODAY}, "root", LogWriter.SAME),
+        ('engine = "nftables-log"\n[logs]\nwriter = "rsyslog"', {STANDARD: TODAY}, "", LogWriter.SAME),
+        ('engine = "iptables-log"', {STANDARD: OLDER}, "", LogWriter.RENEWED),
+        ('engine = "iptables-log"', {Path("/etc/rsyslog.d/10-a.conf"): TODAY}, "", LogWriter.RENEWED),
+        ('engine = "iptables-log"', {STANDARD: TODAY, Path("/etc/rsyslog.d/9.conf"): TODAY}, "", LogWriter.RENEWED),
+        ('engine = "iptables-log"', {STANDARD: TODAY}, "syslog", LogWriter.DAEMON),
+        ('engine = "iptables-log"\n[logs]\nwriter = "anetcon"', {STANDARD: TODAY}, "", LogWriter.DAEMON),
+        ('engine = "conntrack"', {STANDARD: TODAY}, "", LogWriter.DAEMON),
+        ('engine = "conntrack"', {}, "", LogWriter.NOBODY),
+        ('engine = "iptables-log"', {}, "", LogWriter.NOBODY),
     ],
 )
-def test_who_writes(tmp_path: Path, configuration: str, snippets: dict[Path, str], user: str, writer: Writer) -> None:
+def test_who_writes(
+    tmp_path: Path, configuration: str, snippets: dict[Path, str], user: str, writer: LogWriter
+) -> None:
     """By engine, setting, what rsyslog has, and whom it becomes."""
     assert old_rsyslog.choose(loaded(tmp_path, f"[audit]\n{configuration}\n", bool(snippets)), snippets, user) is writer
 
