@@ -50,7 +50,7 @@ def pipeline(
     store: Path, memory: mmap.mmap | None = None, protocols: set[int] | None = None, late: int = 0
 ) -> Pipeline:
     """A pipeline with a journal of its own; `late`: how late it is already when it flushes."""
-    return Pipeline(Journals(settings(store), NOW, print), memory or shared(), protocols or set(), lambda: late)
+    return Pipeline(Journals(settings(store), NOW), memory or shared(), protocols or set(), lambda: late)
 
 
 def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket.socket, socket.socket]:

@@ -79,32 +79,31 @@ class Auditor:
         restarted = bool(self._header[0])
         self._clocks = read(clock)  # before anything that takes time: what is compared with it later is of one moment
         self.started = self._clocks.wall
-        folder = settings.journals.store / "journal" / "connections"
+        store, folder = settings.journals.store, settings.journals.store / "journal" / "connections"
         before = last_flush(folder)
         self._before = self.started if before is None else min(before, self.started)
         """Up to when whoever was before this one wrote."""
         self._first = not segments(folder)  # of one that cannot be read back there may be a store
         self._continues = restarted and ended_cleanly(folder)
-        self.journals = Journals(settings.journals, self.started, log)
+        self.journals = Journals(settings.journals, self.started)
         self._origin = before if self._continues and before is not None else self.started
         """From when on this capture, or one that it continues, recorded."""
-        self.lasting = Lasting(settings.journals.store / "lasting.json", self.journals.gap, self._origin)
+        self.lasting = Lasting(store / "lasting.json", self.journals.gap, self._origin)
         self.lasting.end_those_before(self.started if before is None else before)
         if not self._continues:
-            down = Cause.CAPTURE_DOWN if restarted else Cause.DAEMON_DOWN
-            self._down(before, Cause.NEVER_RECORDED if before is None else down)
+            self._down(before, Cause.CAPTURE_DOWN if restarted else Cause.DAEMON_DOWN)
         for network in settings.public:
             self.journals.public(network, self._origin, None)
-        self.vanished = Vanished(settings.journals.store / "namespaces.json", settings.where)
+        self.vanished = Vanished(store / "namespaces.json", settings.where)
+        self.journals.beside += [self.lasting, self.vanished]
         for name, inode in self.vanished.find():
             self.journals.listed(name, inode, self.started, self.started)
         self.pipeline = Pipeline(self.journals, shared, settings.protocols, clock)
         self.pipeline.narrow(settings.networks)
         self.lines: KernelLines | None = None
         if settings.lines is not None:
-            crash = not self._continues
             self.lines = KernelLines(
-                settings.lines, self.pipeline, self._header, log, after_crash=crash, flushed=before
+                settings.lines, self.pipeline, self._header, log, after_crash=not self._continues, flushed=before
             )
             self.lasting.begin(None, Cause.LOG_ENGINE, self._origin)
         if settings.protocols or not settings.journals.starts:
@@ -132,7 +131,7 @@ class Auditor:
     def _down(self, before: int | None, cause: Cause) -> None:
         """The time since the last flush; when the clock was set back meanwhile, what came twice is a gap as well."""
         if before is None or before <= self.started:
-            self.journals.gap(Gap(None, before, self.started, cause))
+            self.journals.gap(Gap(None, before, self.started, Cause.NEVER_RECORDED if before is None else cause))
         else:
             self.journals.gap(Gap(None, self.started, self.started, cause))
             self.journals.gap(Gap(None, self.started, before, Cause.CLOCK_STEP))
@@ -215,16 +214,11 @@ class Auditor:
             if (tracked := self.pipeline.by_code[code]) is not None:
                 tracked.seen |= families
         self.repeats.look(self.pipeline.columns, self.pipeline.by_code, self.journals.taken, now)
-        self.lasting.before_flush()
-        self.vanished.before_flush()
         if self.lines is not None:
             self.lines.flush(now)
         else:
             self.pipeline.flush(now)
         journals = self.journals
-        if not journals.failing:
-            self.lasting.after_flush()
-            self.vanished.after_flush()
         self._header[1:9] = (
             *(journals.flushed, journals.flushes, journals.rows, journals.bytes_written(), journals.failing),
             *(journals.failing_since, journals.error, journals.waiting.rows),

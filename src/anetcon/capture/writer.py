@@ -3,6 +3,8 @@
 Nothing here may make capture wait: a flush is a write, and `fdatasync` runs in a thread of its own. What a full or
 failing disk does not take waits in memory, as much as is configured, and is written in order when there is room; what
 no longer fits meanwhile is dropped, counted, and becomes one gap record. A disk that is fine costs nothing.
+
+`Journals.flush` is the one door: whoever flushes, small files that tell what lasts (`Beside`) are saved around it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,10 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from anetcon.capture import batch
 from anetcon.capture.backlog import Flush, Shed, Starts, Waiting, latest_start
@@ -22,7 +23,7 @@ from anetcon.decode.columns import Columns
 from anetcon.gaps import Cause, Gap
 from anetcon.journal.write import Writer
 from anetcon.record import PUBLIC, TABLES
-from anetcon.system.report import ERROR, NOTICE
+from anetcon.system.report import ERROR, NOTICE, report
 
 SEGMENT_ROWS = 1_000_000
 """Rows after which a segment of connections is closed: what the sealer takes in one piece."""
@@ -63,11 +64,22 @@ class Settings:
     """A file that is there as long as the folder `store` is the one the daemon owns, and not a mount's empty place."""
 
 
+class Beside(Protocol):
+    """A small file beside the journal that tells the next capture what lasted when this one crashed."""
+
+    def before_flush(self) -> None:
+        """Save what begins, before the journal tells of it: whatever is on record can be ended by the next capture."""
+
+    def after_flush(self) -> None:
+        """Forget what ended, once the journal has told of it."""
+
+
 class Journals:
     """Owns the writers. All times are microseconds of wall clock, given by the caller."""
 
-    def __init__(self, settings: Settings, now: int, log: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, now: int) -> None:
         self.settings = settings
+        self.beside: list[Beside] = []
         self.small: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES if table != "connections"}
         self.flushed = self.taken = self._tried = self._begun = self._synced = now
         """`flushed`: up to when the journal is on disk; `taken`: or waits to be."""
@@ -80,7 +92,6 @@ class Journals:
         """Goes up when records begin to be dropped because memory is full too, and when that is over; when the last
         that were dropped began."""
         self._heartbeat = max(settings.flush_seconds, min(settings.sync_seconds, HEARTBEAT))
-        self._log = log
         self._said: dict[str, int] = {}
         self._complained = False
         self._shed: Shed | None = None
@@ -134,6 +145,14 @@ class Journals:
     def flush(self, columns: Columns, names: list[str], now: int) -> None:
         """Write what there is, and empty the columns. Never raises for a full or failing disk."""
         self._tried = now
+        for file in self.beside:
+            file.before_flush()
+        self._flush(columns, names, now)
+        if not self.failing:
+            for file in self.beside:
+                file.after_flush()
+
+    def _flush(self, columns: Columns, names: list[str], now: int) -> None:
         flush = Flush(b"", columns.rows, min(self.taken, now), now)
         if columns.rows:
             flush.payload = self._writers["connections"].encode(batch.connections(columns, self.settings.node, names))
@@ -228,7 +247,7 @@ class Journals:
 
     def _works_again(self) -> None:
         if self._complained:
-            self._log(f"{NOTICE}the journal is written again after {self.failing} failed flushes")
+            report(f"{NOTICE}the journal is written again after {self.failing} failed flushes")
         self._complained = False
         self.failing = self.error = self.failing_since = 0
 
@@ -236,7 +255,7 @@ class Journals:
         if now - self._said.get(what, -SAID_EVERY) >= SAID_EVERY:
             self._said[what] = now
             self._complained = True
-            self._log(ERROR + line)
+            report(ERROR + line)
 
     # Segments
 

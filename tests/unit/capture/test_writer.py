@@ -20,7 +20,7 @@ from anetcon.gaps import Cause, Gap
 from anetcon.journal.read import ended_cleanly, last_flush, read
 from anetcon.journal.write import Writer, segments
 from anetcon.record import Origin
-from tests.support.capture_parts import NOW, rows, settings
+from tests.support.capture_parts import NOW, events, message, namespace, pipeline, rows, settings
 from tests.support.waiting import wait_until
 
 SECOND = 1_000_000
@@ -35,19 +35,53 @@ def columns(count: int, capacity: int = 16) -> Columns:
 
 def test_due(tmp_path: Path) -> None:
     """Waiting rows are due after flush_seconds, a heartbeat after a second."""
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     assert not journals.due(NOW + SECOND // 4, pending=True)
     assert journals.due(NOW + SECOND // 2, pending=True)
     assert not journals.due(NOW + SECOND * 3 // 4, pending=False)
     assert journals.due(NOW + SECOND, pending=False)
-    assert not Journals(settings(tmp_path, flush_seconds=3), NOW, print).due(NOW + 2 * SECOND, pending=False)
+    assert not Journals(settings(tmp_path, flush_seconds=3), NOW).due(NOW + 2 * SECOND, pending=False)
     journals.gap(Gap("x", 1, 2, Cause.OVERRUN, 3))
     assert journals.due(NOW + SECOND // 2, pending=False)
 
 
+class Lasting:
+    """A file beside the journal; what was in the journal when it was saved."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.saw: list[tuple[str, int]] = []
+
+    def before_flush(self) -> None:
+        """The journal is as before."""
+        self.saw.append(("before", len(rows(self.store, "gaps"))))
+
+    def after_flush(self) -> None:
+        """The journal has it."""
+        self.saw.append(("after", len(rows(self.store, "gaps"))))
+
+
+def test_what_lasts_is_saved_whoever_flushes(tmp_path: Path, disk: Disk) -> None:
+    """Also when columns are full in the middle of a turn: what begins is saved before the journal tells of it, what
+    ended is forgotten when it has; where the disk does not take it, not yet."""
+    pipe = pipeline(tmp_path)
+    pipe.add(namespace()[0])
+    pipe.columns = Columns(4)
+    file = Lasting(tmp_path)
+    pipe.journals.beside.append(file)
+    pipe.journals.gap(Gap("x", 1, None, Cause.OVERRUN))
+    pipe.take(events(*map(message, range(3))))
+    assert file.saw == []
+    pipe.take(events(*map(message, range(3))))
+    assert file.saw == [("before", 0), ("after", 1)]
+    disk.room = False
+    pipe.flush(NOW)
+    assert file.saw[2:] == [("before", 1)]
+
+
 def test_a_clock_that_is_set_delays_no_flush(tmp_path: Path) -> None:
     """What is due stays due when the clock goes back an hour, and no flush covers a time that ends before it begins."""
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     back = NOW - 3600 * SECOND
     journals.stepped(-3600 * SECOND)
     assert not journals.due(back + SECOND // 4, pending=True)
@@ -63,7 +97,7 @@ def test_a_clock_that_is_set_delays_no_flush(tmp_path: Path) -> None:
 def test_a_long_index_ends_its_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle machine's index does not grow for ever: whoever looks for the last line reads all of them."""
     monkeypatch.setattr("anetcon.capture.writer.SEGMENT_LINES", 3)
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     for second in range(4):
         journals.flush(columns(0), ["a"], NOW + second * SECOND)
     assert segments(tmp_path / "journal" / "connections") == [1, 2]
@@ -72,7 +106,7 @@ def test_a_long_index_ends_its_segment(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_idle_flush_is_a_heartbeat(tmp_path: Path) -> None:
     """It moves the time up to which the record is known, and writes no row."""
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     journals.flush(columns(0), ["a"], NOW + SECOND)
     assert last_flush(tmp_path / "journal" / "connections") == NOW + SECOND
     assert rows(tmp_path) == []
@@ -81,7 +115,7 @@ def test_an_idle_flush_is_a_heartbeat(tmp_path: Path) -> None:
 def test_segments_are_closed_by_age_and_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment with rows ends after seal_minutes, any after SEGMENT_ROWS; an empty one goes on."""
     monkeypatch.setattr("anetcon.capture.writer.SEGMENT_ROWS", 5)
-    journals = Journals(settings(tmp_path, seal_minutes=1), NOW, print)
+    journals = Journals(settings(tmp_path, seal_minutes=1), NOW)
     folder = tmp_path / "journal" / "connections"
     journals.flush(columns(0), ["a"], NOW + 61 * SECOND)
     assert segments(folder) == [1]
@@ -131,10 +165,9 @@ def gap_of(store: Path) -> dict[str, Any]:
     return gap | {name: round(gap[name].timestamp() * 1e6 - NOW) / SECOND for name in ("from", "to")}
 
 
-def test_what_a_full_disk_does_not_take_waits(tmp_path: Path, disk: Disk) -> None:
+def test_what_a_full_disk_does_not_take_waits(tmp_path: Path, disk: Disk, said: list[str]) -> None:
     """Rows of a full disk are written in order when there is room, once each, with the times they had; no gap."""
-    said: list[str] = []
-    journals = Journals(settings(tmp_path), NOW, said.append)
+    journals = Journals(settings(tmp_path), NOW)
     disk.room = False
     for second in range(1, 4):
         journals.gap(Gap(None, second, None, Cause.OVERRUN))
@@ -156,7 +189,7 @@ def test_what_a_full_disk_does_not_take_waits(tmp_path: Path, disk: Disk) -> Non
 
 def test_what_does_not_fit_in_memory_is_one_gap(tmp_path: Path, disk: Disk) -> None:
     """Once memory is full everything is dropped until all that waits is written; from, to and lost are exact."""
-    journals = Journals(settings(tmp_path, memory=1), NOW, print)
+    journals = Journals(settings(tmp_path, memory=1), NOW)
     disk.room = False
     journals.flush(connections(1, 3, NOW), ["a"], NOW + 1 * SECOND)
     for second in (2, 3):
@@ -173,7 +206,7 @@ def test_what_does_not_fit_in_memory_is_one_gap(tmp_path: Path, disk: Disk) -> N
 
 def test_lost_is_what_nothing_is_on_record_of(tmp_path: Path, disk: Disk) -> None:
     """A dropped end counts unless its start waits; a dropped start does not: its end, or a dump, tells of it."""
-    journals = Journals(settings(tmp_path, memory=1), NOW, print)
+    journals = Journals(settings(tmp_path, memory=1), NOW)
     disk.room = False
     journals.flush(connections(1, 3, NOW), ["a"], NOW + 1 * SECOND)  # waits
     late = connections(7, 2, NOW - 50)  # started before, read after
@@ -198,7 +231,7 @@ def test_a_start_may_be_dated_before_its_connection(made: list[tuple[int, int, i
     of some the kernel told the end alone, since capture was too slow."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         disk = Disk(patch)
-        journals = Journals(settings(Path(folder), memory=1 << 20), NOW, lambda _: None)
+        journals = Journals(settings(Path(folder), memory=1 << 20), NOW)
         disk.room = False
         for second in range(10):
             flushed = Columns(2 * 40)
@@ -220,7 +253,7 @@ def test_a_start_may_be_dated_before_its_connection(made: list[tuple[int, int, i
 
 def test_without_starts_every_end_counts(tmp_path: Path, disk: Disk) -> None:
     """With record = ["end"] a dropped end is a lost connection, however old; its copies are not."""
-    journals = Journals(settings(tmp_path, memory=1, starts=False), NOW, print)
+    journals = Journals(settings(tmp_path, memory=1, starts=False), NOW)
     disk.room = False
     journals.flush(connections(1, 3, NOW, "end"), ["a"], NOW + 1 * SECOND)
     twice = connections(1, 6, NOW - 9 * SECOND, "end")
@@ -234,7 +267,7 @@ def test_without_starts_every_end_counts(tmp_path: Path, disk: Disk) -> None:
 
 def test_every_lost_line_counts(tmp_path: Path, disk: Disk) -> None:
     """A row learnt from a LOG line is a connection by itself."""
-    journals = Journals(settings(tmp_path, memory=1), NOW, print)
+    journals = Journals(settings(tmp_path, memory=1), NOW)
     disk.room = False
     journals.flush(connections(1, 3, NOW), ["a"], NOW + 1 * SECOND)
     lines = connections(5, 4, NOW)
@@ -248,7 +281,7 @@ def test_every_lost_line_counts(tmp_path: Path, disk: Disk) -> None:
 def test_other_tables_wait_within_bounds(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gaps and addresses wait too, so many of each; where some were dropped a gap says that something is missing."""
     monkeypatch.setattr("anetcon.capture.writer.SMALL_ROWS", 5)
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     disk.room = False
     for number in range(20):
         journals.gap(Gap(None, number, None, Cause.OVERRUN))
@@ -262,10 +295,9 @@ def test_other_tables_wait_within_bounds(tmp_path: Path, disk: Disk, monkeypatch
     assert round(found["disk-full"]["from"].timestamp() * 1e6) == NOW + 4 * SECOND
 
 
-def test_it_is_tried_now_and_then_and_said_seldom(tmp_path: Path, disk: Disk) -> None:
+def test_it_is_tried_now_and_then_and_said_seldom(tmp_path: Path, disk: Disk, said: list[str]) -> None:
     """A full disk is tried again every flush_seconds, and spoken of at most once a minute, however often it flaps."""
-    said: list[str] = []
-    journals = Journals(settings(tmp_path), NOW, said.append)
+    journals = Journals(settings(tmp_path), NOW)
     for number in range(1, 101):
         disk.room = number % 2 == 0
         assert not journals.due(NOW + number * SECOND - SECOND // 2 - 1, pending=False)
@@ -277,7 +309,7 @@ def test_it_is_tried_now_and_then_and_said_seldom(tmp_path: Path, disk: Disk) ->
 
 def test_what_still_waits_at_the_end_is_no_clean_end(tmp_path: Path, disk: Disk) -> None:
     """A segment is not closed while rows wait, so that the next start records the gap that begins where it ends."""
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     journals.flush(columns(1), ["a"], NOW + 1 * SECOND)
     disk.room = False
     journals.flush(columns(1), ["a"], NOW + 2 * SECOND)
@@ -285,7 +317,7 @@ def test_what_still_waits_at_the_end_is_no_clean_end(tmp_path: Path, disk: Disk)
     assert not ended_cleanly(tmp_path / "journal" / "connections")
     assert last_flush(tmp_path / "journal" / "connections") == NOW + SECOND
     disk.room = True
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     journals.flush(columns(1), ["a"], NOW + 3 * SECOND)
     journals.close()
     assert ended_cleanly(tmp_path / "journal" / "connections")
@@ -295,7 +327,7 @@ def test_a_disk_that_is_full_at_the_start(tmp_path: Path, monkeypatch: pytest.Mo
     """Capture begins all the same; its first segment is made when there is room, and nothing is left of the tries."""
     real = os.write
     monkeypatch.setattr("anetcon.journal.write.os.write", lambda fd, data: _full(real, fd, data))
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     journals.flush(columns(3), ["a"], NOW + SECOND)
     assert not list((tmp_path / "journal").rglob("*.*"))
     monkeypatch.undo()
@@ -308,13 +340,12 @@ def _full(_real: Any, _fd: int, _data: bytes) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_store_that_vanishes_is_waited_for(tmp_path: Path) -> None:
+def test_a_store_that_vanishes_is_waited_for(tmp_path: Path, said: list[str]) -> None:
     """When the mount under the store goes, nothing is written to the empty place it leaves; when it is back, all is."""
     store, away = tmp_path / "store", tmp_path / "away"
     store.mkdir()
     (store / "lock").touch()
-    said: list[str] = []
-    journals = Journals(settings(store, lock=store / "lock"), NOW, said.append)
+    journals = Journals(settings(store, lock=store / "lock"), NOW)
     journals.flush(columns(1), ["a"], NOW + 6 * SECOND)
     store.rename(away)
     store.mkdir()
@@ -335,7 +366,7 @@ def test_recorded_and_lost_are_all(flushes: list[tuple[int, bool]], memory: int)
     lost are together what came."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         disk = Disk(patch)
-        journals = Journals(settings(Path(folder), memory=memory, starts=False), NOW, lambda _: None)
+        journals = Journals(settings(Path(folder), memory=memory, starts=False), NOW)
         made = 0
         for number, (count, disk.room) in enumerate([*flushes, (0, True)], 1):
             journals.flush(connections(made, count, NOW, "end"), ["a"], NOW + number * SECOND)
@@ -345,10 +376,11 @@ def test_recorded_and_lost_are_all(flushes: list[tuple[int, bool]], memory: int)
         assert len(found) + sum(gap["lost"] for gap in rows(Path(folder), "gaps")) == made
 
 
-def test_a_disk_that_does_not_keep_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_does_not_keep_what_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
     """A sync that fails is said: the kernel tells it once, and to nobody else."""
-    said: list[str] = []
-    journals = Journals(settings(tmp_path), NOW, said.append)
+    journals = Journals(settings(tmp_path), NOW)
 
     def broken(_fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -357,13 +389,13 @@ def test_a_disk_that_does_not_keep_what_it_took(tmp_path: Path, monkeypatch: pyt
     journals.flush(columns(1), ["a"], NOW + 6 * SECOND)
     wait_until(lambda: journals.syncing() is False, 10, "the sync is done")
     journals.flush(columns(1), ["a"], NOW + 7 * SECOND)
-    assert said == ["<3>what was written may not be on the disk: Input/output error; check it"]
+    assert said == ["what was written may not be on the disk: Input/output error; check it"]
 
 
 def test_segments_of_other_tables_are_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others decide how many neighbours there are: a seal, and a question, take a segment of them at a time."""
     monkeypatch.setattr("anetcon.capture.writer.SMALL_SEGMENT_ROWS", 2)
-    journals = Journals(settings(tmp_path), NOW, print)
+    journals = Journals(settings(tmp_path), NOW)
     for second in range(1, 4):
         journals.listed("a", 1, NOW, NOW)
         journals.flush(columns(1), ["a"], NOW + second * SECOND)
