@@ -118,7 +118,12 @@ STARTS = labels(StartIs)
 @dataclass(frozen=True)
 class Field:
     """One column. `kind` is one of time, text, enum, address, mac, u8, u16, u32, u64; `since`: the format
-    that first had it."""
+    that first had it.
+
+    `source` is for a number that a ctnetlink message has as it is: the path of attributes to it, by their names in
+    linux/netfilter/nfnetlink_conntrack.h. Where a message has no such attribute a nullable field is null, another 0.
+    `filter` is what the help says of the option that finds connections by this field; without it there is none.
+    """
 
     name: str
     kind: str
@@ -127,6 +132,8 @@ class Field:
     values: tuple[str, ...] = ()
     public: bool = True
     since: int = 1
+    source: str = ""
+    filter: str = ""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -197,7 +204,7 @@ CONNECTIONS: tuple[Field, ...] = (
         " ff02::/16: VRRP, IGMP); else `float` when the destination was translated, else `nat`",
         values=tuple(CLASSES),
     ),
-    Field("proto", "u8", "IANA protocol number (shown by name)"),
+    Field("proto", "u8", "IANA protocol number (shown by name)", source="CTA_TUPLE_ORIG/CTA_TUPLE_PROTO/CTA_PROTO_NUM"),
     Field("src_ip", "address", "who opened it, as it addressed itself (IPv4 as ::ffff:a.b.c.d)"),
     Field("src_port", "u16", "its port; for ICMP the id"),
     Field(
@@ -216,10 +223,34 @@ CONNECTIONS: tuple[Field, ...] = (
     Field("nat_src_port", "u16", "that source's port or ICMP id; null where `nat_src_ip` is", True),
     Field("nat_dst_ip", "address", "the destination after translation"),
     Field("nat_dst_port", "u16", "that destination's port or ICMP type*256+code"),
-    Field("packets_out", "u64", "packets in the opener's direction; null if unknown", True),
-    Field("bytes_out", "u64", "bytes in the opener's direction; null if unknown", True),
-    Field("packets_in", "u64", "packets towards the opener; null if unknown", True),
-    Field("bytes_in", "u64", "bytes towards the opener; null if unknown", True),
+    Field(
+        "packets_out",
+        "u64",
+        "packets in the opener's direction; null if unknown",
+        True,
+        source="CTA_COUNTERS_ORIG/CTA_COUNTERS_PACKETS",
+    ),
+    Field(
+        "bytes_out",
+        "u64",
+        "bytes in the opener's direction; null if unknown",
+        True,
+        source="CTA_COUNTERS_ORIG/CTA_COUNTERS_BYTES",
+    ),
+    Field(
+        "packets_in",
+        "u64",
+        "packets towards the opener; null if unknown",
+        True,
+        source="CTA_COUNTERS_REPLY/CTA_COUNTERS_PACKETS",
+    ),
+    Field(
+        "bytes_in",
+        "u64",
+        "bytes towards the opener; null if unknown",
+        True,
+        source="CTA_COUNTERS_REPLY/CTA_COUNTERS_BYTES",
+    ),
     Field(
         "end_reason",
         "enum",
@@ -227,9 +258,16 @@ CONNECTIONS: tuple[Field, ...] = (
         True,
         tuple(END_REASONS),
     ),
-    Field("zone", "u16", "conntrack zone"),
-    Field("mark", "u32", "conntrack mark"),
-    Field("ct_id", "u32", "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one"),
+    Field("zone", "u16", "conntrack zone", filter="Conntrack zone, or a range of them (1-9)."),
+    Field(
+        "mark", "u32", "conntrack mark", source="CTA_MARK", filter="Conntrack mark (67108864, 0x4000000), or a range."
+    ),
+    Field(
+        "ct_id",
+        "u32",
+        "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one",
+        source="CTA_ID",
+    ),
     Field(
         "origin",
         "enum",

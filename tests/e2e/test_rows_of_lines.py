@@ -74,7 +74,8 @@ def columns(rows: list[Made]) -> Columns:
             values |= {f"{side}_ip": np.frombuffer(packed(address), np.uint8), f"{side}_port": port}
         for name, value in values.items():
             made.of[name][number] = value
-        made.counted[number] = row.ended
+        for mask in made.given.values():
+            mask[number] = row.ended
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
+from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.record import CONNECTIONS, LINES, TABLES, Class, Field, arrow_schema
 
 _SCHEMA = {table: arrow_schema(table) for table in TABLES}
@@ -21,8 +21,9 @@ def connections(columns: Columns, node: str, names: list[str]) -> pa.RecordBatch
     """The filled rows as a batch; `names` are the namespaces by code. Valid until the columns are filled again."""
     rows = columns.rows
     dictionaries = {**_VALUES, "node": pa.array([node]), "netns": pa.array(names, pa.string())}
-    ended, counted = _bitmap(columns.of["end"][:rows] != NONE), _bitmap(columns.counted[:rows])
-    bitmaps = {"end": ended, "end_reason": ended, **dict.fromkeys(COUNTERS, counted)}
+    ended = _bitmap(columns.of["end"][:rows] != NONE)
+    bitmaps = {"end": ended, "end_reason": ended}
+    bitmaps |= {name: _bitmap(mask[:rows]) for name, mask in columns.given.items()}
     bitmaps["reply"] = _bitmap(columns.of["reply"][:rows] != NONE)
     line = columns.of["origin"][:rows] >= min(LINES)
     if line.any():

@@ -10,7 +10,7 @@ import numpy as np
 
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Pipeline
-from anetcon.decode.columns import Columns
+from anetcon.decode.columns import COUNTERS, Columns
 from anetcon.decode.nflog import Packet, packets
 from anetcon.netlink.dump import heard
 from anetcon.record import EndReason, Origin, Reply, StartIs
@@ -51,5 +51,6 @@ def rows(found: list[Packet], code: int, now: int) -> Columns:
     of["packets_out"][:], of["bytes_out"][:] = 1, [each.size for each in found]
     of["end_reason"][:], of["origin"][:] = EndReason.UNKNOWN, Origin.PACKET
     of["reply"][:], of["start_is"][:] = Reply.NONE, StartIs.BEGIN
-    out.counted[:] = True
+    for name in COUNTERS:
+        out.given[name][:] = True
     return out

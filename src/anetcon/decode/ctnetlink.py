@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anetcon.decode.columns import COUNTERS, NONE, Array, Columns
-from anetcon.decode.oracle import Event, decode, locate
+from anetcon.decode.columns import NONE, SOURCED, Array, Columns
+from anetcon.decode.oracle import PLACES, Event, decode, locate
 from anetcon.netlink import headers as k
 from anetcon.netlink.framing import Malformed
 from anetcon.record import EndReason, Family, Origin, Reply, StartIs
@@ -38,8 +38,6 @@ _BY_TCP_STATE[k.TCP_CONNTRACK_CLOSE] = EndReason.RESET
 _BY_STATUS = np.full(256, Reply.NONE, np.int8)
 _BY_STATUS[np.arange(256) & k.IPS_SEEN_REPLY != 0] = Reply.SEEN
 _BY_STATUS[np.arange(256) & k.IPS_ASSURED != 0] = Reply.ASSURED
-
-_COUNTER_AT = dict(zip(COUNTERS, ("orig.packets", "orig.bytes", "reply.packets", "reply.bytes"), strict=True))
 
 
 class Shape:
@@ -162,14 +160,12 @@ def _extract(shape: Shape, batch: Batch, rows: Array, packed: Array, out: Column
     _ports(values, shape, of, here)
     of["family"][here] = Family.IPV4 if "orig.src4" in shape.at else Family.IPV6
     of["reply"][here] = _replies(values, shape) if shape.destroy or batch.origin is Origin.DUMP else NONE
-    of["proto"][here] = values.u8("orig.proto")
     of["zone"][here] = values.u16("zone") if "zone" in shape.at else values.u16("orig.zone")
-    of["mark"][here] = values.u32("mark")
-    of["ct_id"][here] = values.u32("id")
-    out.counted[here] = counted = "orig.packets" in shape.at
-    if counted:
-        for name, at in _COUNTER_AT.items():
-            of[name][here] = values.u64(at)
+    for field in SOURCED:
+        place = PLACES[field.name]
+        of[field.name][here] = getattr(values, field.kind)(place)
+        if field.nullable:
+            out.given[field.name][here] = place in shape.at
     timed = "start" in shape.at or ("happened" in shape.at and not shape.destroy and batch.origin is Origin.EVENT)
     of["start_is"][here] = StartIs.BEGIN if timed else StartIs.FOUND
     happened = values.microseconds("happened", batch.now)
@@ -277,14 +273,14 @@ def _put(event: Event, batch: Batch, row: int, out: Columns) -> None:
     """Write one event of the oracle's as a row: what `_extract` does for many."""
     at = out.rows
     of = out.of
-    for name in ("family", "proto", "src_port", "dst_port", "nat_src_port", "nat_dst_port", "zone", "mark", "ct_id"):
+    for name in ("family", "src_port", "dst_port", "nat_src_port", "nat_dst_port", "zone"):
         of[name][at] = getattr(event, name)
     for name in out.words:
         of[name][at] = np.frombuffer(getattr(event, name), np.uint8)
-    out.counted[at] = event.packets_out is not None
-    if event.packets_out is not None:
-        for name in COUNTERS:
-            of[name][at] = getattr(event, name) or 0
+    for name, value in event.sourced.items():
+        of[name][at] = value or 0
+    for name, mask in out.given.items():
+        mask[at] = event.sourced[name] is not None
     happened = batch.now if event.happened is None else event.happened // 1000
     end = happened if event.stop is None else event.stop // 1000
     first = end if event.destroy else happened

@@ -149,7 +149,7 @@ class Packets:
             of[name][here] = 0
         of["end"][here], of["end_reason"][here], of["origin"][here] = NONE, EndReason.UNKNOWN, Origin.LOG
         of["family"][here], of["reply"][here], of["start_is"][here] = families, NONE, StartIs.BEGIN
-        out.counted[here] = False
+        out.give_nothing(here)
         out.rows = here.stop
         return good
 

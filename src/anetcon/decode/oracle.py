@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from anetcon.decode.columns import SOURCED
 from anetcon.netlink import headers as k
 from anetcon.netlink.framing import Malformed, attributes
-from anetcon.record import EndReason, Family, Reply
+from anetcon.record import EndReason, Family, Field, Reply
 
 
 @dataclass
@@ -29,7 +30,6 @@ class Event:
     destroy: bool
     port_id: int
     family: Family
-    proto: int
     src_ip: bytes
     src_port: int
     dst_ip: bytes
@@ -38,13 +38,9 @@ class Event:
     nat_src_port: int
     nat_dst_ip: bytes
     nat_dst_port: int
-    packets_out: int | None
-    bytes_out: int | None
-    packets_in: int | None
-    bytes_in: int | None
     zone: int
-    mark: int
-    ct_id: int
+    sourced: dict[str, int | None]
+    """The fields that have a source in the field table, by name."""
     start: int | None
     stop: int | None
     happened: int | None
@@ -87,14 +83,34 @@ _MESSAGE: Table = {
     k.CTA_STATUS: ("status", 4),
     k.CTA_PROTOINFO: ("", {k.CTA_PROTOINFO_TCP: ("", dict(_TCP))}),
     k.CTA_TIMEOUT: ("timeout", 4),
-    k.CTA_MARK: ("mark", 4),
     k.CTA_COUNTERS_ORIG: ("orig.", dict(_COUNTERS)),
     k.CTA_COUNTERS_REPLY: ("reply.", dict(_COUNTERS)),
-    k.CTA_ID: ("id", 4),
     k.CTA_ZONE: ("zone", 2),
     k.CTA_TIMESTAMP: ("", dict(_TIMESTAMP)),
     k.CTA_TIMESTAMP_EVENT: ("happened", 8),
 }
+
+
+def _place(source: str, size: int) -> str:
+    """The name under which `locate` tells where the value of a field's source lies; its attributes are put into the
+    table where they are not in it."""
+    *above, last = (getattr(k, name) for name in source.split("/"))
+    table, prefix = _MESSAGE, ""
+    for kind in above:
+        name, inside = table.setdefault(kind, ("", {}))
+        if not isinstance(inside, dict):
+            raise TypeError(f"{source}: an attribute above it has a value of its own")
+        table, prefix = inside, prefix + name
+    name, there = table.setdefault(last, (source, size))
+    if there != size:
+        raise TypeError(f"{source} has {there} bytes, the field {size}")
+    return prefix + name
+
+
+PLACES = {field.name: _place(field.source, field.dtype.itemsize) for field in SOURCED}
+"""Where the value of each field with a source lies: its name in `Located.where`."""
+
+_FORMS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 def locate(message: bytes) -> Located:
@@ -158,6 +174,10 @@ def decode(message: bytes) -> Event:
     def number(name: str, form: str) -> int | None:
         return struct.unpack_from(">" + form, message, where[name])[0] if name in where else None
 
+    def sourced(field: Field) -> int | None:
+        value = number(PLACES[field.name], _FORMS[field.dtype.itemsize])
+        return value if field.nullable else value or 0
+
     def address(side: str, end: str) -> bytes:
         if side + end + "4" in where:
             at = where[side + end + "4"]
@@ -181,7 +201,6 @@ def decode(message: bytes) -> Event:
         destroy=destroy,
         port_id=port_id,
         family=Family.IPV4 if "orig.src4" in where else Family.IPV6,
-        proto=number("orig.proto", "B") or 0,
         src_ip=address("orig.", "src"),
         src_port=src_port,
         dst_ip=address("orig.", "dst"),
@@ -190,13 +209,8 @@ def decode(message: bytes) -> Event:
         nat_src_port=reply_source if icmp else reply_destination,
         nat_dst_ip=address("reply.", "src"),
         nat_dst_port=dst_port if icmp else reply_source,
-        packets_out=number("orig.packets", "Q"),
-        bytes_out=number("orig.bytes", "Q"),
-        packets_in=number("reply.packets", "Q"),
-        bytes_in=number("reply.bytes", "Q"),
         zone=zone if zone is not None else number("orig.zone", "H") or 0,
-        mark=number("mark", "I") or 0,
-        ct_id=number("id", "I") or 0,
+        sourced={field.name: sourced(field) for field in SOURCED},
         start=number("start", "Q"),
         stop=number("stop", "Q"),
         happened=number("happened", "Q"),

@@ -129,7 +129,7 @@ def _events() -> None:
         raise FeatureMissingError(f"no event told of a connection's {'start' if start is None else 'end'}")
     if end.start is None or end.stop is None:
         raise FeatureMissingError("the end does not say when the connection started and ended")
-    if end.packets_out is None:
+    if end.sourced["packets_out"] is None:
         raise FeatureMissingError("the end does not say how many packets and bytes there were")
 
 

@@ -235,10 +235,10 @@ class Events:
     ) -> None:
         """Counters, the reason of the end, zone, mark and id."""
         of = out.of
-        out.counted[here] = np.array([text != b"" for text in sides[8]]) & (of["end"][here] != NONE)
+        counted = np.array([text != b"" for text in sides[8]]) & (of["end"][here] != NONE)
         places = (8, 9, _WIDTH + 8, _WIDTH + 9)
         for name, at in zip(COUNTERS, places, strict=True):
-            of[name][here] = self._counts.column(sides[at])
+            of[name][here], out.given[name][here] = self._counts.column(sides[at]), counted
         reasons = [
             EndReason.CLOSED if text in _CLOSED else EndReason.RESET if text == b"CLOSE" else EndReason.UNKNOWN
             for text in state

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from anetcon.decode.columns import ADDRESSES, COUNTERS, NONE, Array, Columns
+from anetcon.decode.columns import ADDRESSES, NONE, Array, Columns
 from anetcon.record import CONNECTIONS, Class, EndReason, Origin, StartIs, arrow_schema
 
 TOLD, UNTOLD = -2, -1
@@ -35,7 +35,7 @@ class LineBatch(Columns):
             Origin.IMPORT,
         )
         self.of["lasted"][here] = TOLD
-        self.counted[here] = False
+        self.give_nothing(here)
 
 
 def ended(start: int, printed: int, lasted: int) -> int:
@@ -51,7 +51,7 @@ def table(batch: LineBatch, rows: Array, nodes: list[str], namespaces: list[str]
     seen = {
         **dict.fromkeys(("nat_src_ip", "nat_src_port"), both),
         **dict.fromkeys(("dst_ip", "dst_port"), both | (batch.of["class"][rows] == Class.NAT)),
-        **dict.fromkeys(COUNTERS, batch.counted[rows]),
+        **{name: mask[rows] for name, mask in batch.given.items()},
         "end": batch.of["end"][rows] != NONE,
         "reply": batch.of["reply"][rows] != NONE,
     }

@@ -8,21 +8,27 @@ be read with a sentence naming the option.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from anetcon import protocols
 from anetcon.query import times
-from anetcon.record import CLASSES, UNKNOWN_NETNS
+from anetcon.record import CLASSES, CONNECTIONS, UNKNOWN_NETNS, Field
 from anetcon.store import sql
 
 if TYPE_CHECKING:
     from anetcon.store.reader import Store
 
+Chosen = TypeVar("Chosen")
+
 ENDS = ("src", "dst", "nat_src", "nat_dst")
 LARGEST_PORT = 65535
+
+_NUMBER = "(0x[0-9a-fA-F]+|[0-9]+)"
+_RANGE = re.compile(f"{_NUMBER}(?:-{_NUMBER})?")
 
 LONGEST_PATTERN, COPIES = 1000, 32
 """Characters of a regular expression, and how many of it one behind the other RE2 must be able to take."""
@@ -57,9 +63,23 @@ def _ports(name: str, of: str) -> Option:
     return Option(name, "PORT", f"Port or range (1024-65535) of {of}.")
 
 
+FILTERED = tuple(field for field in CONNECTIONS if field.filter)
+"""The numbers for which the field table itself has an option."""
+
+
+def _with_filtered(group: type[Chosen]) -> type[Chosen]:
+    """Give the class an option a field of FILTERED."""
+    for field in FILTERED:
+        of = Option(f"--{field.name.replace('_', '-')}", "N", field.filter)
+        group.__annotations__[field.name] = Annotated[list[str] | None, of]
+        setattr(group, field.name, None)
+    return group
+
+
 @dataclass(frozen=True, kw_only=True)
+@_with_filtered
 class Filters:
-    """Which connections are meant: by what does not change from start to end."""
+    """Which connections are meant. Those of the field table come last."""
 
     src: Annotated[list[str] | None, _addresses("--src", "who opened the connection")] = None
     dst: Annotated[list[str] | None, _addresses("--dst", "the destination before translation")] = None
@@ -89,10 +109,16 @@ class Filters:
         return sql.every([*parts, *place(self.netns, self.node)])
 
     def result(self) -> str:
-        """The SQL condition that can be asked only of a whole connection (its class is that of its last row)."""
+        """The SQL condition that can be asked only of a whole connection: its class and mark are those of its last
+        row."""
         for text in set(self.class_ or ()) - set(CLASSES):
             raise Unusable("class", f"{text!r} is none of {', '.join(CLASSES)}")
-        return sql.text_in("class", self.class_) if self.class_ else sql.EVERYTHING
+        parts = [sql.text_in("class", self.class_)] if self.class_ else []
+        for field in FILTERED:
+            if texts := getattr(self, field.name):
+                ranges = [number_range(field, text) for text in texts]
+                parts.append(sql.either(sql.number_in(f'"{field.name}"', *both) for both in ranges))
+        return sql.every(parts)
 
     def given(self) -> dict[str, Any]:
         """The filters that were given, as the JSON query repeats them."""
@@ -162,6 +188,16 @@ def port_range(name: str, text: str) -> tuple[int, int]:
     if not all(n.isascii() and n.isdigit() and int(n) <= LARGEST_PORT for n in numbers) or int(first) > int(numbers[1]):
         raise Unusable(name, f"{text!r} is not a port nor a range of ports like 1024-65535")
     return int(first), int(numbers[1])
+
+
+def number_range(field: Field, text: str) -> tuple[int, int]:
+    """The first and last number of the option of a field: decimal, or hexadecimal behind 0x."""
+    most = (1 << 8 * field.dtype.itemsize) - 1
+    if found := _RANGE.fullmatch(text):
+        first, last = (int(part, 16 if part.startswith("0x") else 10) for part in (found[1], found[2] or found[1]))
+        if first <= last <= most:
+            return first, last
+    raise Unusable(field.name, f"{text!r} is not a number up to {most}, nor a range like 1-9")
 
 
 def protocol(text: str) -> int:

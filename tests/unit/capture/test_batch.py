@@ -32,7 +32,8 @@ def filled(rows: list[Row]) -> Columns:
         columns.of["origin"][number], columns.of["class"][number] = origin, kind
         columns.of["end"][number] = 5 if ended else NONE
         columns.of["end_reason"][number] = EndReason.CLOSED if ended else EndReason.UNKNOWN if line else NONE
-        columns.counted[number] = ended
+        for mask in columns.given.values():
+            mask[number] = ended
         columns.of["reply"][number] = Reply.SEEN if ended else NONE
     return columns
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anetcon.decode import ctnetlink
-from anetcon.decode.columns import COUNTERS, NONE, Columns
+from anetcon.decode.columns import NONE, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder, Outcome
 from anetcon.decode.oracle import decode
 from anetcon.netlink.framing import Malformed
@@ -45,7 +45,7 @@ def rows(
     for row in range(columns.rows):
         values = {name: column[row] for name, column in columns.of.items()}
         values = {name: v.tobytes() if v.ndim else v.item() for name, v in values.items()}
-        values["counted"] = bool(columns.counted[row])
+        values |= {name: None for name, mask in columns.given.items() if not mask[row]}
         found[values["netns"]] = values
     return found, outcome
 
@@ -56,8 +56,9 @@ def slow_row(datagram: bytes, origin: Origin) -> dict[str, Any] | None:
         event = decode(datagram[:SLOT])
     except Malformed:
         return None
-    names = ("family", "proto", "src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip")
-    row: dict[str, Any] = {name: getattr(event, name) for name in (*names, "nat_dst_port", "zone", "mark", "ct_id")}
+    names = ("family", "src_ip", "src_port", "dst_ip", "dst_port", "nat_src_ip", "nat_src_port", "nat_dst_ip")
+    row: dict[str, Any] = {name: getattr(event, name) for name in (*names, "nat_dst_port", "zone")}
+    row |= event.sourced
     happened = NOW if event.happened is None else event.happened // 1000
     end = happened if event.stop is None else event.stop // 1000
     otherwise = end if event.destroy else happened
@@ -67,9 +68,6 @@ def slow_row(datagram: bytes, origin: Origin) -> dict[str, Any] | None:
     row["reply"] = event.reply if event.reply is not None and (event.destroy or origin is Origin.DUMP) else NONE
     told = event.happened is not None and not event.destroy and origin is Origin.EVENT
     row["start_is"] = StartIs.BEGIN if told or event.start is not None else StartIs.FOUND
-    row["counted"] = event.packets_out is not None
-    if row["counted"]:
-        row |= {name: getattr(event, name) or 0 for name in COUNTERS}
     return row
 
 

@@ -47,7 +47,7 @@ def as_row(columns: Columns, row: int) -> dict[str, Any]:
     """One row in the slow reader's words; what is always so for a line is checked here."""
     of = columns.of
     assert (of["end"][row], of["end_reason"][row], of["origin"][row]) == (NONE, EndReason.UNKNOWN, Origin.LOG)
-    assert not columns.counted[row]
+    assert not any(mask[row] for mask in columns.given.values())
     assert not any(of[name][row].any() for name in ("nat_src_ip", "nat_src_port", "zone", "ct_id"))
     hashes = {code: text.decode() for text, code in CODES.items()}
     kind = CLASSES[of["class"][row]]

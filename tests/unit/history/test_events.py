@@ -36,7 +36,7 @@ def _row(batch: LineBatch, row: int) -> dict[str, Any]:
     shown: dict[str, Any] = {name: int(of[name][row]) for name in ("start", "end", "proto", "mark", "zone", "ct_id")}
     counters = [int(of[name][row]) for name in ("packets_out", "bytes_out", "packets_in", "bytes_in")]
     shown |= {"class": CLASSES[of["class"][row]], "reason": END_REASONS[of["end_reason"][row]]}
-    return shown | ends | {"counters": counters if batch.counted[row] else None}
+    return shown | ends | {"counters": counters if batch.given["bytes_in"][row] else None}
 
 
 SIDES = ("src", "dst", "nat_src", "nat_dst")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.query.filters import Filters, Span, Unusable, pattern, port_range
+from anetcon.query.filters import FILTERED, Filters, Span, Unusable, number_range, pattern, port_range
 from anetcon.store.reader import Store
 from tests.support.records import SECOND, T0, Making, ends, whole
 
 ROWS = [
-    whole(netns="qrouter-1"),
+    whole(netns="qrouter-1", mark=0x4000000),
     whole(
         netns="qrouter-2",
         class_="float",
@@ -23,6 +24,7 @@ ROWS = [
         netns="default",
         proto=17,
         node="gw2",
+        zone=7,
         **ends(src="[2001:db8::5]:53", dst="[2001:db8::9]:53", nat_src="[2001:db8::5]:53"),
     ),
 ]
@@ -61,6 +63,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         ({"class_": ["nat", "float"]}, {0, 1, 2}),
         ({"netns": ["^qrouter-1$", "fault"]}, {0, 2}),
         ({"node": ["gw2"]}, {2}),
+        ({"zone": ["7"]}, {2}),
+        ({"zone": ["0-6", "8-9"]}, {0, 1}),
+        ({"mark": ["0x4000000"]}, {0}),
+        ({"mark": ["1-67108864"], "zone": ["7"]}, set()),
         ({"src": ["10.0.0.5"], "dport": ["22"]}, set()),
     ],
 )
@@ -76,7 +82,8 @@ def test_filters_find_what_they_say(store: Store, given_filters: dict[str, Any],
 @pytest.mark.parametrize(
     ("name", "text"),
     [("src", "10.0.0.0/99"), ("host", "example.org"), ("dport", "http"), ("sport", "70000"), ("nat_dport", "9-1"),
-     ("proto", "tpc"), ("class_", "snat"), ("netns", "(")],
+     ("proto", "tpc"), ("class_", "snat"), ("netns", "("), ("zone", "65536"), ("zone", "-1"), ("mark", "0x"),
+     ("mark", "4-3"), ("mark", "1_000"), ("mark", "0x1/0xf")],
 )  # fmt: skip
 def test_what_cannot_be_read(name: str, text: str) -> None:
     """It is wrong usage, named by its option and with what was typed."""
@@ -95,6 +102,17 @@ def test_any_text_is_a_range_of_ports_or_refused(text: str) -> None:
         assert 0 <= first <= last <= 65535
     except Unusable as error:
         assert repr(text) in str(error)  # noqa: PT017 - nearly every text is refused
+
+
+@given(st.text() | st.from_regex(r"(0x)?[0-9a-f]{1,9}(-(0x)?[0-9a-f]{1,9})?", fullmatch=True))
+def test_any_text_is_a_range_of_numbers_or_refused(text: str) -> None:
+    """No text ends in anything but a range that the field can have, or wrong usage."""
+    for field in FILTERED:
+        try:
+            first, last = number_range(field, text)
+            assert 0 <= first <= last <= np.iinfo(field.dtype).max
+        except Unusable as error:
+            assert repr(text) in str(error)  # noqa: PT017 - much of it is refused
 
 
 @pytest.mark.parametrize("text", ["x" * 1001, ".{1000}" * 5, "(.?){1000}" * 20, r"(\pL{10}){10}", "(.{1000}){1000}"])
