@@ -19,6 +19,7 @@ import pytest
 import anetcon
 from anetcon.errors import AnetconError, every_error
 from anetcon.gaps import Cause
+from tests.support.records import Making, whole
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "anetcon"
@@ -175,6 +176,32 @@ def test_keeper_imports_only_the_standard_library() -> None:
     assert "anetcon.keeper" in loaded
     assert [name for name in ours if name.split(".")[0] == "anetcon"] == []
     assert strangers == []
+
+
+ASKED = """
+import importlib, sys
+from pathlib import Path
+sys.modules |= dict.fromkeys(["typer", "click", "rich"])  # importing one of them fails
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+from anetcon.query.filters import Filters, moment
+from anetcon.query.who import Asked, Endpoint, ask
+from anetcon.store.reader import Store
+from anetcon.store.sql import network
+store, (address, _, family) = Store(Path(sys.argv[1])), network("203.0.113.7")
+found = ask(store, Asked(Endpoint(address, None, family), moment("at", "2026-11-20T13:05:09Z", "UTC"), 60_000_000))
+filters = Filters(src=["10.0.0.0/8"])
+rows = store.connections(filters.condition(), result=filters.result()).read_all()
+print(found.verdict, len(rows))
+"""
+
+
+def test_query_knows_no_terminal(tmp_path: Path) -> None:
+    """Where typer and rich are not installed, every module of query is imported, and questions are answered."""
+    store = Making(tmp_path).add(*whole()).close()
+    modules = [f"anetcon.query.{m.name}" for m in pkgutil.iter_modules([str(SOURCE / "query")])]
+    done = subprocess.run([sys.executable, "-c", ASKED, store, *modules], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("one 1\n", "")
 
 
 def test_unit_tests_mirror_the_source() -> None:
