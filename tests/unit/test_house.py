@@ -33,7 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "netlink": {"system"},
     "rules": {"system", "netlink"},
     "link": {"errors", "gaps", "system", "rules"},
-    "config": {"errors", "protocols"},
+    "config": {"errors", "protocols", "link"},
     "decode": {"protocols", "record", "netlink"},
     "classify": {"record", "decode"},
     "formats": {"errors", "record"},

@@ -12,6 +12,7 @@ from anetcon.capture import writer as journals
 from anetcon.capture.addresses import mapped
 from anetcon.capture.kernel_lines import prefix_of
 from anetcon.decode.logline import Prefix
+from anetcon.link.engine_kinds import CONNTRACK, KINDS
 from anetcon.link.settings import DEFAULT
 from anetcon.record import Family, label
 from anetcon.system import printable
@@ -68,7 +69,7 @@ class Settings:
             audit["period"],
             Path(audit["netns_dir"]),
             tuple(_as_route(text) for text in audit.get("public", ())),
-            None if audit.get("engine", "conntrack") == "conntrack" else prefix_of(resolved["logs"]),
+            prefix_of(resolved["logs"]) if KINDS[audit.get("engine", CONNTRACK)].kernel_log else None,
             audit.get("record_invalid", False),
             home,
         )

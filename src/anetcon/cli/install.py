@@ -33,6 +33,7 @@ from anetcon.install.tree import Tree
 from anetcon.legacy.find import Old
 from anetcon.legacy.find import find as find_old
 from anetcon.legacy.takeover import Takeover
+from anetcon.link.engine_kinds import KINDS
 from anetcon.store.coverage import running
 
 
@@ -137,10 +138,11 @@ def find(
         raise PermissionMissingError("the service of this host is installed by root: run it as root, or give --root")
     manifest = Manifest(tree, HOST)
     loaded = settings(tree, configuration)
-    kernel_lines = loaded.config.audit.engine != "conntrack"
+    engine = loaded.config.audit.engine
+    kernel_lines = KINDS[engine].kernel_log
     if rsyslog and not kernel_lines:
         raise ConfigError(
-            "engine conntrack has no kernel lines that rsyslog could write: leave --rsyslog away, or set "
+            f"engine {engine} has no kernel lines that rsyslog could write: leave --rsyslog away, or set "
             "audit.engine to a LOG engine"
         )
     folders = program.folders()

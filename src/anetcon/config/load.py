@@ -24,6 +24,7 @@ import msgspec
 from anetcon.config.model import RSYSLOG_FILE, TABLES, Config, Setting, problems, protocol_numbers, settings
 from anetcon.config.old import seed
 from anetcon.errors import ConfigError
+from anetcon.link.engine_kinds import KINDS
 
 STANDARD_FILES = (Path("/etc/anetcon/anetcon.toml"), Path("/etc/anetcon.conf"))
 DEFAULT = "default"
@@ -239,8 +240,8 @@ def _choose_writer(config: Config, rsyslog_file: Path) -> tuple[Config, dict[str
     if config.logs.writer != "auto":
         return config, {}
     writer: Literal["anetcon", "rsyslog"] = "anetcon"
-    if config.audit.engine == "conntrack":
-        why = "engine conntrack has no kernel lines that rsyslog could write"
+    if not KINDS[config.audit.engine].kernel_log:
+        why = f"engine {config.audit.engine} has no kernel lines that rsyslog could write"
     elif rsyslog_file.exists():
         writer, why = "rsyslog", f"{rsyslog_file} exists"
     else:

@@ -8,12 +8,13 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
 from anetcon import protocols
+from anetcon.link.engine_kinds import KINDS
 
 
 def _kind(words: str) -> dict[str, str]:
@@ -35,7 +36,10 @@ Memory = Annotated[float, Meta(ge=4, le=65536, extra=_kind("megabytes, from 4 to
 Megabytes = Annotated[float, Meta(ge=0, extra=_kind("megabytes, 0 or above"))]
 Amount = Annotated[float, Meta(gt=0, extra=_kind("a number above 0"))]
 Bytes = Annotated[int, Meta(ge=4096, le=1 << 40, extra=_kind("a whole number of bytes, at least 4096"))]
-Engine = Literal["conntrack", "iptables-log", "nftables-log"]
+if TYPE_CHECKING:
+    Engine = str
+else:
+    Engine = Literal[tuple(KINDS)]
 Events = Annotated[tuple[Literal["start", "end"], ...], Meta(extra=_kind('["start", "end"] or ["end"]'))]
 Protocols = Annotated[
     str | tuple[str | int, ...], Meta(extra=_kind('"all", a protocol or a list of protocols (names or numbers)'))
@@ -309,10 +313,11 @@ def problems(config: Config) -> Iterator[Problem]:
             yield Problem(key, path, f"must be an absolute path, not {path!r}")
     yield from _audit_problems(config.audit)
     yield from _prefix_problems(config.logs)
-    if config.audit.engine != "conntrack":
+    engine = config.audit.engine
+    if KINDS[engine].kernel_log:
         yield from _log_engine_problems(config.logs)
     elif config.logs.writer == "rsyslog":
-        yield Problem("logs.writer", "", 'cannot be "rsyslog" with engine conntrack: the kernel writes no lines then')
+        yield Problem("logs.writer", "", f'cannot be "rsyslog" with engine {engine}: the kernel writes no lines then')
     yield from _sink_problems(config)
 
 

@@ -18,11 +18,11 @@ from anetcon.doctor.processes import HostProcess
 from anetcon.errors import StoreError
 from anetcon.journal.read import last_flush
 from anetcon.link import capabilities
+from anetcon.link.engine_kinds import KINDS
 from anetcon.link.settings import Settings
 from anetcon.store.coverage import running
 from anetcon.store.layout import journal_folder
 
-LOG_ENGINES = ("iptables-log", "nftables-log")
 OLD_SCRIPT = "anetcon.sh"
 ATTACHED, YOUNG = "attached", "young"
 """The daemon's words for a namespace that it audits, and for one that had no rule yet in its first minute."""
@@ -88,7 +88,7 @@ class Machine:
     @property
     def logs_rules(self) -> bool:
         """Whether the engine is one of LOG rules."""
-        return self.engine in LOG_ENGINES
+        return KINDS[self.engine].rules
 
     @property
     def store(self) -> Path:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anetcon.decode import oracle
+from anetcon.link.engine_kinds import KINDS
 from anetcon.netlink import conntrack, ct_sysctls, framing
 from anetcon.netlink import headers as k
 from anetcon.rules import invalid_sample, programs
@@ -49,7 +50,7 @@ class FeatureMissingError(Exception):
 def features(engine: str, activates: bool, samples: bool = False) -> dict[str, Callable[[], None]]:
     """What an engine needs, each with what tries it."""
     needed: dict[str, Callable[[], None]] = {"setns": _setns, "SO_RCVBUFFORCE": _buffer}
-    if engine == "conntrack":
+    if KINDS[engine].events:
         needed |= {
             "ctnetlink": _ctnetlink,
             "conntrack sysctls": _sysctls,
@@ -69,7 +70,7 @@ def features(engine: str, activates: bool, samples: bool = False) -> dict[str, C
         }
     if activates:
         needed["nft"] = lambda: _nft(ACTIVATE)
-    if samples and engine == "conntrack":
+    if samples and KINDS[engine].events:
         needed["nft sample"] = _sample
     return needed
 

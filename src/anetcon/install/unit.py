@@ -9,6 +9,7 @@ the program are drop-ins of their own.
 from __future__ import annotations
 
 from anetcon.errors import USAGE, ConfigError, PermissionMissingError, ProgramMissingError
+from anetcon.link.engine_kinds import KINDS
 
 USER, GROUP = "anetcon", "adm"
 """Not root: what capture and follow might be made to do they could do to the files of nobody else. The group reads the
@@ -148,6 +149,6 @@ def unit_text(program: str) -> str:
 
 def engine_drop_in(engine: str) -> str | None:
     """The text of anetcon.service.d/50-engine.conf; None where the unit is enough as it is."""
-    if engine == "conntrack":
+    if not KINDS[engine].kernel_log:
         return None
     return _LOG_ENGINE.format(engine=engine) + (_IPTABLES if engine == "iptables-log" else "")

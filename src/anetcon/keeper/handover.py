@@ -12,7 +12,7 @@ from typing import NamedTuple
 from anetcon.errors import AnetconError
 from anetcon.gaps import Cause
 from anetcon.link import settings
-from anetcon.link.settings import CONNTRACK
+from anetcon.link.engine_kinds import CONNTRACK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

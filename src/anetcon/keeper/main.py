@@ -108,13 +108,13 @@ class Keeper:
         self._restore(state)
 
     def _restore(self, state: Handover | None) -> None:
-        self._open_kernel_log(self.settings.log_engine, state and state.kernel_log)
+        self._open_kernel_log(self.settings.kind.kernel_log, state and state.kernel_log)
         if state is None:
             return
         upgrade.restore(state, self.roster, self.guard)
         if state.engine != self.settings.engine:
             self._let_go()
-        if self.kernel_log is not None and not self.settings.log_engine:
+        if self.kernel_log is not None and not self.settings.kind.kernel_log:
             self.kernel_log.close()
             self.kernel_log = None
         self.processes.adopt_channel(state.channel)
@@ -122,9 +122,9 @@ class Keeper:
         self.rules.restore(state.rules, self.roster.audited.values())
         self._adapt(hold=state.hold, starts=state.starts)
 
-    def _open_kernel_log(self, log_engine: bool, state: KeptChild | None = None) -> None:
+    def _open_kernel_log(self, wanted: bool, state: KeptChild | None = None) -> None:
         """Where the engine needs it, and it is not open yet; or take over what was. Raises AnetconError."""
-        if self.kernel_log is None and (log_engine or state):
+        if self.kernel_log is None and (wanted or state):
             self.kernel_log = KernelLog(self.loop, self.reaper, self.options.kmsg, self.lock, report, state)
             if state is None:
                 self.shared.first_line(self.kernel_log.first)
@@ -249,7 +249,7 @@ class Keeper:
         if not self._stopping:
             self._activate()
             self.roster.announcer.tick(self.settings, len(self.roster.audited))
-            attached = [] if self.settings.log_engine else self.roster.attached()
+            attached = self.roster.attached() if self.settings.kind.events else []
             self.watch.tick(attached, *(self.shared.column(name) for name in ("events", "state") if attached))
 
     def _show(self) -> None:
@@ -357,7 +357,7 @@ class Keeper:
         self._refuse(new)
         old = self.settings
         if new.engine != old.engine:
-            self._open_kernel_log(new.log_engine)
+            self._open_kernel_log(new.kind.kernel_log)
             self._let_go()
         if new.netns_dir != old.netns_dir:
             watch = Namespaces(new.netns_dir, new.selects)
@@ -373,7 +373,7 @@ class Keeper:
         self._list()
         if new.children_differ(old):
             self.roster.capture_works = False
-            closing = self.kernel_log if not new.log_engine else None
+            closing = None if new.kind.kernel_log else self.kernel_log
             if closing is None:
                 self._replace_children()
             else:  # capture takes what the reader still has, then it is replaced too

@@ -262,11 +262,11 @@ class Roster:
         wanted = self.settings.buffer_bytes
         ask = attach.buffer_to_ask(wanted, self.settings.buffers_total_bytes, self._buffers)
         with self._home.entered(self.path(audited.name)) as audited.inode:
-            if not self.settings.log_engine:
+            if self.settings.kind.events:
                 found = ct_sysctls.read_sysctls()
                 self._save(audited, found)
                 ct_sysctls.switch_on(found)
-            sockets = attach.open_sockets(ask, self.settings.starts, ends=not self.settings.log_engine)
+            sockets = attach.open_sockets(ask, self.settings.starts, ends=self.settings.kind.events)
         self._account(audited, sockets, wanted, ask)
         audited.sockets = sockets
         audited.slot = self._free.pop()
@@ -310,7 +310,7 @@ class Roster:
 
     def _tell_name(self, audited: Audited) -> None:
         """Kernel lines carry a hash of the name only, and may come before the namespace is handed over."""
-        if self.settings.log_engine:
+        if self.settings.kind.kernel_log:
             self._send(messages.Name(audited.netns, audited.inode), ())
 
     def _tell_not_attached(self, audited: Audited, to: int | None) -> None:

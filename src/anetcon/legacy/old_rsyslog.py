@@ -21,6 +21,7 @@ import msgspec
 from anetcon.config.load import Loaded
 from anetcon.config.model import RSYSLOG_FILE, Logs
 from anetcon.config.rsyslog import READERS, quoted, rsyslog_text
+from anetcon.link.engine_kinds import KINDS
 
 OLDER = {"prefix": "[ANETCON] ", "prefix_other": "[NAT]", "prefix_dnat": "[FLOAT]", "namespace_hash": False}
 """What lines began with before they had a hash."""
@@ -43,11 +44,11 @@ class LogWriter(Enum):
 
 def choose(loaded: Loaded, snippets: dict[Path, str], user: str = "") -> LogWriter:
     """By the configuration that will be used, the files rsyslog sorts by now, and the user that it becomes."""
-    logs, log_engine = loaded.config.logs, loaded.config.audit.engine != "conntrack"
+    logs, kernel_lines = loaded.config.logs, KINDS[loaded.config.audit.engine].kernel_log
     if not snippets:
         return LogWriter.NOBODY
     automatic = "logs.writer" in loaded.why
-    if not log_engine or user not in ("", "root") or not (automatic or logs.writer == "rsyslog"):
+    if not kernel_lines or user not in ("", "root") or not (automatic or logs.writer == "rsyslog"):
         return LogWriter.DAEMON
     fits = list(snippets) == [Path(RSYSLOG_FILE)] and sorts(snippets[Path(RSYSLOG_FILE)], logs)
     return LogWriter.SAME if fits else LogWriter.RENEWED

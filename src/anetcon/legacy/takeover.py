@@ -110,7 +110,7 @@ class Takeover:
                 raise why from error
             raise TakeoverError(f"{why}; {self.go_back()}") from error
         Path(UNFINISHED).unlink(missing_ok=True)
-        if self.settings.log_engine:
+        if self.settings.kind.rules:
             self._say(MOVE_ON)
         self._say(f"to go back: `anetcon uninstall`, then {go_back_by(self._loaded)}")
 
@@ -127,7 +127,7 @@ class Takeover:
                 f"make {old.configuration}, with which it runs, {OLD_CONFIGURATION}", self._move_configuration
             )
         yield TakeoverStep("write the daemon's files", self._put)
-        if self.settings.log_engine:
+        if self.settings.kind.rules:
             yield TakeoverStep(
                 f"name the rules in {self.store}/rules.jsonl, as the daemon's own",
                 lambda: old_chain.name(self._named, self.settings.engine, self.store, self._say),
@@ -160,7 +160,7 @@ class Takeover:
         yield TakeoverStep("have it start at boot", lambda: systemctl("enable", UNIT))
 
     def _after(self) -> Iterator[TakeoverStep]:
-        if not self.settings.log_engine:
+        if not self.settings.kind.rules:
             yield TakeoverStep("take the chain away, since the daemon records", self._remove_chain)
         if self._writer is LogWriter.DAEMON:
             yield TakeoverStep("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
@@ -218,7 +218,7 @@ class Takeover:
         """Before the daemon starts: where the file is there it leaves the logs to rsyslog."""
         for path in self._snippets:
             path.unlink(missing_ok=True)
-        if self.settings.log_engine:
+        if self.settings.kind.rules:
             _write(old_rsyslog.DISCARD, old_rsyslog.discarding(self._loaded.config.logs))
 
     def _continued(self) -> list[Path]:

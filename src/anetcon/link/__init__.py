@@ -1,5 +1,6 @@
 """What the keeper and its children share. Standard library only.
 
+engine_kinds  the engines, and what differs between them
 settings      the settings as they come from the command line, resolved and checked
 messages      what keeper and capture say to each other
 channel       how these travel, with descriptors

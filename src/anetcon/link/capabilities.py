@@ -14,7 +14,7 @@ import resource
 from pathlib import Path
 
 from anetcon.errors import PermissionMissingError
-from anetcon.link.settings import CONNTRACK
+from anetcon.link.engine_kinds import KINDS
 from anetcon.system import syscalls as sc
 from anetcon.system.privileges import KILL, NET_ADMIN, SYS_ADMIN, SYS_NICE, SYS_PTRACE, held, hold
 from anetcon.system.readers import READERS
@@ -27,13 +27,14 @@ MOST_FILES = 65536
 HASTE = {resource.RLIMIT_NICE: 40, resource.RLIMIT_RTPRIO: 1}
 """getrlimit(2): a niceness of -20, and the lowest priority of those in real time."""
 
-FOR_LOG = {"CAP_NET_RAW": 13, "CAP_SYSLOG": 34}
-"""What the LOG engines need besides: for the rules, and for the kernel's lines."""
+FOR_RULES = {"CAP_NET_RAW": 13}
+FOR_KERNEL_LOG = {"CAP_SYSLOG": 34}
 
 
 def needed(engine: str) -> dict[str, int]:
     """All that an engine needs."""
-    return ALWAYS if engine == CONNTRACK else ALWAYS | FOR_LOG
+    kind = KINDS[engine]
+    return ALWAYS | (FOR_RULES if kind.rules else {}) | (FOR_KERNEL_LOG if kind.kernel_log else {})
 
 
 def require(engine: str, process: str = "self") -> None:
@@ -58,7 +59,7 @@ def become(store: Path, engine: str, *, replaced: bool = False) -> None:
         return  # what the unit gives, and what its administrator added
     wanted = {*needed(engine).values()}
     wanted |= set() if _may_hasten() else {SYS_NICE}
-    wanted |= {SYS_PTRACE} if engine != CONNTRACK and not LOG_SWITCH.exists() else set()
+    wanted |= {SYS_PTRACE} if KINDS[engine].rules and not LOG_SWITCH.exists() else set()
     _join_readers()
     with contextlib.suppress(FileNotFoundError):  # what is made then is root's
         if owner := store.stat().st_uid:

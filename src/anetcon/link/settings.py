@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from anetcon.link.engine_kinds import CONNTRACK, KINDS
 from anetcon.rules import wording
 from anetcon.rules.wording import Wanted
 from anetcon.system.printable import file_name
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 """The entry of `namespaces` that means the namespace the daemon was started in; no pattern matches that one."""
-
-CONNTRACK = "conntrack"
-"""The engine that listens to events; every other reads the lines of LOG rules."""
 
 TABLES = ("audit", "store", "logs")
 """The tables of the settings."""
@@ -53,22 +51,18 @@ class Settings:
         self.netns_dir: str = audit["netns_dir"]
         self.period: float = audit["period"]
         self.engine: str = audit.get("engine", CONNTRACK)
-        self.hold: bool = audit["on_overload"] == "hold" and not self.log_engine
+        self.kind = KINDS[self.engine]
+        self.hold: bool = audit["on_overload"] == "hold" and self.kind.events
         self.guard_share: float = audit["guard_share"]
         self.activate_conntrack: bool = audit["activate_conntrack"]
-        self.record_invalid: bool = audit.get("record_invalid", False) and not self.log_engine
+        self.record_invalid: bool = audit.get("record_invalid", False) and self.kind.events
         self.buffer_bytes: int = audit["buffer_bytes"]
         self.buffers_total_bytes: int = audit["buffers_total_bytes"]
-        self.starts: bool = "start" in audit["record"] and not self.log_engine
+        self.starts: bool = "start" in audit["record"] and self.kind.events
         self.debug: bool = resolved.get("logs", {}).get("debug", False)
         self.log_file: str = resolved.get("logs", {}).get("file", "")
         self.with_default: bool = DEFAULT in audit["namespaces"]
         self._patterns = [re.compile(pattern) for pattern in audit["namespaces"] if pattern != DEFAULT]
-
-    @property
-    def log_engine(self) -> bool:
-        """Whether connections are learnt from kernel lines alone: no events, no sysctls, nothing to hold."""
-        return self.engine != CONNTRACK
 
     def selects(self, name: str) -> bool:
         """Whether a name in the folder of namespaces is audited. A file named `default` never is: the name is taken."""
@@ -76,7 +70,7 @@ class Settings:
 
     def rules(self, netns: str) -> Wanted | None:
         """The LOG rules a namespace is to have; None under an engine that needs none."""
-        if not self.log_engine:
+        if not self.kind.rules:
             return None
         audit, logs = self.resolved["audit"], self.resolved["logs"]
         hashed = logs["namespace_hash"] and netns != DEFAULT

@@ -61,8 +61,8 @@ def test_a_log_engine_listens_to_no_events(resolved: dict[str, Any]) -> None:
     before = Settings(copy.deepcopy(resolved))
     resolved["audit"]["engine"] = "iptables-log"
     after = Settings(resolved)
-    assert (before.engine, before.log_engine, before.starts, before.hold) == ("conntrack", False, True, True)
-    assert (after.engine, after.log_engine, after.starts, after.hold) == ("iptables-log", True, False, False)
+    assert (before.engine, before.kind.rules, before.starts, before.hold) == ("conntrack", False, True, True)
+    assert (after.engine, after.kind.rules, after.starts, after.hold) == ("iptables-log", True, False, False)
     assert after.children_differ(before)
 
 

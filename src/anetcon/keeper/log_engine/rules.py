@@ -128,7 +128,7 @@ class Rules:
 
     def missing(self, audited: Audited) -> str | None:
         """Why a namespace cannot be handed over yet: "" while its rules are being written; None when they stand."""
-        if not self.settings.log_engine:
+        if not self.settings.kind.rules:
             return None
         if self._ending:
             return ""
@@ -151,7 +151,7 @@ class Rules:
         """These are the audited namespaces, with the settings as they are now; no other has rules of ours."""
         if self._ending:
             return
-        listed = {audited.inode: audited for audited in present} if self.settings.log_engine else {}
+        listed = {audited.inode: audited for audited in present} if self.settings.kind.rules else {}
         for inode, standing in list(self._standing.items()):
             if inode not in listed or listed[inode] is not standing.audited:
                 standing.close(self._loop)
@@ -167,7 +167,7 @@ class Rules:
 
     def check(self) -> None:
         """Whether all is as it has to be; to be called every period."""
-        if not self.settings.log_engine or self._ending:
+        if not self.settings.kind.rules or self._ending:
             self._printing.put_back()
             return
         self._printing.look()
