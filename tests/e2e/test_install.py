@@ -171,7 +171,7 @@ def _recorded_until_the_power_cut(world: World, kept: Disk) -> Made:
         inside = router.instances[0]
         made = traffic.tcp(inside.namespace, inside.address, (SERVER, server.port), server, by="reset")
         recorded(machine, made)
-        assert "11111111-" in (machine.root / "var/lib/anetcon/sysctls.jsonl").read_text(), "it believes in this boot"
+        assert "11111111-" in (machine.root / "var/lib/anetcon/ledger.jsonl").read_text(), "it believes in this boot"
     router.namespace.close()
     return made
 

@@ -206,9 +206,7 @@ def holds(uid: int, engine: str, world: World, by_root: Start, tmp_path: Path) -
     assert {path.stat().st_uid for folder in ("store", "log") for path in (tmp_path / folder).rglob("*")} == {uid}
 
 
-@pytest.mark.parametrize(
-    "name", ["status.json.new", "lock", "sysctls.jsonl", "lasting.json.new", "namespaces.json.new"]
-)
+@pytest.mark.parametrize("name", ["status.json.new", "lock", "ledger.jsonl", "lasting.json.new", "namespaces.json.new"])
 def test_links_in_a_store_of_somebody_else(name: str, bed: Testbed, by_root: Start, tmp_path: Path) -> None:
     """Root's daemon writes through none that the owner of the store has put there: a file of root's stays as it is."""
     uid = given_to("nobody", tmp_path)
@@ -218,7 +216,7 @@ def test_links_in_a_store_of_somebody_else(name: str, bed: Testbed, by_root: Sta
     (tmp_path / "store" / name).symlink_to(victim)
     os.lchown(tmp_path / "store" / name, uid, -1)
     namespace = bed.namespace("one")
-    if name in ("lock", "sysctls.jsonl"):
+    if name in ("lock", "ledger.jsonl"):
         with pytest.raises(AnetconError, match="the daemon ended with status"):
             by_root(namespace.name)
     else:

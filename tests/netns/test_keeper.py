@@ -58,7 +58,7 @@ def test_what_is_there_at_the_start_is_handed_over(daemon: Daemon, bed: Testbed)
 
 
 def test_sysctls_are_set_and_what_was_found_is_kept(daemon: Daemon, bed: Testbed) -> None:
-    """Events, timestamps and counters are on in the namespace, and the values before are in sysctls.jsonl, once."""
+    """Events, timestamps and counters are on in the namespace, and the values before are in the ledger, once."""
     there = bed.namespace("there")
     there.sysctl(netfilter__nf_conntrack_acct=0)
     daemon.run().wait_heard("attach", netns=there.name)
@@ -66,7 +66,7 @@ def test_sysctls_are_set_and_what_was_found_is_kept(daemon: Daemon, bed: Testbed
         assert there.run("cat", f"/proc/sys/net/netfilter/nf_conntrack_{name}").strip() == "1"
     assert daemon.stop() == 0
     daemon.run()
-    saved = (daemon.store / "sysctls.jsonl").read_text().splitlines()
+    saved = (daemon.store / "ledger.jsonl").read_text().splitlines()
     assert len(saved) == 1
     assert '"nf_conntrack_acct": "0"' in saved[0]
     assert there.name in saved[0]

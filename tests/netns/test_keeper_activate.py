@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from anetcon.link.ledger import Ledger, OwnTable
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.support.keeper_daemon import Daemon, ours, writer
 from tests.support.waiting import wait_until
@@ -94,7 +95,7 @@ def test_our_table_is_removed_when_the_namespace_or_the_setting_goes(daemon: Dae
 def test_a_table_left_by_a_crash_is_removed_at_the_next_end(daemon: Daemon, bare: Namespace) -> None:
     """A daemon that was killed leaves its table; the next one knows it for its own."""
     daemon.run()
-    wait_until((daemon.store / "activated.json").exists, 5, "our table is noted")
+    wait_until(lambda: Ledger(daemon.store).of(OwnTable), 5, "our table is noted")
     daemon.close()
     assert TABLE in bare.run("nft", "list", "tables")
     assert daemon.run().stop() == 0

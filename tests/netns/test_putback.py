@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.install.restore import TABLES, Putback
-from anetcon.keeper.files import Sysctls
-from anetcon.link.ledger import Leftovers
+from anetcon.install.restore import Putback
+from anetcon.link.ledger import Ledger, LogRules, OwnTable, Sysctls
 from anetcon.netlink import ct_sysctls
-from anetcon.rules import work
+from anetcon.rules import invalid_sample, tables, work
 from anetcon.rules.wording import IPTABLES, NFTABLES, Wanted
 from anetcon.testbed.namespaces import RUN_NETNS, Namespace, Testbed
 
@@ -25,7 +24,7 @@ def sysctls(namespace: Namespace) -> dict[str, str]:
 def attached(namespace: Namespace, store: Path) -> dict[str, str]:
     """Switch them on as the daemon does, and save what they were."""
     found = sysctls(namespace)
-    Sysctls(store / "sysctls.jsonl").save(namespace.name, namespace.inode, found)
+    Ledger(store).note(Sysctls(namespace.name, namespace.inode, found))
     with namespace.inside():
         ct_sysctls.switch_on(found)
     return found
@@ -66,7 +65,7 @@ def test_of_another_boot_nothing_is_known(bed: Testbed, tmp_path: Path) -> None:
     """An inode number says nothing after a reboot; a torn line is passed over."""
     namespace = bed.namespace("one")
     attached(namespace, tmp_path)
-    file = tmp_path / "sysctls.jsonl"
+    file = tmp_path / "ledger.jsonl"
     saved = json.loads(file.read_text())
     file.write_text(json.dumps(saved | {"boot_id": "another"}) + '\n{"netns": "torn\n')
     assert put_back(tmp_path) == []
@@ -78,17 +77,18 @@ def test_what_a_crash_left_is_taken_away(bed: Testbed, tmp_path: Path) -> None:
     """LOG rules of both engines, the table that makes conntrack run and those that count what is invalid; what else
     stands there stays."""
     namespace = bed.namespace("one")
-    left = Leftovers(tmp_path / "rules.jsonl", print)
+    ledger = Ledger(tmp_path)
     namespace.run("nft", "add table inet somebody")
     clean = namespace.run("nft", "list", "ruleset")
     for engine in (IPTABLES, NFTABLES):
-        left.add(namespace.name, namespace.path, namespace.inode, (engine, "anetcon"))
+        ledger.note(LogRules(namespace.name, namespace.inode, str(namespace.path), engine, "anetcon"))
         with namespace.inside():
             done = work.visit([], Wanted(engine, "anetcon", "[A]X ", "[A]D ", None, ()), {})
         assert not done.error
-    for file, table in TABLES.items():
+    for table in (tables.TABLE, *(invalid_sample.made(family).name for family in invalid_sample.FAMILIES)):
         namespace.run("nft", "-f", "-", text=f"table {table} {{}}\n")
-        (tmp_path / file).write_text(json.dumps([[namespace.name, namespace.inode], ["gone", 1]]))
+        for name, inode in ((namespace.name, namespace.inode), ("gone", 1)):
+            ledger.note(OwnTable(name, inode, table))
     standing = namespace.run("nft", "list", "ruleset")
     assert standing.count("log prefix") >= 2
     said = put_back(tmp_path)

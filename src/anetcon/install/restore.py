@@ -11,17 +11,15 @@ Refuses to work beside a running daemon, and to raise: `carry_out` gives the sen
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from anetcon.link import ledger, log_switch
-from anetcon.link.ledger import Leftovers
+from anetcon.link import log_switch
+from anetcon.link.ledger import Ledger, LogRules, OwnTable, Sysctls
 from anetcon.netlink import ct_sysctls
 from anetcon.netlink import generation as netlink
-from anetcon.rules import invalid_sample, programs, tables, work
+from anetcon.rules import programs, tables, work
 from anetcon.rules.programs import RulesError
 from anetcon.system import netns
 from anetcon.system.printable import file_name
@@ -30,12 +28,6 @@ DEFAULT = "default"
 OURS = "1"
 """What the daemon sets each of the sysctls to."""
 NETFILTER = Path("/proc/sys/net/netfilter")
-TABLES = {tables.KEPT: tables.TABLE} | {
-    invalid_sample.kept(each): invalid_sample.made(each).name for each in invalid_sample.FAMILIES
-}
-"""Files of the store that say where a table of ours stands, and which."""
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -60,11 +52,10 @@ class Putback:
     """All of it for one store. `steps` looks, `carry_out` does."""
 
     def __init__(self, store: Path, netns_dir: Path) -> None:
-        self.store = store
         self.netns_dir = netns_dir
         self._home = netns.Home()
-        self._left = Leftovers(store / "rules.jsonl", lambda _: None)
-        self._switch = log_switch.Switch(self._home, store / "nf_log_all_netns.json")
+        self._ledger = Ledger(store)
+        self._switch = log_switch.Switch(self._home, self._ledger)
 
     def steps(self, running: bool = False) -> Iterator[Back]:
         """What is to be put back, rules before the sysctls. A daemon that is `running` takes its own away when it is
@@ -74,9 +65,11 @@ class Putback:
         yield from self._sysctls()
 
     def _after_a_crash(self) -> Iterator[Back]:
-        for place in self._left.places.values():
-            if place.is_there(self._home.inode):
-                yield Back(place.netns, place.path, place.inode, "our LOG rules, taken away")
+        places = {rules.inode: rules for rules in self._ledger.of(LogRules)}
+        for rules in places.values():
+            if rules.is_there(self._home.inode):
+                path = None if rules.path is None else Path(rules.path)
+                yield Back(rules.netns, path, rules.inode, "our LOG rules, taken away")
         yield from self._tables()
         if (found := self._switch.found()) is not None:
             yield Back("the machine", None, 0, f"{log_switch.SWITCH.name} to {found}")
@@ -92,24 +85,22 @@ class Putback:
             if not back.inode:
                 return self._switch.put_back()
             with self._entered(back):
-                if back.inode in self._left.places:
-                    outcome = work.visit(self._left.places[back.inode].rules, None, {})
-                    if outcome.error:
-                        return f"{back.netns}: {outcome.error}"
-                    self._left.only(back.inode, None)
-                else:
+                if back.table:
                     programs.nft("-f", "-", text=tables.removal(back.table))
+                    return None
+                rules = self._ledger.at(LogRules, back.inode)
+                outcome = work.visit([(each.engine, each.chain) for each in rules], None, {})
+                if outcome.error:
+                    return f"{back.netns}: {outcome.error}"
+                self._ledger.strike(*rules)
         except (OSError, RulesError) as error:
             return f"{back.netns}: {getattr(error, 'strerror', None) or error}"
         return None
 
     def _sysctls(self) -> Iterator[Back]:
-        saved: list[dict[str, Any]] = []
-        with contextlib.suppress(OSError):
-            saved = ledger.saved_sysctls(self.store / "sysctls.jsonl", BOOT_ID.read_text().strip())
-        for each in saved:
-            back = self._back(each["netns"], each["inode"], "sysctls")
-            before = {name: str(value) for name, value in each["found"].items() if name in ct_sysctls.SYSCTLS}
+        for saved in self._ledger.of(Sysctls):
+            back = self._back(saved.netns, saved.inode, "sysctls")
+            before = {name: str(value) for name, value in saved.found.items() if name in ct_sysctls.SYSCTLS}
             now = self._now(back)
             wanted = {name: value for name, value in before.items() if value != OURS == now.get(name)}
             if wanted:
@@ -122,15 +113,11 @@ class Putback:
         return {}
 
     def _tables(self) -> Iterator[Back]:
-        for file, table in TABLES.items():
-            listed: list[tuple[str, int]] = []
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                content = json.loads((self.store / file).read_bytes())
-                listed = [(str(name), int(inode)) for name, inode in content]
-            for name, inode in listed:
-                back = replace(self._back(name, inode, f"the nftables table {table}, taken away"), table=table)
-                if self._has_table(back):
-                    yield back
+        for own in self._ledger.of(OwnTable):
+            back = self._back(own.netns, own.inode, f"the nftables table {own.table}, taken away")
+            back = replace(back, table=own.table)
+            if self._has_table(back):
+                yield back
 
     def _has_table(self, back: Back) -> bool:
         with contextlib.suppress(OSError), self._entered(back):

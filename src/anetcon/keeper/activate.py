@@ -7,40 +7,36 @@ done with `activate_conntrack = true`. Refuses to touch any other table, and to 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.keeper.children import Reaper
+from anetcon.link.ledger import Ledger, OwnTable
 from anetcon.rules.tables import CONNTRACK, Table, removal
-from anetcon.system import privileges, readers
+from anetcon.system import privileges
 from anetcon.system.netns import Home
+from anetcon.system.printable import file_name, recorded
 from anetcon.system.process import spawn
-from anetcon.system.report import ERROR, WARNING
+from anetcon.system.report import ERROR, WARNING, report
 
 ENTER_FAILED = 126
 _REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namespace cannot be entered any more"}
 
 
 class Activation:
-    """Which namespaces have our table, by (name, inode): kept in a file, so that it is removed after a crash too.
+    """Which namespaces have our table, by (name, inode): in the ledger, so that it is removed after a crash too.
     `added` hears where it stands now."""
 
-    def __init__(
-        self, home: Home, reaper: Reaper, kept: Path, report: Callable[[str], None], table: Table = CONNTRACK
-    ) -> None:
+    def __init__(self, home: Home, reaper: Reaper, ledger: Ledger, table: Table = CONNTRACK) -> None:
         self.busy = 0
         self.added: Callable[[str, int], None] = lambda _name, _inode: None
         self._table = table
-        self._kept = kept
-        self._active: set[tuple[str, int]] = set()
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            self._active = {(name, inode) for name, inode in json.loads(kept.read_bytes())}
+        self._ledger = ledger
+        self._active = {(file_name(each.netns), each.inode) for each in ledger.of(OwnTable) if each.table == table.name}
         self._asked: set[tuple[str, int]] = set()
         self._home = home
         self._reaper = reaper
-        self._report = report
 
     def look(self, name: str, inode: int, path: Path | None, missing: int) -> None:
         """Add the table in a namespace (`path` None: the daemon's own) when it is missing, once each time."""
@@ -55,33 +51,34 @@ class Activation:
         def ended(status: int) -> None:
             self.busy -= 1
             if not status:
-                self._set_active(self._active | {(name, inode)})
+                self._active.add((name, inode))
+                with contextlib.suppress(OSError):  # then it costs no more than a table left after a crash
+                    self._ledger.note(self._entry(name, inode))
                 self.added(name, inode)
                 return
             why = _REASONS.get(status, f"`nft -f -` ended with status {status}, see its message above")
-            self._report(f"{ERROR}cannot {self._table.purpose} in {name}: {why}")
+            report(f"{ERROR}cannot {self._table.purpose} in {name}: {why}")
 
         self._run(self._table.rules, inode, path, ended)
 
     def keep(self, wanted: set[tuple[str, int]], path: Callable[[str], Path | None]) -> None:
         """Remove our table from every other namespace."""
         self._asked &= wanted
-        unwanted = self._active - wanted
-        if unwanted:
-            self._set_active(self._active & wanted)
-        for name, inode in unwanted:
+        for name, inode in self._active - wanted:
+            self._active.discard((name, inode))
             self._remove(name, inode, path(name))
 
-    def _set_active(self, active: set[tuple[str, int]]) -> None:
-        self._active = active
-        with contextlib.suppress(OSError):  # then it costs no more than a table left after a crash
-            readers.replace(self._kept, json.dumps(sorted(active)).encode())
+    def _entry(self, name: str, inode: int) -> OwnTable:
+        return OwnTable(recorded(name), inode, self._table.name)
 
     def _remove(self, name: str, inode: int, path: Path | None) -> None:
         def ended(status: int) -> None:
             self.busy -= 1
-            if status not in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
-                self._report(
+            if status in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
+                with contextlib.suppress(OSError):
+                    self._ledger.strike(self._entry(name, inode))
+            else:
+                report(
                     f"{WARNING}cannot remove the nftables table {self._table.name} from {name}: "
                     "do it by `nft delete table`"
                 )

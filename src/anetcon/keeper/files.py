@@ -1,4 +1,4 @@
-"""The keeper's files in the store directory: the lock, status.json, sysctls.jsonl.
+"""The keeper's files in the store directory: the lock and status.json; its ledger is `link.ledger`.
 
 Refuses to wait for the disk after the start: a disk that hangs must not stop the guard of hold mode. So what is
 written again and again is written by a child forked for it, and skipped while the one before is not done.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import signal
 import time
@@ -17,15 +16,9 @@ from pathlib import Path
 
 from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.keeper.children import Reaper
-from anetcon.link.ledger import saved_sysctls
 from anetcon.system import ondisk
 from anetcon.system.readers import give_to_readers, replace
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
-PRUNE_LINES = 1000
 DIRECTORY_MODE = 0o750
 LOCK_MODE = 0o600
 """Who may read a file can hold a lock on it for ever: not everybody who may read the records is to."""
@@ -137,48 +130,3 @@ def rewrite(path: Path, content: bytes) -> None:
         ondisk.write_all(descriptor, content.ljust(found.st_size))
     finally:
         os.close(descriptor)
-
-
-class Sysctls:
-    """sysctls.jsonl: what the sysctls were before we set them, for `uninstall`; one line a namespace of this boot."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        self._known: dict[tuple[str, int], bytes] = {}
-        self._lines = 0
-        with contextlib.suppress(FileNotFoundError):
-            for saved in saved_sysctls(path, self._boot):
-                self._known[saved["netns"], saved["inode"]] = json.dumps(saved).encode() + b"\n"
-            with contextlib.suppress(OSError):  # a full disk: it stays as long as it is
-                self._replace()
-
-    def save(self, netns: str, inode: int, found: dict[str, str]) -> None:
-        """Remember what was found in a namespace, the first time it is entered."""
-        if (netns, inode) in self._known:
-            return
-        saved = {"netns": netns, "inode": inode, "boot_id": self._boot, "found": found}
-        line = json.dumps(saved).encode() + b"\n"
-        descriptor = ondisk.open_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            give_to_readers(descriptor)
-            size = os.fstat(descriptor).st_size
-            try:
-                ondisk.write_all(descriptor, line)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
-        finally:
-            os.close(descriptor)
-        self._known[netns, inode] = line
-        self._lines += 1
-
-    def prune(self, alive: set[tuple[str, int]]) -> None:
-        """Forget namespaces that are gone, now and then: where they come and go the file must not grow for ever."""
-        if self._lines > PRUNE_LINES + 2 * len(alive):
-            self._known = {key: line for key, line in self._known.items() if key in alive}
-            self._replace()
-
-    def _replace(self) -> None:
-        replace(self._path, b"".join(self._known.values()))
-        self._lines = len(self._known)

@@ -13,6 +13,7 @@ hangs, the guard must work.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ from anetcon.keeper.attach import Sockets
 from anetcon.keeper.capture_link import Processes
 from anetcon.keeper.children import STOP_SECONDS, Reaper
 from anetcon.keeper.daemon_log import OwnLog
-from anetcon.keeper.files import Aside, Sysctls
+from anetcon.keeper.files import Aside
 from anetcon.keeper.handover import VERSION, Handover, KeptChild
 from anetcon.keeper.hold import Guard
 from anetcon.keeper.jobs import Errands
@@ -44,9 +45,10 @@ from anetcon.keeper.status import Status
 from anetcon.keeper.watch import Watch
 from anetcon.keeper.watchdog import Watchdog
 from anetcon.link import capabilities, counters, messages, settings
+from anetcon.link.ledger import Ledger
 from anetcon.link.messages import Message
 from anetcon.link.settings import DEFAULT, Settings
-from anetcon.rules import invalid_sample, tables
+from anetcon.rules import invalid_sample
 from anetcon.system import netns
 from anetcon.system import syscalls as sc
 from anetcon.system.clock import now_us, text
@@ -86,15 +88,18 @@ class Keeper:
         self.processes.resolved = chosen.resolved
         self.guard = Guard(self.shared, chosen.guard_share, chosen.starts, self.processes.send, report)
         self.watchdog = Watchdog(self.processes.capture, self.shared.progress, report)
-        sysctls = Sysctls(store / "sysctls.jsonl")
-        self.roster = Roster(chosen, self.home, self.shared, self.guard, sysctls, self.processes.send, report)
+        self.ledger = Ledger(store)
+        with contextlib.suppress(OSError):  # a full disk: what versions before wrote stays where it is
+            self.ledger.fold()
+        self.roster = Roster(chosen, self.home, self.shared, self.guard, self.ledger, self.processes.send, report)
         self.watch = Watch(self.loop, self.home, self.roster.path, self.processes.send, report)
         self.errands = Errands(self.loop, self.reaper, self.home)
-        self.rules = Rules(chosen, self.loop, self.errands, self.home, self.roster.path, self.processes.send, report)
+        doing = self.loop, self.errands, self.home
+        self.rules = Rules(chosen, *doing, self.ledger, self.roster.path, self.processes.send)
         self.rules.stood = self.roster.try_again
         self.roster.rules_missing = self.rules.missing
-        self.activation = Activation(self.home, self.reaper, store / tables.KEPT, report)
-        self.sampling = Sampling(self.home, self.reaper, store, self.processes.send, report)
+        self.activation = Activation(self.home, self.reaper, self.ledger)
+        self.sampling = Sampling(self.home, self.reaper, self.ledger, self.processes.send)
         self.shown = Aside(self.reaper, store / "status.json", state and state.writing)
         self.status = Status(self.roster, self.shared, self.shown.write)
         self.namespaces = Namespaces(chosen.netns_dir, chosen.selects)

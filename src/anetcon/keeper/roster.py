@@ -16,11 +16,11 @@ from pathlib import Path
 from anetcon.gaps import Cause, Gap
 from anetcon.keeper import announce, attach
 from anetcon.keeper.attach import Sockets
-from anetcon.keeper.files import Sysctls
 from anetcon.keeper.hold import Guard
 from anetcon.keeper.namespaces import Found
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.link import counters, descriptors, messages
+from anetcon.link.ledger import Ledger, Sysctls
 from anetcon.link.messages import Message
 from anetcon.link.settings import DEFAULT, Settings
 from anetcon.netlink import ct_sysctls
@@ -88,7 +88,7 @@ class Roster:
         home: Home,
         shared: Shared,
         guard: Guard,
-        sysctls: Sysctls,
+        ledger: Ledger,
         send: Send,
         report: Callable[[str], None],
     ) -> None:
@@ -103,7 +103,7 @@ class Roster:
         self._home = home
         self._shared = shared
         self._guard = guard
-        self._sysctls = sysctls
+        self._ledger = ledger
         self._send = send
         self._report = report
         self.announcer = announce.Announcer(report)
@@ -148,7 +148,7 @@ class Roster:
     def retry(self) -> None:
         """Try again to attach what could not be attached; tidy up."""
         with contextlib.suppress(OSError):
-            self._sysctls.prune({(audited.netns, audited.inode) for audited in self.audited.values()})
+            self._ledger.prune({(audited.netns, audited.inode) for audited in self.audited.values()})
         for audited in list(self.audited.values()):
             if audited.sockets is None:
                 self._try(audited)
@@ -284,10 +284,11 @@ class Roster:
 
     def _save(self, audited: Audited, found: dict[str, str]) -> None:
         try:
-            self._sysctls.save(audited.netns, audited.inode, found)
+            self._ledger.note(Sysctls(audited.netns, audited.inode, found))
         except OSError as error:  # no reason not to audit
             self._report(
-                f"{WARNING}cannot write sysctls.jsonl: {_reason(error)}; uninstalling will not restore the sysctls"
+                f"{WARNING}cannot write {self._ledger.path}: {_reason(error)}; "
+                "uninstalling will not restore the sysctls"
             )
 
     def _account(self, audited: Audited, sockets: Sockets, wanted: int, asked: int) -> None:

@@ -18,10 +18,11 @@ from anetcon.keeper.activate import Activation
 from anetcon.keeper.attach import Sockets
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.roster import Audited
+from anetcon.link.ledger import Ledger
 from anetcon.link.messages import Message, Sample
-from anetcon.rules.invalid_sample import FAMILIES, kept, listen, made
+from anetcon.rules.invalid_sample import FAMILIES, listen, made
 from anetcon.system.netns import Home
-from anetcon.system.report import ERROR
+from anetcon.system.report import ERROR, report
 
 
 class Sampling:
@@ -31,19 +32,17 @@ class Sampling:
         self,
         home: Home,
         reaper: Reaper,
-        store: Path,
+        ledger: Ledger,
         send: Callable[[Message, Sequence[int]], None],
-        report: Callable[[str], None],
     ) -> None:
         self._home = home
         self._send = send
-        self._report = report
         self._tables: dict[str, Activation] = {}
         self._refused: set[Audited] = set()
         """Where no socket could be had, which was said."""
         self._by_inode: dict[int, Audited] = {}
         for family in FAMILIES:
-            self._tables[family] = Activation(home, reaper, store / kept(family), report, made(family))
+            self._tables[family] = Activation(home, reaper, ledger, made(family))
             self._tables[family].added = self._adder(family)
 
     @property
@@ -98,9 +97,7 @@ class Sampling:
                 if audited not in self._refused and error.errno != errno.ENOENT:  # gone: the listing will tell
                     self._refused.add(audited)
                     why = error.strerror or error
-                    self._report(
-                        f"{ERROR}cannot record packets that are invalid in {audited.netns}: {why}; trying again"
-                    )
+                    report(f"{ERROR}cannot record packets that are invalid in {audited.netns}: {why}; trying again")
                 return False
             self._tell(audited, sockets)
         return True

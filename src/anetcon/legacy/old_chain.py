@@ -1,7 +1,7 @@
 """The chain of the bash ANetCon: kept by the daemon as its own, replaced by our table of nftables in one write, or
 taken away once a daemon needs no rules.
 
-What our rules are in, or will be, is named to the daemon by a line in rules.jsonl, so that it takes them away also in
+What our rules are in, or will be, is named to the daemon by a line in the ledger, so that it takes them away also in
 namespaces that it does not audit. The engine nftables-log has its table before it starts: chain and table printing side
 by side would be two lines of each connection, one after the other a moment with none. Refuses to look for the chain
 where the old configuration selects nothing.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anetcon.config.load import Loaded
-from anetcon.link.ledger import Leftovers
+from anetcon.link.ledger import Ledger, LogRules
 from anetcon.link.settings import DEFAULT, Settings
 from anetcon.netlink import generation as netlink
 from anetcon.rules import iptables, nftables, programs, wording, work
@@ -57,11 +57,14 @@ def _is_namespace(path: Path) -> bool:
 
 def name(loaded: Loaded, engine: str, store: Path, report: Report) -> None:
     """Have the daemon know of what is there when it starts."""
-    left, home = Leftovers(store / "rules.jsonl", report), Home().inode
+    ledger, home = Ledger(store), Home().inode
     for netns, path in places(loaded):
-        with contextlib.suppress(OSError):
-            inode = home if path is None else path.stat().st_ino
-            left.add(netns, path, inode, (engine, loaded.config.audit.chain))
+        with contextlib.suppress(FileNotFoundError):
+            inode, where = (home, None) if path is None else (path.stat().st_ino, str(path))
+            try:
+                ledger.note(LogRules(netns, inode, where, engine, loaded.config.audit.chain))
+            except OSError as error:
+                report(f"cannot write {ledger.path}: {error.strerror}; the daemon will not know the rules in {netns}")
 
 
 def remove(loaded: Loaded, report: Report) -> None:

@@ -46,6 +46,7 @@ from anetcon.legacy.find import OUR_DROP_INS, UNFINISHED, Old, Running
 from anetcon.legacy.lost_lines import Witness
 from anetcon.legacy.old_rsyslog import LogWriter
 from anetcon.legacy.stop_old import systemctl
+from anetcon.link import ledger
 from anetcon.link.settings import Settings
 from anetcon.rules.wording import NFTABLES, TABLE
 from anetcon.store.layout import group
@@ -129,7 +130,7 @@ class Takeover:
         yield TakeoverStep("write the daemon's files", self._put)
         if self.settings.kind.rules:
             yield TakeoverStep(
-                f"name the rules in {self.store}/rules.jsonl, as the daemon's own",
+                f"name the rules in {self.store}/{ledger.FILE}, as the daemon's own",
                 lambda: old_chain.name(self._named, self.settings.engine, self.store, self._say),
             )
         if self._writer is LogWriter.RENEWED:
@@ -232,7 +233,7 @@ class Takeover:
     def _give_files(self) -> None:
         """Who the daemon runs as owns the store: so it must own what it is to append to."""
         owner = self.store.stat()
-        for path in (self.store / "rules.jsonl", self.store / "followers", *self._continued()):
+        for path in (self.store / ledger.FILE, self.store / "followers", *self._continued()):
             with contextlib.suppress(FileNotFoundError):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 

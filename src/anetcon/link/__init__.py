@@ -7,6 +7,6 @@ channel       how these travel, with descriptors
 counters      the shared counters
 capabilities  what an engine needs, and whether we have it
 descriptors   for how many namespaces the limit of open files has room
-ledger        rules.jsonl and sysctls.jsonl: what of ours may be on this host
+ledger        ledger.jsonl: what of ours is on this host
 log_switch    nf_log_all_netns, the one switch of the machine
 """

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
 from anetcon.link.capabilities import LOG_SWITCH
-from anetcon.system import readers
+from anetcon.link.ledger import Ledger, LogSwitch
 from anetcon.system.netns import Home
 
 SWITCH = LOG_SWITCH
@@ -17,11 +16,10 @@ FIRST = Path("/proc/1/ns/net")
 class Switch:
     """The one switch. `problem` is why other namespaces than the first log nothing, None when they do."""
 
-    def __init__(self, home: Home, kept: Path) -> None:
+    def __init__(self, home: Home, ledger: Ledger) -> None:
         self.problem: str | None = None
         self._home = home
-        self._kept = kept
-        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._ledger = ledger
         self._place = None if SWITCH.exists() else FIRST
         self.first: int | None = home.inode if self._place is None else None
         """Inode of the first namespace, which logs without it; None when that cannot be told."""
@@ -33,7 +31,7 @@ class Switch:
                 found = SWITCH.read_text().strip()
                 ours = self.found() is not None
                 if not ours:
-                    readers.replace(self._kept, json.dumps({"boot_id": self._boot, "found": found}).encode())
+                    self._note(LogSwitch(found))
                 if found == "0":
                     SWITCH.write_text("1")
         except OSError as error:
@@ -54,15 +52,21 @@ class Switch:
         try:
             with self._home.entered(self._place):
                 SWITCH.write_text(found)
-            self._kept.unlink()
         except OSError as error:
             return f"cannot set {SWITCH.name} back to {found}: {error.strerror}"
+        with contextlib.suppress(OSError):  # a full disk: then the next start sets it once more
+            self._ledger.strike(LogSwitch(found))
         return None
 
     def found(self) -> str | None:
         """What it was before we set it, where we did since this boot."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads(self._kept.read_bytes())
-            if kept["boot_id"] == self._boot:
-                return str(kept["found"])
-        return None
+        noted = self._ledger.of(LogSwitch)
+        return noted[0].found if noted else None
+
+    def _note(self, entry: LogSwitch) -> None:
+        """Not set unless it is known what to put back. Raises OSError."""
+        try:
+            self._ledger.note(entry)
+        except OSError:
+            self._ledger.forget(entry)
+            raise

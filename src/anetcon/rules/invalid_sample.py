@@ -42,11 +42,6 @@ NFT_OBJECT_COUNTER, NFTA_COUNTER_PACKETS = 1, 2
 _ATTRIBUTE = struct.Struct("=HH")
 
 
-def kept(family: str) -> str:
-    """The file of the store that says in which namespaces the table of a family stands."""
-    return f"sampled-{family}.json"
-
-
 def made(family: str) -> Table:
     """Our table of a family."""
     return Table(f"{family} {NAME}", _CHAIN, "count packets that are invalid")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TABLE = "inet anetcon_conntrack"
-KEPT = "activated.json"
 
 
 def removal(table: str) -> str:

@@ -1,6 +1,6 @@
 """Where everything of a store is: names, partitions, modes. Pure paths; reads and writes nothing, but `make_folder`.
 
-    lock, status.json, sysctls.jsonl       the keeper's
+    lock, status.json, ledger.jsonl        the keeper's
     journal/<table>/                       capture's segments (anetcon.journal)
     node=<node>/date=<day>/<seal>.parquet  connections that ended on that UTC day; began, where no end is recorded
     node=<node>/date=<day>/long-<seal>.parquet  those of them that lasted over an hour

@@ -14,7 +14,7 @@ import pytest
 from anetcon.errors import AlreadyRunningError, StoreError
 from anetcon.keeper import files
 from anetcon.keeper.children import Reaper
-from anetcon.keeper.files import Aside, Sysctls
+from anetcon.keeper.files import Aside
 from anetcon.keeper.loop import Loop
 
 FOUND = {"nf_conntrack_events": "2"}
@@ -114,40 +114,6 @@ def test_what_the_program_before_has_begun_to_write_is_waited_for(tmp_path: Path
     loop.every(0.01, again)
     loop.run()
     assert path.read_bytes() == b"now"
-
-
-def test_sysctls_are_saved_once_a_namespace(tmp_path: Path) -> None:
-    """The first values found are kept, over a restart too; a torn line is dropped."""
-    path = tmp_path / "sysctls.jsonl"
-    Sysctls(path).save("one", 7, FOUND)
-    path.write_bytes(path.read_bytes() + b'{"netns": "tor')
-    again = Sysctls(path)
-    again.save("one", 7, {"nf_conntrack_events": "1"})
-    again.save("one", 8, FOUND)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["netns"], line["inode"], line["found"]) for line in lines] == [("one", 7, FOUND), ("one", 8, FOUND)]
-
-
-def test_sysctls_of_namespaces_long_gone_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once there are many more lines than namespaces, only those of living ones stay."""
-    monkeypatch.setattr(files, "PRUNE_LINES", 3)
-    path = tmp_path / "sysctls.jsonl"
-    sysctls = Sysctls(path)
-    for inode in range(6):
-        sysctls.save("one", inode, FOUND)
-        sysctls.prune({("one", 5)})
-    assert [json.loads(line)["inode"] for line in path.read_text().splitlines()] == [5]
-    sysctls.save("one", 5, FOUND)
-    assert path.read_text().count("\n") == 1
-
-
-def test_sysctls_of_an_earlier_boot_are_forgotten(tmp_path: Path) -> None:
-    """Those namespaces are gone, and their inodes mean nothing now."""
-    path = tmp_path / "sysctls.jsonl"
-    path.write_text(json.dumps({"netns": "one", "inode": 7, "boot_id": "earlier", "found": FOUND}) + "\n")
-    Sysctls(path).save("one", 7, FOUND)
-    assert path.read_text().count("\n") == 1
-    assert "earlier" not in path.read_text()
 
 
 def test_a_full_disk_is_told_in_the_blocks_there_are(

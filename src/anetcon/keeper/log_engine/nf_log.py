@@ -1,7 +1,7 @@
 """nf_log_all_netns: without it the kernel prints nothing for LOG rules in namespaces other than the first.
 
-It is one for the whole machine and exists in the first namespace only. What it was is kept in a file of the store, from
-before it is set until it is put back, so that a crash in between is made good by the next start, whatever its engine.
+It is one for the whole machine and exists in the first namespace only. What it was is in the ledger from before it
+is set until it is put back, so that a crash in between is made good by the next start, whatever its engine.
 
 `Printing` adds since when it is not on, which `Rules` makes gaps of. Refuses to wait, and to fail: `problem` says what
 stands against it.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from anetcon.link.log_switch import Switch
 from anetcon.system.clock import now_us
-from anetcon.system.report import ERROR, WARNING
+from anetcon.system.report import ERROR, WARNING, report
 
 
 class Printing:
@@ -22,12 +22,11 @@ class Printing:
     `tell` hears of each time without, (from, to) in us: with to None when it begins, where it could not be ended.
     """
 
-    def __init__(self, switch: Switch, tell: Callable[[int, int | None], None], report: Callable[[str], None]) -> None:
+    def __init__(self, switch: Switch, tell: Callable[[int, int | None], None]) -> None:
         self.dark: int | None = None
         """Since when a lasting gap says that it prints nothing."""
         self._switch = switch
         self._tell = tell
-        self._report = report
         self._seen = 0
         """When it was last seen to."""
 
@@ -49,12 +48,12 @@ class Printing:
             if self.dark is None:
                 self.dark = self._seen or now
                 self._tell(self.dark, None)
-                self._report(ERROR + self._switch.problem)
+                report(ERROR + self._switch.problem)
             return
         if flipped:
             if self.dark is None:
                 self.dark = self._seen or now
-            self._report(f"{WARNING}nf_log_all_netns was switched off by somebody; it is on again")
+            report(f"{WARNING}nf_log_all_netns was switched off by somebody; it is on again")
         self.over()
         self._seen = now
 
@@ -68,5 +67,5 @@ class Printing:
         """Leave the switch as it was found."""
         why = self._switch.put_back()
         if why is not None:
-            self._report(WARNING + why)
+            report(WARNING + why)
         self._seen = 0

@@ -22,7 +22,7 @@ from anetcon.keeper.jobs import Errand, Errands
 from anetcon.keeper.log_engine.nf_log import Printing
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.roster import Audited
-from anetcon.link.ledger import Leftovers, Place
+from anetcon.link.ledger import Ledger, LogRules
 from anetcon.link.log_switch import Switch
 from anetcon.link.settings import Settings
 from anetcon.netlink import generation as netlink
@@ -32,11 +32,7 @@ from anetcon.rules.outcome import Outcome, Spelling
 from anetcon.rules.wording import Wanted
 from anetcon.system.clock import now_us
 from anetcon.system.netns import Home
-from anetcon.system.report import ERROR, NOTICE, WARNING, debug
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
+from anetcon.system.report import ERROR, NOTICE, WARNING, debug, report
 
 QUIET_SECONDS = 0.2
 LATEST_SECONDS = 3.0
@@ -104,11 +100,10 @@ class Rules:
         loop: Loop,
         errands: Errands,
         home: Home,
+        ledger: Ledger,
         path: Callable[[str], Path | None],
         send: Callable[[Gap], None],
-        report: Callable[[str], None],
     ) -> None:
-        store = Path(settings.store)
         self.settings = settings
         self._send = send
         self.stood: Callable[[Audited], None] = lambda _: None
@@ -116,9 +111,9 @@ class Rules:
         self._errands = errands
         self._home = home
         self._path = path
-        self._report = report
-        self._left = Leftovers(store / "rules.jsonl", report)
-        self._printing = Printing(Switch(home, store / "nf_log_all_netns.json"), self._tell_dark, report)
+        self._ledger = ledger
+        self._unwritten = False
+        self._printing = Printing(Switch(home, ledger), self._tell_dark)
         self._standing: dict[int, Standing] = {}
         self._visited: set[int] = set()
         """Inodes of namespaces that a child is to visit or is in: one at a time."""
@@ -161,9 +156,8 @@ class Rules:
                 self._adapt(self._standing[audited.inode])
             elif audited.sockets is not None:
                 self._begin(audited)
-        for place in list(self._left.places.values()):
-            if place.inode not in listed:
-                self._take_away(place)
+        for inode in self._places() - listed.keys():
+            self._take_away(inode)
 
     def check(self) -> None:
         """Whether all is as it has to be; to be called every period."""
@@ -209,8 +203,8 @@ class Rules:
         for standing in self._standing.values():
             standing.close(self._loop)
         self._standing.clear()
-        for place in list(self._left.places.values()):
-            self._take_away(place)
+        for inode in self._places():
+            self._take_away(inode)
         self._printing.put_back()
 
     def state(self) -> list[KeptRules]:
@@ -325,7 +319,10 @@ class Rules:
         self._calm(standing)
         wanted, spelling = standing.wanted, standing.spelling
         standing.running, standing.again = True, False
-        away = self._left.add(standing.audited.netns, standing.path, standing.inode, wanted[:2])
+        path = None if standing.path is None else str(standing.path)
+        entry = LogRules(standing.audited.netns, standing.inode, path, *wanted[:2])
+        away = [(each.engine, each.chain) for each in self._others(entry)]
+        self._note(entry)
         self._errands.send(
             Errand(
                 standing.path,
@@ -344,7 +341,7 @@ class Rules:
         if outcome.gone:
             return  # the next listing lets go of it
         if outcome.error is None:
-            self._left.only(standing.inode, standing.wanted[:2])
+            self._strike(*self._others(LogRules("", standing.inode, None, *standing.wanted[:2])))
             self._found_right(standing, since, outcome)
         else:
             self._failed(standing, since, outcome.error)
@@ -364,14 +361,12 @@ class Rules:
             self._tell(netns, begin, end)
         if outcome.found and not first:
             late = (end - begin) / 1000
-            self._report(
-                f"{WARNING}{netns}: {'; '.join(outcome.found)}; put right at most {late:.0f} ms after the change"
-            )
+            report(f"{WARNING}{netns}: {'; '.join(outcome.found)}; put right at most {late:.0f} ms after the change")
             standing.audited.rules_repaired = end
         else:
             debug("%s: %s", netns, "; ".join(outcome.found) or "the rules were as they have to be")
         for note in outcome.notes if first else ():
-            self._report(f"{NOTICE}{netns}: {note}")
+            report(f"{NOTICE}{netns}: {note}")
         standing.error = standing.missing = None
         standing.smooth = False
         standing.generation, standing.legacy = outcome.generation, outcome.legacy
@@ -395,38 +390,67 @@ class Rules:
             if standing.timer is None:  # once soon, then every period
                 standing.timer = self._loop.after(LATEST_SECONDS, lambda: self._quiet(standing))
         if before != standing.error:
-            self._report(f"{ERROR}{standing.audited.netns}: {standing.error}; trying again")
+            report(f"{ERROR}{standing.audited.netns}: {standing.error}; trying again")
 
     # Taking away
 
-    def _take_away(self, place: Place) -> None:
-        if place.inode in self._visited:
+    def _take_away(self, inode: int) -> None:
+        there = self._ledger.at(LogRules, inode)
+        if not there or inode in self._visited:
             return
-        if not place.is_there(self._home.inode):
-            self._left.only(place.inode, None)
+        netns, last = there[-1].netns, there[-1].path
+        if not there[-1].is_there(self._home.inode):
+            self._strike(*there)
             return
-        self._visited.add(place.inode)
-        away = list(place.rules)
+        self._visited.add(inode)
+        away = [(each.engine, each.chain) for each in there]
 
         def done(outcome: Outcome) -> None:
-            self._visited.discard(place.inode)
+            self._visited.discard(inode)
             if outcome.error is None:
-                self._left.only(place.inode, None)
-                debug("%s: our rules are taken away", place.netns)
+                self._strike(*self._ledger.at(LogRules, inode))
+                debug("%s: our rules are taken away", netns)
             else:
-                self._report(f"{WARNING}{place.netns}: cannot take our rules away: {outcome.error}")
-            if place.inode in self._standing:  # it is audited again since
-                self._next(place.inode)
+                report(f"{WARNING}{netns}: cannot take our rules away: {outcome.error}")
+            if inode in self._standing:  # it is audited again since
+                self._next(inode)
 
-        self._errands.send(Errand(place.path, place.inode, lambda: work.visit(away, None, {}), done))
+        path = None if last is None else Path(last)
+        self._errands.send(Errand(path, inode, lambda: work.visit(away, None, {}), done))
 
     def _next(self, inode: int) -> None:
         """What was waiting for a visit to end."""
-        standing, place = self._standing.get(inode), self._left.places.get(inode)
+        standing = self._standing.get(inode)
         if standing is not None:
             self._look(standing)
-        elif place is not None:
-            self._take_away(place)
+        else:
+            self._take_away(inode)
+
+    # The ledger: rules matter more than a note of them
+
+    def _places(self) -> set[int]:
+        return {each.inode for each in self._ledger.of(LogRules)}
+
+    def _others(self, entry: LogRules) -> list[LogRules]:
+        """What else of ours may be in its namespace."""
+        return [each for each in self._ledger.at(LogRules, entry.inode) if each.thing != entry.thing]
+
+    def _note(self, entry: LogRules) -> None:
+        try:
+            self._ledger.note(entry)
+        except OSError as error:
+            self._cannot_write(error)
+
+    def _strike(self, *entries: LogRules) -> None:
+        try:
+            self._ledger.strike(*entries)
+        except OSError as error:
+            self._cannot_write(error)
+
+    def _cannot_write(self, error: OSError) -> None:
+        if not self._unwritten:
+            report(f"{WARNING}cannot write {self._ledger.path}: {error.strerror}; after a crash our rules would stay")
+        self._unwritten = True
 
     # The switch
 
