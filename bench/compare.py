@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
 from bench import measure
 from bench.judge import Found
 from bench.loads import Load
 from bench.programs import PROGRAMS, Anetcon, Capture, Floor, Program, running
 from bench.report import Report
+from tests.load import kernel
 
 WHOLE, ALONE, SLOW = 2.5, 1.6, 0.01
 """At most so many times the floor's CPU an event: everything; capture and journal. Less than this is decoded slowly."""

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import RUN_NETNS, Testbed, entered, remove, router_name
 from bench.report import Report
+from tests.load.kernel import NETLINK_NETFILTER
 
 NEW = 20
 LIMIT = 50.0

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
 from bench.loads import Load
 from bench.programs import Anetcon, Conntrack, Program, Ulogd, running
 from bench.report import Report
+from tests.load import kernel
 
 FITS, TOO_MANY = 100_000, 330_000
 """Connections: fewer and more than the connection table holds (262,144)."""

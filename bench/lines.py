@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.daemon import Daemon, wait_for
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
@@ -24,6 +24,7 @@ from bench.judge import Found
 from bench.loads import Load, Made
 from bench.programs import Anetcon, Program, Rsyslog, add_rules
 from bench.report import Report
+from tests.load import kernel
 
 ENGINE = "iptables-log"
 CONNECTIONS = 200

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed import kernel
-from anetcon.testbed.flood import Flood
-from anetcon.testbed.lives import KINDS, widened
-from anetcon.testbed.mixed import Mixed
 from anetcon.testbed.namespaces import Testbed
-from anetcon.testbed.packets import TCP
 from anetcon.testbed.topology import Router, World
+from tests.load import kernel
+from tests.load.flood import Flood
+from tests.load.lives import KINDS, widened
+from tests.load.mixed import Mixed
+from tests.load.packets import TCP
 
 ROUTERS = 20
 STEP = 200

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import Router
 from bench.loads import Load
 from bench.programs import Anetcon, running
 from bench.report import Report
+from tests.load import kernel
 
 SHARE, FILL = 0.02, 8000
 """The guard's share of the table (262,144 connections), and how many stay in it, which is more."""

@@ -23,13 +23,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from anetcon.testbed import kernel
 from anetcon.testbed.daemon import Daemon, wait_for
 from anetcon.testbed.namespaces import Namespace
-from anetcon.testbed.wire import SO_RCVBUFFORCE
 from bench import judge, measure
 from bench.judge import Found
 from bench.loads import PRIORITY, Load, Made
+from tests.load import kernel
+from tests.load.wire import SO_RCVBUFFORCE
 
 BUFFER = 256 << 20
 CALM = 0.03

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from anetcon.netlink.generation import Watch
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.kernel import log_all_netns
 from anetcon.testbed.namespaces import RUN_NETNS, Testbed, command, remove, router_name
 from bench.report import Report
+from tests.load.kernel import log_all_netns
 
 ENGINES = ("iptables-log", "nftables-log")
 SEEDS_PERIOD = 30.0

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from anetcon.testbed.kernel import log_all_netns
 from anetcon.testbed.namespaces import Namespace, Testbed, command
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Start
+from tests.load.kernel import log_all_netns
 from tests.support.asking import Answer
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_until

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
+from tests.load import kernel
 from tests.support.daemon import PROTO, QUICK, Daemon, seconds
 
 ENGINES = ("conntrack", "iptables-log", "nftables-log")

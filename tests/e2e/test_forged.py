@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from anetcon.cli.answer import HANDSHAKE
-from anetcon.testbed import packets, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
-from anetcon.testbed.packets import ACK, RST, SYN, TCP, UDP
 from anetcon.testbed.topology import SERVER, Instance, Router, World
 from anetcon.testbed.traffic import Server
-from anetcon.testbed.wire import Batch, Wire
+from tests.load import packets
+from tests.load.packets import ACK, RST, SYN, TCP, UDP
+from tests.load.wire import Batch, Wire
 from tests.support.daemon import QUICK, Daemon
 from tests.support.waiting import wait_until
 

@@ -19,13 +19,14 @@ import pyarrow as pa
 import pytest
 
 from anetcon.store import layout, manifest
-from anetcon.testbed import kernel, traffic
-from anetcon.testbed.flood import Flood
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from bench import old_lines
 from tests.e2e.conftest import Start
+from tests.load import kernel
+from tests.load.flood import Flood
 from tests.support.daemon import PROGRAM, PROTO
 from tests.support.logging_rules import hashed
 from tests.support.machine import PATH

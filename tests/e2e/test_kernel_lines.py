@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from anetcon.testbed import kernel, traffic
-from anetcon.testbed.flood import Flood
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
+from tests.load import kernel
+from tests.load.flood import Flood
 from tests.support.asking import Answer
 from tests.support.daemon import Daemon, seconds
 from tests.support.waiting import wait_until

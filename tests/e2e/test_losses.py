@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from anetcon.journal.read import read
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.e2e.conftest import Weaken
+from tests.load import kernel
 from tests.support.daemon import Daemon, seconds
 from tests.support.hosts import TRACKING, bare, stuck_listener, tracked
 from tests.support.waiting import wait_until

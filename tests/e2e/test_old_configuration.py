@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
+from tests.load import kernel
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_until
 

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from anetcon.journal.read import last_flush
-from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import Router, World
+from tests.load.flood import Flood
 from tests.support.booted import Booted, booted, image
 from tests.support.ledger import Ledger
 from tests.support.waiting import wait_until

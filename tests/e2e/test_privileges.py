@@ -19,11 +19,11 @@ import pytest
 from anetcon.errors import AnetconError
 from anetcon.keeper.capture_link import PRIORITY
 from anetcon.rules import invalid_sample
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Testbed
-from anetcon.testbed.packets import TCP
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, tcp
+from tests.load import kernel
+from tests.load.packets import TCP
 from tests.support import haste
 from tests.support.daemon import PROGRAM, Daemon
 from tests.support.invalid_packets import segments, send

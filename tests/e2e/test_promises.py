@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.flood import Flood
 from anetcon.testbed.namespaces import Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
+from tests.load.flood import Flood
 from tests.support.daemon import Daemon, seconds
 from tests.support.waiting import wait_until
 

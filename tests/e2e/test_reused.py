@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anetcon.testbed import packets
 from anetcon.testbed.namespaces import Testbed
-from anetcon.testbed.packets import RST, SYN, TCP
 from anetcon.testbed.topology import SERVER, Router, World
-from anetcon.testbed.wire import Batch, Wire
+from tests.load import packets
+from tests.load.packets import RST, SYN, TCP
+from tests.load.wire import Batch, Wire
 from tests.support.daemon import PROGRAM, QUICK, Daemon, catches, seconds
 from tests.support.waiting import wait_until
 

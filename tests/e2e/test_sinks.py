@@ -15,9 +15,9 @@ from anetcon.config.load import load
 from anetcon.journal.write import segment_path
 from anetcon.store.layout import journal_folder
 from anetcon.testbed import traffic
-from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import SERVER, Router, World
 from tests.e2e.conftest import Start
+from tests.load.flood import Flood
 from tests.support.daemon import Daemon
 from tests.support.rotation import Rotation, texts
 from tests.support.waiting import wait_until

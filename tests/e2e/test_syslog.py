@@ -16,10 +16,11 @@ import pytest
 from anetcon.config.load import load
 from anetcon.config.model import Config, Logs, Storage
 from anetcon.config.rsyslog import rsyslog_text
-from anetcon.testbed import kernel, traffic
-from anetcon.testbed.flood import Flood
+from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router, World
 from tests.e2e.conftest import Start
+from tests.load import kernel
+from tests.load.flood import Flood
 from tests.support.asking import Answer
 from tests.support.machine import PATH
 from tests.support.rotation import Rotation, texts

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 
 from anetcon.install import unit
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import RUN_NETNS, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
+from tests.load import kernel
 from tests.support.booted import PROGRAM, Booted, booted
 from tests.support.waiting import wait_until
 

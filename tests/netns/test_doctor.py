@@ -17,8 +17,8 @@ from anetcon.config.load import load
 from anetcon.doctor.examine import examine
 from anetcon.doctor.finding import Finding, Severity
 from anetcon.doctor.machine import Machine
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed, command, end
+from tests.load import kernel
 from tests.support.waiting import wait_until
 
 EVERYWHERE = {"invalid", "loose"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
+from tests.load import kernel
 from tests.support.keeper_daemon import Daemon, ours, writer
 from tests.support.logging_rules import (
     JUMP,

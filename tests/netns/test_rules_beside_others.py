@@ -12,10 +12,11 @@ import pytest
 
 from anetcon.errors import AnetconError
 from anetcon.keeper.log_engine.rules import QUIET_SECONDS
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
+from tests.load import kernel
 from tests.support.keeper_daemon import Daemon, ours
 from tests.support.logging_rules import JUMP, kmsg, missing, nat, readme, table
 from tests.support.waiting import wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import Namespace, Testbed
+from tests.load import kernel
 from tests.support.keeper_daemon import Daemon, ours
 from tests.support.logging_rules import anything, connect, kmsg, missing, nat, readme, table, wait_logged
 from tests.support.waiting import wait_until

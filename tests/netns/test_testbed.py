@@ -15,16 +15,17 @@ from pathlib import Path
 import pytest
 
 from anetcon.errors import AnetconError
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.flood import Flood
-from anetcon.testbed.lives import KINDS
-from anetcon.testbed.mixed import Mixed
 from anetcon.testbed.namespaces import RUN_NETNS, Testbed, sweep
 from anetcon.testbed.rules import METADATA, METADATA_PORT, Forwarding
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
-from anetcon.testbed.wire import SO_RCVBUFFORCE
+from tests.load import kernel
+from tests.load.flood import Flood
+from tests.load.lives import KINDS
+from tests.load.mixed import Mixed
+from tests.load.wire import SO_RCVBUFFORCE
 from tests.support.waiting import wait_until
 
 SHOWN = re.compile(r"src=(\S+) dst=(\S+) (?:sport=(\d+) dport=(\d+)|type=(\d+) code=(\d+) id=(\d+))")
@@ -313,7 +314,7 @@ def test_log_all_netns_is_put_back_even_for_one_that_was_killed() -> None:
     """One process at a time is inside, the switch has the value asked for, and afterwards the one it had before."""
     with kernel.log_all_netns(0):
         before = kernel.LOG_LOCK.read_text()  # inside: outside it may be another test's
-    killed = "import os, anetcon.testbed.kernel as kernel\nwith kernel.log_all_netns(1): os.kill(os.getpid(), 9)"
+    killed = "import os, tests.load.kernel as kernel\nwith kernel.log_all_netns(1): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
     with kernel.log_all_netns(1):
         assert kernel.LOG_ALL_NETNS.read_text() == "1\n"

@@ -16,8 +16,8 @@ from typing import Any
 from anetcon.journal.read import last_flush
 from anetcon.store.coverage import running
 from anetcon.testbed import daemon
-from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import Namespace
+from tests.load.kernel import NETLINK_NETFILTER
 from tests.support.asking import Answer
 from tests.support.waiting import wait_until
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
-from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.namespaces import Namespace, Testbed
+from tests.load.kernel import NETLINK_NETFILTER
 from tests.support.daemon import EVENTS
 
 

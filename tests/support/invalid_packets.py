@@ -8,9 +8,9 @@ import socket
 import numpy as np
 import pytest
 
-from anetcon.testbed import packets
-from anetcon.testbed.packets import ETHERNET, FIN, ICMP, PSH, RST, SYN, TCP, UDP, Bytes
 from anetcon.testbed.topology import SERVER, SERVER6, Router
+from tests.load import packets
+from tests.load.packets import ETHERNET, FIN, ICMP, PSH, RST, SYN, TCP, UDP, Bytes
 from tests.support.daemon import Daemon
 
 EACH = 10

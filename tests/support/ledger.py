@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from anetcon.testbed.flood import PORTS, Flood
-from anetcon.testbed.packets import count_up
+from tests.load.flood import PORTS, Flood
+from tests.load.packets import count_up
 from tests.support.daemon import seconds
 
 PIECE = 2000

@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from anetcon.testbed import kernel
 from anetcon.testbed.namespaces import command, owner, remove
+from tests.load import kernel
 from tests.support.booted import Booted, booted
 
 DATA = Path(__file__).parents[1] / "data" / "bash-anetcon"

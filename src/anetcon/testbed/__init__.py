@@ -4,11 +4,7 @@
 - topology    a world outside and routers that translate as Neutron's do
 - rules       those routers' rules, in Neutron's own words
 - traffic     real connections, each returned as both sides saw it
-- packets     whole Ethernet frames in numpy, checksums included
-- wire        many frames a system call, out and in
-- flood       one router, TCP connections as fast as the machine makes them
-- mixed       many routers, every kind of connection, each walked through its whole life
-- kernel      what conntrack itself counts, and how to make it end what has expired
+- daemon      a daemon of ours on a store of its own, for some of these namespaces
 
 Uses only 10.0.0.0/8, 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24 and 2001:db8::/32. Never touches the namespace it
 was started in: every interface, rule and sysctl belongs to a namespace made here.

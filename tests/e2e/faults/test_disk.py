@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from anetcon.errors import AlreadyRunningError, StoreError
-from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server, udp
 from tests.e2e.faults.conftest import Weaken
+from tests.load.flood import Flood
 from tests.support.daemon import PROGRAM, Daemon, seconds
 from tests.support.disk import SmallDisk, on_disk
 from tests.support.ledger import Ledger, UnaccountedError, bounded

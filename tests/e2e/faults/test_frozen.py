@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed import kernel, traffic
-from anetcon.testbed.flood import Flood
+from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Server
 from tests.e2e.faults.conftest import Weaken
+from tests.load import kernel
+from tests.load.flood import Flood
 from tests.support.daemon import Daemon
 from tests.support.frozen import capture, frozen, guarding
 from tests.support.ledger import Ledger, UnaccountedError

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import pytest
 
-from anetcon.testbed import kernel
-from anetcon.testbed.flood import Flood
-from anetcon.testbed.kernel import NETLINK_NETFILTER
 from anetcon.testbed.topology import Router
 from tests.e2e.faults.conftest import Weaken
+from tests.load import kernel
+from tests.load.flood import Flood
+from tests.load.kernel import NETLINK_NETFILTER
 from tests.support.capture_parts import message
 from tests.support.daemon import Daemon, listening
 from tests.support.hosts import stuck_listener

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from anetcon.errors import NOT_FOUND_WITH_GAPS
-from anetcon.testbed import kernel
-from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import Router
 from tests.e2e.faults.conftest import Weaken
+from tests.load import kernel
+from tests.load.flood import Flood
 from tests.support.daemon import Daemon, seconds
 from tests.support.ledger import Ledger, UnaccountedError, bounded
 from tests.support.waiting import wait_until

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from anetcon.rules import invalid_sample
-from anetcon.testbed import packets
 from anetcon.testbed.namespaces import Namespace, Testbed
-from anetcon.testbed.packets import FIN, PSH, TCP, UDP
 from anetcon.testbed.topology import SERVER, SERVER6, Router
+from tests.load import packets
+from tests.load.packets import FIN, PSH, TCP, UDP
 from tests.support.daemon import Daemon
 from tests.support.invalid_packets import DROP, EACH, KINDS, URG, arrived, judged, router, scan, send
 from tests.support.open_files import descriptors, same_descriptors

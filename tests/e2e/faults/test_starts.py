@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from anetcon.testbed import kernel, traffic
+from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router
 from anetcon.testbed.traffic import Made, Server
+from tests.load import kernel
 from tests.support.daemon import Daemon
 from tests.support.frozen import capture, frozen, guarding
 from tests.support.waiting import wait_until

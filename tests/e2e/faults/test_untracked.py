@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from anetcon.testbed import kernel
 from anetcon.testbed.topology import Router
+from tests.load import kernel
 from tests.support.daemon import Daemon
 from tests.support.invalid_packets import DROP, EACH, KINDS, arrived, judged, router, scan
 from tests.support.waiting import wait_until

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.flood import Flood
 from anetcon.testbed.topology import Router
+from tests.load.flood import Flood
 from tests.support.daemon import Daemon
 from tests.support.ledger import Ledger
 from tests.support.waiting import wait_until

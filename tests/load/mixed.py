@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed import kernel
-from anetcon.testbed.echo import Group, answers, first_packets, groups
-from anetcon.testbed.lives import KINDS, STEPS, Kind, Packet, segments, truth, widened
-from anetcon.testbed.packets import Bytes, frames, mac_bytes
 from anetcon.testbed.topology import NOBODY, Router
-from anetcon.testbed.wire import Batch, Wire
+from tests.load import kernel
+from tests.load.echo import Group, answers, first_packets, groups
+from tests.load.lives import KINDS, STEPS, Kind, Packet, segments, truth, widened
+from tests.load.packets import Bytes, frames, mac_bytes
+from tests.load.wire import Batch, Wire
 
 BLOCK = 4096
 WIDTH = 144

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed.packets import ACK, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP, Bytes, count_up, echo, tcp, udp
 from anetcon.testbed.topology import Router
+from tests.load.packets import ACK, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP, Bytes, count_up, echo, tcp, udp
 
 Array = NDArray[Any]
 

@@ -12,12 +12,12 @@ import fcntl
 import os
 import socket
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anetcon.errors import AnetconError
 from anetcon.testbed.namespaces import Namespace
+from tests.support.waiting import wait_until
 
 NETLINK_NETFILTER = 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -67,13 +67,15 @@ def dump(namespace: Namespace) -> None:
 
 
 def wait_empty(namespaces: Sequence[Namespace], seconds: float = 30.0) -> None:
-    """Dump until every connection has expired and ended; AnetconError when that takes longer."""
-    deadline = time.monotonic() + seconds
-    while left := sum(count(namespace) for namespace in namespaces):
-        if time.monotonic() > deadline:
-            raise AnetconError(f"{left} connections are still in the table after {seconds:g} s")
-        dump(namespaces[0])
-        time.sleep(0.05)
+    """Dump until every connection has expired and ended; AssertionError when that takes longer."""
+
+    def empty() -> bool:
+        left = sum(count(namespace) for namespace in namespaces)
+        if left:
+            dump(namespaces[0])
+        return not left
+
+    wait_until(empty, seconds, "every connection has left the table", every=0.05)
 
 
 @contextlib.contextmanager

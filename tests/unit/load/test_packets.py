@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anetcon.testbed import packets
-from anetcon.testbed.packets import ICMP, ICMP6, TCP, UDP
+from tests.load import packets
+from tests.load.packets import ICMP, ICMP6, TCP, UDP
 
 MAC = packets.mac_bytes("02:00:00:00:00:01")
 

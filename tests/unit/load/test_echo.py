@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anetcon.testbed import echo, packets
-from anetcon.testbed.lives import DATA, DISCARD, REFUSED, SERVER_SEQ
-from anetcon.testbed.packets import ACK, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP, Bytes
+from tests.load import echo, packets
+from tests.load.lives import DATA, DISCARD, REFUSED, SERVER_SEQ
+from tests.load.packets import ACK, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP, Bytes
 
 CLIENT = {False: "203.0.113.7", True: "2001:db8:1::11"}
 SERVER = {False: "198.51.100.9", True: "2001:db8:beef::9"}

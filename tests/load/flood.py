@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed import kernel, packets
 from anetcon.testbed.topology import Router
-from anetcon.testbed.wire import Batch, Wire
+from tests.load import kernel, packets
+from tests.load.wire import Batch, Wire
 
 SENDERS = 2
 PORTS = 60_000

@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from anetcon.testbed import lives
-from anetcon.testbed.lives import ECHO, KINDS, SERVER_SEQ, Kind, Truth
-from anetcon.testbed.packets import ACK, FIN, RST, SYN, TCP, long
 from anetcon.testbed.topology import Router
+from tests.load import lives
+from tests.load.lives import ECHO, KINDS, SERVER_SEQ, Kind, Truth
+from tests.load.packets import ACK, FIN, RST, SYN, TCP, long
 
 
 def routers(count: int) -> list[Router]:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed.lives import DISCARD, ECHO, REFUSED, SERVER_SEQ
-from anetcon.testbed.packets import (
+from anetcon.testbed.topology import WORLD4, WORLD6
+from tests.load.lives import DISCARD, ECHO, REFUSED, SERVER_SEQ
+from tests.load.packets import (
     ACK,
     ETHERNET,
     FIN,
@@ -31,7 +32,6 @@ from anetcon.testbed.packets import (
     set_long,
     words,
 )
-from anetcon.testbed.topology import WORLD4, WORLD6
 
 Array = NDArray[Any]
 

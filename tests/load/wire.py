@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anetcon.testbed.namespaces import Namespace
-from anetcon.testbed.packets import Bytes
+from tests.load.packets import Bytes
 
 MESSAGE = np.dtype(
     [
