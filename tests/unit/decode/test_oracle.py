@@ -27,7 +27,8 @@ def expected(case: Path) -> tuple[bytes, dict[str, object]]:
 def flat(event: Event) -> dict[str, object]:
     """What an event says, by name."""
     values = dataclasses.asdict(event)
-    return {**values, **values.pop("sourced")}
+    sourced = values.pop("sourced")
+    return {**values, **sourced}
 
 
 def plain(event: Event) -> dict[str, object]:
