@@ -20,33 +20,10 @@ LONGEST = 25
 """Words in a sentence."""
 
 NOT_YET = {
-    "CONTRIBUTING.md",
-    "docs/decisions/0001-three-processes.md",
-    "docs/decisions/0003-google-crc32c.md",
-    "docs/decisions/0004-msgspec.md",
-    "docs/decisions/0005-self-contained-flushes.md",
-    "docs/decisions/0006-plain-nft.md",
-    "docs/decisions/0007-text-log-lines.md",
-    "docs/decisions/0008-route-messages.md",
-    "docs/decisions/0009-lz4-in-the-journal.md",
-    "docs/decisions/0010-one-write-a-repair.md",
-    "docs/decisions/0011-install-by-itself.md",
-    "docs/decisions/0012-the-debian-package.md",
-    "docs/decisions/0013-parts-of-a-day.md",
-    "docs/explanation/completeness.md",
-    "docs/explanation/engines.md",
-    "docs/explanation/figures.md",
-    "docs/explanation/hold-or-shed.md",
-    "docs/explanation/log-engines.md",
-    "docs/explanation/unit.md",
     "docs/reference/configuration.md",
     "docs/reference/exit-statuses.md",
     "docs/reference/fields.md",
     "docs/reference/gaps.md",
-    "docs/reference/journal.md",
-    "docs/reference/json.md",
-    "docs/reference/store.md",
-    "docs/reference/text-logs.md",
 }
 """Pages that have longer ones still. It only gets shorter."""
 
