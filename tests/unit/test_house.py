@@ -132,16 +132,14 @@ def test_layers_go_one_way() -> None:
         seen.add(name)
 
 
-@pytest.mark.parametrize("path", python_files("src"), ids=str)
-def test_imports_follow_the_layers(path: Path) -> None:
-    """A module imports only from parts that its own part stands on."""
-    own = path.with_suffix("").parts[2]
-    if own == "__init__":
-        assert not list(imported(path))
-        return
-    assert own in LAYERS, f"give {own} its place in LAYERS"
-    for name in imported(path):
-        assert part(name) in LAYERS[own] | {own, "__version__"}, f"{path} imports {name}"
+def test_imports_follow_the_layers() -> None:
+    """A module imports only from parts that its own part stands on; the package itself from none."""
+    for path in python_files("src"):
+        own = path.with_suffix("").parts[2]
+        assert own in {"__init__", *LAYERS}, f"give {own} its place in LAYERS"
+        may = LAYERS[own] | {own, "__version__"} if own in LAYERS else set()
+        for name in imported(path):
+            assert part(name) in may, f"{path} imports {name}"
 
 
 def test_the_map_of_the_package_is_true() -> None:
@@ -227,13 +225,12 @@ def test_tests_that_the_docs_name_are_there() -> None:
         assert any(place.exists() for place in places), f"{page.name} names {name}"
 
 
-@pytest.mark.parametrize("path", python_files("tests"), ids=str)
-def test_no_test_module_imports_another(path: Path) -> None:
+def test_no_test_module_imports_another() -> None:
     """What tests share is in tests/support, or in a conftest."""
-    text = (ROOT / path).read_text()
-    assert not re.search(
-        r"^\s*from tests(?!\.support)[\w.]*\.test_\w+ import|^from tests[\w.]* import test_", text, re.MULTILINE
+    of_tests = re.compile(
+        r"^\s*from tests(?!\.support)[\w.]*\.test_\w+ import|^from tests[\w.]* import test_", re.MULTILINE
     )
+    assert [path for path in python_files("tests") if of_tests.search((ROOT / path).read_text())] == []
 
 
 def test_test_folders_are_packages() -> None:
@@ -246,41 +243,42 @@ PRINTERS = ("people", "output", "config_cmd", "main", "run")
 """Of the command line: what escapes; what prints records, and whole files of ours; what has to do with the streams."""
 
 
-@pytest.mark.parametrize("path", python_files("src/anetcon/cli"), ids=str)
-def test_lines_for_people_leave_at_one_place(path: Path) -> None:
+def test_lines_for_people_leave_at_one_place() -> None:
     """A command prints by `say` and `warn`, which let no text of others harm a terminal, or as JSON."""
-    if path.stem not in PRINTERS:
-        called = {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
-        assert not called & {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}
+    printing = {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}
+    for path in python_files("src/anetcon/cli"):
+        if path.stem not in PRINTERS:
+            called = {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+            assert not called & printing, path
 
 
-@pytest.mark.parametrize("path", python_files("tests"), ids=str)
-def test_no_test_sleeps(path: Path) -> None:
+def test_no_test_sleeps() -> None:
     """Tests poll with a deadline (tests/support/waiting.py); none sleeps for a fixed time."""
-    for node in ast.walk(tree(path)):
-        called = isinstance(node, ast.Attribute) and node.attr == "sleep"
-        fetched = isinstance(node, ast.ImportFrom) and "sleep" in {alias.name for alias in node.names}
-        assert not called, f"{path} sleeps"
-        assert not fetched, f"{path} sleeps"
+    for path in python_files("tests"):
+        for node in ast.walk(tree(path)):
+            called = isinstance(node, ast.Attribute) and node.attr == "sleep"
+            fetched = isinstance(node, ast.ImportFrom) and "sleep" in {alias.name for alias in node.names}
+            assert not called, f"{path} sleeps"
+            assert not fetched, f"{path} sleeps"
 
 
-@pytest.mark.parametrize("path", python_files("src", "tests", "bench", "tools"), ids=str)
-def test_files_are_small_and_say_what_they_are_for(path: Path) -> None:
+def test_files_are_small_and_say_what_they_are_for() -> None:
     """Every module opens with a docstring, and no file or function is longer than the house allows."""
-    text = (ROOT / path).read_text()
-    assert ast.get_docstring(tree(path)) or not text, f"{path} has no docstring"
-    assert len(text.splitlines()) <= LARGEST_FILE, f"{path} is too long"
-    for function in functions(path):
-        assert function.end_lineno is not None
-        assert function.end_lineno - function.lineno < LARGEST_FUNCTION, f"{path}: {function.name} is too long"
+    for path in python_files("src", "tests", "bench", "tools"):
+        text = (ROOT / path).read_text()
+        assert ast.get_docstring(tree(path)) or not text, f"{path} has no docstring"
+        assert len(text.splitlines()) <= LARGEST_FILE, f"{path} is too long"
+        for function in functions(path):
+            assert function.end_lineno is not None
+            assert function.end_lineno - function.lineno < LARGEST_FUNCTION, f"{path}: {function.name} is too long"
 
 
-@pytest.mark.parametrize("path", [p for p in python_files("tests") if p.name.startswith("test_")], ids=str)
-def test_tests_say_what_holds(path: Path) -> None:
+def test_tests_say_what_holds() -> None:
     """Every test has a docstring: one sentence saying what holds."""
-    for function in functions(path):
-        if function.name.startswith("test_"):
-            assert ast.get_docstring(function), f"{path}: {function.name} has no docstring"
+    for path in python_files("tests"):
+        for function in functions(path) if path.name.startswith("test_") else ():
+            if function.name.startswith("test_"):
+                assert ast.get_docstring(function), f"{path}: {function.name} has no docstring"
 
 
 def test_every_error_has_its_own_exit_status() -> None:
@@ -311,13 +309,13 @@ NOT_CAUSES = {
 """Texts that are also the name of a cause, and mean something else in these files."""
 
 
-@pytest.mark.parametrize("path", python_files("src"), ids=str)
-def test_causes_are_spelled_in_their_table_alone(path: Path) -> None:
+def test_causes_are_spelled_in_their_table_alone() -> None:
     """A module names a cause of a gap as a member of `gaps.Cause`, so that mypy finds one that is misspelt."""
-    name = str((ROOT / path).relative_to(SOURCE))
-    spelled = {node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant)} & set(Cause)
-    if name != "gaps.py":
-        assert spelled == {text for text, (_, files) in NOT_CAUSES.items() if name in files}
+    for path in python_files("src"):
+        name = str((ROOT / path).relative_to(SOURCE))
+        spelled = {node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant)} & set(Cause)
+        if name != "gaps.py":
+            assert spelled == {text for text, (_, files) in NOT_CAUSES.items() if name in files}, path
 
 
 def test_the_version_is_said_once() -> None:
