@@ -35,10 +35,11 @@ TABLES = {
     "gaps": "When something could not be recorded, and why.",
     "addresses": "Which addresses a namespace itself had, and when.",
     "neighbours": "Which MAC address stood behind an address of a connected network, and when.",
-    "routes": "Which networks were connected to a namespace or routed behind it, by which interface, and when:\n"
-    "unicast routes of every table but `local`, a row an interface. A namespace with more than 1,000 routes has none.",
-    "listings": "When a whole connection table was listed after a loss: what was open at `from` has a row of origin\n"
-    "`dump` before `to`; what has none had ended.",
+    "routes": "Which networks were connected to a namespace or routed behind it, by which interface, and when.\n"
+    "They are unicast routes of every table but `local`, a row an interface. A namespace with more than 1,000 routes\n"
+    "has none.",
+    "listings": "When capture listed a whole connection table after a loss. What was open at `from` has a row of\n"
+    "origin `dump` before `to`; what has none had ended.",
 }
 
 
@@ -88,11 +89,14 @@ def configuration() -> list[str]:
     lines = [
         "# Configuration",
         "",
-        "One TOML file, `/etc/anetcon/anetcon.toml` unless `-c` names another. Every setting has a default: an empty",
-        "file is a whole configuration. Environment variables come over the file (`ANETCON_AUDIT_PERIOD=10`), options",
-        "of `anetcon run` over both. `ANETCON_STORE` is short for `ANETCON_STORE_PATH`: every command looks there.",
-        "`anetcon config show` prints every value and where it came from, `anetcon config check` whether the file can",
-        "be used; neither starts anything. An unknown key is an error that names the nearest one.",
+        "The configuration is one TOML file, `/etc/anetcon/anetcon.toml` unless `-c` names another.",
+        "",
+        "- Every setting has a default: an empty file is a whole configuration.",
+        "- Environment variables come over the file (`ANETCON_AUDIT_PERIOD=10`), options of `anetcon run` over both.",
+        "- `ANETCON_STORE` is short for `ANETCON_STORE_PATH`: every command looks there.",
+        "- `anetcon config show` prints every value and where it came from; `anetcon config check` says whether the",
+        "  file can be used. Neither starts anything.",
+        "- An unknown key is an error that names the nearest one.",
     ]
     by_table: dict[str, list[list[str]]] = {"": [], **{name: [] for name in model.TABLES}}
     for setting in model.settings():
@@ -116,7 +120,7 @@ def exit_statuses() -> list[str]:
     return [
         "# Exit statuses",
         "",
-        "0, 1 and 3 are answers; 2 is wrong usage; from 4 on an error, printed as one sentence that says what to do.",
+        "0, 1 and 3 are answers. 2 is wrong usage. From 4 on it is an error: one sentence says what to do.",
         "",
         *table(("status", "meaning"), rows),
     ]
@@ -157,17 +161,18 @@ def gap_causes() -> list[str]:
     return [
         "# Causes of gaps",
         "",
-        "A gap is a record: node, namespace (null: all), from, to, cause, and how many connections or events were lost",
-        "where the kernel tells. `from` null means before anything was recorded; `to` null means that it lasts.",
+        "A gap is a record: node, namespace (null: all), from, to and cause. If the kernel tells how many connections",
+        "or events were lost, the gap has the number. `from` null means before anything was recorded; `to` null means",
+        "that the gap lasts.",
         "",
         *table(("cause", "what it means", "what to do"), rows),
         "",
-        f"No connection is missing for {_listed(sorted(gaps.WHOLE))}:",
-        "they tell of something beside the connections and make no answer incomplete. `anetcon gaps` lists them too.",
+        f"No connection is missing for {_listed(sorted(gaps.WHOLE))}.",
+        "They tell of something beside the connections and make no answer incomplete. `anetcon gaps` lists them too.",
         "",
-        f"For {_listed(sorted(gaps.UNTRANSLATED))} only connections are missing that nothing translated: a question",
-        "about a NAT address (translated, or the router's own) is complete all the same, any other question is not.",
-        f"An answer that {_listed(sorted(gaps.NOTES))} make not incomplete tells of them as a note.",
+        f"For {_listed(sorted(gaps.UNTRANSLATED))} only connections are missing that nothing translated. A question",
+        "about a NAT address (translated, or the router's own) is complete all the same; any other question is not.",
+        f"If {_listed(sorted(gaps.NOTES))} do not make an answer incomplete, it tells of them as a note.",
     ]
 
 

@@ -51,8 +51,7 @@ class TakeoverError(AnetconError):
 
 
 class InputError(AnetconError):
-    """A file given to be read cannot be, or not to its end, or no line of it: the message names it; the others were
-    read."""
+    """A file could not be read, or not to its end, or no line of it: the message names it. The others were read."""
 
     exit_status = 12
 
@@ -65,11 +64,11 @@ NOT_FOUND_WITH_GAPS = 3
 
 ANSWERS = {
     0: "done; for a question: found",
-    NOT_FOUND: "nothing found, and the record is complete for what was asked; of `status`: something is "
-    "wrong, and it says what; of `doctor`: there is a problem; of `import`: no line of any file is of ANetCon",
+    NOT_FOUND: "nothing found, and the record is complete for what was asked. Of `status`: something is wrong, and "
+    "it says what. Of `doctor`: there is a problem. Of `import`: no line of any file is of ANetCon",
     USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
-    NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there; of `doctor`: no problem found, but not "
-    "everything could be looked at",
+    NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there. Of `doctor`: no problem found, but doctor "
+    "could not look at everything",
 }
 
 

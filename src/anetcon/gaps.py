@@ -90,115 +90,115 @@ class Cause(StrEnum):
     )
     DAEMON_DOWN = (
         "daemon-down",
-        "the daemon did not run; from what it had written last to its next start",
-        "see why it was stopped; what was open when it came back was recorded from a dump",
+        "the daemon did not run, from what it wrote last to its next start",
+        "see why it was stopped; capture recorded from a dump what was open when it came back",
         Mark.SILENT | Mark.REPLACED | Mark.TOLD,
     )
     CAPTURE_DOWN = (
         "capture-down",
-        "the capture process died and what it had read and not yet written is lost",
+        "the capture process died, and what it had read and not yet written is lost",
         "look in the log for why; nothing else was lost, since the sockets stayed open",
         Mark.SILENT | Mark.TOLD,
     )
     NOT_YET_WRITTEN = (
         "not-yet-written",
-        "none of the time asked about is on record yet: it is that recent, or in the future by this machine's clock",
-        "ask again a few seconds later; where it is in the future, see whether the clocks of who asks and of this "
-        "machine agree",
+        "nothing of the window is on record yet: it is too recent, or in the future by this machine's clock",
+        "ask again a few seconds later. If it is in the future, see whether your clock and this machine's agree",
         Mark.TOLD,
     )
     NOT_AUDITED = (
         "not-audited",
-        "no namespace was audited, or nothing that was audited accounts for the address that was asked about: it stood "
-        "on no interface, was not seen to be translated before and after, and is in no network that is known",
-        "ask the machine that has the address; see `anetcon status` for what is audited, or, where the address is one "
-        "of a pool, name its network in `audit.public`",
+        "no namespace was audited, or none accounts for the address asked about. The address stood on no interface, "
+        "no namespace translated to it before and after, and it is in no known network",
+        "ask the machine that has the address; `anetcon status` says what is audited. If the address is one of a "
+        "pool, name its network in `audit.public`",
     )
     NOT_ATTACHED = (
         "not-attached",
-        "a namespace was not watched: it appeared while it could not be entered, or was already there and in use",
+        "the keeper had not attached a namespace: it could not enter it, or the namespace was already there and in use",
         "see `anetcon status` for namespaces in state `retrying`",
         Mark.TOLD,
     )
     DESELECTED = (
         "deselected",
-        "the configuration stopped selecting a namespace that is still there; counts only for a question that names it",
+        "the configuration stopped selecting a namespace that is still there. It counts only for a question that "
+        "names the namespace",
         "select it again in `audit.namespaces` if it should be recorded",
         Mark.NAMED | Mark.TOLD,
     )
     NAMESPACE_GONE = (
         "namespace-gone",
-        "a namespace vanished and its last table could not be listed: ends at that moment are missing",
+        "a namespace vanished, and capture could not take its last dump: ends at that moment are missing",
         "nothing",
     )
     CONNTRACK_INACTIVE = (
         "conntrack-inactive",
-        "no rule in the namespace uses connection tracking, or no longer, so the kernel does not track",
+        "no rule in the namespace uses connection tracking, or no longer does, so the kernel does not track",
         "add a rule that does, or set `activate_conntrack = true`",
         Mark.LOCAL | Mark.TOLD,
     )
     OVERRUN = (
         "overrun",
-        "events (or kernel lines) came faster than they were read, and the kernel dropped that many",
+        "events (or kernel lines) came faster than capture read them, and the kernel dropped that many",
         "give the machine more processor time, or larger buffers; see [hold or shed](../explanation/hold-or-shed.md)",
         Mark.RELISTS,
     )
     STARTS_OFF = (
         "starts-off",
-        "starts of connections were not delivered, or dropped, because events came faster than they were read: "
-        "connections that are open may be missing until the table has been listed. It is a gap no more once that is on "
-        "record; it stays one where it could not be: the daemon ended before, or ends were lost as well",
+        "events came faster than capture read them, and starts were dropped or not delivered. Open connections may "
+        "be missing until capture has listed the table. Once that is on record, the gap is none any more. It stays "
+        "one if the daemon ended before, or if ends were lost as well",
         "nothing; if it comes often, give the machine more processor time, or larger buffers",
         Mark.HEALS | Mark.OUTLASTS,
     )
     EVENTS_OFF = (
         "events-off",
-        "somebody switched `nf_conntrack_events` off in the namespace: connections created meanwhile were not "
-        "announced and never report their end; those still open when it was noticed were recorded from a dump",
-        "find out who sets it (the daemon put it back at once and says so in its log)",
+        "somebody switched `nf_conntrack_events` off in the namespace. The kernel announced no connection created "
+        "meanwhile, and never reports its end. Capture recorded those still open afterwards from a dump",
+        "find out who sets it; the keeper put it back at once and said so in the log",
         Mark.RELISTS,
         "nf_conntrack_events",
     )
     TIMESTAMPS_OFF = (
         "timestamps-off",
-        "somebody switched `nf_conntrack_timestamp` off: connections created meanwhile are recorded, with the "
-        "daemon's clock for the times the kernel did not keep",
-        "find out who sets it; it was put back at once",
+        "somebody switched `nf_conntrack_timestamp` off. Connections created meanwhile are recorded, with the "
+        "daemon's clock for the times that the kernel did not keep",
+        "find out who sets it; the keeper put it back at once",
         Mark.WHOLE,
         "nf_conntrack_timestamp",
     )
     COUNTERS_OFF = (
         "counters-off",
-        "somebody switched `nf_conntrack_acct` off: connections created meanwhile are recorded without packets and "
+        "somebody switched `nf_conntrack_acct` off. Connections created meanwhile are recorded without packets and "
         "bytes",
-        "find out who sets it; it was put back at once",
+        "find out who sets it; the keeper put it back at once",
         Mark.WHOLE,
         "nf_conntrack_acct",
     )
     TRACKING_OFF = (
         "tracking-off",
-        "a rule in the namespace takes packets out of connection tracking (`notrack`), or takes events away from "
-        "connections (`ct event set`, `CT --ctevents`); how many it hides cannot be known",
+        "a rule in the namespace takes packets out of connection tracking (`notrack`), or events away from "
+        "connections (`ct event set`, `CT --ctevents`). Nobody can know how many it hides",
         "the daemon's log and `anetcon status` name the rule's table: remove it, or accept what it hides",
         Mark.LOCAL,
     )
     TABLE_FULL = (
         "table-full",
-        "the connection table was full: the kernel refused that many new connections and dropped their packets "
-        "(refused ones never came to be); what it evicted to make room is no gap: it is recorded, as `evicted`",
+        "the connection table was full. The kernel refused that many new connections and dropped their packets, so "
+        "they never came to be. What it evicted to make room is recorded, as `evicted`",
         "raise `nf_conntrack_max`, or lower the timeouts of connection tracking",
     )
     LISTENER_STUCK = (
         "listener-stuck",
-        "another program that listens for connections in reliable mode does not read: the kernel repeats ends and "
-        "keeps ended connections in its table, which may fill; what is repeated is recorded once",
+        "another program that listens for connections in reliable mode does not read. The kernel repeats ends and "
+        "keeps ended connections in its table, which may fill. Capture records once what is repeated",
         "find the program (`ss -A netlink -p`, a full receive queue) and restart it",
         Mark.WHOLE | Mark.LOCAL,
     )
     UNTRACKED = (
         "untracked",
-        "that many packets crossed the router outside of any connection, because conntrack calls them invalid: the "
-        "kernel counts them, translates none of them and announces nothing; what they said is not recorded",
+        "that many packets crossed the router outside of any connection, because conntrack calls them invalid. The "
+        "kernel counts them, translates none and announces nothing, so what they said is not recorded",
         "drop them: a rule `ct state invalid drop` in the forward chain (`anetcon doctor` says where it is missing)",
         Mark.UNTRANSLATED | Mark.NOTE,
     )
@@ -211,20 +211,20 @@ class Cause(StrEnum):
     )
     UNTRACKED_LEFT = (
         "untracked-left",
-        "that many packets that conntrack calls invalid left the router, counted by our rule (`audit.record_invalid`); "
-        "rows of origin `packet` are a sample of them",
+        "that many packets that conntrack calls invalid left the router; our rule counted them "
+        "(`audit.record_invalid`). Rows of origin `packet` are a sample of them",
         "nothing",
         Mark.WHOLE | Mark.NOTE,
     )
     UNDECODABLE = (
         "undecodable",
-        "that many messages of the kernel could not be read",
+        "capture could not read that many messages of the kernel",
         "report it, with the kernel's version",
     )
     CLOCK_STEP = (
         "clock-step",
-        "the wall clock was set forwards or backwards: times between `from` and `to` were skipped or came twice, so "
-        "what is recorded there may lie elsewhere by that much",
+        "somebody set the wall clock forwards or backwards. Times between `from` and `to` were skipped or came "
+        "twice, so what is recorded there may lie elsewhere by that much",
         "have the clock slewed rather than stepped (`chronyc makestep` only at boot)",
     )
     SUSPENDED = (
@@ -236,13 +236,13 @@ class Cause(StrEnum):
     RULES_MISSING = (
         "rules-missing",
         "our LOG rules were not in place (wiped, altered or moved), so the kernel wrote no lines",
-        "they were repaired; see what rewrites the table, or use the engine `conntrack`, which needs none",
+        "the daemon repaired them; see what rewrites the table, or use the engine `conntrack`, which needs none",
     )
     LEFT_OUT = (
         "left-out",
-        "the configuration left connections out: those that `protocols` or `networks` do not name, and with "
-        '`record = ["end"]` those that have not ended yet',
-        "nothing, where that is wanted; else widen `audit.protocols`, `audit.networks` or `audit.record`",
+        "the configuration left connections out: those that `protocols` or `networks` do not name, or with `record "
+        '= ["end"]` those that have not ended yet',
+        "nothing, if that is wanted; else widen `audit.protocols`, `audit.networks` or `audit.record`",
         Mark.LIMIT | Mark.LOCAL,
     )
     LOG_ENGINE = (
@@ -254,52 +254,52 @@ class Cause(StrEnum):
     )
     IMPORTED_LINES = (
         "imported-lines",
-        "imported text, no public ports: all that is known of that time are kernel lines that `anetcon import` read; "
-        "ends, counters and the public side of a translation are not in them, nor what was not logged",
+        "imported text, no public ports: all that is known of that time are kernel lines that `anetcon import` "
+        "read. They have no ends, no counters and no public side of a translation, nor what was not logged",
         "nothing; `who` finds what may have been the connection by `--to`",
         Mark.LIMIT | Mark.ONE_SIDED | Mark.IMPORTED,
     )
     IMPORTED_EVENTS = (
         "imported-events",
-        "imported text with both sides of each translation (`conntrack -E`, or our own text logs): what its listener "
-        "missed is not known, and some connections have no end",
+        "imported text with both sides of each translation (`conntrack -E`, or our own text logs). Nobody knows "
+        "what its listener missed, and some connections have no end",
         "nothing",
         Mark.LIMIT | Mark.IMPORTED,
     )
     NEIGHBOURS_FLOOD = (
         "neighbours-flood",
-        "more than 1,000 neighbours a minute appeared on an interface; that many changes are not recorded, "
-        "and the one behind an inner address of that time may be missing",
+        "more than 1,000 neighbours a minute appeared on an interface. That many changes are not recorded, so the "
+        "MAC address behind an inner address of that time may be missing",
         "find out who floods the segment: the daemon's log names the interface",
         Mark.WHOLE | Mark.NOTE,
     )
     ROUTES_UNKNOWN = (
         "routes-unknown",
-        "the namespace has more than 1,000 routes, or one that cannot be read: which networks are connected to it or "
-        "routed behind it is not recorded",
+        "the namespace has more than 1,000 routes, or one that capture cannot read. Nothing records which networks "
+        "are connected to it or routed behind it",
         "nothing; an answer about an address that only such a network accounts for is not complete",
         Mark.WHOLE | Mark.LOCAL,
     )
     DISK_FULL = (
         "disk-full",
-        "the journal could not be written for so long that records had to be dropped",
+        "capture could not write the journal for so long that it had to drop records",
         "free space, or set `store.max_gigabytes`",
         Mark.TOLD,
     )
     JOURNAL_DAMAGED = (
         "journal-damaged",
-        "a part of the journal cannot be read back (its checksum disagrees): what was written there is lost",
+        "a part of the journal cannot be read back, since its checksum disagrees: what was written there is lost",
         "check the disk; everything outside these bounds is whole",
     )
     RETENTION = (
         "retention",
-        "records older than the retention, or over the size the store may have, were deleted as configured:"
-        " connections, or what was known of addresses, neighbours and routes",
+        "as configured, the sealer removed records: they were too old, or over the size of the store. They are "
+        "connections, or what was known of addresses, neighbours and routes",
         "raise `store.retention_days` or `store.max_gigabytes`",
     )
     SINK_BEHIND = (
         "sink-behind",
-        "a sink was so far behind that what it had not taken yet was given up for it; the record itself is whole",
+        "a sink was so far behind that follow gave up for it what it had not taken yet. The record itself is whole",
         "see why the sink is slow or refuses",
         Mark.WHOLE,
     )

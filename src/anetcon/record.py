@@ -169,7 +169,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "u64": np.dtype(np.uint64),
 }
 
-_NODE = Field("node", "text", "name of the machine that recorded it")
+_NODE = Field("node", "text", "name of the machine that recorded the row")
 _NETNS = Field("netns", "text", "network namespace; `default` is the one the daemon was started in")
 _FAMILY = Field(
     "family",
@@ -181,8 +181,9 @@ _FAMILY = Field(
 _INODE = Field(
     "netns_inode",
     "u64",
-    "inode of the network namespace: tells two of the same name apart only together with the time at which it was first"
-    " seen, since the kernel gives the inode of a deleted namespace to the next one at once",
+    "inode of the network namespace. Two of the same name are told apart by it together with the time at which it "
+    "was first seen. Alone it does not do: the kernel gives the inode of a deleted namespace to the next one at "
+    "once",
     public=False,
 )
 
@@ -191,8 +192,8 @@ CONNECTIONS: tuple[Field, ...] = (
     Field(
         "end",
         "time",
-        "when it ended (the kernel's: TIME_WAIT or idle timeout is inside); null while open, and where it is not known:"
-        " origin `log`, and `import` of most text, whose `end_reason` is then `unknown`",
+        "when it ended (the kernel's: TIME_WAIT or idle timeout is inside); null while open. Null also if nobody "
+        "knows it: origin `log`, and `import` of most text, whose `end_reason` is then `unknown`",
         True,
     ),
     _NODE,
@@ -200,8 +201,8 @@ CONNECTIONS: tuple[Field, ...] = (
     Field(
         "class",
         "enum",
-        "`local` when the namespace itself was reached, or itself sent to link-local multicast (224.0.0.0/24,"
-        " ff02::/16: VRRP, IGMP); else `float` when the destination was translated, else `nat`",
+        "`local` if the namespace itself was reached, or itself sent to link-local multicast (224.0.0.0/24, "
+        "ff02::/16: VRRP, IGMP). Else `float` if the destination was translated, else `nat`",
         values=tuple(CLASSES),
     ),
     Field("proto", "u8", "IANA protocol number (shown by name)", source="CTA_TUPLE_ORIG/CTA_TUPLE_PROTO/CTA_PROTO_NUM"),
@@ -271,17 +272,17 @@ CONNECTIONS: tuple[Field, ...] = (
     Field(
         "origin",
         "enum",
-        "how it was learnt; `packet`: no connection, but one packet that conntrack calls invalid and that left the"
-        " router untranslated, of a sample (`audit.record_invalid`): `end` is its `start`",
+        "how it was learnt. `packet` is no connection, but one packet of a sample (`audit.record_invalid`): "
+        "conntrack calls it invalid, and it left the router untranslated. Its `end` is its `start`",
         values=tuple(ORIGINS),
     ),
     _FAMILY,
     Field(
         "reply",
         "enum",
-        "what came back to the opener: `none`, `seen` (a packet), `assured` (the kernel: traffic both ways; of TCP, a"
-        " handshake, or a connection picked up in the middle); null while only the start is known,"
-        " and where nothing tells",
+        "what came back to the opener: `none`, `seen` (a packet), or `assured`. `assured` is the kernel's word for "
+        "traffic both ways; of TCP, a handshake, or a connection picked up in the middle. Null while only the start "
+        "is known, and if nothing tells",
         True,
         tuple(REPLIES),
         since=2,
@@ -289,8 +290,8 @@ CONNECTIONS: tuple[Field, ...] = (
     Field(
         "start_is",
         "enum",
-        "`begin`: `start` is when it began; `found`: the kernel told no time, so `start` is when capture learnt of it,"
-        " and it began then or before; null in format 1, which did not tell",
+        "`begin`: `start` is when it began. `found`: the kernel told no time, so `start` is when capture learnt of "
+        "it, and it began then or before. Null in format 1, which did not tell",
         True,
         tuple(STARTS),
         since=2,

@@ -73,15 +73,22 @@ class Audit(Struct, frozen=True, kw_only=True):
     namespaces: Annotated[
         Texts,
         Meta(
-            description="which network namespaces: regular expressions searched in their names; `default` is the one "
-            "the daemon is started in (add it on a plain NAT gateway). As it stands: the routers of OpenStack Neutron"
+            description="network namespaces to audit: regular expressions, searched in their names. `default` is "
+            "the one the daemon is started in; add it on a plain NAT gateway. As it stands: the routers "
+            "of OpenStack Neutron"
         ),
     ] = (NEUTRON_ROUTERS,)
     netns_dir: Annotated[FilePath, Meta(description="folder in which network namespaces have their names")] = (
         "/run/netns"
     )
     protocols: Annotated[Protocols, Meta(description="which protocols are recorded")] = "all"
-    engine: Annotated[Engine, Meta(description="where connections are learnt from")] = "conntrack"
+    engine: Annotated[
+        Engine,
+        Meta(
+            description="where the daemon learns of connections: the kernel's connection "
+            "tracking, or lines of LOG rules"
+        ),
+    ] = "conntrack"
     period: Annotated[
         Seconds, Meta(description="seconds between two full listings of the namespaces (new ones are seen at once)")
     ] = 30.0
@@ -91,20 +98,28 @@ class Audit(Struct, frozen=True, kw_only=True):
     )
     on_overload: Annotated[
         Literal["hold", "shed"],
-        Meta(description="when events come faster than they are read: let the kernel hold the ends back, or lose some"),
+        Meta(
+            description="what happens if events come faster than capture reads them: the kernel holds the ends "
+            "back, or loses some"
+        ),
     ] = "hold"
     guard_share: Annotated[
         Share,
-        Meta(description="share of the connection table above which holding stops, so that traffic never suffers"),
+        Meta(description="share of the connection table above which hold ends, so that traffic never suffers"),
     ] = 0.7
     activate_conntrack: Annotated[
-        Flag, Meta(description="make connection tracking run where no rule uses it, by an nftables table of our own")
+        Flag,
+        Meta(
+            description="make connection tracking run in namespaces where no rule uses it, by an nftables "
+            "table of our own"
+        ),
     ] = False
     record_invalid: Annotated[
         Flag,
         Meta(
-            description="count what conntrack calls invalid and really leaves, and record a sample of it (engine "
-            "conntrack), by an nftables table of our own; only where conntrack runs already"
+            description="count packets that conntrack calls invalid and that leave the router, and record a sample "
+            "of them (engine conntrack). It takes an nftables table of our own, and works only if "
+            "conntrack runs already"
         ),
     ] = False
     buffer_bytes: Annotated[Bytes, Meta(description="receive buffer asked for in each namespace, in bytes")] = 2 << 20
@@ -114,15 +129,15 @@ class Audit(Struct, frozen=True, kw_only=True):
     networks: Annotated[
         Networks,
         Meta(
-            description="for the namespaces named: connections of class nat are recorded only from these source "
-            "networks (class float always is)"
+            description="for each namespace named: the source networks from which connections of class nat are "
+            "recorded (class float always is)"
         ),
     ] = msgspec.field(default_factory=dict)
     public: Annotated[
         Texts,
         Meta(
-            description="networks of public addresses that are here though no interface has them, as the pool of a "
-            "router: that nothing was found of such an address is then an answer"
+            description="networks of public addresses that are here though no interface has them, such as the pool "
+            "of a router. If nothing is found of such an address, that is then an answer"
         ),
     ] = ()
     chain: Annotated[
@@ -145,13 +160,17 @@ class Storage(Struct, frozen=True, kw_only=True):
     ] = 5.0
     seal_minutes: Annotated[Minutes, Meta(description="minutes after which the journal is sealed into Parquet")] = 10.0
     memory_megabytes: Annotated[
-        Memory, Meta(description="memory in which records wait while the disk is full; then they are dropped, counted")
+        Memory,
+        Meta(
+            description="memory in which records wait while the disk is full; if that is full, capture "
+            "drops and counts them"
+        ),
     ] = 64.0
     journal_megabytes: Annotated[
         Megabytes,
         Meta(
-            description="size of sealed journal that is kept for text logs and sinks that are behind; what is beyond "
-            "that is missing there, and nowhere else"
+            description="size of sealed journal that is kept for text logs and sinks that are behind. What is "
+            "beyond that is missing there, and nowhere else"
         ),
     ] = 2048.0
     retention_days: Annotated[
@@ -164,8 +183,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     min_free_gigabytes: Annotated[
         Gigabytes | None,
         Meta(
-            description="free space below which the oldest records are removed; 0: never. Without it 1 GB, or 5 % of "
-            "the file system where that is less, and then never what is younger than a week"
+            description="free space below which the oldest records are removed; 0: never. Without it 1 GB, or 5 % "
+            "of the file system if that is less, and then nothing younger than a week"
         ),
     ] = None
 
@@ -177,8 +196,8 @@ class Logs(Struct, frozen=True, kw_only=True):
     writer: Annotated[
         Literal["auto", "anetcon", "rsyslog"],
         Meta(
-            description="who writes the text logs: the daemon, or rsyslog out of the kernel's lines "
-            f"(LOG engines only); auto: rsyslog with a LOG engine where {RSYSLOG_FILE} exists, else the daemon"
+            description="who writes the text logs: the daemon, or rsyslog from the kernel's lines (LOG engines only). "
+            f"With auto, rsyslog does if the engine is a LOG engine and {RSYSLOG_FILE} exists, else the daemon"
         ),
     ] = "auto"
     dir: Annotated[FilePath, Meta(description="folder of the text logs")] = "/var/log/anetcon"
@@ -186,7 +205,7 @@ class Logs(Struct, frozen=True, kw_only=True):
     prefix_dnat: Annotated[Text, Meta(description="what follows in lines of class float")] = "[D]"
     prefix_other: Annotated[Text, Meta(description="what follows in lines of class nat")] = "[X]"
     namespace_hash: Annotated[
-        Flag, Meta(description="whether the namespace follows, as 8 hex digits of the md5 of its name")
+        Flag, Meta(description="whether the hash of the namespace follows: 8 hex digits of the md5 of its name")
     ] = True
     namespace_hash_file: Annotated[
         Annotated[str, Meta(extra=_kind("an absolute path, or an empty text for none"))] | None,
@@ -196,16 +215,16 @@ class Logs(Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(extra=_kind("an absolute path, or an empty text for none"))],
         Meta(description="the daemon's own log; without it messages go to standard error"),
     ] = ""
-    debug: Annotated[Flag, Meta(description="say much more about what the daemon does, in its own log")] = False
+    debug: Annotated[Flag, Meta(description="write much more about what the daemon does into its own log")] = False
 
 
 class SinkSettings(Struct, frozen=True, kw_only=True):
     """Where else records go; as many as you like, each with a name of its own. A name is letters, digits, - and _."""
 
-    type: Annotated[Literal["json"], Meta(description="how records are written: a line of JSON each")]
+    type: Annotated[Literal["json"], Meta(description="how a record is written: a line of JSON")]
     form: Annotated[
         Literal["anetcon"],
-        Meta(description="which keys a record has: those of `anetcon follow --format jsonl`, and `type`"),
+        Meta(description="the keys of a record: those of `anetcon follow --format jsonl`, and `type`"),
     ] = "anetcon"
     to: Annotated[
         str,
@@ -229,7 +248,7 @@ class Config(Struct, frozen=True, kw_only=True):
     audit: Audit = Audit()
     store: Storage = Storage()
     logs: Logs = Logs()
-    sinks: Annotated[Sinks, Meta(description="where else records go")] = msgspec.field(default_factory=dict)
+    sinks: Annotated[Sinks, Meta(description="outputs of your own for records")] = msgspec.field(default_factory=dict)
 
     @property
     def every_sink(self) -> dict[str, SinkSettings]:

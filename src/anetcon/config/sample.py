@@ -42,7 +42,7 @@ SINKS = """
 
 def sample(gateway: bool = False) -> str:
     """The text of the file; for a plain `gateway` it sets which namespaces are audited."""
-    sinks = "\n".join(["", *described(f"{SETTINGS['sinks'].help}, as to a file that a SIEM reads; an example")])
+    sinks = "\n".join(["", *described(f"{SETTINGS['sinks'].help}, such as a file that a SIEM reads; an example")])
     return HEAD + "".join(_table(name, gateway) for name in ("", *TABLES)) + sinks + SINKS
 
 
