@@ -309,7 +309,7 @@ GAPS: tuple[Field, ...] = (
     Field("netns", "text", "network namespace; null when every one is meant", True),
     *_INTERVAL,
     Field("cause", "text", "why nothing could be recorded"),
-    Field("lost", "u64", "connections or events lost, where the kernel tells; null where it cannot", True),
+    Field("lost", "u64", "connections or events lost, if the kernel tells; null if it cannot", True),
 )
 
 ADDRESSES: tuple[Field, ...] = (

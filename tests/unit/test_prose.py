@@ -88,3 +88,33 @@ def test_the_glossary_is_sorted_and_its_terms_are_used() -> None:
     assert len(terms) > 40
     assert terms == sorted(set(terms), key=str.casefold)
     assert [term for term in terms if not re.search(rf"\b{term}", others, re.IGNORECASE)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are linked by, as GitHub makes it of them."""
+    headings = re.findall(r"^#+ +(.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path) -> list[str]:
+    """The links of a page to files or headings that are not there."""
+    found = []
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]*)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link within the documentation leads to a file, and to a heading in it."""
+    assert broken(page) == []
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    """A file or a heading that is not there is named."""
+    page = tmp_path / "page.md"
+    page.write_text("# One `two`\n[a](page.md#one-two) [b](page.md#three) [c](d.md) [e](https://example.org/f.md)\n")
+    assert broken(page) == ["page.md#three", "d.md"]

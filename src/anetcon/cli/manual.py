@@ -20,7 +20,7 @@ FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo")
 """Commands of an administrator: section 8."""
 FILES = {
     "/etc/anetcon/anetcon.toml": "the configuration, see anetcon.toml(5)",
-    "/etc/anetcon.conf": "the configuration of the bash ANetCon, which is read where there is no other",
+    "/etc/anetcon.conf": "the configuration of the bash ANetCon, which is read if there is no other",
     "/var/lib/anetcon": "journal and store",
     "/var/log/anetcon": "the two text logs",
 }
@@ -84,8 +84,8 @@ def _configuration_page() -> str:
     lines += _text(
         "One TOML file, `/etc/anetcon/anetcon.toml`. Every setting has a default: an empty file is a whole "
         "configuration. Environment variables come over the file (`ANETCON_AUDIT_PERIOD=10`), options of "
-        "`anetcon run` over both. `anetcon config show` prints every value and where it came from, `anetcon config "
-        "check` whether the file can be used. An unknown key is an error that names the nearest one."
+        "`anetcon run` over both. `anetcon config show` prints every value and where it came from. `anetcon config "
+        "check` says whether the file can be used. An unknown key is an error that names the nearest one."
     )
     for table in ("", *TABLES):
         lines += [f".SH {_escaped(f'[{table}]' if table else 'BEFORE THE FIRST TABLE')}"]
