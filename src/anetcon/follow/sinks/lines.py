@@ -83,16 +83,22 @@ class _Tables(NamedTuple):
 @cache
 def _tables() -> _Tables:
     """Some 5 MB, made once."""
-    octets = [(n >> 8, n & 255) for n in range(_ALL)]
+    every = pa.array(np.arange(_ALL, dtype=np.uint16)).cast(pa.string())
+    octet = every[:256]
+    high, low = octet.take(pa.array(np.arange(_ALL) >> 8)), octet.take(pa.array(np.arange(_ALL) & 255))
+
+    def joined(*parts: pa.StringArray | str) -> pa.StringArray:
+        return pc.binary_join_element_wise(*parts, "")
+
     # Ports, behind them what stands there for ICMP, last for protocols that have neither.
-    ports = range(_ALL)
+    nothing, newline = pa.array([""]), pa.array(["\n"])
     return _Tables(
         thousandths=pa.array([f"{n:03d}" for n in range(1000)]),
-        upper=pa.array([f"{a}.{b}." for a, b in octets]),
-        lower=pa.array([f"{a}.{b}" for a, b in octets]),
-        port_1=pa.array([*map(str, ports), *(f"{n >> 8} CODE={n & 255} ID=" for n in ports), ""]),
-        port_2=pa.array([*(f" DPT={n}" for n in ports), *map(str, ports), ""]),
-        nat_port_2=pa.array([*(f" NAT_DPT={n}\n" for n in ports), "\n"]),
+        upper=joined(high, ".", low, "."),
+        lower=joined(high, ".", low),
+        port_1=pa.concat_arrays([every, joined(high, " CODE=", low, " ID="), nothing]),
+        port_2=pa.concat_arrays([joined(" DPT=", every), every, nothing]),
+        nat_port_2=pa.concat_arrays([joined(" NAT_DPT=", every, "\n"), newline]),
         protocol=pa.array([_protocol(n) for n in range(256)]),
     )
 
