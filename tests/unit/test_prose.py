@@ -15,6 +15,7 @@ from tests.support.prose import sentences
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NEWS = sorted((ROOT / "news").glob("*.md"))
 
 LONGEST = 25
 """Words in a sentence."""
@@ -34,7 +35,7 @@ def helps(command: Command) -> Iterator[tuple[str, str]]:
         yield from helps(inner)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *NEWS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_have_short_sentences(page: Path) -> None:
     """No sentence has more than 25 words: outside code, headings and comments."""
     found = long(page.read_text(), str(page.relative_to(ROOT)))
@@ -107,7 +108,7 @@ def broken(page: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *NEWS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Every link within the documentation leads to a file, and to a heading in it."""
     assert broken(page) == []
