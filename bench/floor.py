@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from anetcon.capture.auditor import BUILD_UP, TURN
+from anetcon.capture.loop import BUILD_UP, TURN
 from anetcon.capture.pipeline import SLOTS
 from anetcon.capture.recvmmsg import Slots
 from anetcon.config.model import Audit

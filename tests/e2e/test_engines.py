@@ -4,6 +4,7 @@ one recorded here."""
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.load import kernel
+from tests.support import pipe_engine
 from tests.support.daemon import PROTO, QUICK, Daemon, seconds
+from tests.support.waiting import wait_until
 
 ENGINES = ("conntrack", "iptables-log", "nftables-log")
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "engines.md"
@@ -199,3 +202,38 @@ def test_conntrack_alone_knows_everything(recorded: dict[str, dict[str, str]]) -
         for engine in ENGINES[1:]:
             words = recorded[engine][kind].split(", ")
             assert words == ["-"] if kind == metadata else {"opener", "reached", "text log"} <= set(words)
+
+
+def test_a_third_engine_is_a_line_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that learns connections from a pipe is configured, run, shown, and asked as the others are, also after a
+    crash. The keeper does for it what its line says: nothing to sysctls, to rules, to the kernel's log."""
+    pipe = pipe_engine.install(tmp_path / "engine", monkeypatch)
+    with Testbed() as bed:
+        name = bed.namespace("inside").name
+        auditor = Daemon(
+            tmp_path, [name], {"audit": {"engine": pipe_engine.NAME, "on_overload": "hold"}, **QUICK}
+        ).run()
+        try:
+            auditor.wait_attached([name])
+            pipe.write_text("10.0.0.5 40000 198.51.100.9 443\n")
+            wait_until(auditor.search, 20, f"it is on record: {auditor.errors()}")
+            crashed = auditor.capture_pid()
+            auditor.signal_capture(signal.SIGKILL)
+            wait_until(lambda: auditor.capture_pid() not in (None, crashed), 20, "there is another capture")
+            auditor.wait_flushed()
+            pipe.write_text("10.0.0.5 40001 198.51.100.9 443\n")
+            wait_until(lambda: len(auditor.search()) == 2, 20, f"it is on record: {auditor.errors()}")
+            wait_until(lambda: auditor.totals()["ends"] == 2, 20, "both are counted")
+            said = auditor.status()
+        finally:
+            assert auditor.stop() == 0, auditor.errors()
+    assert said["engine"] == pipe_engine.NAME
+    assert "kmsg" not in said
+    assert not (auditor.store / "sysctls.jsonl").exists()
+    assert not (auditor.store / "rules.jsonl").exists()
+    found = sorted(auditor.search(), key=lambda record: record["src_port"])
+    assert [(record["netns"], record["src_ip"], record["src_port"]) for record in found] == [
+        (name, "10.0.0.5", 40000),
+        (name, "10.0.0.5", 40001),
+    ]
+    assert len(auditor.lines("nat")) == 2

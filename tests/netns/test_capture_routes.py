@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from anetcon.capture.addresses import MOST_ROUTES, Context
-from anetcon.capture.namespace import Namespace as Followed
+from anetcon.capture.surroundings import Surroundings
 from anetcon.keeper import attach
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.support.waiting import wait_until
@@ -35,28 +35,16 @@ class Follower:
         """Begin as another capture does that is handed the same sockets."""
         now = time.time_ns() // 1000
         self.rows.clear()
-        self.capture = Followed(
-            slot=0,
-            netns=self.namespace.name,
-            inode=self.namespace.inode,
-            events=self.sockets.events,
-            requests=self.sockets.requests,
-            route=self.sockets.route,
-            context=Context("n", self.namespace.name, self.namespace.inode),
-            attached=now,
-            noticed=now,
-            newborn=True,
-            resumed=False,
-        )
+        inode = self.namespace.inode
+        self.capture = Surroundings(self.sockets.route, Context("n", self.namespace.name, inode))
         self.capture.follow(now)
 
     def turn(self) -> int:
         """Take what waits; how many datagrams that were at most."""
         now = time.time_ns() // 1000
-        self.capture.read_route(now)
-        self.capture.ask_route(now)
-        self.rows += self.capture.context.rows
-        self.capture.context.rows.clear()
+        self.capture.read(now)
+        self.capture.ask(now)
+        self.rows += self.capture.context.take_rows()
         return now
 
     def open(self, table: str) -> set[Route]:
@@ -193,7 +181,7 @@ def test_a_route_that_goes_without_a_word_ends_when_it_did(namespace: Namespace,
     before = time.time_ns() // 1000
     namespace.run("ip", "link", "set", "d2", "down")
     assert not any(interface == "d2" for _, interface in routes(namespace))
-    follower.capture.read_route(time.time_ns() // 1000)
+    follower.capture.read(time.time_ns() // 1000)
     after = time.time_ns() // 1000
     assert not follower.capture.context.rows or all(t != "routes" for t, _ in follower.capture.context.rows)
     follower.settled()
@@ -219,7 +207,7 @@ def test_another_capture_goes_on(namespace: Namespace, follower: Follower) -> No
     follower.settled()
     for _ in range(3):
         follower.again()
-        follower.capture.route.recv(1, socket.MSG_DONTWAIT)  # the answer is begun
+        follower.sockets.route.recv(1, socket.MSG_DONTWAIT)  # the answer is begun
     follower.again()
     follower.settled()
 
@@ -234,7 +222,7 @@ def test_too_many_routes(namespace: Namespace, follower: Follower) -> None:
     follower.turn()
     namespace.run("ip", "route", "add", "10.250.0.0/24", "via", "10.1.0.2")
     with pytest.raises(BlockingIOError):
-        follower.capture.route.recv(1, socket.MSG_DONTWAIT)
+        follower.sockets.route.recv(1, socket.MSG_DONTWAIT)
     namespace.run("ip", "-batch", "-", text="\n".join(f"route del {each}" for each in batch))
     follower.again()
     follower.settled()

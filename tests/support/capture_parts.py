@@ -11,22 +11,37 @@ from typing import Any
 
 import numpy as np
 
-from anetcon.capture.addresses import Context
+from anetcon.capture import settings as capture_settings
+from anetcon.capture.engine.conntrack import Conntrack
+from anetcon.capture.keeper import Keeper
+from anetcon.capture.loop import Loop
 from anetcon.capture.namespace import Namespace
-from anetcon.capture.pipeline import Pipeline
+from anetcon.capture.pipeline import Networks, Pipeline
+from anetcon.capture.recording import Recording
 from anetcon.capture.requests import Requests
 from anetcon.capture.tables import Tables
 from anetcon.capture.writer import Journals, Settings
 from anetcon.decode.ctnetlink import SLOT, Batch
 from anetcon.journal.read import read
 from anetcon.link import counters
+from anetcon.link.channel import Channel, pair
+from anetcon.link.messages import Attach
 from anetcon.netlink import headers as k
+from anetcon.system import clock
+from anetcon.system.clock import Moment
 from tests.support.messages import Message, Side
 
 SOCKETS: list[socket.socket] = []
 """Every socket made here; the fixture in conftest closes them."""
 
 NOW = 1_790_000_000_000_000
+
+
+def at(microseconds: int) -> Moment:
+    """That moment; the steady clock of tests says the same as the wall clock, unless one is set."""
+    return Moment(microseconds, microseconds)
+
+
 INSIDE, OUTSIDE, PUBLIC = b"\x0a\0\0\5", b"\xc6\x33\x64\x09", b"\xcb\0\x71\x07"
 
 
@@ -47,10 +62,16 @@ def shared() -> mmap.mmap:
 
 
 def pipeline(
-    store: Path, memory: mmap.mmap | None = None, protocols: set[int] | None = None, late: int = 0
+    store: Path,
+    memory: mmap.mmap | None = None,
+    protocols: set[int] | None = None,
+    networks: Networks | None = None,
+    late: int = 0,
 ) -> Pipeline:
     """A pipeline with a journal of its own; `late`: how late it is already when it flushes."""
-    return Pipeline(Journals(settings(store), NOW), memory or shared(), protocols or set(), lambda: late)
+    return Pipeline(
+        Journals(settings(store), at(NOW)), memory or shared(), protocols or set(), networks, lambda: at(late)
+    )
 
 
 def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket.socket, socket.socket]:
@@ -59,20 +80,16 @@ def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket
     (events, far_events), (requests, far_requests) = pairs
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     SOCKETS.extend((*pairs[0], *pairs[1], route))
-    made = Namespace(
-        slot=slot,
-        netns=name,
-        inode=4026532000 + slot,
-        events=events,
-        requests=requests,
-        route=route,
-        context=Context("n", name, 4026532000 + slot),
-        attached=NOW,
-        noticed=NOW,
-        newborn=True,
-        resumed=False,
-    )
+    told = Attach(slot, name, 4026532000 + slot, noticed=NOW, attached=NOW, newborn=True, resumed=False)
+    made = Namespace(told, [events, requests, route], "n")
     return made, far_events, far_requests
+
+
+def keeper() -> tuple[Keeper, Channel]:
+    """The keeper as capture speaks with it, and its end of the channel."""
+    ours, theirs = pair()
+    SOCKETS.extend((ours, theirs))
+    return Keeper(Channel(theirs)), Channel(ours)
 
 
 def message(port: int, destroy: bool = False, **values: Any) -> bytes:
@@ -109,6 +126,7 @@ RESOLVED = {
         "netns_dir": "/run/netns",
     },
     "store": {"path": "/x", "flush_seconds": 0.5, "sync_seconds": 5, "seal_minutes": 10, "memory_megabytes": 5},
+    "logs": {"prefix": "[A]", "prefix_dnat": "[D]", "prefix_other": "[X]", "namespace_hash": True},
 }
 
 
@@ -119,10 +137,14 @@ class Bench:
         self.store = store
         self.now = NOW
         self.pipeline: Pipeline = pipeline(store)
-        self.requests = Requests()
-        self.tables = Tables(self.pipeline, self.requests, lambda: self.now)
+        self.requests = Requests(self.clock)
+        self.tables = Tables(self.pipeline, self.requests)
         self.space, _, self._kernel = namespace()
         self.pipeline.add(self.space)
+
+    def clock(self) -> Moment:
+        """This moment."""
+        return at(self.now)
 
     def answer(self, *messages: bytes) -> None:
         """Answer the dump that was asked for."""
@@ -130,9 +152,40 @@ class Bench:
         done = struct.pack("=IHHII", 20, k.NLMSG_DONE, 2, sequence, 0) + bytes(4)
         answers = [data[:8] + struct.pack("=I", sequence) + data[12:] for data in messages]
         self._kernel.send(b"".join([*answers, done]))
-        self.requests.readable(self.space, self.now)
+        self.requests.readable(self.space, self.clock())
 
     def rows(self) -> list[dict[str, Any]]:
         """Everything recorded so far."""
-        self.pipeline.flush(self.now)
+        self.pipeline.flush(self.clock())
         return rows(self.store)
+
+
+class Capture:
+    """The whole of capture in this process, under the engine conntrack, on a store of its own."""
+
+    def __init__(self, store: Path, channel: Channel | None = None) -> None:
+        (store / "lock").touch()  # the store is there
+        resolved: dict[str, Any] = {**RESOLVED, "store": {**RESOLVED["store"], "path": str(store)}}  # type: ignore[dict-item]
+        if channel is None:
+            ours, theirs = pair()
+            SOCKETS.extend((ours, theirs))
+            channel = Channel(theirs)
+        self.recording = Recording(capture_settings.Settings.of(resolved), shared(), channel)
+        self.conntrack = Conntrack(self.recording)
+        self.loop = Loop(self.recording, self.conntrack)
+
+    def attach(self, *, newborn: bool = True, resumed: bool = False, attached: int | None = None) -> Namespace:
+        """A namespace is handed over."""
+        space, *_ = namespace()
+        now = clock.now()
+        at = now.wall if attached is None else attached
+        told = Attach(0, "qrouter-1", space.inode, at, at, newborn=newborn, resumed=resumed)
+        sockets = [socket.socket(fileno=os.dup(each)) for each in handed(space)]
+        self.loop.lifecycle.attach(told, sockets, now)
+        SOCKETS.extend(sockets)
+        return self.loop.lifecycle.namespaces[0]
+
+
+def handed(space: Namespace) -> list[int]:
+    """The descriptors of a namespace, in the order in which the keeper hands them over."""
+    return [space.events.fileno(), space.requests.fileno(), space.surroundings.fileno()]

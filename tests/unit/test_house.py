@@ -148,7 +148,13 @@ def test_the_map_of_the_package_is_true() -> None:
     assert [name for line in named for name in line.split(", ")] == list(LAYERS)
 
 
-@pytest.mark.parametrize("room", ["system", "netlink", "link", "query", "legacy", "keeper", "rules", "follow"])
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("system", "netlink", "link", "query", "legacy", "keeper", "rules", "follow"),
+        *("capture", "capture/engine"),
+    ],
+)
 def test_the_map_of_a_room_is_true(room: str) -> None:
     """The docstring of a room names every module in it, and no other."""
     named = re.findall(

@@ -23,6 +23,7 @@ from anetcon.netlink import headers as k
 from anetcon.netlink.dump import attributes, messages
 from anetcon.netlink.framing import Malformed
 from anetcon.record import Family, label
+from anetcon.system.clock import Moment
 from anetcon.system.printable import recorded
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
@@ -110,11 +111,21 @@ class Context:
         """The namespace's own addresses now, 16 bytes each."""
         return [(key[1], row["address"]) for key, row in self._open["addresses"].items()]
 
-    def tick(self, now: int) -> list[str]:
+    def take_rows(self) -> list[tuple[str, Row]]:
+        """The rows that were collected: they are the caller's now."""
+        rows, self.rows = self.rows, []
+        return rows
+
+    def take_change(self) -> bool:
+        """Whether the namespace's own addresses changed since this was asked last."""
+        changed, self.changed = self.changed, False
+        return changed
+
+    def tick(self, now: Moment) -> list[str]:
         """Tell of the neighbours that were too many; the interfaces they were on."""
-        passed, again = self._flood.over(now)
+        passed, again = self._flood.over(now.steady)
         if again:
-            self.want(now, NEIGHBOURS)
+            self.want(now.wall, NEIGHBOURS)
         return self._tell(passed)
 
     def _tell(self, passed: list[Passed]) -> list[str]:

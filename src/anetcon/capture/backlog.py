@@ -21,6 +21,7 @@ import numpy as np
 
 from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.record import LINES
+from anetcon.system.clock import Moment
 
 EDGE = 1_000_000
 """Microseconds by which a start's time may differ from the kernel's (measured: 1,890 on busy processors), with room."""
@@ -40,7 +41,7 @@ class Flush:
     payload: bytes | memoryview
     rows: int
     start: int
-    end: int
+    end: Moment
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Waiting:
         self.size += len(flush.payload)
         self.rows += flush.rows
 
-    def idle(self, start: int, end: int) -> None:
+    def idle(self, start: int, end: Moment) -> None:
         """Nothing happened in that time, which follows on what waits."""
         if self.flushes:
             self.flushes[-1].end = end

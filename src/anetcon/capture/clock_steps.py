@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from anetcon.gaps import Cause
+from anetcon.system.clock import Moment
 
 AT_ONCE = 20_000
 """Microseconds within which readings are of one moment."""
@@ -26,6 +27,11 @@ class Clocks(NamedTuple):
     wall: int
     monotonic: int
     boot: int
+
+    @property
+    def moment(self) -> Moment:
+        """For whoever records, and waits."""
+        return Moment(self.wall, self.monotonic)
 
 
 class Moved(NamedTuple):

@@ -27,43 +27,49 @@ class Passed(NamedTuple):
 
 @dataclass
 class _Minute:
-    since: int
     begun: int = 0
+    again: bool = False
+    """Whether something was passed over in this minute."""
     passed: int = 0
+    """So many are not told of yet; the first and the last of them."""
     first: int = 0
     last: int = 0
+    since: int | None = None
+    """By the steady clock; None: `over` was not asked yet."""
     told: int | None = None
 
 
 class Flood:
-    """The minute that runs, and what is not told of yet, by interface. Times in microseconds of wall clock."""
+    """The minute that runs, and what is not told of yet, by interface. Times of changes are of the wall clock."""
 
     def __init__(self) -> None:
         self._minutes: dict[int, _Minute] = {}
 
     def allows(self, interface: int, now: int) -> bool:
         """Whether one more may begin; counted either way."""
-        minute = self._minutes.setdefault(interface, _Minute(now))
+        minute = self._minutes.setdefault(interface, _Minute())
         if minute.begun < MOST:
             minute.begun += 1
             return True
         minute.first = minute.first if minute.passed else now
-        minute.passed, minute.last = minute.passed + 1, now
+        minute.passed, minute.last, minute.again = minute.passed + 1, now, True
         return False
 
-    def over(self, now: int) -> tuple[list[Passed], bool]:
-        """What is to be told now, and whether a minute is over in which something was passed over. The clock may have
-        gone back: then it is over as well."""
+    def over(self, steady: int) -> tuple[list[Passed], bool]:
+        """What is to be told now, and whether a minute is over in which something was passed over. A minute begins when
+        this is asked first, a second after what it counts at most."""
         told, again = list[Passed](), False
         for interface, minute in list(self._minutes.items()):
-            if 0 <= now - minute.since < MINUTE:
+            if minute.since is None:
+                minute.since = steady
+            if steady - minute.since < MINUTE:
                 continue
-            again |= minute.last >= minute.since
-            minute.since, minute.begun = now, 0
-            quiet = minute.told is None or not 0 <= now - minute.told < TELL
+            again |= minute.again
+            minute.since, minute.begun, minute.again = steady, 0, False
+            quiet = minute.told is None or steady - minute.told >= TELL
             if minute.passed and quiet:
                 told.append(Passed(interface, minute.passed, minute.first, minute.last))
-                minute.passed, minute.told = 0, now
+                minute.passed, minute.told = 0, steady
             elif quiet:
                 del self._minutes[interface]
         return told, again

@@ -23,15 +23,15 @@ import numpy as np
 from anetcon.capture.localclock import LocalClock
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.writer import Journals
-from anetcon.decode.columns import Array
 from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
 from anetcon.gaps import Cause, Gap
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
 from anetcon.link import counters
 from anetcon.record import UNKNOWN_NETNS
+from anetcon.system.clock import Moment
 from anetcon.system.printable import namespace_hash
-from anetcon.system.report import WARNING
+from anetcon.system.report import WARNING, report
 
 DEFAULT = "default"
 BATCH = 256 << 10
@@ -53,9 +53,6 @@ HEAD = re.compile(rb"^\d+,\d+,(\d{1,18}),", re.MULTILINE)
 LONGEST = 8192
 """Bytes of the longest record."""
 
-NEXT, TIME = counters.HEADER.index("next_line"), counters.HEADER.index("line_time")
-TO_BE, FLUSHED = counters.HEADER.index("line_to_be"), counters.HEADER.index("flushed")
-
 
 class KernelLines:
     """What capture knows of the kernel's lines. `header` is that of the shared counters; `flushed`: up to when the
@@ -66,8 +63,7 @@ class KernelLines:
         self,
         prefix: Prefix,
         pipeline: Pipeline,
-        header: Array,
-        log: Callable[[str], None],
+        header: counters.Header,
         *,
         after_crash: bool,
         flushed: int | None = None,
@@ -76,12 +72,11 @@ class KernelLines:
         self._hashed = prefix.hashed
         self._pipeline = pipeline
         self._header = header
-        self._log = log
         self._clock = LocalClock()
-        if header[TO_BE] and flushed is not None and flushed != header[FLUSHED]:
-            header[NEXT] = header[TO_BE]
-        header[TO_BE] = 0
-        self._next, self._time = int(header[NEXT]), int(header[TIME])
+        if header.line_to_be and flushed is not None and flushed != header.flushed:
+            header.next_line = header.line_to_be
+        header.line_to_be = 0
+        self._next, self._time = header.next_line, header.line_time
         self._down = after_crash
         self._socket: socket.socket | None = None
         self._names: dict[bytes, tuple[str, int]] = {}
@@ -112,7 +107,7 @@ class KernelLines:
         """Whether a flush would write something."""
         return bool(self._waiting)
 
-    def read(self, now: int) -> int:
+    def read(self, now: Moment) -> int:
         """Take the packets that wait, up to PACKETS; how many there were."""
         taken = 0
         with contextlib.suppress(BlockingIOError):
@@ -136,7 +131,7 @@ class KernelLines:
             if times:
                 self._clock.sample(int(times[-1]), stamp)
 
-    def process(self, now: int) -> None:
+    def process(self, now: Moment) -> None:
         """Decode what was read into the columns."""
         if not self._waiting:
             return
@@ -155,28 +150,29 @@ class KernelLines:
             self._count_lost(lines, offset)
         pipeline.take_lines(first, [codes[text] for text in lines.undecodable])
 
-    def flush(self, now: int) -> None:
+    def flush(self, now: Moment) -> None:
         """Decode and write whatever there is."""
         self.process(now)
         self._write(now)
 
-    def read_all(self, now: int) -> None:
+    def read_all(self, now: Moment) -> None:
         """Take everything that waits."""
         while self.read(now):
             pass
 
-    def _write(self, now: int) -> None:
+    def _write(self, now: Moment) -> None:
         """Flush, and note what is written for the next capture."""
         for begin, end, lost, down in self._losses:
             self.journals.gap(Gap(None, begin, end, Cause.CAPTURE_DOWN if down else Cause.OVERRUN, lost))
         self._losses.clear()
-        if not self.journals.failing and self._header[NEXT] != self._next:
-            self._header[TO_BE] = self._next
+        header = self._header
+        if not self.journals.failing and header.next_line != self._next:
+            header.line_to_be = self._next
         self._pipeline.flush(now)
         if not self.journals.failing:
-            self._header[NEXT], self._header[TIME] = self._next, self._time
-        self._header[FLUSHED] = self.journals.flushed
-        self._header[TO_BE] = 0
+            header.next_line, header.line_time = self._next, self._time
+        header.flushed = self.journals.flushed.wall
+        header.line_to_be = 0
 
     def _count_lost(self, lines: Lines, offset: int) -> None:
         sequence, times = lines.sequence, lines.time + offset
@@ -199,14 +195,14 @@ class KernelLines:
     def _code(self, text: bytes) -> int:
         """The code of the namespace that a hash stands for."""
         if not self._hashed:
-            only = self._pipeline.only()
-            return self._pipeline.code_of(UNKNOWN_NETNS, 0) if only is None else only
+            only = self._pipeline.codes.only()
+            return self._pipeline.codes.of_name(UNKNOWN_NETNS, 0) if only is None else only
         known = self._names.get(text)
         if known is not None:
-            return self._pipeline.code_of(*known)
+            return self._pipeline.codes.of_name(*known)
         if text and text not in self._strangers and len(self._strangers) < STRANGERS:
             self._strangers.add(text)
-            self._log(
+            report(
                 f"{WARNING}there are lines of a namespace that is not audited, hash {text.decode()}: left out. "
                 "Somebody else's rules print our prefix"
             )

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anetcon.capture.losses import Losses
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.tables import Listed, Span, Tables
 from anetcon.capture.writer import Journals
+from anetcon.system.clock import Moment
 
 SETTLED = 2_000_000
 """Microseconds without a loss before a listing, and without a refused event after it; the kernel repeats those many
@@ -38,19 +40,19 @@ MOST = 5
 class _Wanted:
     """A namespace that is to be listed, or is. `silent`: connections created in these times report no end."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: Moment) -> None:
         self.tries = 0
         self.again = False
         """Whether something was lost since the listing began."""
         self.silent: list[Span] = []
         self.since = 0
-        """When the latest loss was told of."""
+        """When the latest loss was told of, by the steady clock."""
         self.begun = now
         """When its last listing began; before the first, when it was wanted."""
         self.done = 0
-        self.drops = 0
-        self.sheds = 0
-        self.segment = 0
+        """When that was over, by the steady clock; 0: none is to be settled."""
+        self.before: tuple[int, ...] | None = None
+        """How what may spoil it was before; None: it counts for nothing."""
 
 
 class Listings:
@@ -60,11 +62,13 @@ class Listings:
         self,
         tables: Tables,
         journals: Journals,
-        clock: Callable[[], int],
-        drain: Callable[[Namespace, int], int],
+        losses: Losses,
+        clock: Callable[[], Moment],
+        drain: Callable[[Namespace, Moment], int],
     ) -> None:
         self._tables = tables
         self._journals = journals
+        self._losses = losses
         self._clock = clock
         self._drain = drain
         self._wanted: dict[Namespace, _Wanted] = {}
@@ -75,7 +79,7 @@ class Listings:
         """Something of this namespace was lost: list it when that is over."""
         now = self._clock()
         wanted = self._wanted.setdefault(namespace, _Wanted(now))
-        wanted.tries, wanted.again, wanted.since = 0, True, now
+        wanted.tries, wanted.again, wanted.since = 0, True, now.steady
         if silent is not None:
             wanted.silent.append(silent)
 
@@ -85,13 +89,6 @@ class Listings:
         if self._current is namespace:
             self._current = None
 
-    def stepped(self, by: int) -> None:
-        """The wall clock was set: what is under way counts for nothing."""
-        self._next += by
-        for wanted in self._wanted.values():
-            wanted.sheds, wanted.since, wanted.begun = -1, wanted.since + by, wanted.begun + by
-            wanted.done += by * bool(wanted.done)
-
     def waiting(self) -> int:
         """How many namespaces are to be listed."""
         return len(self._wanted)
@@ -100,28 +97,28 @@ class Listings:
         """Whether this one is to be listed."""
         return namespace in self._wanted
 
-    def tick(self, now: int) -> list[tuple[Namespace, int]]:
+    def tick(self, now: Moment) -> list[tuple[Namespace, Moment]]:
         """Begin the next listing when it is time, and finish those that are settled: of which namespaces everything
         that was open is on record, and when that was."""
         found = []
         for namespace, wanted in list(self._wanted.items()):
-            if wanted.done and now >= wanted.done + SETTLED and self._journals.flushed > wanted.done:
+            settled = wanted.done and now.steady >= wanted.done + SETTLED
+            if settled and self._journals.flushed.steady > wanted.done:
                 wanted.done = 0
                 if self._finish(namespace, wanted):
                     found.append((namespace, wanted.begun))
-        if self._current is None and now >= self._next:
+        if self._current is None and now.steady >= self._next:
             idle = [(each, why) for each, why in self._wanted.items() if not why.done]
-            calm = [each for each, why in idle if now - max(each.dropped, why.since) >= SETTLED]
-            long = [each for each, why in idle if now - why.begun >= AGAIN]
+            calm = [each for each, why in idle if now.steady - max(self._losses.latest(each), why.since) >= SETTLED]
+            long = [each for each, why in idle if now.steady - why.begun.steady >= AGAIN]
             if calm or long:
                 self._begin((calm or long)[0], now, calm=bool(calm))
         return found
 
-    def _begin(self, namespace: Namespace, now: int, *, calm: bool) -> None:
+    def _begin(self, namespace: Namespace, now: Moment, *, calm: bool) -> None:
         self._current, wanted = namespace, self._wanted[namespace]
         wanted.begun = now
-        wanted.drops, wanted.segment = namespace.drops, self._journals.segment
-        wanted.sheds = self._journals.sheds if calm else -1
+        wanted.before = self._state(namespace) if calm else None
         wanted.tries += calm
         wanted.again = not calm
         self._tables.listed(namespace, wanted.silent, lambda listed: self._listed(namespace, listed))
@@ -130,17 +127,23 @@ class Listings:
         wanted = self._wanted.get(namespace)
         if wanted is None or self._current is not namespace:
             return
-        self._current, wanted.done = None, self._clock()
-        self._next = wanted.done + max(PAUSE, SHARE * (wanted.done - wanted.begun))
-        self._drain(namespace, wanted.done)
+        now = self._clock()
+        self._current, wanted.done = None, now.steady
+        self._next = wanted.done + max(PAUSE, SHARE * (wanted.done - wanted.begun.steady))
+        self._drain(namespace, now)
         if listed is None or listed.unread:
-            wanted.sheds = -1
+            wanted.before = None
+
+    def _state(self, namespace: Namespace) -> tuple[int, ...]:
+        """What is another afterwards when something came between: an event was refused, rows were dropped, another
+        segment was begun, the clock was set."""
+        journals = self._journals
+        return self._losses.count(namespace), journals.sheds, journals.segment, journals.steps
 
     def _finish(self, namespace: Namespace, wanted: _Wanted) -> bool:
-        lost = wanted.drops != namespace.drops or wanted.sheds != self._journals.sheds
-        whole = not lost and wanted.segment == self._journals.segment
+        whole = wanted.before == self._state(namespace)
         if whole:
-            self._journals.listed(namespace.netns, namespace.inode, wanted.begun, self._journals.flushed)
+            self._journals.listed(namespace.netns, namespace.inode, wanted.begun.wall, self._journals.flushed.wall)
         if not wanted.again and (whole or wanted.tries >= MOST):
             del self._wanted[namespace]
         return whole

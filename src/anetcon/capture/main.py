@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import time
 from pathlib import Path
 
 from anetcon.errors import AnetconError
@@ -19,14 +18,8 @@ from anetcon.link.channel import Channel
 from anetcon.link.settings import read
 from anetcon.system.memory import collect_seldom, keep_freed_memory, leave
 from anetcon.system.process import WITHHELD
-from anetcon.system.report import ERROR, reporter
-from anetcon.system.report import report as log
+from anetcon.system.report import ERROR, report, reporter
 from anetcon.system.syscalls import set_name
-
-
-def now() -> int:
-    """Wall clock in microseconds."""
-    return time.time_ns() // 1000
 
 
 def main() -> int:
@@ -40,21 +33,23 @@ def main() -> int:
     reporter.introduce("anetcon-capture", resolved["logs"]["debug"])
     os.umask(0o027)
     keep_freed_memory()
-    from anetcon.capture.auditor import Auditor  # imports pyarrow
+    from anetcon.capture.engine.make import make  # imports pyarrow, as the others do
+    from anetcon.capture.loop import Loop
+    from anetcon.capture.recording import Recording
     from anetcon.capture.settings import Settings
 
     try:
-        auditor = Auditor(
-            Settings.of(resolved, Path(f"/proc/self/fd/{options.home}")), counters.attach(options.counters), now, log
-        )
-        signal.signal(signal.SIGTERM, lambda *_: auditor.stop())
+        used = Settings.of(resolved, Path(f"/proc/self/fd/{options.home}"))
+        recording = Recording(used, counters.attach(options.counters), Channel.of(options.channel))
+        loop = Loop(recording, make(recording))
+        signal.signal(signal.SIGTERM, lambda *_: loop.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WITHHELD)
         collect_seldom()
-        auditor.run(Channel.of(options.channel))
+        loop.run()
     except AnetconError as error:
-        log(ERROR + str(error))
+        report(ERROR + str(error))
         return error.exit_status
     return 0
 

@@ -6,6 +6,8 @@ They come a tenth of a second late, and some hundred a second of a namespace at 
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 
 from anetcon.capture.namespace import Namespace
@@ -14,26 +16,25 @@ from anetcon.decode.columns import COUNTERS, Columns
 from anetcon.decode.nflog import Packet, packets
 from anetcon.netlink.dump import heard
 from anetcon.record import EndReason, Origin, Reply, StartIs
+from anetcon.system.clock import Moment
 
 READS = 16
 """Datagrams taken at a turn, of 64 KiB at most; the rest waits for the next."""
 
 
-def read(namespace: Namespace, pipeline: Pipeline, now: int) -> None:
-    """Take what waits in the namespace's socket."""
-    if namespace.sample is None:
-        return
+def read(sample: socket.socket, namespace: Namespace, pipeline: Pipeline, now: Moment) -> None:
+    """Take what waits in the socket of a namespace's packets."""
     found: list[Packet] = []
     unread = 0
     for _ in range(READS):
         try:
-            some, damaged = packets(heard(namespace.sample))
+            some, damaged = packets(heard(sample))
         except OSError:  # nothing waits, or what did was dropped: they are a sample
             break
         found += some
         unread += damaged
     if found or unread:
-        pipeline.take_packets(rows(found, namespace.code, now), unread, namespace, now)
+        pipeline.take_packets(rows(found, pipeline.codes[namespace], now.wall), unread, namespace, now)
 
 
 def rows(found: list[Packet], code: int, now: int) -> Columns:

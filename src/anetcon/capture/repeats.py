@@ -7,16 +7,16 @@ Refuses to look at every row: a sample at each flush is enough, 60 us.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from anetcon.capture.keeper import Keeper
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.decode.columns import NONE, Columns
 from anetcon.gaps import Cause
 from anetcon.record import Origin
-from anetcon.system.report import NOTICE, WARNING
+from anetcon.system.clock import Moment
+from anetcon.system.report import NOTICE, WARNING, report
 
 SAMPLE = 2048
 ENOUGH = 8
@@ -48,18 +48,15 @@ def repeated(columns: Columns) -> dict[int, int]:
 
 
 class Repeats:
-    """Says of a namespace that a listener is stuck, for as long as it is; `find` is told what to show, or None."""
+    """Says of a namespace that a listener is stuck, for as long as it is."""
 
-    def __init__(
-        self, lasting: Lasting, log: Callable[[str], None], find: Callable[[Namespace, Cause, str | None], None]
-    ) -> None:
+    def __init__(self, lasting: Lasting, keeper: Keeper) -> None:
         self._lasting = lasting
-        self._log = log
-        self._find = find
-        self._seen: dict[Namespace, int] = {}
+        self._keeper = keeper
+        self._seen: dict[Namespace, Moment] = {}
         """When copies came last."""
 
-    def look(self, columns: Columns, by_code: list[Namespace | None], since: int, now: int) -> None:
+    def look(self, columns: Columns, by_code: list[Namespace | None], since: int, now: Moment) -> None:
         """See what came since the last flush, at `since`."""
         for code, count in repeated(columns).items() if columns.rows else ():
             namespace = by_code[code]
@@ -67,18 +64,14 @@ class Repeats:
                 self._seen[namespace] = now
                 if not self._lasting.lasts(namespace.netns, Cause.LISTENER_STUCK):
                     self._lasting.begin(namespace.netns, Cause.LISTENER_STUCK, since)
-                    self._find(namespace, Cause.LISTENER_STUCK, WHAT)
-                    self._log(f"{WARNING}{namespace.netns}: {WHAT}")
+                    self._keeper.remark(namespace, Cause.LISTENER_STUCK, WHAT)
+                    report(f"{WARNING}{namespace.netns}: {WHAT}")
         for namespace, last in list(self._seen.items()):
-            if now - last > QUIET:
+            if now.steady - last.steady > QUIET:
                 self.forget(namespace)
-                self._lasting.end(namespace.netns, Cause.LISTENER_STUCK, last)
-                self._find(namespace, Cause.LISTENER_STUCK, None)
-                self._log(f"{NOTICE}{namespace.netns}: ends are no longer repeated")
-
-    def stepped(self, by: int) -> None:
-        """The wall clock was set."""
-        self._seen = {namespace: last + by for namespace, last in self._seen.items()}
+                self._lasting.end(namespace.netns, Cause.LISTENER_STUCK, last.wall)
+                self._keeper.remark(namespace, Cause.LISTENER_STUCK, None)
+                report(f"{NOTICE}{namespace.netns}: ends are no longer repeated")
 
     def forget(self, namespace: Namespace) -> None:
         """It is gone."""

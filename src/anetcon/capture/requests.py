@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from anetcon.capture.namespace import Namespace
 from anetcon.netlink.dump import Exchange
+from anetcon.system.clock import Moment
 
 PATIENCE = 5_000_000
 """Microseconds without an answer after which a question is given up."""
@@ -34,20 +35,22 @@ class Job(NamedTuple):
 
 
 class Requests:
-    """The queue. `readable` is to be called when a namespace's requests socket is; `tick` now and then."""
+    """The queue. `readable` is to be called when a namespace's requests socket is; `tick` now and then. Whoever asks
+    takes the time of the answer from `clock`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], Moment]) -> None:
+        self.clock = clock
         self._queue: deque[Job] = deque()
         self._current: Job | None = None
         self._heard = 0
 
-    def ask(self, job: Job, now: int, urgent: bool = False) -> None:
+    def ask(self, job: Job, urgent: bool = False) -> None:
         """Queue a question."""
         if urgent:
             self._queue.appendleft(job)
         else:
             self._queue.append(job)
-        self._next(now)
+        self._next(self.clock())
 
     def forget(self, namespace: Namespace) -> None:
         """Drop every question to a namespace that goes away."""
@@ -59,14 +62,14 @@ class Requests:
         """How many questions are asked or queued."""
         return len(self._queue) + (self._current is not None)
 
-    def readable(self, namespace: Namespace, now: int) -> None:
+    def readable(self, namespace: Namespace, now: Moment) -> None:
         """Take what a namespace answered; what nobody asked for (any more) is read and dropped."""
         for _ in range(PIECES):
             job = self._current
             if job is None or job.namespace is not namespace:
                 Exchange(0, b"", lambda _: None).receive(namespace.requests)
                 return
-            self._heard = now
+            self._heard = now.steady
             try:
                 over = job.exchange.receive(namespace.requests)
             except OSError:
@@ -79,26 +82,22 @@ class Requests:
                 self._finish(job.exchange.failed == 0, now)
                 return
 
-    def stepped(self, by: int) -> None:
-        """The wall clock was set: patience is no shorter or longer for it."""
-        self._heard += by
-
-    def tick(self, now: int) -> None:
+    def tick(self, now: Moment) -> None:
         """Give up what is not answered, and go on."""
-        if self._current is not None and now - self._heard > PATIENCE:
+        if self._current is not None and now.steady - self._heard > PATIENCE:
             self._finish(False, now)
         self._next(now)
 
-    def _finish(self, answered: bool, now: int) -> None:
+    def _finish(self, answered: bool, now: Moment) -> None:
         job, self._current = self._current, None
         if job is not None:
             job.done(answered)
         self._next(now)
 
-    def _next(self, now: int) -> None:
+    def _next(self, now: Moment) -> None:
         while self._current is None and self._queue:
             job = self._queue.popleft()
-            self._current, self._heard = job, now
+            self._current, self._heard = job, now.steady
             self._send(job)
 
     def _send(self, job: Job) -> None:

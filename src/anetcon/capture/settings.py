@@ -12,7 +12,7 @@ from anetcon.capture import writer as journals
 from anetcon.capture.addresses import mapped
 from anetcon.capture.kernel_lines import prefix_of
 from anetcon.decode.logline import Prefix
-from anetcon.link.engine_kinds import CONNTRACK, KINDS
+from anetcon.link.engine_kinds import CONNTRACK
 from anetcon.link.settings import DEFAULT
 from anetcon.record import Family, label
 from anetcon.system import printable
@@ -33,12 +33,13 @@ class Settings:
     hold: bool
     period: float
     netns_dir: Path
+    lines: Prefix
+    """What the lines of our rules begin with, under an engine that reads the kernel's log."""
     public: tuple[dict[str, Any], ...] = ()
     """Networks of which the configuration says that their addresses are here, as the table `routes` has them."""
-    lines: Prefix | None = None
-    """What the lines of our rules begin with, under a LOG engine: then connections are learnt from them alone."""
     samples: bool = False
     """Whether packets that conntrack calls invalid are to be recorded."""
+    engine: str = CONNTRACK
     home: Path = OWN
     """The network namespace that the daemon was started in: capture is in one of its own."""
 
@@ -50,7 +51,7 @@ class Settings:
     def of(cls, resolved: dict[str, Any], home: Path = OWN) -> Settings:
         """Take what is needed from the resolved configuration."""
         audit, store = resolved["audit"], resolved["store"]
-        asked = audit["protocols"]
+        engine, asked = audit.get("engine", CONNTRACK), audit["protocols"]
         named = [] if asked == "all" else [asked] if isinstance(asked, str) else asked
         return cls(
             journals.Settings(
@@ -68,9 +69,10 @@ class Settings:
             audit["on_overload"] == "hold",
             audit["period"],
             Path(audit["netns_dir"]),
+            prefix_of(resolved["logs"]),
             tuple(_as_route(text) for text in audit.get("public", ())),
-            prefix_of(resolved["logs"]) if KINDS[audit.get("engine", CONNTRACK)].kernel_log else None,
             audit.get("record_invalid", False),
+            engine,
             home,
         )
 

@@ -18,13 +18,15 @@ from anetcon.capture.lasting import Lasting
 from anetcon.capture.listings import AGAIN, Listings
 from anetcon.capture.namespace import Namespace
 from anetcon.gaps import Cause
+from anetcon.system.clock import Moment
 
 OFF = sys.maxsize
 
 
 @dataclass
 class _Missing:
-    """Where some are missing: until when (OFF: still), until when ends were lost too, and when it was last listed."""
+    """Where some are missing: until when, by the steady clock (OFF: still); until when ends were lost too, by the wall
+    clock; and when it was last listed, by the steady one."""
 
     until: int = 0
     lost: int = 0
@@ -32,7 +34,7 @@ class _Missing:
 
 
 class Starts:
-    """Of which namespaces some are missing. `wanted`: whether starts are recorded at all. Times in microseconds."""
+    """Of which namespaces some are missing. `wanted`: whether starts are recorded at all."""
 
     def __init__(self, lasting: Lasting, listings: Listings, wanted: bool) -> None:
         self._lasting = lasting
@@ -42,19 +44,22 @@ class Starts:
 
     def off(self, namespace: Namespace, since: int) -> None:
         """They are not delivered from then on."""
-        self.missed(namespace, since, OFF)
+        self._miss(namespace, since, OFF)
 
-    def on(self, namespace: Namespace, since: int) -> None:
+    def on(self, namespace: Namespace, since: Moment) -> None:
         """They are again, from then on."""
         if namespace in self._missing:
-            self._missing[namespace].until = since
+            self._missing[namespace].until = since.steady
             self._listings.want(namespace)
 
-    def missed(self, namespace: Namespace, start: int, end: int) -> None:
+    def missed(self, namespace: Namespace, start: int, end: Moment) -> None:
         """Some may have been dropped between these times."""
+        self._miss(namespace, start, end.steady)
+
+    def _miss(self, namespace: Namespace, start: int, until: int) -> None:
         if self._wanted:
             missing = self._missing.setdefault(namespace, _Missing())
-            missing.until = max(missing.until, end)
+            missing.until = max(missing.until, until)
             self._lasting.begin(namespace.netns, Cause.STARTS_OFF, start)
             self._listings.want(namespace)
 
@@ -63,17 +68,17 @@ class Starts:
         if namespace in self._missing:
             self._missing[namespace].lost = end
 
-    def listed(self, namespace: Namespace, begun: int) -> None:
+    def listed(self, namespace: Namespace, begun: Moment) -> None:
         """Whatever was open at `begun` is on record."""
         missing = self._missing.get(namespace)
-        if missing is None or begun < missing.until < OFF:
+        if missing is None or begun.steady < missing.until < OFF:
             return
         if missing.lost:
             self._lasting.end(namespace.netns, Cause.STARTS_OFF, missing.lost)
             self._lasting.begin(namespace.netns, Cause.STARTS_OFF, missing.lost)
-        self._lasting.end(namespace.netns, Cause.STARTS_OFF, begun, 0)
+        self._lasting.end(namespace.netns, Cause.STARTS_OFF, begun.wall, 0)
         if missing.until == OFF:
-            self._lasting.begin(namespace.netns, Cause.STARTS_OFF, begun)
+            self._lasting.begin(namespace.netns, Cause.STARTS_OFF, begun.wall)
             missing.lost = 0
         else:
             del self._missing[namespace]
@@ -84,18 +89,10 @@ class Starts:
         if missing is not None:
             self._lasting.end(namespace.netns, Cause.STARTS_OFF, at, 0 if whole and not missing.lost else None)
 
-    def tick(self, now: int) -> None:
+    def tick(self, now: Moment) -> None:
         """Have the table listed again, until all is known."""
         for namespace, missing in self._missing.items():
             if self._listings.waits(namespace):
-                missing.asked = now
-            elif now - missing.asked >= AGAIN:
+                missing.asked = now.steady
+            elif now.steady - missing.asked >= AGAIN:
                 self._listings.want(namespace)
-
-    def stepped(self, by: int) -> None:
-        """The wall clock was set."""
-        for missing in self._missing.values():
-            missing.asked += by
-            missing.lost += by * bool(missing.lost)
-            if missing.until != OFF:
-                missing.until += by

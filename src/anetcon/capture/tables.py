@@ -21,6 +21,7 @@ from anetcon.decode.columns import NONE, Array, Columns
 from anetcon.decode.ctnetlink import SLOT, Batch, Decoder
 from anetcon.netlink import dump
 from anetcon.record import EndReason, Origin
+from anetcon.system.clock import Moment
 
 PIECE = 2048
 LOOK_AGAIN = 30_000_000
@@ -29,7 +30,7 @@ LOOK_AGAIN = 30_000_000
 SHARE = 200
 """How many times longer than a look takes the next one waits: at most 0.5 % of a core."""
 
-Finish = Callable[[Columns, int], None]
+Finish = Callable[[Columns, Moment], None]
 
 
 class Opened(NamedTuple):
@@ -53,10 +54,13 @@ Span = tuple[int, int]
 class Tables:
     """Asks for connection tables and adds what they hold to the pipeline."""
 
-    def __init__(self, pipeline: Pipeline, requests: Requests, clock: Callable[[], int]) -> None:
+    def __init__(self, pipeline: Pipeline, requests: Requests) -> None:
         self._pipeline = pipeline
         self._requests = requests
-        self._clock = clock
+        self._silent: dict[Namespace, dict[bytes, bytes]] = {}
+        """Connections that report no end though their start is known: their rows by tuple and start."""
+        self._look_again: dict[Namespace, int] = {}
+        """Not before then, by the steady clock."""
         self._decoder = Decoder()
         self._columns = Columns(PIECE)
         self._slots = np.zeros((PIECE, SLOT), np.uint8)
@@ -66,14 +70,14 @@ class Tables:
         """Record what is open already, or only count it; `done` gets what was found, None if that is unknown."""
         found = older = 0
 
-        def take(columns: Columns, now: int) -> None:
+        def take(columns: Columns, now: Moment) -> None:
             nonlocal found, older
             start = columns.of["start"][: columns.rows]
             found += columns.rows
-            before = (start < namespace.attached) | (start == now)
+            before = (start < namespace.attached) | (start == now.wall)
             older += int(np.count_nonzero(before))
             if record:
-                self._remember(namespace, columns, now)
+                self._remember(namespace, columns, now.wall)
                 self._pipeline.append(columns, now, None if namespace.resumed else before)
 
         self._ask(namespace, take, lambda answered: done(Opened(found, older) if answered else None))
@@ -82,12 +86,12 @@ class Tables:
         """Record what is open once more. What began in a span of `silent` reports no end, and is looked up again."""
         found, unread = 0, self._unread
 
-        def take(columns: Columns, now: int) -> None:
+        def take(columns: Columns, now: Moment) -> None:
             nonlocal found
             found += columns.rows
-            self._remember(namespace, columns, now)
+            self._remember(namespace, columns, now.wall)
             for row in _within(columns, silent):
-                namespace.silent[_life(columns, row)] = columns.row_bytes(row)
+                self._silent.setdefault(namespace, {})[_life(columns, row)] = columns.row_bytes(row)
             self._pipeline.append(columns, now)
 
         self._ask(namespace, take, lambda answered: done(Listed(found, self._unread - unread) if answered else None))
@@ -95,69 +99,72 @@ class Tables:
     def ended(self, namespace: Namespace, done: Callable[[bool], None]) -> None:
         """Record that what is open now ended, for the namespace is gone."""
 
-        def take(columns: Columns, now: int) -> None:
-            for row, known in _ageless(columns, now):
-                columns.of["start"][row] = namespace.ageless.get(known, (now, b""))[0]
-            columns.of["end"][: columns.rows] = now
+        def take(columns: Columns, now: Moment) -> None:
+            for row, known in _ageless(columns, now.wall):
+                columns.of["start"][row] = self._pipeline.ageless.first_seen(namespace, known, now.wall)
+            columns.of["end"][: columns.rows] = now.wall
             columns.of["end_reason"][: columns.rows] = EndReason.NAMESPACE_GONE
             self._pipeline.append(columns, now)
 
         self._ask(namespace, take, done, urgent=True)
 
-    def look_again(self, namespace: Namespace, now: int) -> None:
+    def look_again(self, namespace: Namespace, now: Moment) -> None:
         """See which of the connections without a start time are gone, and record their end."""
-        if not (namespace.ageless or namespace.silent) or now < namespace.look_again:
+        ageless, silent = self._pipeline.ageless, self._silent.get(namespace, {})
+        if not (ageless.any(namespace) or silent) or now.steady < self._look_again.get(namespace, 0):
             return
-        namespace.look_again = now + LOOK_AGAIN
+        self._look_again[namespace] = now.steady + LOOK_AGAIN
         there: set[bytes] = set()
-        starts = [_start(life) for life in namespace.silent]
+        starts = [_start(life) for life in silent]
         span = [(min(starts), max(starts))] if starts else []
 
-        def take(columns: Columns, now: int) -> None:
-            there.update(known for _, known in _ageless(columns, now))
+        def take(columns: Columns, now: Moment) -> None:
+            there.update(known for _, known in _ageless(columns, now.wall))
             there.update(_life(columns, row) for row in _within(columns, span))
 
         def done(answered: bool) -> None:
-            after = self._clock()
-            namespace.look_again = after + max(LOOK_AGAIN, SHARE * (after - now))
+            after = self._requests.clock()
+            self._look_again[namespace] = after.steady + max(LOOK_AGAIN, SHARE * (after.steady - now.steady))
             if answered:
-                ageless = [namespace.ageless.pop(known)[1] for known in namespace.ageless.keys() - there]
-                self._gone(namespace, ageless, after)
-                self._gone(namespace, [namespace.silent.pop(life) for life in namespace.silent.keys() - there], after)
+                self._gone(namespace, ageless.keep(namespace, there), after)
+                self._gone(namespace, [silent.pop(life) for life in silent.keys() - there], after)
 
         self._ask(namespace, take, done)
 
+    def forget(self, namespace: Namespace) -> None:
+        """It is gone."""
+        self._silent.pop(namespace, None)
+        self._look_again.pop(namespace, None)
+
     def _remember(self, namespace: Namespace, columns: Columns, now: int) -> None:
         for row, known in _ageless(columns, now):
-            if known in namespace.ageless:
-                columns.of["start"][row] = namespace.ageless[known][0]
-            else:
-                namespace.ageless[known] = now, columns.row_bytes(row)
+            seen = self._pipeline.ageless.remember(namespace, known, now, columns.row_bytes(row))
+            columns.of["start"][row] = seen
 
-    def _gone(self, namespace: Namespace, rows: list[bytes], now: int) -> None:
+    def _gone(self, namespace: Namespace, rows: list[bytes], now: Moment) -> None:
         """Write the ends of connections that are no longer in the table; when exactly and why is not known."""
         for row in rows:
             self._columns.rows = 0
             self._columns.append_bytes(row)
-            self._columns.of["netns"][0] = namespace.code
-            self._columns.of["end"][0] = now
+            self._columns.of["netns"][0] = self._pipeline.codes[namespace]
+            self._columns.of["end"][0] = now.wall
             self._columns.of["end_reason"][0] = EndReason.UNKNOWN
             self._pipeline.append(self._columns, now)
 
     def _ask(self, namespace: Namespace, take: Finish, done: Callable[[bool], None], urgent: bool = False) -> None:
         exchange = dump.connections(lambda answers: self._decode(namespace, answers, take))
-        self._requests.ask(Job(namespace, exchange, done), self._clock(), urgent)
+        self._requests.ask(Job(namespace, exchange, done), urgent)
 
     def _decode(self, namespace: Namespace, answers: list[bytes], take: Finish) -> None:
-        now = self._clock()
+        now = self._requests.clock()
         lengths = np.zeros(len(answers), np.int64)
         for row, message in enumerate(answers):
             lengths[row] = len(message)
             if len(message) <= SLOT:
                 self._slots[row, : len(message)] = np.frombuffer(message, np.uint8)
-        codes: Array = np.full(len(answers), namespace.code, np.int32)
+        codes: Array = np.full(len(answers), self._pipeline.codes[namespace], np.int32)
         self._columns.rows = 0
-        batch = Batch(self._slots[: len(answers)], lengths, codes, now, Origin.DUMP)
+        batch = Batch(self._slots[: len(answers)], lengths, codes, now.wall, Origin.DUMP)
         self._unread += len(self._decoder.decode(batch, self._columns).undecodable)
         open_rows = self._columns.of["end"][: self._columns.rows] == NONE
         self._columns.keep(0, open_rows)

@@ -23,6 +23,7 @@ from anetcon.decode.columns import Columns
 from anetcon.gaps import Cause, Gap
 from anetcon.journal.write import Writer
 from anetcon.record import PUBLIC, TABLES
+from anetcon.system.clock import Moment
 from anetcon.system.report import ERROR, NOTICE, report
 
 SEGMENT_ROWS = 1_000_000
@@ -75,15 +76,18 @@ class Beside(Protocol):
 
 
 class Journals:
-    """Owns the writers. All times are microseconds of wall clock, given by the caller."""
+    """Owns the writers. Times are given by the caller: what is due is so by the steady clock."""
 
-    def __init__(self, settings: Settings, now: int) -> None:
+    def __init__(self, settings: Settings, now: Moment) -> None:
         self.settings = settings
         self.beside: list[Beside] = []
         self.small: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES if table != "connections"}
-        self.flushed = self.taken = self._tried = self._begun = self._synced = now
+        self.flushed, self.taken = now, now.wall
         """`flushed`: up to when the journal is on disk; `taken`: or waits to be."""
-        self._started = now
+        self.steps = 0
+        """How often the wall clock was set."""
+        self._tried = self._begun = self._synced = now.steady
+        self._started = now.wall
         """When the last connection began of which the start is on disk."""
         self.flushes = self.rows = self.failing = self.error = 0
         self.failing_since = 0
@@ -119,19 +123,16 @@ class Journals:
         row = {"node": self.settings.node, "netns": "", "netns_inode": 0, "interface": PUBLIC, **network}
         self.small["routes"].append({**row, "from": start, "to": end})
 
-    def due(self, now: int, pending: bool) -> bool:
+    def due(self, now: Moment, pending: bool) -> bool:
         """Whether it is time to flush, given whether anything waits to be."""
         waiting = pending or self.failing or any(self.small.values())
-        return now - self._tried >= (self.settings.flush_seconds if waiting else self._heartbeat) * 1e6
+        return now.steady - self._tried >= (self.settings.flush_seconds if waiting else self._heartbeat) * 1e6
 
     def stepped(self, by: int) -> None:
-        """The wall clock was set: what is due stays due."""
-        self.flushed += by
+        """The wall clock was set: what is recorded until now is so until now on the clock as it is now."""
+        self.flushed = self.flushed._replace(wall=self.flushed.wall + by)
         self.taken += by
-        self._tried += by
-        self._begun += by
-        self._synced += by
-        self._said = {what: at + by for what, at in self._said.items()}
+        self.steps += 1
 
     @property
     def segment(self) -> int:
@@ -142,9 +143,9 @@ class Journals:
         """Size of the segments now being written."""
         return sum(writer.size for writer in self._writers.values())
 
-    def flush(self, columns: Columns, names: list[str], now: int) -> None:
+    def flush(self, columns: Columns, names: list[str], now: Moment) -> None:
         """Write what there is, and empty the columns. Never raises for a full or failing disk."""
-        self._tried = now
+        self._tried = now.steady
         for file in self.beside:
             file.before_flush()
         self._flush(columns, names, now)
@@ -152,14 +153,14 @@ class Journals:
             for file in self.beside:
                 file.after_flush()
 
-    def _flush(self, columns: Columns, names: list[str], now: int) -> None:
-        flush = Flush(b"", columns.rows, min(self.taken, now), now)
+    def _flush(self, columns: Columns, names: list[str], now: Moment) -> None:
+        flush = Flush(b"", columns.rows, min(self.taken, now.wall), now)
         if columns.rows:
             flush.payload = self._writers["connections"].encode(batch.connections(columns, self.settings.node, names))
         try:
             if self.failing:
                 self._catch_up(now)
-            self._write_small(flush.start, now)
+            self._write_small(flush.start, now.wall)
             self._put(flush)
         except OSError as error:
             self._failed(error, now)
@@ -174,12 +175,12 @@ class Journals:
                 what = f"what was written may not be on the disk: {self._unsynced.strerror}; check it"
                 self._say("unsynced", now, what)
                 self._unsynced = None
-            if now - self._synced >= self.settings.sync_seconds * 1e6:
+            if now.steady - self._synced >= self.settings.sync_seconds * 1e6:
                 self._sync(now)
-        self.taken = now
+        self.taken = now.wall
 
     def _put(self, flush: Flush) -> None:
-        self._writers["connections"].put(flush.payload, flush.rows, flush.start, flush.end)
+        self._writers["connections"].put(flush.payload, flush.rows, flush.start, flush.end.wall)
         self.flushed = flush.end
         self.rows += flush.rows
         self.flushes += 1
@@ -202,7 +203,7 @@ class Journals:
                 writer.abandon()
             writer.open()
 
-    def _catch_up(self, now: int) -> None:
+    def _catch_up(self, now: Moment) -> None:
         """Write everything that waits, oldest first. The gap comes before what is younger than it: a crash in between
         leaves a journal that ends where the gap begins."""
         self._open()
@@ -212,9 +213,9 @@ class Journals:
             self.waiting.written()
         if self._shed is not None or self._unkept is not None:
             shed = self._shed and Gap(None, self._shed.since, self._shed.until, Cause.DISK_FULL, self._shed.lost)
-            gaps = [shed, self._unkept and self._unkept._replace(end=now)]
+            gaps = [shed, self._unkept and self._unkept._replace(end=now.wall)]
             rows = [gap._replace(node=self.settings.node).row() for gap in gaps if gap]
-            self._writers["gaps"].append(batch.rows("gaps", rows), self.taken, now)
+            self._writers["gaps"].append(batch.rows("gaps", rows), self.taken, now.wall)
             self.sheds += self._shed is not None
             self._shed = self._unkept = None
 
@@ -230,14 +231,14 @@ class Journals:
                 self._shed = Shed(flush.start, kept if self.settings.starts else None)
                 self.sheds, self.shed_at = self.sheds + 1, flush.start
                 self._say("shed", flush.end, "memory is full as well: records are being lost, and counted; make room")
-            self._shed.drop(columns, flush.end)
+            self._shed.drop(columns, flush.end.wall)
         columns.rows = 0
         for waiting in self.small.values():
             if len(waiting) > SMALL_ROWS:
                 del waiting[SMALL_ROWS:]
                 self._unkept = self._unkept or Gap(None, flush.start, None, Cause.DISK_FULL)
 
-    def _failed(self, error: OSError, now: int) -> None:
+    def _failed(self, error: OSError, now: Moment) -> None:
         self.failing += 1
         self.error = error.errno or errno.EIO
         if self.failing == 1:
@@ -251,16 +252,16 @@ class Journals:
         self._complained = False
         self.failing = self.error = self.failing_since = 0
 
-    def _say(self, what: str, now: int, line: str) -> None:
-        if now - self._said.get(what, -SAID_EVERY) >= SAID_EVERY:
-            self._said[what] = now
+    def _say(self, what: str, now: Moment, line: str) -> None:
+        if now.steady - self._said.get(what, -SAID_EVERY) >= SAID_EVERY:
+            self._said[what] = now.steady
             self._complained = True
             report(ERROR + line)
 
     # Segments
 
-    def _rotate(self, now: int) -> None:
-        age = now - self._begun
+    def _rotate(self, now: Moment) -> None:
+        age = now.steady - self._begun
         old = age >= self.settings.seal_minutes * 60e6
         for table, writer in self._writers.items():
             full = writer.rows >= (SEGMENT_ROWS if table == "connections" else SMALL_SEGMENT_ROWS)
@@ -268,19 +269,19 @@ class Journals:
                 with suppress(OSError):  # the next flush meets the same, and says so
                     writer.rotate()
         if old:
-            self._begun = now
+            self._begun = now.steady
 
     def syncing(self) -> bool:
         """Whether a sync is under way."""
         return self._syncer is not None and self._syncer.is_alive()
 
-    def _sync(self, now: int) -> None:
+    def _sync(self, now: Moment) -> None:
         if not all(writer.in_place() for writer in self._writers.values()):
             self._failed(OSError(errno.ENOENT, "its files are not in their place any more"), now)
             return
         if self.syncing():
             return
-        self._synced = now
+        self._synced = now.steady
         copies = [os.dup(fd) for writer in self._writers.values() for fd in writer.descriptors()]
         self._syncer = threading.Thread(target=self._sync_all, args=(copies,), daemon=True)
         self._syncer.start()

@@ -20,6 +20,7 @@ class Shared:
         self.descriptor = descriptor
         self._memory = counters.attach(descriptor)
         self._words = memoryview(self._memory).cast("Q")
+        self._header = counters.Header(self._memory)
 
     def header(self) -> dict[str, int]:
         """The values that belong to no namespace."""
@@ -27,13 +28,11 @@ class Shared:
 
     def progress(self) -> int:
         """Goes up while capture's loop turns."""
-        return self._words[counters.HEADER.index("progress")]
+        return self._header.progress
 
     def first_line(self, number: int) -> None:
         """Say which kernel message will be read first, before capture begins."""
-        self._words[counters.HEADER.index("next_line")] = number
-        self._words[counters.HEADER.index("line_time")] = 0
-        self._words[counters.HEADER.index("line_to_be")] = 0
+        self._header.next_line, self._header.line_time, self._header.line_to_be = number, 0, 0
 
     def column(self, name: str, slots: int = SLOTS) -> list[int]:
         """One counter of the first `slots` namespaces."""

@@ -12,16 +12,55 @@ import mmap
 import os
 import struct
 
-HEADER = (
-    *("progress", "flushed", "flushes", "journal_rows", "journal_bytes", "unwritten"),
-    *("unwritten_since", "unwritten_error", "waiting_rows", "next_line", "line_time", "line_to_be"),
-)
-"""By capture. progress: goes up at every turn of its loop, at least every 200 ms. flushed: microseconds of wall clock
-up to which the journal is written. unwritten: flushes that failed in a row; while there are
-any, unwritten_since: microseconds of wall clock, unwritten_error: errno, waiting_rows: rows that wait in memory.
-Under a LOG engine, next_line, line_time: the sequence number after that of the last kernel message that is written, and
-its time; the keeper sets the first next_line. line_to_be: what next_line is
-once the flush under way is written; 0 while there is none."""
+
+class _Word:
+    """A word of the header: as many come before it as were made before."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        self._at = _Word.made
+        _Word.made += 1
+
+    def __get__(self, header: Header, _kind: type) -> int:
+        return header.words[self._at]
+
+    def __set__(self, header: Header, value: int) -> None:
+        header.words[self._at] = value
+
+
+class Header:
+    """The header's words by name, to read and to write. By capture, but for the first `next_line`."""
+
+    progress = _Word()
+    """Goes up at every turn of capture's loop, at least every 200 ms."""
+    flushed = _Word()
+    """Microseconds of wall clock up to which the journal is written."""
+    flushes = _Word()
+    journal_rows = _Word()
+    journal_bytes = _Word()
+    unwritten = _Word()
+    """Flushes that failed in a row; while there are any, the next three say more."""
+    unwritten_since = _Word()
+    """Microseconds of wall clock."""
+    unwritten_error = _Word()
+    """errno."""
+    waiting_rows = _Word()
+    """Rows that wait in memory."""
+    next_line = _Word()
+    """Where the kernel's log is read: the sequence number after that of the last message that is written. The keeper
+    sets the first."""
+    line_time = _Word()
+    """The time of that message."""
+    line_to_be = _Word()
+    """What `next_line` is once the flush under way is written; 0 while there is none."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self.words = memoryview(memory).cast("Q")
+
+
+HEADER = tuple(name for name, word in vars(Header).items() if isinstance(word, _Word))
+"""The names, in their order."""
 
 SLOT = ("events", "starts", "ends", "drops", "undecodable", "slow", "filtered", "state")
 """By capture, one row a namespace. drops: SO_MEMINFO's drop counter. slow: events the slow decoder took.

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What an engine needs, and so what it can do."""
+    """What makes records of it: a module of capture, and the class in it. What it needs, and so what it can do."""
 
+    made_by: str
     events: bool = False
     """Conntrack's events: the keeper switches conntrack's sysctls on, and listens to starts and ends. Only where there
     are events can they be held back, are starts worth recording apart, and do rules that hide connections matter."""
@@ -25,8 +26,8 @@ CONNTRACK = "conntrack"
 """The engine of whoever chooses none."""
 
 KINDS: dict[str, Kind] = {
-    CONNTRACK: Kind(events=True),
-    "iptables-log": Kind(rules=True, kernel_log=True),
-    "nftables-log": Kind(rules=True, kernel_log=True),
+    CONNTRACK: Kind("anetcon.capture.engine.conntrack:Conntrack", events=True),
+    "iptables-log": Kind("anetcon.capture.engine.log_lines:LogLines", rules=True, kernel_log=True),
+    "nftables-log": Kind("anetcon.capture.engine.log_lines:LogLines", rules=True, kernel_log=True),
 }
 """By the name that the configuration has for it."""

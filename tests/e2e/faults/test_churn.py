@@ -49,11 +49,11 @@ import os
 attach.Sockets.close = leak
 """
 NO_LAST_WORD = """
-from anetcon.capture.auditor import Auditor
+from anetcon.capture.engine.conntrack import Conntrack
 from anetcon.capture.tables import Opened, Tables
 Tables.opened = lambda self, namespace, done, record: done(Opened(0, 0))
 Tables.ended = lambda self, namespace, done: done(True)
-Auditor._drain = lambda self, namespace, now: 0
+Conntrack._drain = lambda self, namespace, now: 0
 """
 NOT_KILLED = """
 from anetcon.keeper import watchdog
@@ -65,12 +65,15 @@ from anetcon.keeper import watchdog
 watchdog.Watchdog.tick = lambda *_: None
 """
 A_SECOND_AT_DETACH = """
-from anetcon.capture.auditor import Auditor
-detach = Auditor._detach
+from anetcon.capture.lifecycle import Lifecycle
+detach = Lifecycle.detach
 def slowly(self, slot, why, now):
     detach(self, slot, why, now)
-    self._every_second(self.clock())
-Auditor._detach = slowly
+    now = self._recording.clock()
+    self._recording.requests.tick(now)
+    self.tick(now)
+    self._engine.tick(now)
+Lifecycle.detach = slowly
 """
 
 

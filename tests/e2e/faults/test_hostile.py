@@ -37,8 +37,8 @@ CT_NEW, CT_DELETE = 0x0100, 0x0102
 NO_COUNT = """
 from anetcon.capture import pipeline
 whole = pipeline.Pipeline.take
-def silent(self, batch):
-    whole(self, batch)
+def silent(self, batch, now):
+    whole(self, batch, now)
     self.undecodable.clear()
 pipeline.Pipeline.take = silent
 """

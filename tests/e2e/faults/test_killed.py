@@ -65,23 +65,24 @@ DROPPED = 50_000
 HELD_UP = f"""
 import threading, time
 from types import SimpleNamespace
-from anetcon.capture import auditor
-attach = auditor.Auditor._attach
+from anetcon.capture import losses
+from anetcon.capture.lifecycle import Lifecycle
+attach = Lifecycle.attach
 def late(self, message, sockets, now):
     deadline = time.monotonic() + 60
-    while message.resumed and auditor._drops(SimpleNamespace(events=sockets[0])) < {DROPPED}:
+    while message.resumed and losses.dropped(SimpleNamespace(events=sockets[0])) < {DROPPED}:
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
     attach(self, message, sockets, now)
-auditor.Auditor._attach = late
+Lifecycle.attach = late
 """
 COUNTS_ANEW = """
-watch = auditor.Auditor._watch_drops
-def anew(self, namespace, now):
-    if namespace.resumed and namespace.looked == self._before:
-        namespace.drops = auditor._drops(namespace)
-    watch(self, namespace, now)
-auditor.Auditor._watch_drops = anew
+begin = losses.Losses.begin
+def anew(self, namespace, looked, now):
+    begin(self, namespace, looked, now)
+    if namespace.resumed:
+        self.moved(namespace)
+losses.Losses.begin = anew
 """
 
 

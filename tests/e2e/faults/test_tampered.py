@@ -44,8 +44,8 @@ real = time.time_ns
 time.time_ns = lambda: real() + (3600 * 10**9 if os.path.exists({flag!r}) else 0)
 """
 NO_CLOCK = """
-from anetcon.capture import auditor
-auditor.moved = lambda before, now: []
+from anetcon.capture import clock_steps
+clock_steps.moved = lambda before, now: []
 """
 
 

@@ -15,6 +15,7 @@ from anetcon.capture import flood
 from anetcon.capture.addresses import Context
 from anetcon.identity import merge_intervals
 from anetcon.record import Family, arrow_schema
+from tests.support.capture_parts import at
 from tests.support.messages import attribute
 from tests.support.route_messages import by, message
 
@@ -136,14 +137,14 @@ def test_a_flood_of_neighbours() -> None:
     context.feed(neighbour(c.RTM_NEWNEIGH, MAC, index=3), 5)
     ended, other = [row for _, row in context.rows[flood.MOST :]]
     assert (ended["mac"], ended["to"], other["interface"]) == (MAC, 5, "qr-3")
-    assert context.tick(6) == []
-    assert context.tick(2 + flood.MINUTE) == ["qr-1"]
+    assert context.tick(at(6)) == []
+    assert context.tick(at(6 + flood.MINUTE)) == ["qr-1"]
     table, gap = context.rows[-1]
     assert (table, gap["cause"], gap["lost"], gap["from"], gap["to"]) == ("gaps", "neighbours-flood", 101, 5, 5)
     assert list(context.wanted) == [c.NEIGHBOURS]
-    relisted(context, c.NEIGHBOURS, 3 + flood.MINUTE, neighbour(c.RTM_NEWNEIGH, OTHER), *many(flood.MOST - 1))
+    relisted(context, c.NEIGHBOURS, 7 + flood.MINUTE, neighbour(c.RTM_NEWNEIGH, OTHER), *many(flood.MOST - 1))
     (row,) = [row for _, row in context.rows[flood.MOST + 3 :] if row["interface"] == "qr-1"]
-    assert (row["mac"], row["from"], row["to"]) == (OTHER, 3 + flood.MINUTE, None)
+    assert (row["mac"], row["from"], row["to"]) == (OTHER, 7 + flood.MINUTE, None)
 
 
 def test_many_neighbours_at_the_start_are_no_flood() -> None:
@@ -151,7 +152,7 @@ def test_many_neighbours_at_the_start_are_no_flood() -> None:
     context = fed()
     relisted(context, c.NEIGHBOURS, 3, *many(3 * flood.MOST))
     assert len(context.rows) == 3 * flood.MOST
-    assert context.tick(flood.MINUTE) == []
+    assert context.tick(at(flood.MINUTE)) == []
 
 
 def test_a_flood_is_told_at_the_end() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from anetcon.capture.listings import AGAIN, MOST, PAUSE, SETTLED, SHARE, Listings
+from anetcon.capture.losses import Losses
 from anetcon.capture.namespace import Namespace
 from anetcon.identity.reconcile import TOLERANCE
+from anetcon.system.clock import Moment
 from tests.support.capture_parts import NOW, Bench, message, namespace
 
 SECOND = 1_000_000
@@ -23,9 +25,12 @@ class Listing(Bench):
         super().__init__(store)
         self.journals = self.pipeline.journals
         self.drained = 0
-        self.listings = Listings(self.tables, self.journals, lambda: self.now, self.drain)
+        self.losses = Losses(self.pipeline.counted["drops"], self.clock)
+        self.losses.begin(self.space, NOW, self.clock())
+        self.look = self.losses._looks[self.space]
+        self.listings = Listings(self.tables, self.journals, self.losses, self.clock, self.drain)
 
-    def drain(self, _namespace: Namespace, _now: int) -> int:
+    def drain(self, _namespace: Namespace, _now: Moment) -> int:
         """Count."""
         self.drained += 1
         return 0
@@ -33,8 +38,8 @@ class Listing(Bench):
     def tick(self, microseconds: int = SECOND) -> None:
         """Time passes, and everything is flushed."""
         self.now += microseconds
-        self.pipeline.flush(self.now)
-        self.listings.tick(self.now)
+        self.pipeline.flush(self.clock())
+        self.listings.tick(self.clock())
 
     def told(self) -> list[dict[str, Any]]:
         """The rows of the table listings that wait to be written."""
@@ -59,7 +64,7 @@ def test_a_listing(tmp_path: Path) -> None:
     assert bench.told() == []
     bench.tick(1)
     (row,) = bench.told()
-    assert (row["from"], row["to"], row["netns_inode"]) == (begun, bench.journals.flushed, bench.space.inode)
+    assert (row["from"], row["to"], row["netns_inode"]) == (begun, bench.journals.flushed.wall, bench.space.inode)
     assert [r["origin"] for r in bench.rows()] == ["dump"]
     assert bench.listings.waiting() == 0
 
@@ -67,7 +72,7 @@ def test_a_listing(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_over_is_waited_for(tmp_path: Path) -> None:
     """Nothing is listed before the kernel has refused no event for a while."""
     bench = Listing(tmp_path)
-    bench.space.dropped = bench.now + SECOND
+    bench.look.moved = bench.now + SECOND
     bench.listings.want(bench.space)
     bench.tick(SETTLED)
     bench.tick(SECOND - 1)
@@ -85,8 +90,7 @@ def test_what_was_lost_is_older_than_those_that_are_spared(tmp_path: Path) -> No
     bench.tick(SETTLED - 1)
     bench.listings.want(bench.space)
     bench.tick(SETTLED - 1)
-    bench.now += SECOND
-    bench.listings.stepped(SECOND)
+    bench.journals.stepped(SECOND)
     bench.tick(0)
     assert bench.requests.waiting() == 0
     bench.tick(1)
@@ -95,7 +99,7 @@ def test_what_was_lost_is_older_than_those_that_are_spared(tmp_path: Path) -> No
 
 def drop(bench: Listing) -> None:
     """The kernel refused an event meanwhile."""
-    bench.space.drops += 1
+    bench.look.drops += 1
 
 
 def shed(bench: Listing) -> None:
@@ -110,7 +114,7 @@ def rotate(bench: Listing) -> None:
 
 def step(bench: Listing) -> None:
     """The clock was set."""
-    bench.listings.stepped(5)
+    bench.journals.stepped(5)
 
 
 @pytest.mark.parametrize("spoil", [drop, shed, rotate, step])
@@ -199,7 +203,7 @@ def test_a_loss_that_goes_on_is_listed_now_and_then(tmp_path: Path) -> None:
     bench.listings.want(bench.space)
     asked = 0
     for _ in range(3 * AGAIN // SECOND):
-        bench.space.dropped = bench.now + SECOND
+        bench.look.moved = bench.now + SECOND
         bench.tick()
         if bench.requests.waiting():
             asked += 1
@@ -217,6 +221,7 @@ def test_the_next_does_not_wait_until_the_one_before_is_settled(tmp_path: Path) 
     bench = Listing(tmp_path)
     other, _, requests = namespace("qrouter-2", slot=1)
     bench.pipeline.add(other)
+    bench.losses.begin(other, NOW, bench.clock())
     bench.listings.want(bench.space)
     bench.listings.want(other)
     bench.tick(SETTLED)

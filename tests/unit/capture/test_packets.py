@@ -8,27 +8,27 @@ from pathlib import Path
 from anetcon.capture import packets
 from anetcon.capture.repeats import repeated
 from anetcon.decode.nflog import AF_INET, AF_INET6
+from anetcon.link import counters
 from anetcon.record import Origin, label
-from tests.support.capture_parts import NOW, SOCKETS, namespace, pipeline, rows
+from tests.support.capture_parts import NOW, SOCKETS, at, namespace, pipeline, rows, shared
 from tests.support.nflog_messages import PORTS, four, message, six
 
 
 def test_each_is_a_row(tmp_path: Path) -> None:
     """Untranslated, over as soon as it is there, and counted as no connection; what cannot be read is a gap."""
-    line = pipeline(tmp_path)
+    memory = shared()
+    line = pipeline(tmp_path, memory)
     space, *_ = namespace()
     line.add(space)
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     SOCKETS.extend((near, far))
-    packets.read(space, line, NOW)
-    space.sample = near
-    packets.read(space, line, NOW)
+    packets.read(near, space, line, at(NOW))
     far.send(message(AF_INET, four(6, PORTS), mark=7) * 10 + message(AF_INET6, six(17, PORTS)))
     far.send(message(AF_INET, b"?"))
-    packets.read(space, line, NOW)
+    packets.read(near, space, line, at(NOW))
     assert repeated(line.columns) == {}
     assert line.tracked() == {}
-    line.flush(NOW + 1)
+    line.flush(at(NOW + 1))
     line.journals.close()
     found = rows(tmp_path)
     assert len(found) == 11
@@ -40,7 +40,7 @@ def test_each_is_a_row(tmp_path: Path) -> None:
         ]
         assert (row["packets_out"], row["bytes_out"], row["packets_in"], row["reply"]) == (1, 100, 0, "none")
     assert [(row["family"], row["proto"], row["mark"]) for row in found[9:]] == [("ipv4", 6, 7), ("ipv6", 17, 0)]
-    assert not line.shared[space.slot, :3].any()
+    assert not any(counters.slot(memory, space.slot)[name] for name in ("events", "starts", "ends"))
     (gap,) = rows(tmp_path, "gaps")
     assert (gap["cause"], gap["lost"]) == ("undecodable", 1)
 
@@ -50,10 +50,10 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     line = pipeline(tmp_path, protocols={17})
     space, *_ = namespace()
     line.add(space)
-    near, space.sample = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    SOCKETS.extend((near, space.sample))
-    near.send(message(AF_INET, four(6, PORTS)) + message(AF_INET, four(17, PORTS)))
-    packets.read(space, line, NOW)
-    line.flush(NOW + 1)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    SOCKETS.extend((near, far))
+    far.send(message(AF_INET, four(6, PORTS)) + message(AF_INET, four(17, PORTS)))
+    packets.read(near, space, line, at(NOW))
+    line.flush(at(NOW + 1))
     line.journals.close()
     assert [row["proto"] for row in rows(tmp_path)] == [17]

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
-from anetcon.capture.repeats import ENOUGH, QUIET, Repeats, repeated
+from anetcon.capture.repeats import ENOUGH, QUIET, WHAT, Repeats, repeated
 from anetcon.decode.columns import Columns
 from anetcon.gaps import Cause, Gap
-from tests.support.capture_parts import NOW, events, message, namespace, pipeline
+from anetcon.link.messages import Remark
+from tests.support.capture_parts import NOW, at, events, keeper, message, namespace, pipeline
 
 
 def columns(store: Path, *ports: int) -> Columns:
     """The ends of connections, told apart by their ports."""
     made = pipeline(store)
     made.add(namespace()[0])
-    made.take(events(message(9999), *(message(port, destroy=True) for port in ports)))
+    made.take(events(message(9999), *(message(port, destroy=True) for port in ports)), at(NOW))
     return made.columns
 
 
@@ -31,25 +32,28 @@ def test_copies_are_counted(tmp_path_factory: object, ports: list[int]) -> None:
     assert found == ({0: copies} if copies and len(ports) >= ENOUGH else {})
 
 
-def test_a_stuck_listener(tmp_path: Path) -> None:
+def test_a_stuck_listener(tmp_path: Path, said: list[str]) -> None:
     """A gap that lasts and something to show, until no copy came for a while; it ends when the last one came."""
     rows: list[Gap] = []
-    shown: list[str | None] = []
-    lines: list[str] = []
     gaps = Lasting(tmp_path / "lasting.json", rows.append, 0)
     space, _, _ = namespace()
     codes: list[Namespace | None] = [space]
-    repeats = Repeats(gaps, lines.append, lambda _space, _cause, what: shown.append(what))
-    repeats.look(columns(tmp_path / "a", *range(1, 100)), codes, NOW, NOW + 5)
+    told, channel = keeper()
+    repeats = Repeats(gaps, told)
+    repeats.look(columns(tmp_path / "a", *range(1, 100)), codes, NOW, at(NOW + 5))
     assert rows == []
     stuck = columns(tmp_path / "b", *[7] * (ENOUGH + 1))
     for time in (10, 20):
-        repeats.look(stuck, codes, NOW + time - 5, NOW + time)
+        repeats.look(stuck, codes, NOW + time - 5, at(NOW + time))
     assert rows == [Gap(space.netns, NOW + 5, None, Cause.LISTENER_STUCK)]
-    repeats.look(Columns(1), codes, NOW + 20, NOW + 20 + QUIET)
+    repeats.look(Columns(1), codes, NOW + 20, at(NOW + 20 + QUIET))
     assert len(rows) == 1
-    repeats.look(Columns(1), codes, NOW + 20, NOW + 21 + QUIET)
+    repeats.look(Columns(1), codes, NOW + 20, at(NOW + 21 + QUIET))
     assert rows[1:] == [Gap(space.netns, NOW + 5, NOW + 20, Cause.LISTENER_STUCK)]
-    assert shown[1:] == [None]
-    assert "reliable mode" in str(shown[0])
-    assert len(lines) == 2
+    assert [channel.receive() for _ in range(3)] == [
+        (Remark(space.slot, Cause.LISTENER_STUCK, WHAT), []),
+        (Remark(space.slot, Cause.LISTENER_STUCK, None), []),
+        None,
+    ]
+    assert "reliable mode" in WHAT
+    assert len(said) == 2

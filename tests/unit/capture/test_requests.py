@@ -8,7 +8,7 @@ import struct
 from anetcon.capture.requests import PATIENCE, Job, Requests
 from anetcon.netlink import headers as k
 from anetcon.netlink.dump import connections
-from tests.support.capture_parts import NOW, message, namespace
+from tests.support.capture_parts import NOW, at, message, namespace
 
 
 def error(sequence: int, number: int) -> bytes:
@@ -19,12 +19,12 @@ def error(sequence: int, number: int) -> bytes:
 def test_one_question_at_a_time_urgent_ones_first() -> None:
     """The next question goes out when the one before is answered; a refusal is an answer too."""
     space, _, kernel = namespace()
-    queue = Requests()
+    queue = Requests(lambda: at(NOW))
     order: list[tuple[str, bool]] = []
 
     def ask(name: str, urgent: bool = False) -> None:
         job = Job(space, connections(lambda _: None), lambda answered: order.append((name, answered)))
-        queue.ask(job, NOW, urgent)
+        queue.ask(job, urgent)
 
     ask("first")
     ask("later")
@@ -32,7 +32,7 @@ def test_one_question_at_a_time_urgent_ones_first() -> None:
     for number in (0, 1, 0):
         sequence = struct.unpack_from("=I", kernel.recv(100), 8)[0]
         kernel.send(error(sequence, number))
-        queue.readable(space, NOW)
+        queue.readable(space, at(NOW))
     assert order == [("first", True), ("urgent", False), ("later", True)]
     assert queue.waiting() == 0
 
@@ -40,16 +40,16 @@ def test_one_question_at_a_time_urgent_ones_first() -> None:
 def test_silence_is_given_up() -> None:
     """Without an answer in time the question failed, and a late answer harms nobody."""
     space, _, kernel = namespace()
-    queue = Requests()
+    queue = Requests(lambda: at(NOW))
     answered: list[bool] = []
     taken: list[bytes] = []
-    queue.ask(Job(space, connections(taken.extend), answered.append), NOW)
-    queue.tick(NOW + PATIENCE)
+    queue.ask(Job(space, connections(taken.extend), answered.append))
+    queue.tick(at(NOW + PATIENCE))
     assert answered == []
-    queue.tick(NOW + PATIENCE + 1)
+    queue.tick(at(NOW + PATIENCE + 1))
     assert answered == [False]
     kernel.send(message(1))
-    queue.readable(space, NOW)
+    queue.readable(space, at(NOW))
     assert taken == []
     assert queue.waiting() == 0
 
@@ -58,14 +58,14 @@ def test_a_namespace_that_goes_takes_its_questions_along() -> None:
     """What was asked of it is forgotten; the others' questions go on."""
     space, _, _ = namespace()
     other, _, kernel = namespace("other", 1)
-    queue = Requests()
+    queue = Requests(lambda: at(NOW))
     answered: list[str] = []
-    queue.ask(Job(space, connections(lambda _: None), lambda _: answered.append("gone")), NOW)
-    queue.ask(Job(other, connections(lambda _: None), lambda _: answered.append("other")), NOW)
+    queue.ask(Job(space, connections(lambda _: None), lambda _: answered.append("gone")))
+    queue.ask(Job(other, connections(lambda _: None), lambda _: answered.append("other")))
     queue.forget(space)
-    queue.tick(NOW)
+    queue.tick(at(NOW))
     kernel.send(error(struct.unpack_from("=I", kernel.recv(100), 8)[0], 0))
-    queue.readable(other, NOW)
+    queue.readable(other, at(NOW))
     assert answered == ["other"]
 
 
@@ -74,24 +74,24 @@ def test_a_closed_socket_is_a_failed_question() -> None:
     space, _, kernel = namespace()
     kernel.close()
     answered: list[bool] = []
-    Requests().ask(Job(space, connections(lambda _: None), answered.append), NOW)
+    Requests(lambda: at(NOW)).ask(Job(space, connections(lambda _: None), answered.append))
     assert answered == [False]
 
 
 def test_a_socket_that_is_still_answering_is_asked_again() -> None:
     """What nobody waits for any more is read, and then the question is answered."""
     space, _, kernel = namespace()
-    queue = Requests()
+    queue = Requests(lambda: at(NOW))
     answered: list[bool] = []
     taken: list[bytes] = []
-    queue.ask(Job(space, connections(taken.extend), answered.append), NOW)
+    queue.ask(Job(space, connections(taken.extend), answered.append))
     queue.forget(space)
-    queue.ask(Job(space, connections(taken.extend), answered.append), NOW)
+    queue.ask(Job(space, connections(taken.extend), answered.append))
     forgotten, *asked = (struct.unpack_from("=I", kernel.recv(100), 8)[0] for _ in range(2))
     for sequence, number in ((forgotten, 0), (asked[0], errno.EBUSY)):
         kernel.send(error(sequence, number))
-    queue.readable(space, NOW)
+    queue.readable(space, at(NOW))
     assert answered == []
     kernel.send(error(struct.unpack_from("=I", kernel.recv(100), 8)[0], 0))
-    queue.readable(space, NOW)
+    queue.readable(space, at(NOW))
     assert (answered, taken) == ([True], [])

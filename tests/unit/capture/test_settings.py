@@ -26,10 +26,9 @@ def test_networks_are_16_bytes_wide() -> None:
 
 
 def test_a_log_engine_says_how_lines_begin() -> None:
-    """Under a LOG engine capture knows the prefix of its lines; under conntrack it looks for none."""
+    """Capture knows the prefix of its lines."""
     logs = {"prefix": "[A]", "prefix_dnat": "[D]", "prefix_other": "[X]", "namespace_hash": True}
     audit = {**RESOLVED["audit"], "engine": "nftables-log"}  # type: ignore[dict-item]
-    assert Settings.of(RESOLVED).lines is None
     assert Settings.of({**RESOLVED, "audit": audit, "logs": logs}).lines == Prefix("[A]", "[D]", "[X]", hashed=True)
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened
-from anetcon.link import counters
-from tests.support.capture_parts import NOW, Bench, events, message
+from tests.support.capture_parts import NOW, Bench, at, events, message
 
 
 def micro(row: dict[str, Any], name: str) -> int:
@@ -25,7 +24,7 @@ def test_open_connections_are_recorded_as_dumped(tmp_path: Path) -> None:
     assert found == [Opened(2, 2)]
     first = next(row for row in bench.rows() if row["src_port"] == 1)
     assert (first["origin"], first["end"], micro(first, "start"), first["bytes_in"]) == ("dump", None, NOW - 99, 400)
-    assert bench.space.ageless == {}
+    assert not bench.pipeline.ageless.any(bench.space)
 
 
 def test_a_start_is_counted_once(tmp_path: Path) -> None:
@@ -36,11 +35,11 @@ def test_a_start_is_counted_once(tmp_path: Path) -> None:
     bench.tables.opened(bench.space, lambda _: None)
     bench.now += 10
     bench.answer(old, new, message(3))
-    bench.pipeline.take(events(new))
+    bench.pipeline.take(events(new), at(NOW))
     bench.tables.listed(bench.space, [], lambda _: None)
     bench.answer(old, new, message(3))
     assert len(bench.rows()) == 7
-    assert bench.pipeline.shared[bench.space.slot, counters.SLOT.index("starts")] == 3
+    assert bench.pipeline.counted["starts"][bench.space.slot] == 3
 
 
 def test_open_connections_may_only_be_counted(tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_open_connections_may_only_be_counted(tmp_path: Path) -> None:
     bench.answer(message(1, start=(NOW - 99) * 1000), message(2))
     assert found == [Opened(2, 2)]
     assert bench.rows() == []
-    assert bench.space.ageless == {}
+    assert not bench.pipeline.ageless.any(bench.space)
 
 
 def test_what_began_while_we_listened_already_is_not_older(tmp_path: Path) -> None:
@@ -70,13 +69,13 @@ def test_a_connection_without_start_ends_when_it_is_gone(tmp_path: Path) -> None
     bench.tables.opened(bench.space, lambda _: None)
     bench.answer(message(1), message(2))
     bench.now += LOOK_AGAIN
-    bench.tables.look_again(bench.space, bench.now)
+    bench.tables.look_again(bench.space, bench.clock())
     bench.answer(message(2))
     ended = [row for row in bench.rows() if row["end"] is not None]
     assert [(r["src_port"], r["end_reason"], micro(r, "start"), micro(r, "end")) for r in ended] == [
         (1, "unknown", NOW, NOW + LOOK_AGAIN)
     ]
-    bench.tables.look_again(bench.space, bench.now + 1)
+    bench.tables.look_again(bench.space, at(bench.now + 1))
     assert bench.requests.waiting() == 0
 
 
@@ -85,9 +84,9 @@ def test_an_end_event_of_such_a_connection_gets_its_start(tmp_path: Path) -> Non
     bench = Bench(tmp_path)
     bench.tables.opened(bench.space, lambda _: None)
     bench.answer(message(1))
-    bench.pipeline.take(events(message(1, destroy=True, start=None, stop=None, happened=(NOW + 50) * 1000)))
+    bench.pipeline.take(events(message(1, destroy=True, start=None, stop=None, happened=(NOW + 50) * 1000)), at(NOW))
     bench.now += LOOK_AGAIN
-    bench.tables.look_again(bench.space, bench.now)
+    bench.tables.look_again(bench.space, bench.clock())
     assert bench.requests.waiting() == 0
     ended = [row for row in bench.rows() if row["end"] is not None]
     assert [(micro(row, "start"), micro(row, "end")) for row in ended] == [(NOW, NOW + 50)]
@@ -119,12 +118,14 @@ def test_a_connection_made_while_events_were_off_ends_when_it_is_gone(tmp_path: 
     bench.answer(inside, outside, message(3, start=(NOW - 300) * 1000))
     assert listed == [Listed(3, 0)]
     bench.now += 1
-    bench.tables.look_again(bench.space, bench.now)
+    bench.tables.look_again(bench.space, bench.clock())
     bench.answer(message(1, start=NOW * 1000), message(3, start=(NOW - 300) * 1000))
     ended = [row for row in bench.rows() if row["end"]]
     assert [(row["src_port"], micro(row, "start"), row["end_reason"]) for row in ended] == [(1, NOW - 300, "unknown")]
     bench.now += LOOK_AGAIN
-    bench.tables.look_again(bench.space, bench.now)
+    bench.tables.look_again(bench.space, bench.clock())
     bench.answer()
     assert {row["src_port"] for row in bench.rows() if row["end"]} == {1, 3}
-    assert bench.space.silent == {}
+    bench.now += LOOK_AGAIN
+    bench.tables.look_again(bench.space, bench.clock())
+    assert bench.requests.waiting() == 0

@@ -9,8 +9,10 @@ import pytest
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.untracked import QUIET, Untracked
 from anetcon.gaps import Cause, Gap
+from anetcon.link.messages import Invalid
 from anetcon.netlink.invalid import BOTH
-from tests.support.capture_parts import namespace
+from anetcon.system.clock import Moment
+from tests.support.capture_parts import at, namespace
 
 UNTRACKED, DROPPED, LEFT = Cause.UNTRACKED, Cause.UNTRACKED_DROPPED, Cause.UNTRACKED_LEFT
 Row = tuple[str, int | None, int | None, int | None]
@@ -31,7 +33,7 @@ class Bench:
 
     def counted(self, start: int, end: int, count: int, left: int = 0) -> None:
         """So many came, and left."""
-        self.untracked.counted(self.space, start, end, count, left)
+        self.untracked.counted(self.space, Invalid(0, start, end, count, left), at(end))
 
 
 @pytest.fixture
@@ -44,9 +46,9 @@ def test_one_gap_lasts_until_none_came_for_a_minute(bench: Bench) -> None:
     """It ends when the last came, with how many they were."""
     bench.counted(10, 20, 3)
     bench.counted(20, 30, 4)
-    bench.untracked.tick(30 + QUIET - 1)
+    bench.untracked.tick(at(30 + QUIET - 1))
     assert bench.rows == [(UNTRACKED, 10, None, None)]
-    bench.untracked.tick(30 + QUIET)
+    bench.untracked.tick(at(30 + QUIET))
     assert bench.rows[1:] == [(UNTRACKED, 10, 30, 7)]
     bench.counted(QUIET + 40, QUIET + 50, 1)
     bench.untracked.end_all()
@@ -55,7 +57,7 @@ def test_one_gap_lasts_until_none_came_for_a_minute(bench: Bench) -> None:
 
 def test_dropped_all_the_while(bench: Bench) -> None:
     """Only when the rule was there before the look at which none had come yet."""
-    bench.untracked.dropped(bench.space, BOTH, 0, 15)
+    bench.untracked.dropped(bench.space, BOTH, 0, at(15))
     bench.counted(10, 20, 3)
     bench.counted(20, 30, 4)
     assert bench.rows == [(UNTRACKED, 10, None, None), (UNTRACKED, 10, 20, 3), (DROPPED, 20, None, None)]
@@ -64,9 +66,9 @@ def test_dropped_all_the_while(bench: Bench) -> None:
 @pytest.mark.parametrize("families", [frozenset(), frozenset({"ip"}), frozenset({"ip6"})])
 def test_a_rule_that_goes(bench: Bench, families: frozenset[str]) -> None:
     """From when it may have gone they were not dropped, also those that were told before that was known."""
-    bench.untracked.dropped(bench.space, BOTH, 0, 5)
+    bench.untracked.dropped(bench.space, BOTH, 0, at(5))
     bench.counted(10, 20, 3)
-    bench.untracked.dropped(bench.space, families, 15, 25)
+    bench.untracked.dropped(bench.space, families, 15, at(25))
     assert bench.rows == [(DROPPED, 10, None, None), (DROPPED, 10, 15, 3), (UNTRACKED, 15, None, None)]
     bench.counted(20, 30, 4)
     bench.untracked.forget(bench.space)
@@ -75,22 +77,23 @@ def test_a_rule_that_goes(bench: Bench, families: frozenset[str]) -> None:
 
 def test_a_ruleset_that_changed_and_drops_them_still(bench: Bench) -> None:
     """It is no other gap."""
-    bench.untracked.dropped(bench.space, BOTH, 0, 5)
+    bench.untracked.dropped(bench.space, BOTH, 0, at(5))
     bench.counted(10, 20, 3)
-    bench.untracked.dropped(bench.space, BOTH, 15, 25)
+    bench.untracked.dropped(bench.space, BOTH, 15, at(25))
     bench.counted(20, 30, 3)
     assert bench.rows == [(DROPPED, 10, None, None)]
 
 
 def test_a_clock_that_is_set(bench: Bench) -> None:
     """A minute stays one, and what is known to drop was so before."""
-    bench.untracked.dropped(bench.space, BOTH, 0, 5)
+    bench.untracked.dropped(bench.space, BOTH, 0, at(5))
     bench.counted(10, 20, 3)
-    bench.untracked.stepped(100)
-    bench.untracked.tick(120 + QUIET - 1)
+    bench.untracked.counted(bench.space, Invalid(0, 1020, 1030, 4), Moment(1030, 30))
+    bench.untracked.counted(bench.space, Invalid(0, -960, -950, 4), Moment(-950, 50))
+    bench.untracked.tick(Moment(2 * QUIET, 50 + QUIET - 1))
     assert bench.rows == [(DROPPED, 10, None, None)]
-    bench.untracked.tick(120 + QUIET)
-    assert bench.rows[1:] == [(DROPPED, 10, 120, 3)]
+    bench.untracked.tick(Moment(-QUIET, 50 + QUIET))
+    assert bench.rows[1:] == [(DROPPED, 10, 10, 11)]  # never before its beginning
 
 
 def test_how_many_left(bench: Bench) -> None:
