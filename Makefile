@@ -13,7 +13,7 @@ demo: setup  ## build a router in namespaces, make connections, ask who it was (
 	@$(bin)/anetcon demo
 
 deb: setup  ## the Debian package, in dist/
-	@$(bin)/python tools/deb.py
+	@$(bin)/python -m tools.deb
 
 ##@ Work
 run_tests = $(bin)/python -m compileall -q src && $(bin)/python -m pytest -n 2 --dist loadfile # compiled once, for all starts
@@ -37,10 +37,10 @@ lint: setup  ## style, format, types, generated pages
 	@$(bin)/ruff check
 	@$(bin)/ruff format --check
 	@$(bin)/mypy
-	@$(bin)/python tools/docs.py --check
+	@$(bin)/python -m tools.docs --check
 
-docs: setup  ## write the generated pages of docs/reference
-	@$(bin)/python tools/docs.py
+docs: setup  ## write what derives from the code: docs/reference, man pages, completion
+	@$(bin)/python -m tools.docs
 
 bench: setup  ## measure: a table here, JSON in bench/results (root, and a quiet machine)
 	@$(bin)/python -m bench

@@ -1,4 +1,4 @@
-"""Make the Debian package: `tools/deb.py [--version V] [--quick] [--to DIR]`; prints its path.
+"""Make the Debian package: `python -m tools.deb [--version V] [--quick] [--to DIR]`; prints its path.
 
 What is installed comes from the one plan that `anetcon install` follows, in Debian's layout; the program and its
 libraries are in a tree of their own (tools/debtree.py). As root, or under fakeroot, since files have owners. The same
@@ -19,15 +19,14 @@ from email.utils import formatdate
 from importlib.metadata import Distribution
 from pathlib import Path
 
-import debtree
-from debtree import ROOT, BuildError, run
-
 import anetcon
-from anetcon.cli.install import documents
 from anetcon.config.load import load
 from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import DEBIAN
 from anetcon.install.plan import Choice, plan
+from anetcon.install.shipped import shipped
+from tools import debtree
+from tools.debtree import ROOT, BuildError, run
 
 PACKAGING = ROOT / "packaging" / "deb"
 HOME = "/usr/lib/anetcon"
@@ -88,7 +87,7 @@ class Package:
     def __init__(self, root: Path, name: str) -> None:
         self.root = root
         self.version = name
-        self.items = plan(load(environment={}, standard_files=[]), documents(), Choice(DEBIAN, LINK))
+        self.items = plan(load(environment={}, standard_files=[]), shipped(), Choice(DEBIAN, LINK))
 
     def place(self, path: str) -> Path:
         """Where a path of the machine is in the tree; the folders above it are made."""

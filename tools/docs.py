@@ -1,21 +1,25 @@
-"""Write the pages of docs/reference that derive from the code, or with --check say which are out of date.
+"""Write what derives from the code, pages of docs/reference, man pages and completion: `python -m tools.docs`.
+
+With --check it only says which of them are out of date.
 
 Fields come from the field table, settings from the configuration model, exit statuses from the error classes, commands
-from the command line itself: none of these pages is edited by hand.
+from the command line itself: none of these is edited by hand.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from anetcon import errors, gaps, record
-from anetcon.cli.described import Command, Parameter, described
 from anetcon.config import model
+from tools import completion, manual
+from tools.described import Command, Parameter, described
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+REFERENCE, SHARE = ROOT / "docs" / "reference", ROOT / "src" / "anetcon" / "share"
 NOTICE = "<!-- Written by `make docs` from {source}: edit that, not this. -->"
 
 KINDS = {
@@ -189,22 +193,39 @@ PAGES: dict[str, tuple[str, Callable[[], list[str]]]] = {
 }
 
 
-def main(check: bool) -> int:
-    """Write what differs; with `check` only name it. 1 if anything is out of date."""
-    stale = []
+def shipped() -> Iterator[tuple[Path, str]]:
+    """What is installed beside the program: man pages and completion."""
+    program = described()
+    for (name, section), text in manual.pages(program).items():
+        yield SHARE / "man" / f"{name}.{section}", text
+    for shell, text in completion.scripts(program).items():
+        yield SHARE / "completion" / shell, text
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each page of the reference."""
     for name, (source, page) in PAGES.items():
-        text = "\n".join([NOTICE.format(source=source), "", *page(), ""])
-        path = FOLDER / name
-        if path.exists() and path.read_text() == text:
-            continue
-        stale.append(name)
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            print(f"wrote docs/reference/{name}")
-    if check and stale:
-        print(f"out of date in docs/reference: {', '.join(stale)}; run `make docs`", file=sys.stderr)
-    return int(check and bool(stale))
+        yield REFERENCE / name, "\n".join([NOTICE.format(source=source), "", *page(), ""])
+
+
+def main(check: bool) -> int:
+    """Write what differs, and remove what is no more; with `check` only name it. 1 if anything is out of date."""
+    wanted = dict([*pages(), *shipped()])
+    stale = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
+    left = [path for path in SHARE.glob("*/*") if path not in wanted]
+    names = [str(path.relative_to(ROOT)) for path in (*stale, *left)]
+    if check:
+        if names:
+            print(f"out of date: {', '.join(names)}; run `make docs`", file=sys.stderr)
+        return int(bool(names))
+    for path, text in stale.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for path in left:
+        path.unlink()
+    for name in names:
+        print(f"wrote {name}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -68,6 +68,6 @@ def test_a_field_travels(world: World, server: Server, daemon: Start) -> None:
     here, elsewhere = str(journal["status"]), f"{journal['status'] + 1}-{(1 << 32) - 1}"
     assert len(asked("--format", "jsonl", "--status", here).splitlines()) == 1
     assert asked("--format", "jsonl", "--status", elsewhere) == ""
-    page = "import sys; sys.path.insert(0, 'tools'); import docs; print('\\n'.join(docs.fields()))"
+    page = "from tools import docs; print('\\n'.join(docs.fields()))"
     printed = subprocess.run([sys.executable, "-c", page], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "| `status` | uint32, null | number | bits of enum ip_conntrack_status |" in printed

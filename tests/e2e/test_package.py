@@ -51,8 +51,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if (image() / "usr/bin/python3").readlink() != python:
         pytest.skip(f"a package made here is for {python}, which the Debian that is booted has not")
     folder = tmp_path_factory.mktemp("packages")
-    build = [sys.executable, str(ROOT / "tools/deb.py"), "--quick", "--version", OLD, "--to", str(folder)]
-    made = subprocess.run(build, check=False, capture_output=True, text=True)
+    build = [sys.executable, "-m", "tools.deb", "--quick", "--version", OLD, "--to", str(folder)]
+    made = subprocess.run(build, check=False, capture_output=True, text=True, cwd=ROOT)
     assert made.returncode == 0, made.stderr
     Path(made.stdout.strip()).rename(folder / "old.deb")
     with unpacked(folder) as tree:  # making it again would take as long

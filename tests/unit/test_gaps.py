@@ -100,7 +100,7 @@ def test_a_new_cause_is_one_line(copy: Copy, tmp_path: Path) -> None:
         assert (coverage["complete"], [gap["cause"] for gap in coverage["gaps"]]) == (False, ["full-moon"]), words
     assert "full-moon in every namespace" in copy.says(*COMMAND, "search", *since, "--store", store)
     assert [gap["cause"] for gap in json.loads(copy.says(*COMMAND, "gaps", *since, *at))["gaps"]] == ["full-moon"]
-    assert "gaps.md" in copy.says("tools/docs.py")
+    assert "gaps.md" in copy.says("-m", "tools.docs")
     page = (copy.folder / "docs/reference/gaps.md").read_text()
     assert "| `full-moon` | the moon was full | wait |" in page
 

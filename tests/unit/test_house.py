@@ -214,7 +214,7 @@ def test_unit_tests_mirror_the_source() -> None:
     for path in python_files("tests/unit"):
         if path.name.startswith("test_") and path.name not in ("test_house.py", "test_prose.py"):
             tested = path.relative_to(unit).parent / path.name.removeprefix("test_")
-            there = (SOURCE / tested).exists() or (ROOT / "tests" / tested).exists()
+            there = any((place / tested).exists() for place in (SOURCE, ROOT / "tests", ROOT))
             assert there, f"{path} tests {tested}, which is not there"
 
 

@@ -13,10 +13,7 @@ from typing import Annotated
 
 import typer
 
-from anetcon.cli.completion import scripts
 from anetcon.cli.config_cmd import require_taken_over
-from anetcon.cli.described import described
-from anetcon.cli.manual import pages
 from anetcon.cli.options import STORE
 from anetcon.cli.people import say
 from anetcon.config.load import Loaded, load
@@ -28,7 +25,8 @@ from anetcon.install.installed import Manifest
 from anetcon.install.item import Item
 from anetcon.install.one_at_a_time import alone
 from anetcon.install.places import HOST
-from anetcon.install.plan import WANTS, Choice, Documents, plan
+from anetcon.install.plan import WANTS, Choice, plan
+from anetcon.install.shipped import shipped
 from anetcon.install.tree import Tree
 from anetcon.legacy.find import Old
 from anetcon.legacy.find import find as find_old
@@ -163,7 +161,7 @@ def find(
         enable=at_boot,
         exposed=program.in_homes([_seen(tree, folder) for folder in folders]),
     )
-    items = plan(loaded, documents(), choice)
+    items = plan(loaded, shipped(), choice)
     own = items
     if tree.is_host and debian.is_packaged():
         own = debian.left(items)
@@ -178,12 +176,6 @@ def _is_gateways(tree: Tree) -> bool:
         return tomllib.loads((tree.read(places.TOML) or b"").decode()) == tomllib.loads(sample(gateway=True))
     except ValueError:
         return False
-
-
-def documents() -> Documents:
-    """Man pages and completion, made of the commands."""
-    program = described()
-    return Documents(man=pages(program), completion=scripts(program))
 
 
 def settings(tree: Tree, configuration: Path | None = None) -> Loaded:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from anetcon.config.load import Loaded
@@ -18,6 +18,7 @@ from anetcon.config.sample import sample
 from anetcon.install import places
 from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import HOST, Layout
+from anetcon.install.shipped import Documents
 from anetcon.install.unit import GROUP, USER, engine_drop_in, unit_text
 
 STORE, LOGS = "/var/lib/anetcon", "/var/log/anetcon"
@@ -33,14 +34,6 @@ u {USER} - "ANetCon, audit of connections" {STORE}
 TABOO = ".dpkg-dist"
 """logrotate reads every file of its folder but those whose names end like this one (tabooext in logrotate.conf(5)):
 `.new` is none of them, and would make it complain every night."""
-
-
-@dataclass(frozen=True)
-class Documents:
-    """What derives from the command line: man pages by (name, section), completion by shell."""
-
-    man: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    completion: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

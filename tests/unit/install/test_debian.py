@@ -13,7 +13,8 @@ from anetcon.install.apply import Verb
 from anetcon.install.installed import Manifest
 from anetcon.install.item import Item
 from anetcon.install.places import HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML
-from anetcon.install.plan import Choice, Documents, plan
+from anetcon.install.plan import Choice, plan
+from anetcon.install.shipped import Documents
 from anetcon.install.tree import Tree
 
 

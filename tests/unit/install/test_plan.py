@@ -12,7 +12,8 @@ import pytest
 from anetcon.config.load import Loaded, load
 from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import DEBIAN, HOST, LOGROTATE, RSYSLOG, TOML
-from anetcon.install.plan import Choice, Documents, plan
+from anetcon.install.plan import Choice, plan
+from anetcon.install.shipped import Documents
 
 DOCUMENTS = Documents(man={("anetcon", 1): ".TH ANETCON 1\n"}, completion={"bash": "#\n", "zsh": "#\n", "fish": "#\n"})
 

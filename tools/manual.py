@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 
 from anetcon import __version__
-from anetcon.cli.described import Command, Parameter
 from anetcon.config.load import SETTINGS
 from anetcon.config.migrate import value_text
 from anetcon.config.model import TABLES, Setting, SinkSettings, sink_settings
 from anetcon.errors import statuses
+from tools.described import Command, Parameter
 
 FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo")
 """Commands of an administrator: section 8."""

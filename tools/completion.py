@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from string import Template
 from typing import get_args
 
-from anetcon.cli.described import Command, Parameter
 from anetcon.config.model import DEFAULT_NETNS, Audit, Engine
 from anetcon.record import CLASSES
+from tools.described import Command, Parameter
 
 FILE, FOLDER, NETNS = "file", "folder", "netns"
 KINDS = {"FILE": FILE, "DIR": FOLDER, "NETNS": NETNS}

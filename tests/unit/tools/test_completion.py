@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.cli.completion import scripts
-from anetcon.cli.described import described
 from anetcon.cli.main import COMMANDS
+from tools.completion import scripts
+from tools.described import described
 
 BASH = """
 . "$1/anetcon"; shift

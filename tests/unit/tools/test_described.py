@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from anetcon.cli.described import described
 from anetcon.cli.main import COMMANDS
+from tools.described import described
 
 
 def test_every_command_with_its_options() -> None:

@@ -8,11 +8,11 @@ import subprocess
 
 import pytest
 
-from anetcon.cli.described import described
 from anetcon.cli.main import COMMANDS
-from anetcon.cli.manual import pages
 from anetcon.config.load import SETTINGS
 from anetcon.errors import statuses
+from tools.described import described
+from tools.manual import pages
 
 
 def rendered(page: str, *options: str) -> subprocess.CompletedProcess[str]:

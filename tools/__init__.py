@@ -1,0 +1,1 @@
+"""What is run in this repository and not installed: pages, packages, locks."""
