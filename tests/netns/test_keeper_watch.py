@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.keeper.watch import CAUSES
+from anetcon.keeper.watched import CAUSES
 from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.system import syscalls as sc
 from anetcon.testbed.namespaces import Namespace, Testbed

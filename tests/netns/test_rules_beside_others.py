@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.errors import AnetconError
-from anetcon.keeper.log_engine.rules import QUIET_SECONDS
+from anetcon.keeper.log_engine.standing import QUIET_SECONDS
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World

@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.keeper.children import Reaper
-from anetcon.link.ledger import Ledger, OwnTable
+from anetcon.keeper.host import Host
+from anetcon.keeper.namespace import Namespace
+from anetcon.link.ledger import OwnTable
+from anetcon.link.settings import DEFAULT
 from anetcon.rules.tables import CONNTRACK, Table, removal
 from anetcon.system import privileges
-from anetcon.system.netns import Home
 from anetcon.system.printable import file_name, recorded
 from anetcon.system.process import spawn
 from anetcon.system.report import ERROR, WARNING, report
@@ -26,47 +27,47 @@ _REASONS = {127: "nft is not there, install nftables", ENTER_FAILED: "the namesp
 
 class Activation:
     """Which namespaces have our table, by (name, inode): in the ledger, so that it is removed after a crash too.
-    `added` hears where it stands now."""
+    `added` hears of the inode where it stands now."""
 
-    def __init__(self, home: Home, reaper: Reaper, ledger: Ledger, table: Table = CONNTRACK) -> None:
+    def __init__(self, host: Host, table: Table = CONNTRACK, added: Callable[[int], None] = lambda _: None) -> None:
         self.busy = 0
-        self.added: Callable[[str, int], None] = lambda _name, _inode: None
+        self._host = host
         self._table = table
-        self._ledger = ledger
-        self._active = {(file_name(each.netns), each.inode) for each in ledger.of(OwnTable) if each.table == table.name}
+        self._added = added
+        ours = (each for each in host.ledger.of(OwnTable) if each.table == table.name)
+        self._active = {(file_name(each.netns), each.inode) for each in ours}
         self._asked: set[tuple[str, int]] = set()
-        self._home = home
-        self._reaper = reaper
 
-    def look(self, name: str, inode: int, path: Path | None, missing: int) -> None:
-        """Add the table in a namespace (`path` None: the daemon's own) when it is missing, once each time."""
+    def look(self, namespace: Namespace, missing: int) -> None:
+        """Add the table in a namespace when it is missing, once each time."""
+        known = namespace.name, namespace.inode
         if not missing:
-            self._asked.discard((name, inode))
-        elif (name, inode) not in self._asked:
-            self._asked.add((name, inode))
-            self._add(name, inode, path)
+            self._asked.discard(known)
+        elif known not in self._asked:
+            self._asked.add(known)
+            self._add(namespace, *known)
 
-    def _add(self, name: str, inode: int, path: Path | None) -> None:
+    def _add(self, namespace: Namespace, name: str, inode: int) -> None:
 
         def ended(status: int) -> None:
             self.busy -= 1
             if not status:
                 self._active.add((name, inode))
                 with contextlib.suppress(OSError):  # then it costs no more than a table left after a crash
-                    self._ledger.note(self._entry(name, inode))
-                self.added(name, inode)
+                    self._host.ledger.note(self._entry(name, inode))
+                self._added(inode)
                 return
             why = _REASONS.get(status, f"`nft -f -` ended with status {status}, see its message above")
             report(f"{ERROR}cannot {self._table.purpose} in {name}: {why}")
 
-        self._run(self._table.rules, inode, path, ended)
+        self._run(self._table.rules, inode, namespace.path, ended)
 
-    def keep(self, wanted: set[tuple[str, int]], path: Callable[[str], Path | None]) -> None:
-        """Remove our table from every other namespace."""
+    def keep(self, wanted: set[tuple[str, int]], folder: str) -> None:
+        """Remove our table from every other namespace; `folder` is where they are."""
         self._asked &= wanted
         for name, inode in self._active - wanted:
             self._active.discard((name, inode))
-            self._remove(name, inode, path(name))
+            self._remove(name, inode, None if name == DEFAULT else Path(folder, name))
 
     def _entry(self, name: str, inode: int) -> OwnTable:
         return OwnTable(recorded(name), inode, self._table.name)
@@ -76,7 +77,7 @@ class Activation:
             self.busy -= 1
             if status in (0, ENTER_FAILED):  # what cannot be entered is gone, and our table with it
                 with contextlib.suppress(OSError):
-                    self._ledger.strike(self._entry(name, inode))
+                    self._host.ledger.strike(self._entry(name, inode))
             else:
                 report(
                     f"{WARNING}cannot remove the nftables table {self._table.name} from {name}: "
@@ -88,7 +89,7 @@ class Activation:
     def _run(self, rules: str, inode: int, path: Path | None, ended: Callable[[int], None]) -> None:
         def enter() -> None:
             try:
-                if self._home.enter(path) == inode:
+                if self._host.home.enter(path) == inode:
                     return
             except OSError:
                 pass
@@ -99,5 +100,5 @@ class Activation:
         os.lseek(script, 0, os.SEEK_SET)
         self.busy += 1
         pid = spawn(["nft", "-f", "-"], stdin=script, before=enter, capable=[privileges.NET_ADMIN])
-        self._reaper.expect(pid, ended)
+        self._host.reaper.expect(pid, ended)
         os.close(script)

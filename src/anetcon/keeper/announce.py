@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from anetcon import __version__
 from anetcon.link.settings import Settings
-from anetcon.system.report import INFO, WARNING
+from anetcon.system.report import INFO, WARNING, report
 
 FEW = 10
 MINUTE, HOUR = 60.0, 3600.0
@@ -27,8 +27,7 @@ STORE = "/var/lib/anetcon"
 class Announcer:
     """`tell` what happens, `tick` once a second."""
 
-    def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._report = report
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lines: list[str] = []
         self._counts = dict.fromkeys((ATTACHED, GONE, DESELECTED), 0)
@@ -46,7 +45,7 @@ class Announcer:
         """The daemon audits that many namespaces from now on; `again`: it goes on in place of another program."""
         how = "goes on" if again else "started"
         ask = "anetcon status" + ("" if settings.store == STORE else f" --store {settings.store}")
-        self._report(
+        report(
             f"{INFO}version {__version__} {how}: {auditing(settings, audited)}, engine {settings.engine}, store "
             f"{settings.store}; ask: {ask}"
         )
@@ -79,14 +78,14 @@ class Announcer:
 
     def _say(self, lines: list[str]) -> None:
         for line in lines:
-            self._report(INFO + line)
+            report(INFO + line)
         self._lines = []
         self._counts = dict.fromkeys(self._counts, 0)
 
     def warn(self, settings: Settings) -> None:
         """Say that nothing is audited."""
         self._warned = self._clock()
-        self._report(
+        report(
             f"{WARNING}nothing is recorded: no namespace in {settings.netns_dir} has a name that audit.namespaces "
             f"selects ({patterns(settings)}); see `ip netns list`; a plain gateway is audited with "
             f'namespaces = ["default"] under [audit] in {settings.file or "/etc/anetcon/anetcon.toml"}'

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
-from anetcon.keeper.children import Child, Reaper
-from anetcon.keeper.loop import Loop
+from anetcon.keeper.children import Child
+from anetcon.keeper.host import Host
 from anetcon.link import channel as channels
 from anetcon.link import settings
 from anetcon.link.channel import Channel
@@ -18,12 +19,7 @@ from anetcon.link.messages import Message
 from anetcon.system import privileges
 from anetcon.system import syscalls as sc
 from anetcon.system.process import WITHHELD, hasten, python, say, spawn
-from anetcon.system.report import WARNING
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
+from anetcon.system.report import WARNING, report
 
 MESSAGES = 256
 """Messages of capture taken at a turn: whatever it says, the guard of hold mode has its turn."""
@@ -32,35 +28,40 @@ PRIORITY = -10
 """The niceness of capture."""
 
 
-class Processes:
-    """The children. `modules` names the programs of capture and follow; `keep` is a descriptor every child inherits,
-    `home` one of the network namespace that the daemon was started in.
+class Programs(NamedTuple):
+    """What the children are: their modules, the settings they get, a descriptor that each of them inherits, and how
+    often they were restarted."""
 
-    `on_start` is called when a new capture can be told things, `on_message` with what it says.
-    """
+    capture: str
+    follow: str
+    resolved: dict[str, Any]
+    lock: int
+    restarts: tuple[int, int] = (0, 0)
+
+
+class Processes:
+    """The children. `on_start` is called when a new capture can be told things, `on_message` with what it says."""
 
     def __init__(
-        self,
-        loop: Loop,
-        reaper: Reaper,
-        modules: tuple[str, str],
-        keep: int,
-        counters: int,
-        home: int,
-        report: Callable[[str], None],
+        self, host: Host, programs: Programs, on_start: Callable[[], None], on_message: Callable[[Message], None]
     ) -> None:
-        self.on_start: Callable[[], None] = lambda: None
-        self.on_message: Callable[[Message], None] = lambda _: None
-        self.resolved: dict[str, Any] = {}
-        self.capture = Child(loop, reaper, "anetcon-capture", self._launch_capture, report)
-        self.follow = Child(loop, reaper, "anetcon-follow", self._launch_follow, report)
-        self._loop = loop
-        self._modules = modules
-        self._keep = keep
-        self._counters = counters
-        self._home = home
-        self._report = report
+        capture, follow = programs.restarts
+        self.capture = Child(host.loop, host.reaper, "anetcon-capture", self._launch_capture, capture)
+        self.follow = Child(host.loop, host.reaper, "anetcon-follow", self._launch_follow, follow)
+        self._host = host
+        self._programs = programs
+        self._on_start = on_start
+        self._on_message = on_message
         self._channel: Channel | None = None
+
+    def use(self, resolved: dict[str, Any]) -> None:
+        """Children that are started from now on get these settings."""
+        self._programs = self._programs._replace(resolved=resolved)
+
+    def replace(self) -> None:
+        """Have both end in order, and start again."""
+        self.capture.replace()
+        self.follow.replace()
 
     def start(self, adopted: Sequence[int | None] = (None, None)) -> None:
         """Start both, or replace those that run already."""
@@ -90,7 +91,7 @@ class Processes:
             self._channel.send(message, descriptors)
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
-                self._report(f"{WARNING}cannot tell capture anything more, it will be started again: {error.strerror}")
+                report(f"{WARNING}cannot tell capture anything more, it will be started again: {error.strerror}")
             self._close_channel()
         else:
             self._watch_channel()
@@ -98,10 +99,11 @@ class Processes:
     def _launch_capture(self) -> int:
         self._close_channel()
         ours, theirs = channels.pair()
-        descriptor = settings.write(self.resolved)
-        options = {"channel": theirs.fileno(), "counters": self._counters, "settings": descriptor, "home": self._home}
+        descriptor = settings.write(self._programs.resolved)
+        counters, home = self._host.shared.descriptor, self._host.home.fileno()
+        options = {"channel": theirs.fileno(), "counters": counters, "settings": descriptor, "home": home}
         try:
-            pid = self._launch(self._modules[0], options, _set_apart, capable=[privileges.NET_ADMIN])
+            pid = self._launch(self._programs.capture, options, _set_apart, capable=[privileges.NET_ADMIN])
         except OSError:
             ours.close()
             raise
@@ -110,13 +112,13 @@ class Processes:
             os.close(descriptor)
         self._channel = Channel(ours)
         self._watch_channel()
-        self.on_start()
+        self._on_start()
         return pid
 
     def _launch_follow(self) -> int:
-        descriptor = settings.write(self.resolved)
+        descriptor = settings.write(self._programs.resolved)
         try:
-            return self._launch(self._modules[1], {"settings": descriptor})
+            return self._launch(self._programs.follow, {"settings": descriptor})
         finally:
             os.close(descriptor)
 
@@ -128,12 +130,12 @@ class Processes:
         capable: Collection[int] = (),
     ) -> int:
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        keep = [self._keep, *options.values()]
+        keep = [self._programs.lock, *options.values()]
         return spawn(python(module, *words), keep=keep, before=before, held=WITHHELD, capable=capable)
 
     def _watch_channel(self) -> None:
         assert self._channel is not None  # noqa: S101  (for the type checker)
-        self._loop.watch(self._channel.fileno(), self._on_channel, writable=self._channel.queued > 0)
+        self._host.loop.watch(self._channel.fileno(), self._on_channel, writable=self._channel.queued > 0)
 
     def _on_channel(self) -> None:
         assert self._channel is not None  # noqa: S101  (for the type checker)
@@ -148,18 +150,18 @@ class Processes:
             if self._channel is channel:
                 self._close_channel()
         except ValueError as error:
-            self._report(f"{WARNING}capture said what this version does not know, and it is ignored: {error}")
+            report(f"{WARNING}capture said what this version does not know, and it is ignored: {error}")
         if self._channel is channel:
             self._watch_channel()
 
     def _on_received(self, message: Message, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # capture has no business sending any
             os.close(descriptor)
-        self.on_message(message)
+        self._on_message(message)
 
     def _close_channel(self) -> None:
         if self._channel is not None:
-            self._loop.unwatch(self._channel.fileno())
+            self._host.loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.system.clock import now_us
-from anetcon.system.report import ERROR, WARNING, debug
+from anetcon.system.report import ERROR, WARNING, debug, report
 
 STOP_SECONDS = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
@@ -54,15 +54,14 @@ class Reaper:
 class Child:
     """A program that is kept running; `launch` starts it and returns its pid."""
 
-    def __init__(self, loop: Loop, reaper: Reaper, name: str, launch: Callable[[], int], report: Callable[[str], None]):
+    def __init__(self, loop: Loop, reaper: Reaper, name: str, launch: Callable[[], int], restarts: int = 0) -> None:
         self.pid: int | None = None
-        self.restarts = self.failed = 0
+        self.restarts, self.failed = restarts, 0
         """How often it was started again since it had ended by itself, and when it last had (us)."""
         self.name = name
         self._loop = loop
         self._reaper = reaper
         self._launch = launch
-        self._report = report
         self._since = 0.0
         self._pause = 0.0
         self._wanted = True
@@ -76,7 +75,7 @@ class Child:
         try:
             self.pid = self._launch()
         except OSError as error:
-            self._report(f"{ERROR}cannot start {self.name}: {error.strerror}")
+            report(f"{ERROR}cannot start {self.name}: {error.strerror}")
             self._on_end(127)
         else:
             self._reaper.expect(self.pid, self._on_end)
@@ -119,7 +118,7 @@ class Child:
         self._kill = self._loop.after(STOP_SECONDS, self._out_of_time)
 
     def _out_of_time(self) -> None:
-        self._report(f"{WARNING}{self.name} did not end within {STOP_SECONDS:g} s and is killed")
+        report(f"{WARNING}{self.name} did not end within {STOP_SECONDS:g} s and is killed")
         self.signal(signal.SIGKILL)
 
     def _on_end(self, status: int) -> None:
@@ -136,7 +135,7 @@ class Child:
         else:
             if time.monotonic() - self._since >= LONG_LIFE:
                 self._pause = 0.0
-            self._report(f"{ERROR}{self.name} ended with status {status}; starting it again in {self._pause:g} s")
+            report(f"{ERROR}{self.name} ended with status {status}; starting it again in {self._pause:g} s")
             self.restarts, self.failed = self.restarts + 1, now_us()
         self._loop.after(self._pause, self._start_again)
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))

@@ -18,10 +18,6 @@ from anetcon.keeper.loop import Loop
 from anetcon.system import syscalls as sc
 from anetcon.system.process import WITHHELD, python, spawn
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 STDERR = 2
 PIPE_BYTES = 1 << 20
 LAST_SECONDS = 5.0
@@ -33,11 +29,9 @@ F_SETPIPE_SZ = 1031  # linux/fcntl.h
 class OwnLog:
     """Standard error as it is, or the way to a file: `use` says which. `state` is that of the keeper before."""
 
-    def __init__(
-        self, loop: Loop, reaper: Reaper, report: Callable[[str], None], state: KeptChild | None = None
-    ) -> None:
+    def __init__(self, loop: Loop, reaper: Reaper, state: KeptChild | None = None) -> None:
         self.path = ""
-        self.writer = Child(loop, reaper, "anetcon-log", self._launch, report)
+        self.writer = Child(loop, reaper, "anetcon-log", self._launch, state.restarts if state else 0)
         self._loop = loop
         self._file = ""
         self._pipe: tuple[int, int] | None = None
@@ -48,7 +42,7 @@ class OwnLog:
             self.path = self._file = state.path
             *pipe, self._stderr = state.descriptors
             self._pipe = (pipe[0], pipe[1])
-            self._adopted, self.writer.restarts = state.pid, state.restarts
+            self._adopted = state.pid
             for descriptor in self.descriptors():
                 os.set_inheritable(descriptor, False)
 

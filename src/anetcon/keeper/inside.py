@@ -20,6 +20,8 @@ from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.system import syscalls as sc
 from anetcon.system.netns import Home
 
+ON = b"1\n"
+
 COUNT = "nf_conntrack_count"
 MAX = "nf_conntrack_max"
 READS = 64
@@ -31,13 +33,14 @@ _FOLDER = "/proc/sys/net/netfilter/"
 class Inside:
     """What is open in one namespace. OSError when it cannot be entered, or is another by now."""
 
-    __slots__ = ("_count", "_max", "_switches", "ruleset")
+    __slots__ = ("_count", "_first", "_max", "_switches", "ruleset")
 
     def __init__(self, home: Home, path: Path | None, inode: int) -> None:
         with contextlib.ExitStack() as opened, home.entered(path) as found:
             if found != inode:
                 raise OSError("it is another namespace by now")
             self._switches = [_open(opened, name, os.O_RDWR) for name in SYSCTLS]
+            self._first = self._switches[0]
             self._count, self._max = (_open(opened, name, os.O_RDONLY) for name in (COUNT, MAX))
             self.ruleset = opened.enter_context(_ruleset())
             opened.pop_all()
@@ -46,9 +49,13 @@ class Inside:
         """What the sysctls that matter are set to, each with its newline, in the order of SYSCTLS."""
         return [os.pread(descriptor, 8, 0) for descriptor in self._switches]
 
-    def first(self) -> bytes:
-        """The first of them alone."""
-        return os.pread(self._switches[0], 8, 0)
+    def is_on(self) -> bool:
+        """Whether the first of them is 1."""
+        return os.pread(self._first, 8, 0) == ON
+
+    def are_on(self) -> bool:
+        """Whether all of them are 1."""
+        return all(os.pread(descriptor, 8, 0) == ON for descriptor in self._switches)
 
     def switch_on(self, number: int) -> None:
         """Set one of them to 1."""

@@ -42,7 +42,7 @@ class Errands:
     """What is to be done, and the children that do it."""
 
     def __init__(self, loop: Loop, reaper: Reaper, home: Home) -> None:
-        self.most_children = MOST_CHILDREN
+        self._most = MOST_CHILDREN
         self._loop = loop
         self._reaper = reaper
         self._home = home
@@ -55,6 +55,10 @@ class Errands:
         """Whether anything is still to be done."""
         return bool(self._waiting or self._children)
 
+    def hurry(self, most: int) -> None:
+        """Have so many children at work at a time."""
+        self._most = most
+
     def send(self, errand: Errand) -> None:
         """Have it done soon; those sent in one go share children."""
         self._waiting.append(errand)
@@ -63,8 +67,8 @@ class Errands:
 
     def _start(self) -> None:
         self._begin = None
-        while self._waiting and len(self._children) < self.most_children:
-            share = -(-len(self._waiting) // (self.most_children - len(self._children)))
+        while self._waiting and len(self._children) < self._most:
+            share = -(-len(self._waiting) // (self._most - len(self._children)))
             errands = [self._waiting.popleft() for _ in range(min(MOST_EACH, share))]
             try:
                 self._children.add(_Child(self._loop, self._reaper, self._home, errands, self._ended))

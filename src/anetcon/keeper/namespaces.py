@@ -18,6 +18,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from anetcon.errors import AnetconError
 from anetcon.system import syscalls as sc
@@ -47,15 +48,12 @@ def events_of(data: bytes) -> Iterator[tuple[int, int, str]]:
         position += length
 
 
-class Found:
+class Seen(NamedTuple):
     """A namespace, and when it was noticed (us). `newborn`: it appeared while we watched."""
 
-    __slots__ = ("inode", "newborn", "noticed")
-
-    def __init__(self, inode: int, newborn: bool) -> None:
-        self.inode = inode
-        self.newborn = newborn
-        self.noticed = now_us()
+    inode: int
+    newborn: bool
+    noticed: int
 
 
 class _Candidate:
@@ -80,12 +78,12 @@ class Namespaces:
     """The selected names under one folder that are network namespaces now: `present`, by name."""
 
     def __init__(self, folder: str, selects: Callable[[str], bool]) -> None:
-        self.present: dict[str, Found] = {}
+        self.present: dict[str, Seen] = {}
         self.never_became: list[str] = []
-        """Files that stayed plain files, for the caller to report and clear."""
+        """Files that stayed plain files."""
         self.missed: list[tuple[str, int]] = []
         """Names that came and went without having been a namespace at any look, and since when that may have been
-        (us); for the caller to tell of and clear."""
+        (us)."""
         self._looked = now_us()
         self._folder = Path(folder)
         self._selects = selects
@@ -117,6 +115,12 @@ class Namespaces:
     def select(self, selects: Callable[[str], bool]) -> None:
         """Use another selection from the next listing on."""
         self._selects = selects
+
+    def news(self) -> tuple[list[str], list[tuple[str, int]]]:
+        """What never became one, and what was missed since the last time."""
+        news = self.never_became, self.missed
+        self.never_became, self.missed = [], []
+        return news
 
     def scan(self, newborn: bool = False) -> None:
         """Look at every name in the folder; watch anew when the folder is another one than before."""
@@ -195,7 +199,7 @@ class Namespaces:
             return status is None
         self._candidates.pop(name, None)
         if name not in self.present or self.present[name].inode != status.st_ino:
-            self.present[name] = Found(status.st_ino, newborn)
+            self.present[name] = Seen(status.st_ino, newborn, now_us())
         return True
 
     def _read(self) -> Iterator[tuple[int, int, str]]:

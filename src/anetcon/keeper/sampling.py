@@ -11,97 +11,88 @@ Refuses to wait: nft runs as a child.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from anetcon.keeper.activate import Activation
-from anetcon.keeper.attach import Sockets
-from anetcon.keeper.children import Reaper
-from anetcon.keeper.roster import Audited
-from anetcon.link.ledger import Ledger
+from anetcon.keeper.host import Host
+from anetcon.keeper.namespace import Namespace
 from anetcon.link.messages import Message, Sample
 from anetcon.rules.invalid_sample import FAMILIES, listen, made
-from anetcon.system.netns import Home
 from anetcon.system.report import ERROR, report
 
 
 class Sampling:
     """Of all namespaces. `send` gives capture a message and descriptors."""
 
-    def __init__(
-        self,
-        home: Home,
-        reaper: Reaper,
-        ledger: Ledger,
-        send: Callable[[Message, Sequence[int]], None],
-    ) -> None:
-        self._home = home
+    def __init__(self, host: Host, send: Callable[[Message, Sequence[int]], None]) -> None:
+        self._host = host
         self._send = send
-        self._tables: dict[str, Activation] = {}
-        self._refused: set[Audited] = set()
+        self._tables = {family: Activation(host, made(family), partial(self._stands, family)) for family in FAMILIES}
+        self._attached: Collection[Namespace] = ()
+        self._refused: set[Namespace] = set()
         """Where no socket could be had, which was said."""
-        self._by_inode: dict[int, Audited] = {}
-        for family in FAMILIES:
-            self._tables[family] = Activation(home, reaper, ledger, made(family))
-            self._tables[family].added = self._adder(family)
 
     @property
     def busy(self) -> bool:
         """Whether a child is at work."""
         return any(each.busy for each in self._tables.values())
 
-    def tick(self, attached: list[tuple[Audited, Sockets]], path: Callable[[str], Path | None]) -> None:
-        """See to tables and sockets in these namespaces, and that there are none in any other."""
-        self._by_inode = {audited.inode: audited for audited, _ in attached}
-        self._refused &= set(self._by_inode.values())
+    def tick(self, attached: Collection[Namespace], folder: str) -> None:
+        """See to tables and sockets in these namespaces, and that there are none in any other; `folder` has them."""
+        self._attached = attached
+        self._refused.intersection_update(attached)
         for family, tables in self._tables.items():
-            there = [audited for audited, _ in attached if audited.tracks is None or family in audited.tracks]
-            tables.keep({(audited.name, audited.inode) for audited in there}, path)
-        for audited, sockets in attached:
+            there = [each for each in attached if each.attachment and each.attachment.invalid.is_tracked(family)]
+            tables.keep({(each.name, each.inode) for each in there}, folder)
+        for namespace in attached:
+            if namespace.attachment is None:
+                continue
             for family, tables in self._tables.items():
-                if audited.tracks is None or family not in audited.tracks:
-                    audited.left.pop(family, None)
-                elif self._listens(audited, sockets, path(audited.name)):
-                    tables.look(audited.name, audited.inode, path(audited.name), family not in audited.left)
+                invalid = namespace.attachment.invalid
+                if not invalid.is_tracked(family):
+                    invalid.left.pop(family, None)
+                elif self._listens(namespace):
+                    tables.look(namespace, family not in invalid.left)
 
-    def close(self, attached: list[tuple[Audited, Sockets]], path: Callable[[str], Path | None]) -> None:
+    def close(self, attached: Collection[Namespace], folder: str) -> None:
         """It is not wanted any more."""
-        self.tick([], path)
-        for audited, sockets in attached:
-            audited.left.clear()
-            if sockets.sample is not None:
-                sockets.sample.close()
-                sockets.sample = None
+        self.tick((), folder)
+        for namespace in attached:
+            if namespace.attachment is not None:
+                namespace.attachment.invalid.left.clear()
+                namespace.attachment.log_invalid(None)
 
-    def tell_again(self, attached: list[tuple[Audited, Sockets]]) -> None:
+    def tell_again(self, attached: Collection[Namespace]) -> None:
         """Capture is a new one."""
-        for audited, sockets in attached:
-            self._tell(audited, sockets)
+        for namespace in attached:
+            self._tell(namespace)
 
-    def _adder(self, family: str) -> Callable[[str, int], None]:
-        def added(_: str, inode: int) -> None:
-            if inode in self._by_inode:
-                self._by_inode[inode].left[family] = 0
-
-        return added
-
-    def _listens(self, audited: Audited, sockets: Sockets, path: Path | None) -> bool:
+    def _listens(self, namespace: Namespace) -> bool:
         """Whether there is a socket, opened now if need be. While another program has our group it is tried again."""
-        if sockets.sample is None:
-            try:
-                with self._home.entered(path) as inode:
-                    if inode != audited.inode:
-                        return False
-                    sockets.sample = listen()
-            except OSError as error:
-                if audited not in self._refused and error.errno != errno.ENOENT:  # gone: the listing will tell
-                    self._refused.add(audited)
-                    why = error.strerror or error
-                    report(f"{ERROR}cannot record packets that are invalid in {audited.netns}: {why}; trying again")
-                return False
-            self._tell(audited, sockets)
+        attachment = namespace.attachment
+        if attachment is None or attachment.sample is not None:
+            return attachment is not None
+        try:
+            with self._host.home.entered(namespace.path) as inode:
+                if inode != namespace.inode:
+                    return False
+                attachment.log_invalid(listen())
+        except OSError as error:
+            if namespace not in self._refused and error.errno != errno.ENOENT:  # gone: the listing will tell
+                self._refused.add(namespace)
+                why = error.strerror or error
+                report(f"{ERROR}cannot record packets that are invalid in {namespace.netns}: {why}; trying again")
+            return False
+        self._tell(namespace)
         return True
 
-    def _tell(self, audited: Audited, sockets: Sockets) -> None:
-        if sockets.sample is not None:
-            self._send(Sample(audited.slot), [sockets.sample.fileno()])
+    def _stands(self, family: str, inode: int) -> None:
+        """Our table of a family stands there now, and has counted nothing yet."""
+        for namespace in self._attached:
+            if namespace.inode == inode and namespace.attachment is not None:
+                namespace.attachment.invalid.left[family] = 0
+
+    def _tell(self, namespace: Namespace) -> None:
+        if namespace.attachment is not None and namespace.attachment.sample is not None:
+            self._send(Sample(namespace.slot), [namespace.attachment.sample.fileno()])

@@ -5,6 +5,8 @@ Refuses to write, except to clear a slot before its next occupant, and where the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from anetcon.link import counters
 
 SLOTS = 4096
@@ -21,6 +23,33 @@ class Shared:
         self._memory = counters.attach(descriptor)
         self._words = memoryview(self._memory).cast("Q")
         self._header = counters.Header(self._memory)
+        self.past = [0] * len(counters.SLOT)
+        """Sums of the counters of namespaces that have no slot any more."""
+        self._free = list(range(SLOTS - 1, -1, -1))
+
+    @property
+    def full(self) -> bool:
+        """Whether no slot is free."""
+        return not self._free
+
+    def take(self) -> int:
+        """A slot for a namespace, with nothing counted in it."""
+        slot = self._free.pop()
+        counters.clear_slot(self._memory, slot)
+        return slot
+
+    def resume(self, slots: Iterable[int], past: list[int]) -> None:
+        """These are taken, and that was counted in others, by the program before this one."""
+        taken = set(slots)
+        self._free = [slot for slot in self._free if slot not in taken]
+        self.past = past
+
+    def release(self, slot: int) -> tuple[int, ...]:
+        """A slot is free again; what was counted in it."""
+        last = self.row(slot)
+        self.past = [a + b for a, b in zip(self.past, last, strict=True)]
+        self._free.append(slot)
+        return last
 
     def header(self) -> dict[str, int]:
         """The values that belong to no namespace."""
@@ -39,11 +68,11 @@ class Shared:
         first = _FIRST + counters.SLOT.index(name)
         return self._words[first : _FIRST + slots * _WORDS : _WORDS].tolist()
 
+    def rows(self, slots: int) -> bytes:
+        """All counters of the first `slots` namespaces, to see whether one has changed."""
+        return self._words[_FIRST : _FIRST + slots * _WORDS].tobytes()
+
     def row(self, slot: int) -> tuple[int, ...]:
         """The counters of one namespace, in the order of `counters.SLOT`."""
         first = _FIRST + slot * _WORDS
         return tuple(self._words[first : first + _WORDS])
-
-    def clear(self, slot: int) -> None:
-        """Make a slot ready for its next occupant."""
-        counters.clear_slot(self._memory, slot)

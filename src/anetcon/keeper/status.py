@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from anetcon import __version__
 from anetcon.keeper.children import Child
-from anetcon.keeper.roster import Audited, Roster
+from anetcon.keeper.files import Aside
+from anetcon.keeper.namespace import Namespace, State
+from anetcon.keeper.roster import Roster
 from anetcon.keeper.shared import Shared
 from anetcon.link import counters
 from anetcon.system.clock import now_us, text
@@ -47,43 +49,70 @@ def identity() -> dict[str, Any]:
     return {"pid": os.getpid(), "start_ticks": int(ticks), "boot_id": boot}
 
 
-class _Shown:
-    """What was last shown of one namespace."""
+class Shown:
+    """What is shown of one namespace: as JSON, made anew only when something of it changed."""
 
-    __slots__ = ("message", "row", "rules", "since", "state", "text")
+    __slots__ = ("_made_of", "_since", "_state", "is_old", "text")
 
     def __init__(self) -> None:
-        self.row: tuple[int, ...] = ()
-        self.message = ""
-        self.rules = (0, 0)
-        self.state = ""
-        self.since = 0
         self.text = ""
+        self.is_old = True
+        self._made_of: tuple[object, ...] = ()
+        self._state = ""
+        self._since = 0
+
+    def outdated(self) -> None:
+        """Something other than a counter may have changed."""
+        self.is_old = True
+
+    def update(self, namespace: Namespace, row: tuple[int, ...]) -> str:
+        """The text; `row` are its counters."""
+        self.is_old = False
+        state, rules = state_of(namespace, row), namespace.rules
+        message = (namespace.refusal.why if namespace.refusal else "") or "; ".join(namespace.remarks.values())
+        message = message or (INACTIVE if state == counters.STATES[1] else "")
+        made_of = row, state, message, rules and (rules.checked, rules.repaired)
+        if made_of == self._made_of:
+            return self.text
+        if state != self._state:
+            self._since = now_us() if self._state else namespace.since
+        self._made_of, self._state = made_of, state
+        entry = {
+            "netns": namespace.netns,
+            "inode": namespace.inode,
+            "state": state,
+            "since": text(self._since),
+            "message": message or None,
+        }
+        if rules is not None and rules.checked:
+            entry["rules"] = {"checked": _time(rules.checked), "repaired": _time(rules.repaired)}
+        self.text = json.dumps(entry | dict(zip(_COUNTED, row, strict=False)))
+        return self.text
 
 
 class Status:
-    """Makes status.json. `write` gets the whole content and says whether it could begin to write it."""
+    """Makes status.json, `shown`, and the `line` for the service manager."""
 
-    def __init__(self, roster: Roster, shared: Shared, write: Callable[[bytes], bool]) -> None:
+    def __init__(self, roster: Roster, shared: Shared, shown: Aside) -> None:
+        self.line = "Starting"
         self._roster = roster
         self._shared = shared
-        self._write = write
-        self._shown: dict[Audited, _Shown] = {}
+        self._file = shown
+        self._texts: list[str] = []
+        self._counted = b""
         self._written = 0
         self._told: tuple[object, ...] = ()
 
     def update(self, head: dict[str, Any], capture: Child, follow: Child) -> None:
         """Write if it is time to."""
         self._roster.forget_old()
-        listed = [*self._roster.audited.values(), *self._roster.gone]
-        texts = [self._text(audited) for audited in listed]
+        listed = [*self._roster.namespaces.values(), *self._roster.gone]
+        texts = self._texts = self._all(listed)
         header = self._shared.header()
         told = head, capture.pid, follow.pid, header["unwritten"] > 0, texts
         now = now_us()
         if told == self._told and now - self._written < AT_LEAST_SECONDS * (1 + (len(listed) > MANY)) * 1_000_000:
             return
-        if len(self._shown) > len(listed):
-            self._shown = {audited: self._shown[audited] for audited in listed}
         top = head | {
             "program": __version__,
             "updated": text(now),
@@ -92,50 +121,47 @@ class Status:
             "totals": self._totals(header),
         }
         content = json.dumps({"version": VERSION, **top})[:-1] + ', "namespaces": [\n' + ",\n".join(texts) + "\n]}\n"
-        if self._write(content.encode()):
+        if self._file.write(content.encode()):
             self._written, self._told = now, told
 
-    def _text(self, audited: Audited) -> str:
-        """One namespace as JSON."""
-        row = self._shared.row(audited.slot) if audited.slot >= 0 else audited.counters
-        shown = self._shown.get(audited)
-        if shown is None:
-            shown = self._shown[audited] = _Shown()
-        state = state_of(audited, row)
-        message = audited.message or "; ".join(audited.found.values())
-        message = message or (INACTIVE if state == counters.STATES[1] else "")
-        rules = audited.rules_checked, audited.rules_repaired
-        if (row, state, message, rules) == (shown.row, shown.state, shown.message, shown.rules):
-            return shown.text
-        if state != shown.state:
-            shown.since = _since(audited) if not shown.state else now_us()
-        shown.row, shown.state, shown.message, shown.rules = row, state, message, rules
-        entry = {
-            "netns": audited.netns,
-            "inode": audited.inode,
-            "state": state,
-            "since": text(shown.since),
-            "message": message or None,
-        }
-        if rules[0]:
-            entry["rules"] = {"checked": _time(rules[0]), "repaired": _time(rules[1])}
-        shown.text = json.dumps(entry | dict(zip(_COUNTED, row, strict=False)))
-        return shown.text
+    @property
+    def writing(self) -> int | None:
+        """The child that writes it now."""
+        return self._file.writing
+
+    def sum_up(self, children: Sequence[Child], refused: bool) -> None:
+        """Make the line anew."""
+        self.line = line(self._roster, self._shared.header(), children, refused)
+
+    def _all(self, listed: list[Namespace]) -> list[str]:
+        """A text each; with many of them nobody looks at each while nothing changed at all."""
+        slots = max((*self._roster.attached, *self._roster.draining), default=-1) + 1
+        counted, before = self._shared.rows(slots), self._counted
+        self._counted = counted
+        old = any(each.shown is None or each.shown.is_old for each in listed)
+        if counted == before and not old and len(listed) == len(self._texts):
+            return self._texts
+        return [self._text(each) for each in listed]
+
+    def _text(self, namespace: Namespace) -> str:
+        shown = namespace.shown or namespace.show(Shown())
+        row = self._shared.row(namespace.slot) if namespace.slot >= 0 else namespace.counters
+        return shown.update(namespace, row)
 
     def _totals(self, header: dict[str, int]) -> dict[str, int]:
-        slots = [a.slot for a in (*self._roster.audited.values(), *self._roster.draining.values()) if a.slot >= 0]
-        sums = [sum(column) for column in zip(self._roster.past, *map(self._shared.row, slots), strict=True)]
+        slots = [*self._roster.attached, *self._roster.draining]
+        sums = [sum(column) for column in zip(self._shared.past, *map(self._shared.row, slots), strict=True)]
         journal = {name: header[name] for name in ("journal_rows", "journal_bytes", "unwritten")}
-        return {"namespaces": len(self._roster.audited), **dict(zip(_COUNTED, sums, strict=False)), **journal}
+        return {"namespaces": len(self._roster.namespaces), **dict(zip(_COUNTED, sums, strict=False)), **journal}
 
 
 def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refused: bool) -> str:
     """All of it in a line, for the service manager; which version this is, for who waits for it to be replaced."""
-    attached = len(roster.attached())
-    others = len(roster.audited) - attached
+    attached = len(roster.attached)
+    others = len(roster.namespaces) - attached
     told = [f"{attached} network namespace{'s' * (attached != 1)} audited"]
     told += [f"{others} cannot be"] * bool(others)
-    told += ["audit.namespaces selects none that is there"] * (not roster.audited)
+    told += ["audit.namespaces selects none that is there"] * (not roster.namespaces)
     told += ["capture is starting"] * (not roster.capture_works)
     told += [
         f"{child.name} was started again {child.restarts} time{'s' * (child.restarts != 1)}"
@@ -152,17 +178,15 @@ def of_child(child: Child) -> dict[str, Any]:
     return {"pid": child.pid, "restarts": child.restarts, "failed": _time(child.failed)}
 
 
-def state_of(audited: Audited, row: tuple[int, ...]) -> str:
+def state_of(namespace: Namespace, row: tuple[int, ...]) -> str:
     """The state as `anetcon status` names it."""
-    if audited.gone:
-        return "gone"
-    if audited.sockets is None:
-        return "retrying"
-    return counters.STATES[min(row[-1], len(counters.STATES) - 1)]
-
-
-def _since(audited: Audited) -> int:
-    return audited.gone or audited.attached or audited.noticed
+    match namespace.state:
+        case State.FOUND | State.REFUSED:
+            return "retrying"
+        case State.ATTACHED:
+            return counters.STATES[min(row[-1], len(counters.STATES) - 1)]
+        case State.DRAINING | State.GONE:
+            return "gone"
 
 
 def _journal(header: dict[str, int]) -> dict[str, Any]:

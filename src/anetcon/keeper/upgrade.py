@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
 
 from anetcon.gaps import Cause
-from anetcon.keeper.attach import Sockets
+from anetcon.keeper.attach import Attachment
 from anetcon.keeper.handover import Handover, KeptNamespace
 from anetcon.keeper.hold import Guard
-from anetcon.keeper.namespaces import Found
-from anetcon.keeper.roster import Audited, Roster
-from anetcon.link import settings
+from anetcon.keeper.namespace import Namespace, Refusal, State
+from anetcon.keeper.namespaces import Seen
+from anetcon.keeper.roster import Roster
+from anetcon.link import settings as memory
+from anetcon.link.settings import DEFAULT, Settings
 from anetcon.system.process import python
 
 TYPE_CHECKING = False
@@ -25,39 +28,38 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
-_SAME = [name for name in KeptNamespace._fields if name not in ("descriptors", "out")]
+_NO = (State.DRAINING, State.GONE)
 
 
-def state_of(roster: Roster, guard: Guard) -> dict[str, Any]:
+def state_of(roster: Roster, past: list[int]) -> dict[str, Any]:
     """What the new program needs to know of the namespaces."""
-    return {
-        "attached": [_kept(a, descriptors=_descriptors(s), out=guard.state(a.slot)) for a, s in roster.attached()],
-        "retrying": [_kept(audited) for audited in roster.audited.values() if audited.sockets is None],
-        "draining": [_kept(audited) for audited in roster.draining.values()],
-        "gone": [_kept(audited) for audited in roster.gone],
-        "past": roster.past,
-    }
+    kept = {State.FOUND: "retrying", State.REFUSED: "retrying", State.ATTACHED: "attached"}
+    lists: dict[str, list[KeptNamespace]] = {"attached": [], "retrying": []}
+    for namespace in roster.namespaces.values():
+        lists[kept[namespace.state]].append(_kept(namespace))
+    draining, gone = (list(map(_kept, each)) for each in (roster.draining.values(), roster.gone))
+    return {**lists, "draining": draining, "gone": gone, "past": past}
 
 
-def restore(state: Handover, roster: Roster, guard: Guard) -> None:
+def restore(state: Handover, settings: Settings, roster: Roster, guard: Guard) -> None:
     """Fill a new roster and guard with what `state_of` described."""
+    there = []
     for kept in state.attached:
-        audited, sockets = _audited(kept), _sockets(kept.descriptors or [])
-        roster.take(audited, sockets)
+        namespace = restored(kept, State.ATTACHED, settings.netns_dir)
+        namespace.reopen(_attachment(kept))
         if state.hold:
-            guard.resume(audited.slot, audited.netns, sockets.events, sockets.stats, kept.out)
-    for kept in state.retrying:
-        roster.audited[kept.name] = _audited(kept)
-    for kept in state.draining:
-        roster.take_draining(_audited(kept))
-    for kept in state.gone:
-        roster.gone.append(_audited(kept._replace(slot=-1)))
-    roster.past = state.past
+            guard.resume(namespace, kept.out)
+        there.append(namespace)
+    waiting = {True: State.FOUND, False: State.REFUSED}
+    there += [restored(kept, waiting[kept.message is None], settings.netns_dir) for kept in state.retrying]
+    there += [restored(kept, State.DRAINING, settings.netns_dir) for kept in state.draining]
+    gone = [restored(kept._replace(slot=-1), State.GONE, settings.netns_dir) for kept in state.gone]
+    roster.restore(there, gone)
 
 
 def execute(state: Handover, resolved: dict[str, Any], arguments: list[str]) -> None:
     """Become the new program, whose `main` gets `--settings`, `--state` and `arguments`. OSError when it cannot."""
-    descriptors = [settings.write(resolved), state.write()]
+    descriptors = [memory.write(resolved), state.write()]
     inherited = [*descriptors, *state.descriptors()]
     options = ["--settings", str(descriptors[0]), "--state", str(descriptors[1])]
     command = python("anetcon.keeper.main", *options, *arguments)
@@ -74,27 +76,50 @@ def execute(state: Handover, resolved: dict[str, Any], arguments: list[str]) -> 
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _kept(audited: Audited, **more: Any) -> KeptNamespace:
-    return KeptNamespace(**{name: getattr(audited, name) for name in _SAME}, **more)
+def _kept(namespace: Namespace) -> KeptNamespace:
+    attachment, refusal, gone = namespace.attachment, namespace.refusal, namespace.state in _NO
+    kept = KeptNamespace(
+        namespace.name,
+        namespace.inode,
+        namespace.seen.noticed,
+        namespace.seen.newborn,
+        attached=0 if attachment is None else namespace.since,
+        gone=namespace.since if gone else 0,
+        slot=namespace.slot,
+        handed=namespace.handed,
+        cause=refusal.cause if refusal else Cause.NOT_ATTACHED,
+        message=refusal.why if refusal else None,
+        counters=list(namespace.counters),
+    )
+    if attachment is None:
+        return kept
+    invalid, held = attachment.invalid, attachment.held
+    return kept._replace(
+        descriptors=[each.fileno() for each in attachment.all()],
+        out=None if held is None else held.state(),
+        untracked=invalid.count,
+        untracked_seen=invalid.seen,
+        untracked_last=invalid.last and list(invalid.last),
+        left=invalid.left,
+    )
 
 
-def _audited(kept: KeptNamespace) -> Audited:
-    audited = Audited(kept.name, Found(kept.inode, kept.newborn))
-    for name in _SAME:
-        if (value := getattr(kept, name)) is not None:
-            setattr(audited, name, value)
-    audited.cause, audited.counters = Cause(audited.cause), tuple(audited.counters)
-    return audited
+def restored(kept: KeptNamespace, state: State, folder: str) -> Namespace:
+    """A namespace as it was, but for what is open in it."""
+    path = None if kept.name == DEFAULT else Path(folder, kept.name)
+    namespace = Namespace(path, Seen(kept.inode, kept.newborn, kept.noticed))
+    refusal = None if kept.message is None else Refusal(kept.message, Cause(kept.cause))
+    namespace.restore(state, kept.gone or kept.attached or kept.noticed, refusal)
+    namespace.resume(kept.slot, kept.handed, kept.counters)
+    return namespace
 
 
-def _descriptors(sockets: Sockets) -> list[int]:
-    return [each.fileno() for each in sockets.all()]
-
-
-def _sockets(descriptors: list[int]) -> Sockets:
-    opened = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+def _attachment(kept: KeptNamespace) -> Attachment:
+    opened = [socket.socket(fileno=descriptor) for descriptor in kept.descriptors or ()]
     for each in opened:
         each.set_inheritable(False)
-    sockets = Sockets(*opened)
-    sockets.stats.setblocking(False)
-    return sockets
+    attachment = Attachment(*opened)
+    attachment.stats.setblocking(False)
+    last = kept.untracked_last and (kept.untracked_last[0], kept.untracked_last[1])
+    attachment.invalid.restore(kept.untracked, kept.untracked_seen, last or None, kept.left or {})
+    return attachment

@@ -1,11 +1,11 @@
 """Once a second, in every namespace: is what the audit needs still switched on, did the table refuse connections, is
-the ruleset still the same?
+the ruleset still the same? What is kept of one is in its `watched`.
 
-What somebody switched off is put back, and a gap says since when it may have been off: since it was last seen on. The
-kernel counts, per processor, the connections that a full table refused, and the packets that conntrack calls invalid;
-these counters are read where the table is nearly full or events flow, and everywhere else in turn. Changes of the
-ruleset are told by the kernel, and passed on at the next second; at once where conntrack does not run yet. Those of
-iptables-legacy are not told, so they are looked for in turn (`legacy`).
+The kernel counts, per processor, the connections that a full table refused, and the packets that conntrack calls
+invalid; these counters are read where the table is nearly full or events flow, and everywhere else in turn. The kernel
+tells of changes of the ruleset: the sockets that hear of them are in one epoll, asked once for all. A change is
+passed on at the next second; at once where conntrack does not run yet. Those of iptables-legacy are not told, so they
+are looked for in turn (`legacy`).
 
 Refuses to wait, and to enter a namespace for what it can keep open there (`inside`).
 """
@@ -15,29 +15,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+import select
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from anetcon.gaps import Cause, Gap
-from anetcon.keeper.attach import Sockets
+from anetcon.keeper.attach import Attachment
+from anetcon.keeper.host import Host
 from anetcon.keeper.inside import Inside
-from anetcon.keeper.loop import Loop
-from anetcon.keeper.roster import Audited
-from anetcon.link.messages import Invalid, Message, RulesetChanged
-from anetcon.netlink import conntrack
+from anetcon.keeper.namespace import Namespace
+from anetcon.keeper.watched import Watched
+from anetcon.link.messages import Message, RulesetChanged
 from anetcon.netlink import xtables as legacy
-from anetcon.netlink.ct_sysctls import SYSCTLS
-from anetcon.rules import invalid_sample
 from anetcon.system.clock import now_us
-from anetcon.system.netns import Home
-from anetcon.system.report import ERROR, NOTICE, WARNING
-
-CAUSES = [cause for name in SYSCTLS for cause in Cause if cause.sysctl == name]
-
-ON, AUTOMATIC = b"1\n", b"2\n"
-"""nf_conntrack_events: events for connections created while somebody listens, and we do."""
-
-ALL_ON = [ON] * len(SYSCTLS)
+from anetcon.system.report import WARNING, report
 
 EACH_TICK = 50
 """Namespaces entered for the first time at a tick."""
@@ -56,308 +45,213 @@ SOON = 0.02
 """Seconds after a change in which others come as a rule: whoever writes a ruleset has many messages of one go."""
 
 NEARLY_FULL = 0.9
-LONGEST = 5_000_000
-"""Microseconds after which refusals that go on are told, though they are not over."""
 
-Pair = tuple[Audited, Sockets]
-
-
-class _Watched:
-    """One namespace: its files, when they were read last, what is off and cannot be put back, and refusals."""
-
-    __slots__ = (
-        *(
-            "all_seen",
-            "asked",
-            "changed",
-            "counted",
-            "events",
-            "fresh",
-            "inside",
-            "legacy",
-            "legacy_seen",
-            "near",
-            "off",
-        ),
-        *("refused", "seen", "since", "soon", "told", "until"),
-    )
-
-    def __init__(self, inside: Inside, seen: int) -> None:
-        self.inside = inside
-        self.seen = self.all_seen = seen
-        """When the first switch, and when everything was looked at last."""
-        self.off: dict[int, int] = {}
-        self.changed = self.fresh = True
-        """Whether capture is to look at the ruleset, and whether it never has."""
-        self.soon = False
-        """Whether it is about to be told of a change."""
-        self.legacy: list[legacy.Target] = []
-        """What may hide connections and netlink does not show, and when that was looked at last."""
-        self.legacy_seen = seen
-        self.near = False
-        self.events = 0
-        """How many had come when the counters were read last."""
-        self.counted: tuple[bytes, conntrack.Counted] = b"", conntrack.Counted(0, 0)
-        self.asked = 0
-        self.told: int | None = None
-        """The kernel's count of refusals up to which everything was told."""
-        self.refused = 0
-        self.since = self.until = 0
-        """From when to when these refusals were."""
-
-    def hear(self) -> None:
-        """Take what the kernel tells of the ruleset."""
-        self.changed = self.inside.changed() or self.changed
+Open = tuple[Namespace, Attachment, Watched]
+"""One that is watched."""
 
 
 class Watch:
-    """`tick` is to be called once a second with what is attached. `send` gets gaps for capture."""
+    """`tick` is to be called once a second with what is attached. `send` gets gaps and changes for capture."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        home: Home,
-        path: Callable[[str], Path | None],
-        send: Callable[[Message], None],
-        report: Callable[[str], None],
-    ) -> None:
-        self._loop = loop
-        self._home = home
-        self._path = path
+    def __init__(self, host: Host, send: Callable[[Message], None]) -> None:
+        self._host = host
         self._send = send
-        self._report = report
-        self._watched: dict[Audited, _Watched] = {}
-        self._next = self._next_legacy = self._next_flowing = 0
-        self._events: Sequence[int] = ()
-        self._states: Sequence[int] = ()
+        self._silent: set[Namespace] = set()
+        """What could not be opened, which was said."""
+        self._rulesets = select.epoll()
+        self._hearing: dict[int, Open] = {}
+        """By the descriptor of the socket that hears of its ruleset."""
+        self._changed: dict[Namespace, Open] = {}
+        """Whose ruleset has changed, or was never looked at: not passed on yet."""
+        self._heard = 0
+        """When the last tick began: whatever changed before it is passed on, or in `_changed`."""
+        self._soon = False
+        """Whether changes are about to be passed on before the next tick."""
+        self._inactive: Sequence[int] = ()
         self._odd = False
         self._blind = False
-        """Whether it was told that iptables-legacy cannot be looked at."""
-        self._silent: set[Audited] = set()
+        self._turns = [0, 0, 0]
+        """With which namespace to go on: counters, legacy, events."""
+        host.loop.watch(self._rulesets.fileno(), self._on_rulesets)
 
-    def tick(self, attached: list[Pair], events: Sequence[int] = (), states: Sequence[int] = ()) -> None:
-        """Look at everything. `events`: how many have come so far, and `states` of capture's, by slot."""
-        self._events, self._states = events, states
-        there = {audited for audited, _ in attached}
-        for audited in [each for each in self._watched if each not in there]:
-            self._close(audited)
-        self._silent &= there
-        new = (audited for audited in there if audited not in self._watched and audited not in self._silent)
-        for audited in itertools.islice(new, EACH_TICK):
-            self._open(audited)
-        self._next, in_turn = _in_turn(attached, self._next, IN_TURN)
-        self._next_legacy, old = _in_turn(attached, self._next_legacy, LEGACY_IN_TURN * legacy.there())
-        flowing = [pair for pair in attached if self._flows(pair[0], events)]
-        self._next_flowing, in_flow = _in_turn(flowing, self._next_flowing, FLOWING)
-        full = self._full()
-        self._odd = not self._odd
-        for number, (audited, sockets) in enumerate(attached):
-            watched = self._watched.get(audited)
-            if watched is None:
-                continue
-            try:
-                now = now_us()
-                if len(attached) > MANY and number % 2 == self._odd and watched.inside.first() == ON:
-                    watched.seen = now
-                    if audited in in_turn or audited in in_flow:
-                        self._count(audited, watched, sockets, now)
-                else:
-                    self._look(audited, watched, sockets, full, audited in in_turn or audited in in_flow)
-                if audited in old:
-                    self._look_legacy(audited, watched)
-            except (OSError, ValueError):
-                continue  # the namespace is going: the listing will tell
-
-    def tell_again(self) -> None:
-        """Capture is a new one: tell it what lasts, and have it look at every ruleset."""
-        for audited, watched in self._watched.items():
-            watched.changed = watched.fresh = True
-            for number, began in watched.off.items():
-                self._gap(audited, CAUSES[number], began, None)
-            if audited.untracked_last:  # it may have been told to a capture that died before it wrote
-                self._tell_untracked(audited, *audited.untracked_last, 0)
-
-    def _open(self, audited: Audited) -> None:
-        try:
-            inside = Inside(self._home, self._path(audited.name), audited.inode)
-        except OSError as error:
-            self._silent.add(audited)
-            if self._path(audited.name) is None or self._path(audited.name).exists():  # type: ignore[union-attr]
-                why = error.strerror or error
-                self._report(
-                    f"{WARNING}cannot watch the sysctls of {audited.netns}: {why}; if they change, nothing will tell"
-                )
-        else:
-            watched = self._watched[audited] = _Watched(inside, audited.attached)
-            audited.closing = lambda: self._let_go(audited)
-            self._loop.watch(inside.ruleset.fileno(), lambda: self._hear(audited, watched))
-
-    def _hear(self, audited: Audited, watched: _Watched) -> None:
-        """A change of the ruleset. Where conntrack does not run, a gap may end with it: it is passed on soon."""
-        watched.hear()
-        if watched.changed and not watched.soon and self._states and self._states[audited.slot]:
-            watched.soon = True
-            self._loop.after(SOON, lambda: self._pass_on(audited, watched))
-
-    def _pass_on(self, audited: Audited, watched: _Watched) -> None:
-        watched.soon = False
-        if self._watched.get(audited) is watched and watched.changed:
-            self._ruleset(audited, watched, watched.all_seen)
-
-    def tell_end(self, attached: list[Pair]) -> None:
-        """The daemon ends: count once more, while there is somebody to be told."""
-        for audited, _ in attached:
-            self._last(audited)
-
-    def _let_go(self, audited: Audited) -> None:
-        self._last(audited)
-        self._close(audited)
-
-    def _last(self, audited: Audited) -> None:
-        watched = self._watched.get(audited)
-        if watched is not None and audited.sockets is not None:
-            with contextlib.suppress(OSError):
-                self._count(audited, watched, audited.sockets, now_us())
-
-    def _close(self, audited: Audited) -> None:
-        watched = self._watched.pop(audited, None)
-        if watched is not None:
-            self._loop.unwatch(watched.inside.ruleset.fileno())
-            watched.inside.close()
-
-    def _full(self) -> float:
-        """How many connections are nearly as many as a table may hold; it is the same for all."""
-        for watched in self._watched.values():
-            with contextlib.suppress(OSError, ValueError):
-                return (watched.inside.limit() or math.inf) * NEARLY_FULL
-        return math.inf
-
-    def _flows(self, audited: Audited, events: Sequence[int]) -> bool:
-        """Whether events came since its counters were read."""
-        watched = self._watched.get(audited)
-        return watched is not None and len(events) > 0 and events[audited.slot] != watched.events
-
-    def _look(self, audited: Audited, watched: _Watched, sockets: Sockets, full: float, in_turn: bool) -> None:
+    def tick(self, attached: Mapping[int, Namespace], events: Sequence[int], inactive: Sequence[int]) -> None:
+        """Look into each namespace. By slot: how many events came, and whether conntrack does not run yet."""
         now = now_us()  # before everything: what is seen to be as it was, was so until then at least
-        watched.hear()
-        values = watched.inside.switches()
-        if values != ALL_ON or watched.off:
-            self._mend(audited, watched, values)
-        before, watched.all_seen, watched.seen = watched.all_seen, now, now
-        near = watched.inside.connections() >= full
-        if near and not watched.near:
-            watched.asked = max(watched.asked, before)  # it was not full then
-        if near or watched.near or watched.refused or watched.told is None or in_turn:
-            self._count(audited, watched, sockets, now)
-        watched.near = near
-        if watched.changed:
-            self._ruleset(audited, watched, before)
+        self._hear()
+        self._inactive = inactive
+        self._open_some(attached)
+        watched = [each for each in map(_open, attached.values()) if each is not None]
+        due = self._look_at_all(watched, now)
+        flowing = [each for each in watched if events and events[each[0].slot] != each[2].events]
+        due += [*self._in_turn(0, watched, IN_TURN), *self._in_turn(2, flowing, FLOWING)]
+        for each in dict.fromkeys(due):
+            with contextlib.suppress(OSError, ValueError):  # the namespace is going: the listing will tell
+                self._count(each, events[each[0].slot] if events else 0)
+        for each in self._in_turn(1, watched, LEGACY_IN_TURN * legacy.there()):
+            with contextlib.suppress(OSError, ValueError):
+                self._look_legacy(each)
+        self._pass_on(self._changed)
+        self._heard = now
 
-    def _mend(self, audited: Audited, watched: _Watched, values: Iterable[bytes]) -> None:
-        for number, value in enumerate(values):
-            name = f"{SYSCTLS[number]} in {audited.netns}"
-            if value == ON and number not in watched.off:
-                continue
-            began = watched.off.get(number, watched.all_seen if number else watched.seen)
-            try:
-                watched.inside.switch_on(number)
-            except OSError as error:
-                if number not in watched.off:
-                    watched.off[number] = began
-                    self._gap(audited, CAUSES[number], began, None)
-                    self._report(
-                        f"{ERROR}{name} was switched off and cannot be put back: {error.strerror}; do it by sysctl"
-                    )
-                continue
-            watched.off.pop(number, None)
-            if value == AUTOMATIC and number == 0:
-                self._report(f"{NOTICE}{name} was set to 2 and is 1 again; nothing was missed")
-                continue
-            self._gap(audited, CAUSES[number], began, now_us())
-            self._report(f"{WARNING}{name} was switched off by somebody and is 1 again; see `anetcon gaps`")
+    def tell_again(self, attached: Mapping[int, Namespace]) -> None:
+        """Capture is a new one: tell it what lasts, and have it look at every ruleset."""
+        for namespace, attachment, watched in filter(None, map(_open, attached.values())):
+            watched.hiding.asked(fresh=True)
+            self._changed[namespace] = namespace, attachment, watched
+            for gap in watched.lasting():
+                self._send(gap)
+            if (invalid := attachment.invalid.again(namespace.slot)) is not None:
+                self._send(invalid)
 
-    def _ruleset(self, audited: Audited, watched: _Watched, before: int) -> None:
-        """Have capture look at the ruleset: a rule may hide connections now."""
-        since = audited.attached if watched.fresh else before
-        self._send(RulesetChanged(audited.slot, since, watched.legacy))
-        watched.changed = watched.fresh = False
+    def let_go(self, namespace: Namespace) -> None:
+        """It is about to be let go of: count once more, and close what is open in it."""
+        if (each := _open(namespace)) is not None:
+            self._last(each)
+            self._close(each)
 
-    def _look_legacy(self, audited: Audited, watched: _Watched) -> None:
-        """Have capture judge what iptables-legacy has now, if that is something else than it was."""
-        before, now = watched.legacy_seen, now_us()
+    def tell_end(self, attached: Mapping[int, Namespace]) -> None:
+        """The daemon ends: count once more, while there is somebody to be told."""
+        for each in filter(None, map(_open, attached.values())):
+            self._last(each)
+
+    def stop(self, attached: Mapping[int, Namespace]) -> None:
+        """Nothing is watched any more."""
+        for each in filter(None, map(_open, attached.values())):
+            self._close(each)
+
+    def _open_some(self, attached: Mapping[int, Namespace]) -> None:
+        self._silent.intersection_update(attached.values())
+        new = (
+            (namespace, attachment)
+            for namespace in attached.values()
+            if (attachment := namespace.attachment) and attachment.watched is None and namespace not in self._silent
+        )
+        for namespace, attachment in itertools.islice(new, EACH_TICK):
+            self._open(namespace, attachment)
+
+    def _open(self, namespace: Namespace, attachment: Attachment) -> None:
         try:
-            found = legacy.targets(self._home, self._path(audited.name), audited.inode)
+            inside = Inside(self._host.home, namespace.path, namespace.inode)
+        except OSError as error:
+            self._silent.add(namespace)
+            if namespace.path is None or namespace.path.exists():
+                why = error.strerror or error
+                report(
+                    f"{WARNING}cannot watch the sysctls of {namespace.netns}: {why}; if they change, nothing will tell"
+                )
+            return
+        each = namespace, attachment, Watched(namespace.netns, inside, namespace.since)
+        attachment.watch(each[2])
+        self._changed[namespace] = self._hearing[inside.ruleset.fileno()] = each
+        self._rulesets.register(inside.ruleset.fileno(), select.EPOLLIN)
+
+    def _close(self, each: Open) -> None:
+        namespace, attachment, watched = each
+        self._rulesets.unregister(watched.inside.ruleset.fileno())
+        del self._hearing[watched.inside.ruleset.fileno()]
+        self._changed.pop(namespace, None)
+        watched.inside.close()
+        attachment.watch(None)
+
+    # Rulesets
+
+    def _on_rulesets(self) -> None:
+        """Where conntrack does not run, a gap may end with a change: it is passed on soon."""
+        self._hear()
+        if not self._soon and any(map(self._is_inactive, self._changed)):
+            self._soon = True
+            self._host.loop.after(SOON, self._pass_on_soon)
+
+    def _hear(self) -> None:
+        """Take what the kernel tells of rulesets."""
+        for descriptor, _ in self._rulesets.poll(0, max(1, len(self._hearing))):
+            each = self._hearing[descriptor]
+            if each[2].inside.changed():
+                self._changed[each[0]] = each
+
+    def _pass_on_soon(self) -> None:
+        self._soon = False
+        self._pass_on({each: self._changed[each] for each in filter(self._is_inactive, self._changed)})
+
+    def _is_inactive(self, namespace: Namespace) -> bool:
+        return bool(self._inactive and self._inactive[namespace.slot])
+
+    def _pass_on(self, changed: Mapping[Namespace, Open]) -> None:
+        """Have capture look at rulesets: a rule may hide connections now."""
+        for namespace, _, watched in list(changed.values()):
+            del self._changed[namespace]
+            self._tell(namespace, watched, self._heard)
+
+    def _tell(self, namespace: Namespace, watched: Watched, before: int) -> None:
+        since = namespace.since if watched.hiding.fresh else max(before, namespace.since)
+        watched.hiding.asked(fresh=False)
+        self._send(RulesetChanged(namespace.slot, since, watched.hiding.legacy))
+
+    def _look_legacy(self, each: Open) -> None:
+        """Have capture judge what iptables-legacy has now, if that is something else than it was."""
+        namespace, _, watched = each
+        try:
+            before = watched.hiding.look(lambda: legacy.targets(self._host.home, namespace.path, namespace.inode))
         except PermissionError:
             if not self._blind:
                 self._blind = True
-                self._report(
+                report(
                     f"{WARNING}the names of iptables-legacy's tables cannot be read: its rules that hide connections "
                     "will not be found; run the daemon as root or in group root, as its unit has it"
                 )
             return
-        watched.legacy_seen = now
-        if found != watched.legacy:
-            watched.legacy = found
-            self._ruleset(audited, watched, before)
+        if before is not None:
+            self._tell(namespace, watched, before)
 
-    def _count(self, audited: Audited, watched: _Watched, sockets: Sockets, now: int) -> None:
-        """Read what the kernel counted: connections that it refused, and packets that it calls invalid."""
-        before, answer = watched.counted, conntrack.processors(sockets.stats)
-        if answer != before[0]:
-            watched.counted = answer, conntrack.counted(answer)
-        watched.events = self._events[audited.slot] if self._events else 0
-        counted = watched.counted[1]
-        self._refusals(audited, watched, counted.refused, now)
-        since, known = audited.untracked_seen or audited.noticed, audited.untracked
-        if known is None and not audited.newborn:
-            since, known = now, counted.untracked
-        audited.untracked, audited.untracked_seen = counted.untracked, now
-        fresh, left = (counted.untracked - (known or 0)) & 0xFFFFFFFF, _left(audited, sockets)
-        if fresh or left:
-            audited.untracked_last = since, now_us()
-            self._tell_untracked(audited, *audited.untracked_last, fresh, left)
+    # Switches and counters
 
-    def _tell_untracked(self, audited: Audited, since: int, until: int, count: int, left: int = 0) -> None:
-        self._send(Invalid(audited.slot, since, until, count, left))
+    def _look_at_all(self, watched: list[Open], now: int) -> list[Open]:
+        """Look at switches, and at tables; where the counters are to be read."""
+        self._odd = not self._odd
+        full, due = self._full(watched), []
+        for number, each in enumerate(watched):
+            try:
+                if len(watched) > MANY and number % 2 == self._odd and each[2].glance(now):
+                    continue
+                for gap in each[2].look(now):
+                    self._send(gap)
+                if each[2].is_due(full):
+                    due.append(each)
+            except (OSError, ValueError):
+                continue  # the namespace is going: the listing will tell
+        return due
 
-    def _refusals(self, audited: Audited, watched: _Watched, count: int, now: int) -> None:
-        """Collect what was refused, and tell it when it is over or goes on for long."""
-        before, watched.asked = watched.asked or now, now
-        fresh = 0 if watched.told is None else (count - watched.told) & 0xFFFFFFFF
-        watched.told = count
-        if fresh and not watched.refused:
-            watched.since = before
-            self._report(
-                f"{ERROR}{audited.netns}: its connection table is full and the kernel refuses connections; "
-                "raise nf_conntrack_max, or lower the timeouts of connection tracking"
-            )
-        watched.refused += fresh
-        if fresh:
-            watched.until = now_us()
-        if watched.refused and (not fresh or now - watched.since > LONGEST):
-            self._gap(audited, Cause.TABLE_FULL, watched.since, watched.until, watched.refused)
-            watched.refused, watched.since = 0, now
+    def _full(self, watched: list[Open]) -> float:
+        """How many connections are nearly as many as a table may hold; it is the same for all."""
+        for _, _, each in watched:
+            with contextlib.suppress(OSError, ValueError):
+                return (each.inside.limit() or math.inf) * NEARLY_FULL
+        return math.inf
 
-    def _gap(self, audited: Audited, cause: Cause, start: int, end: int | None, lost: int | None = None) -> None:
-        self._send(Gap(audited.netns, start, end, cause, lost))
+    def _in_turn(self, turn: int, listed: list[Open], most: int) -> Iterator[Open]:
+        """A few of them, others at each tick."""
+        first = self._turns[turn] if self._turns[turn] < len(listed) else 0
+        self._turns[turn] = first + most
+        return iter(listed[first : first + most])
 
-
-def _left(audited: Audited, sockets: Sockets) -> int:
-    """How many packets that are invalid left since that was read last, where a rule of ours counts them. One that
-    somebody took away counts no more until it is there again."""
-    fresh = 0
-    for family, before in list(audited.left.items()):
+    def _last(self, each: Open) -> None:
         with contextlib.suppress(OSError):
-            now = invalid_sample.left(sockets.stats, family)
-            if now is None:
-                del audited.left[family]
-            else:
-                audited.left[family] = now
-                fresh += now - before if now >= before else now
-    return fresh
+            self._count(each, each[2].events)
+
+    def _count(self, each: Open, events: int) -> None:
+        """Read what the kernel counted: connections that it refused, and packets that it calls invalid."""
+        namespace, attachment, watched = each
+        now = now_us()
+        counted = watched.count(attachment.stats, events)
+        for gap in watched.refusals.count(counted.refused, now):
+            self._send(gap)
+        slot, seen = namespace.slot, namespace.seen
+        if (invalid := attachment.invalid.look(slot, counted.untracked, now, seen, attachment.stats)) is not None:
+            self._send(invalid)
 
 
-def _in_turn(listed: list[Pair], first: int, most: int) -> tuple[int, set[Audited]]:
-    """A few namespaces, others at each tick; and with which to go on."""
-    first = first if first < len(listed) else 0
-    return first + most, {audited for audited, _ in listed[first : first + most]}
+def _open(namespace: Namespace) -> Open | None:
+    attachment = namespace.attachment
+    if attachment is None or attachment.watched is None:
+        return None
+    return namespace, attachment, attachment.watched

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anetcon.keeper.children import Child
-from anetcon.system.report import WARNING
+from anetcon.system.report import WARNING, report
 
 TICKS_A_SECOND = 10
 STILL, STILL_RELEASING, STILL_STARTING = 10 * TICKS_A_SECOND, 2 * TICKS_A_SECOND, 30 * TICKS_A_SECOND
@@ -31,10 +31,9 @@ THEN = 2
 class Watchdog:
     """Watches `progress`, which goes up while capture's loop turns. `tick` is to be called ten times a second."""
 
-    def __init__(self, capture: Child, progress: Callable[[], int], report: Callable[[str], None]) -> None:
+    def __init__(self, capture: Child, progress: Callable[[], int]) -> None:
         self._capture = capture
         self._progress = progress
-        self._report = report
         self._seen: tuple[int | None, int] = (None, 0)
         self._still = 0
         self._continued = self._spared = False
@@ -73,7 +72,7 @@ class Watchdog:
         return not spared
 
     def _say(self, what: str) -> None:
-        self._report(f"{WARNING}{self._capture.name} has not moved for {self._still / TICKS_A_SECOND:g} s: {what}")
+        report(f"{WARNING}{self._capture.name} has not moved for {self._still / TICKS_A_SECOND:g} s: {what}")
 
 
 def _state(pid: int) -> tuple[str, str]:

@@ -41,12 +41,12 @@ TRACKING = "table ip t {\n chain c {\n type filter hook output priority 0\n ct s
 
 LEAK = """
 from anetcon.keeper import attach
-whole, kept = attach.Sockets.close, []
-def leak(sockets):
-    kept.append(os.dup(sockets.stats.fileno()))
-    whole(sockets)
+whole, kept = attach.Attachment.close, []
+def leak(attachment):
+    kept.append(os.dup(attachment.stats.fileno()))
+    whole(attachment)
 import os
-attach.Sockets.close = leak
+attach.Attachment.close = leak
 """
 NO_LAST_WORD = """
 from anetcon.capture.engine.conntrack import Conntrack

@@ -45,15 +45,15 @@ watchdog.STILL = float("inf")
 """For a flood that a busy machine takes longer for than the 10 s after which the watchdog continues capture."""
 NO_HOLD = """
 from anetcon.keeper import hold as guard
-guard._Held.set_hold = lambda held, hold: None
+guard.Held.set_hold = lambda held, hold: None
 """
 NO_GUARD = """
 from anetcon.keeper import hold as guard
-guard.Guard.tick = lambda guard: None
+guard.Guard.tick = lambda *_: None
 """
 NO_COUNT = """
 from anetcon.keeper import hold as guard
-guard.Guard._tell = lambda guard, held: None
+guard.Held.tell = lambda held: None
 """
 
 

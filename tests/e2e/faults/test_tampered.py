@@ -29,8 +29,8 @@ HIDDEN = (
     "table inet hide {\n chain early {\n  type filter hook output priority -300\n  udp dport 9000-9999 notrack\n }\n}\n"
 )
 NO_WATCH = """
-from anetcon.keeper import watch
-watch.Watch._mend = lambda *_: None
+from anetcon.keeper import watched
+watched.Watched._mend = lambda *_: iter(())
 """
 NO_RULES = """
 from anetcon.netlink import hiding

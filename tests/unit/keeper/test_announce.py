@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.keeper import announce
 from anetcon.keeper.announce import ATTACHED, DESELECTED, FEW, GONE, HOUR, MINUTE, Announcer
 from anetcon.link.settings import Settings
 from anetcon.system.report import INFO, WARNING
@@ -31,11 +32,12 @@ RESOLVED: dict[str, Any] = {
 class Fixture:
     """An announcer, its clock, and what it says."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.said: list[str] = []
         self.settings = Settings(RESOLVED)
-        self.announcer = Announcer(self.said.append, lambda: self.now)
+        monkeypatch.setattr(announce, "report", self.said.append)
+        self.announcer = Announcer(lambda: self.now)
 
     def ticks(self, seconds: float, audited: int = 1, *, each: int = 0) -> list[str]:
         """Seconds pass, in each of which so many namespaces come and go; what was said meanwhile."""
@@ -50,9 +52,9 @@ class Fixture:
 
 
 @pytest.fixture
-def fixture() -> Fixture:
+def fixture(monkeypatch: pytest.MonkeyPatch) -> Fixture:
     """An hour's worth of clock before it."""
-    return Fixture()
+    return Fixture(monkeypatch)
 
 
 def test_the_start_says_what_and_where_to_ask(fixture: Fixture) -> None:

@@ -106,14 +106,22 @@ def test_a_signal_that_comes_before_the_program_runs(
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is reported."""
+    said: list[str] = []
+    monkeypatch.setattr(children, "report", said.append)
+    return said
+
+
 class Kept:
     """A child that runs a shell script, and what the keeper would report of it."""
 
-    def __init__(self, loop: Loop, reaper: Reaper, script: str) -> None:
-        self.reports: list[str] = []
+    def __init__(self, loop: Loop, reaper: Reaper, script: str, reports: list[str]) -> None:
+        self.reports = reports
         self.starts = 0
         self.on_start: Callable[[], None] = lambda: None
-        self.child = Child(loop, reaper, "it", self.launch, self.reports.append)
+        self.child = Child(loop, reaper, "it", self.launch)
         self.script = script
 
     def launch(self) -> int:
@@ -123,9 +131,9 @@ class Kept:
         return spawn(["sh", "-c", self.script])
 
 
-def test_a_child_that_dies_is_started_again_with_growing_pauses(loop: Loop, reaper: Reaper) -> None:
+def test_a_child_that_dies_is_started_again_with_growing_pauses(loop: Loop, reaper: Reaper, reports: list[str]) -> None:
     """At once the first time, then after 0.1 s and twice as long each time; every time it is said."""
-    kept = Kept(loop, reaper, "exit 4")
+    kept = Kept(loop, reaper, "exit 4", reports)
     kept.on_start = lambda: loop.stop() if kept.starts == 4 else None
     kept.child.start()
     loop.run()
@@ -136,9 +144,9 @@ def test_a_child_that_dies_is_started_again_with_growing_pauses(loop: Loop, reap
     ]
 
 
-def test_a_launch_that_fails_is_tried_again(loop: Loop, reaper: Reaper) -> None:
+def test_a_launch_that_fails_is_tried_again(loop: Loop, reaper: Reaper, reports: list[str]) -> None:
     """When the machine cannot start a process now, it may later."""
-    kept = Kept(loop, reaper, "exec sleep 60")
+    kept = Kept(loop, reaper, "exec sleep 60", reports)
 
     def on_start() -> None:
         if kept.starts == 1:
@@ -157,12 +165,12 @@ def test_a_launch_that_fails_is_tried_again(loop: Loop, reaper: Reaper) -> None:
 
 
 def test_a_child_that_does_not_stop_is_killed(
-    loop: Loop, reaper: Reaper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: Loop, reaper: Reaper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[str]
 ) -> None:
     """After its time it is killed, and that is said; it is not started again."""
     monkeypatch.setattr(children, "STOP_SECONDS", 0.2)
     ready = tmp_path / "ready"
-    kept = Kept(loop, reaper, f"trap '' TERM; touch {ready}; while :; do sleep 1; done")
+    kept = Kept(loop, reaper, f"trap '' TERM; touch {ready}; while :; do sleep 1; done", reports)
     kept.child.start()
     wait_until(ready.exists, 10, "it ignores SIGTERM")
     kept.child.stop(loop.stop)
@@ -171,9 +179,9 @@ def test_a_child_that_does_not_stop_is_killed(
     assert kept.starts == 1
 
 
-def test_replacing_ends_and_starts_without_a_complaint(loop: Loop, reaper: Reaper) -> None:
+def test_replacing_ends_and_starts_without_a_complaint(loop: Loop, reaper: Reaper, reports: list[str]) -> None:
     """A child that is replaced did nothing wrong."""
-    kept = Kept(loop, reaper, "exec sleep 60")
+    kept = Kept(loop, reaper, "exec sleep 60", reports)
     kept.on_start = lambda: loop.stop() if kept.starts == 2 else None
     kept.child.start()
     first = kept.child.pid

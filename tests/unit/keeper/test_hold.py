@@ -6,18 +6,38 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from anetcon.gaps import Cause, Gap
 from anetcon.keeper import hold as guards
+from anetcon.keeper.attach import Attachment
 from anetcon.keeper.hold import Guard
+from anetcon.keeper.namespace import Namespace
+from anetcon.keeper.namespaces import Seen
 from anetcon.keeper.shared import Shared
 from anetcon.link import counters
 from anetcon.netlink import conntrack
 
 LIMIT = 1000
 SIZE = 4096
+
+
+def namespace(name: str, opened: socket.socket) -> Namespace:
+    """One that is attached in slot 0; all its sockets are one."""
+    made = Namespace(Path("/", name), Seen(1, newborn=False, noticed=1))
+    made.attach(0, 1, Attachment(*[opened] * 4), 1)
+    return made
+
+
+def held(guarded: Namespace) -> guards.Held:
+    """Its place in hold mode."""
+    assert guarded.attachment is not None
+    assert guarded.attachment.held is not None
+    return guarded.attachment.held
 
 
 class Kernel:
@@ -34,19 +54,26 @@ class Kernel:
         self.gaps: list[tuple[str, int | None]] = []
         self.off: list[bool] = []
         self.reports: list[str] = []
-        self.guard = Guard(
-            Shared(self.descriptor),
-            0.7,
-            True,
-            self.take,
-            self.reports.append,
-        )
+        self.terms = SimpleNamespace(guard_share=0.7, starts=True)
+        self.shared = Shared(self.descriptor)
+        self.guard = self.made()
+        self.socket = socket.socket()
+        self.namespace, self.attached = namespace("qrouter-1", self.socket), dict[int, Namespace]()
+        monkeypatch.setattr(guards, "report", self.reports.append)
         monkeypatch.setattr(conntrack, "queue", lambda _: (self.queued, SIZE, self.drops))
         monkeypatch.setattr(conntrack, "table", self.table)
-        monkeypatch.setattr(guards._Held, "set_hold", lambda _, hold: self.hold.append(hold))
-        monkeypatch.setattr(guards._Held, "set_starts", lambda _, starts: self.starts.append(starts))
-        monkeypatch.setattr(guards._Held, "set_trial", lambda _, trial: setattr(self, "trial", trial))
-        self.socket = socket.socket()
+        monkeypatch.setattr(guards.Held, "set_hold", lambda _, hold: self.hold.append(hold))
+        monkeypatch.setattr(guards.Held, "set_starts", lambda _, starts: self.starts.append(starts))
+        monkeypatch.setattr(guards.Held, "set_trial", lambda _, trial: setattr(self, "trial", trial))
+
+    def made(self) -> Guard:
+        """A guard over it."""
+        return Guard(self.shared, cast(Any, self.terms), self.take)
+
+    def guards(self, guarded: Namespace) -> None:
+        """It is attached in hold mode."""
+        self.attached[0] = guarded
+        self.guard.add(guarded)
 
     def take(self, gap: Gap) -> None:
         """A gap that the guard tells."""
@@ -79,14 +106,14 @@ class Kernel:
                 struct.pack_into("=Q", self.memory, 0, before + 1)
             at = counters.HEADER_SIZE + counters.SLOT.index("drops") * counters.WORD
             struct.pack_into("=Q", self.memory, at, drops)
-            self.guard.tick()
+            self.guard.tick(self.attached)
 
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     """With one guarded socket in slot 0."""
     made = Kernel(monkeypatch)
-    made.guard.add(0, "qrouter-1", made.socket, made.socket)
+    made.guards(made.namespace)
     made.asked = 0
     yield made
     made.socket.close()
@@ -155,7 +182,7 @@ def test_out_of_hold_only_ends_are_delivered(kernel: Kernel) -> None:
 
 def test_hold_returns_without_starts_where_none_are_wanted(kernel: Kernel) -> None:
     """With `record = ["end"]` starts stay off."""
-    kernel.guard.starts = False
+    kernel.terms.starts = False
     kernel.queued, kernel.connections = SIZE, 900
     kernel.tick(3, progress=False)
     kernel.queued, kernel.connections = 0, 0
@@ -178,7 +205,7 @@ def test_a_namespace_that_vanishes_out_of_hold_tells_its_loss(kernel: Kernel) ->
     kernel.queued, kernel.connections = SIZE, 900
     kernel.tick(3, progress=False)
     kernel.drops = 7
-    kernel.guard.remove(0)
+    held(kernel.attached.pop(0)).tell()
     assert kernel.gaps == [("qrouter-1", 7)]
     kernel.asked = 0
     kernel.tick(20, progress=False)
@@ -188,9 +215,8 @@ def test_a_namespace_that_vanishes_out_of_hold_tells_its_loss(kernel: Kernel) ->
 @pytest.mark.parametrize("limit", [0, -1])
 def test_without_a_limit_nothing_is_held(kernel: Kernel, limit: int) -> None:
     """A table without limit, and a kernel that does not tell, are not held from the beginning; losses are told."""
-    kernel.guard.remove(0)
     kernel.limit, kernel.hold = limit, []
-    kernel.guard.add(0, "qrouter-2", kernel.socket, kernel.socket)
+    kernel.guards(namespace("qrouter-2", kernel.socket))
     assert kernel.hold == [False]
     kernel.drops = 4
     kernel.tick(10)
@@ -202,25 +228,25 @@ def test_without_a_limit_nothing_is_held(kernel: Kernel, limit: int) -> None:
 
 def test_a_replaced_keeper_knows_what_was_out_of_hold(kernel: Kernel) -> None:
     """The state handed over is enough to return and to tell the loss."""
-    assert kernel.guard.state(0) is None
+    assert held(kernel.namespace).state() is None
     kernel.queued, kernel.connections, kernel.drops = SIZE, 900, 50
     kernel.tick(3, progress=False)
-    state = kernel.guard.state(0)
+    state = held(kernel.namespace).state()
     assert state is not None
-    again = Guard(Shared(kernel.descriptor), 0.7, True, kernel.take, print)
-    again.resume(0, "qrouter-1", kernel.socket, kernel.socket, state)
+    again = kernel.made()
+    again.resume(kernel.namespace, state)
     kernel.drops = 52
-    again.tell()
+    again.tell(kernel.attached)
     assert kernel.gaps == [("qrouter-1", 2)]
-    again.tell_again()
+    again.tell_again(kernel.attached)
     assert kernel.off == [True, True]
 
 
 @pytest.mark.parametrize("off", [[], [5]])
 def test_starts_that_were_off_come_back_after_a_replacement(kernel: Kernel, off: list[int]) -> None:
     """Also those that a program before this one, which did not say so, left off."""
-    again = Guard(Shared(kernel.descriptor), 0.7, True, kernel.take, print)
-    again.resume(0, "qrouter-1", kernel.socket, kernel.socket, [5, 0, *off])
+    again = kernel.made()
+    again.resume(kernel.namespace, [5, 0, *off])
     kernel.connections = 900
     kernel.guard = again
     kernel.tick()
@@ -265,7 +291,7 @@ def test_a_new_capture_is_told_where_starts_were_off(kernel: Kernel) -> None:
     kernel.queued = 0
     kernel.tick(guards.FIRST_PAUSE)
     kernel.off.clear()
-    kernel.guard.tell_again()
+    kernel.guard.tell_again(kernel.attached)
     assert kernel.off == [True, False]
 
 
@@ -297,7 +323,7 @@ def test_each_overflow_keeps_starts_off_for_twice_as_long(kernel: Kernel) -> Non
 
 def test_shed_ends_hold_everywhere(kernel: Kernel) -> None:
     """From then on nothing is guarded."""
-    kernel.guard.shed()
+    kernel.guard.shed(kernel.attached)
     assert kernel.hold == [True, False]
     kernel.queued, kernel.connections = SIZE, 900
     kernel.tick(10, progress=False)

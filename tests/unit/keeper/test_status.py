@@ -8,18 +8,20 @@ import os
 import signal
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anetcon.gaps import Cause
 from anetcon.keeper import status as statuses
-from anetcon.keeper.attach import Sockets
 from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
-from anetcon.keeper.namespaces import Found
-from anetcon.keeper.roster import Audited, Roster
+from anetcon.keeper.namespace import Namespace, Refusal, State
+from anetcon.keeper.namespaces import Seen
+from anetcon.keeper.roster import Roster
 from anetcon.keeper.shared import Shared
 from anetcon.keeper.status import Status
 from anetcon.link import counters
@@ -35,13 +37,14 @@ class Fixture:
         self.memory = counters.attach(self.descriptor)
         shared = Shared(self.descriptor)
         unused = cast(Any, None)
-        self.roster = Roster(unused, unused, shared, unused, unused, unused, unused)
+        self.roster = Roster(unused, unused, unused, unused, unused)
+        self.shared = shared
         loop = Loop()
         reaper = Reaper(loop)
-        self.child = Child(loop, reaper, "it", lambda: 0, print)
+        self.child = Child(loop, reaper, "it", lambda: 0)
         self.written: list[dict[str, Any]] = []
         self.able = True
-        self.status = Status(self.roster, shared, self.write)
+        self.status = Status(self.roster, shared, cast(Any, self))
 
     def write(self, content: bytes) -> bool:
         """Take what would be written."""
@@ -49,11 +52,17 @@ class Fixture:
             self.written.append(json.loads(content))
         return self.able
 
-    def add(self, name: str, slot: int) -> Audited:
-        """An attached namespace."""
-        audited = self.roster.audited[name] = Audited(name, Found(slot + 100, newborn=True))
-        audited.sockets, audited.slot, audited.attached = cast(Sockets, object()), slot, 1_700_000_000_000_000
-        return audited
+    def found(self, name: str, inode: int) -> Namespace:
+        """A namespace that is there."""
+        seen = Seen(inode, newborn=True, noticed=1_600_000_000_000_000)
+        namespace = self.roster.namespaces[name] = Namespace(Path("/", name), seen)
+        return namespace
+
+    def add(self, name: str, slot: int) -> Namespace:
+        """An attached one."""
+        namespace = self.roster.attached[slot] = self.found(name, slot + 100)
+        namespace.attach(slot, slot + 100, cast(Any, None), 1_700_000_000_000_000)
+        return namespace
 
     def count(self, slot: int, name: str, value: int) -> None:
         """What capture counts."""
@@ -90,11 +99,12 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
     fixture.count(0, "events", 5)
     fixture.count(1, "events", 7)
     fixture.count(1, "state", 1)
-    retrying = fixture.roster.audited["three"] = Audited("three", Found(9, newborn=False))
-    retrying.message = "permission denied"
-    fixture.roster.past[0] = 100
-    gone = Audited("four", Found(10, newborn=False))
-    gone.gone, gone.counters = 2**60, (3, *[0] * 7)
+    fixture.found("three", 9).refuse(Refusal("permission denied", Cause.NOT_ATTACHED))
+    fixture.shared.past[0] = 100
+    gone = fixture.found("four", 10)
+    del fixture.roster.namespaces["four"]
+    gone.restore(State.GONE, 2**60, None)
+    gone.resume(-1, False, [3, *[0] * 7])
     fixture.roster.gone.append(gone)
     fixture.update()
     (written,) = fixture.written

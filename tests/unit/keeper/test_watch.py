@@ -1,176 +1,225 @@
-"""What the watch says when it cannot look, and when it is held up; what it finds is tested where there are namespaces
-(tests/netns)."""
+"""Which namespace is looked at when, and since when a ruleset is said to be another one; what is found in one is tested
+by test_watched.py, and where there are namespaces (tests/netns)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from anetcon.gaps import Cause, Gap
-from anetcon.keeper import watch
-from anetcon.keeper.namespaces import Found
-from anetcon.keeper.roster import Audited
-from anetcon.keeper.watch import Watch, _Watched
-from anetcon.link.messages import Invalid, Message, RulesetChanged
+from anetcon.keeper import watch as watching
+from anetcon.keeper.attach import Attachment
+from anetcon.keeper.loop import Loop
+from anetcon.keeper.namespace import Namespace
+from anetcon.keeper.namespaces import Seen
+from anetcon.keeper.watch import Watch
+from anetcon.link.messages import Message, RulesetChanged
 from anetcon.netlink import conntrack
 from anetcon.netlink import xtables as legacy
 
 
-def test_tables_that_may_not_be_read_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon that cannot see rules of iptables-legacy says so, and does not claim to have looked."""
+class Inside:
+    """Of a namespace in which all is on: its ruleset's socket is one end of a pair, to the other of which `ruleset`
+    changes are written."""
 
-    def refuse(*_: object) -> list[legacy.Target]:
-        raise PermissionError(13, "Permission denied", "/proc/self/net/ip_tables_names")
+    def __init__(self, *_: object) -> None:
+        self.ruleset, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.looked = 0
 
-    monkeypatch.setattr(legacy, "targets", refuse)
-    said: list[str] = []
-    nothing = cast("Any", None)
-    watch = Watch(nothing, nothing, lambda _: None, lambda _: None, said.append)
-    watched = _Watched(nothing, seen=7)
-    for _ in range(3):
-        watch._look_legacy(Audited("a", Found(1, newborn=False)), watched)
-    assert len(said) == 1
-    assert "as root or in group root" in said[0]
-    assert watched.legacy_seen == 7
-
-
-NOTHING = cast("Any", None)
-ASKING = cast("Any", SimpleNamespace(stats=None))
-AUDITED = Audited("a", Found(1, newborn=False))
-
-
-class HeldUp:
-    """A namespace's switches and ruleset; each look at it takes a second of `now`, and `meanwhile` happens in it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100
-        self.values = list(watch.ALL_ON)
-        self.told = False
-        self.meanwhile: Callable[[], None] = lambda: None
-        self.sent: list[Message] = []
-        self.watch = Watch(NOTHING, NOTHING, lambda _: None, self.sent.append, lambda _: None)
-        self.watched = _Watched(cast("Any", self), seen=90)
-        self.watched.told, self.watched.changed, self.watched.fresh = 0, False, False
-        self.counts: list[int] = []
-        monkeypatch.setattr(conntrack, "processors", lambda _: bytes([self.counts.pop(0)]))
-        monkeypatch.setattr(conntrack, "counted", lambda data: conntrack.Counted(0, data[0]))
-        monkeypatch.setattr(watch, "now_us", lambda: self.now)
-
-    def _held_up(self) -> None:
-        self.now += 1
-        self.meanwhile()
-
-    def look(self) -> None:
-        """A look at everything."""
-        self.watch._look(AUDITED, self.watched, NOTHING, full=10, in_turn=False)
-
-    def switches(self) -> list[bytes]:
+    def is_on(self) -> bool:
         """As of Inside."""
-        self._held_up()
-        return list(self.values)
+        return True
 
-    def switch_on(self, number: int) -> None:
+    def are_on(self) -> bool:
         """As of Inside."""
-        self._held_up()
-        self.values[number] = watch.ON
+        self.looked += 1
+        return True
 
     def connections(self) -> int:
         """As of Inside."""
         return 0
 
+    def limit(self) -> int:
+        """As of Inside."""
+        return 0
+
     def changed(self) -> bool:
         """As of Inside."""
-        told, self.told = self.told, False
-        return told
+        return bool(self.ruleset.recv(1))
+
+    def close(self) -> None:
+        """As of Inside."""
+        self.ruleset.close()
+        self.kernel.close()
 
 
-def test_a_gap_lasts_until_the_switch_is_on_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is held up before it puts the switch back says so: nothing is told of what is made until then."""
-    held = HeldUp(monkeypatch)
-    held.look()
-    held.values[0] = b"0\n"
-    seen = held.now - 1
-    held.look()
-    (gap,) = held.sent
-    assert gap == Gap("a", seen, held.now, Cause.EVENTS_OFF)
+class World:
+    """A watch over namespaces that a test makes up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000
+        self.sent: list[Message] = []
+        self.said: list[str] = []
+        self.counted: list[int] = []
+        self.attached: dict[int, Namespace] = {}
+        self.inactive: list[int] = []
+        self.loop = Loop()
+        self.watch = Watch(cast("Any", SimpleNamespace(loop=self.loop, home=None)), self.sent.append)
+        monkeypatch.setattr(watching, "Inside", Inside)
+        monkeypatch.setattr(watching, "now_us", lambda: self.now)
+        monkeypatch.setattr(watching, "report", self.said.append)
+        monkeypatch.setattr(conntrack, "processors", self.processors)
+        monkeypatch.setattr(legacy, "there", lambda: False)
+
+    def processors(self, slot: int) -> bytes:
+        """The kernel is asked for its counts in a namespace."""
+        self.counted.append(slot)
+        return b""
+
+    def add(self, *slots: int) -> None:
+        """Attached now."""
+        for slot in slots:
+            namespace = self.attached[slot] = Namespace(Path("/", str(slot)), Seen(slot, newborn=False, noticed=1))
+            opened: Any = SimpleNamespace(getsockopt=lambda *_: 0, close=lambda: None)
+            asking: Any = slot
+            namespace.attach(slot, slot, Attachment(opened, opened, opened, asking), self.now)
+
+    def inside(self, slot: int) -> Inside:
+        """What is open in one."""
+        attachment = self.attached[slot].attachment
+        assert attachment is not None
+        assert attachment.watched is not None
+        return cast("Inside", attachment.watched.inside)
+
+    def tick(self, events: Sequence[int] | None = None) -> list[RulesetChanged]:
+        """A second passes: the changes that are passed on."""
+        self.now += 1000
+        before = len(self.sent)
+        slots = max(self.attached, default=-1) + 1
+        self.watch.tick(self.attached, events or [0] * slots, self.inactive or [0] * slots)
+        return [each for each in self.sent[before:] if isinstance(each, RulesetChanged)]
 
 
-def test_a_ruleset_was_another_one_since_the_look_that_nothing_was_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when the kernel told of it, and whoever was to hear that was held up until the next look."""
-    held = HeldUp(monkeypatch)
-    held.look()
-    looked = held.now - 1
-    held.now += 5
-    held.told = True  # it is in the socket, and the loop has not come to it
-    held.look()
-    held.look()
-    (message,) = held.sent
-    assert isinstance(message, RulesetChanged)
-    assert message.since == looked
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """One for a test."""
+    made = World(monkeypatch)
+    yield made
+    for namespace in made.attached.values():
+        made.watch.let_go(namespace)
+    signal.set_wakeup_fd(-1)
 
 
-def test_a_rule_of_legacy_added_while_the_table_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not there when the look before began, and maybe when that ended."""
-    held = HeldUp(monkeypatch)
-    tables: list[list[legacy.Target]] = [[], [("ip", "CT", 1, 0)]]
-
-    def targets(*_: object) -> list[legacy.Target]:
-        held.now += 10
-        return tables.pop(0)
-
-    monkeypatch.setattr(legacy, "targets", targets)
-    began = held.now
-    held.watch._look_legacy(AUDITED, held.watched)
-    held.watch._look_legacy(AUDITED, held.watched)
-    (message,) = held.sent
-    assert isinstance(message, RulesetChanged)
-    assert message.since == began
+def test_a_ruleset_is_looked_at_once_it_is_watched(world: World) -> None:
+    """By capture, as it is since the namespace was attached; a new capture looks at every one of them again."""
+    world.add(0)
+    assert [(told.slot, told.since) for told in world.tick()] == [(0, 1000)]
+    assert world.tick() == []
+    world.watch.tell_again(world.attached)
+    assert [(told.slot, told.since) for told in world.tick()] == [(0, 1000)]
 
 
-def test_packets_that_are_invalid_are_told_from_the_look_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is told of those before the first look, nor when none came; a new capture is told of the last again."""
-    held = HeldUp(monkeypatch)
-    audited = Audited("a", Found(1, newborn=False))
-    held.counts = [7, 7, 9]
-    for now in (100, 200, 300):
-        held.now = now
-        held.watch._count(audited, held.watched, ASKING, now)
-    (told,) = held.sent
-    assert told == Invalid(audited.slot, 200, 300, 2)
-    held.watch._watched[audited] = held.watched
-    held.watch.tell_again()
-    assert held.sent[1:] == [Invalid(audited.slot, 200, 300, 0)]
+def test_a_ruleset_was_another_one_since_the_tick_that_nothing_was_told_before(world: World) -> None:
+    """Also when the kernel told of it, and the loop, held up, has not come to it before the next tick."""
+    world.add(0, 1)
+    world.tick()
+    world.tick()
+    looked = world.now
+    world.inside(1).kernel.send(b"x")
+    assert [(told.slot, told.since) for told in world.tick()] == [(1, looked)]
+    assert world.tick() == []
 
 
-def test_those_of_a_namespace_that_is_new_are_told_from_its_birth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first look finds what came before it."""
-    held = HeldUp(monkeypatch)
-    audited = Audited("a", Found(1, newborn=True))
-    held.counts = [7]
-    held.watch._count(audited, held.watched, ASKING, held.now)
-    (told,) = held.sent
-    assert isinstance(told, Invalid)
-    assert (told.start, told.number) == (audited.noticed, 7)
+def test_a_change_may_end_a_gap_where_conntrack_does_not_run(world: World) -> None:
+    """There it is passed on at once, elsewhere at the next tick."""
+    world.add(0, 1)
+    world.inactive = [0, 1]
+    world.tick()
+    looked, told = world.now, len(world.sent)
+    for slot in (0, 1):
+        world.inside(slot).kernel.send(b"x")
+    world.loop.after(10, world.loop.stop)
+    world.loop.every(0.005, lambda: world.loop.stop() if len(world.sent) > told else None)
+    world.loop.run()
+    assert world.sent[told:] == [RulesetChanged(1, looked, [])]
+    assert [(told.slot, told.since) for told in world.tick()] == [(0, looked)]
 
 
-def test_counters_are_read_where_events_flow_and_everywhere_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_let_go_of_is_heard_no_more(world: World) -> None:
+    """A change that it was told of goes with it."""
+    world.add(0)
+    world.tick()
+    world.inside(0).kernel.send(b"x")
+    world.watch._hear()
+    world.watch.let_go(world.attached.pop(0))
+    assert world.tick() == []
+
+
+def test_a_few_are_opened_at_a_tick(world: World) -> None:
+    """One that cannot be is said once, and is not tried again."""
+    world.add(*range(watching.EACH_TICK + 1))
+    assert len(world.tick()) == watching.EACH_TICK
+    assert len(world.tick()) == 1
+
+
+def test_what_cannot_be_opened_is_said_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is told of it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(watching, "Inside", refuse)
+    world.add(0)
+    object.__setattr__(world.attached[0], "path", None)
+    assert [world.tick(), world.tick()] == [[], []]
+    assert len(world.said) == 1
+
+
+def test_counters_are_read_where_events_flow_and_everywhere_in_turn(world: World) -> None:
     """Each second where events came, each within ten seconds where they are a thousand."""
-    held = HeldUp(monkeypatch)
-    read: list[str] = []
-    monkeypatch.setattr(Watch, "_look", lambda _, audited, *__: read.append(audited.name) if __[-1] else None)
-    monkeypatch.setattr(Watch, "_full", lambda _: 10.0)
-    monkeypatch.setattr(legacy, "there", lambda: False)
-    pairs = [(Audited(str(slot), Found(slot, newborn=False)), NOTHING) for slot in range(400)]
-    for slot, (audited, _) in enumerate(pairs):
-        audited.slot = slot
-        held.watch._watched[audited] = _Watched(cast("Any", held), seen=90)
-    for _ in range(4):
-        held.watch.tick(pairs, [0] * 400)
-    assert sorted(map(int, read)) == list(range(400))
-    read.clear()
-    held.watch.tick(pairs, [0] * 399 + [5])
-    assert {"399"} < set(read)
-    assert len(read) == watch.IN_TURN + 1
+    world.add(*range(400))
+    while len(world.counted) < 400:
+        world.tick()
+    for _ in range(2):
+        world.counted.clear()
+        for _ in range(4):
+            world.tick()
+        assert sorted(world.counted) == list(range(400))
+    world.counted.clear()
+    world.tick([0] * 399 + [5])
+    assert {399} < set(world.counted)
+    assert len(world.counted) == watching.IN_TURN + 1
+
+
+def test_of_many_every_other_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them within two ticks; their events at each."""
+    monkeypatch.setattr(watching, "MANY", 3)
+    world.add(*range(4))
+    world.tick()
+    before = [world.inside(slot).looked for slot in range(4)]
+    world.tick()
+    world.tick()
+    assert [world.inside(slot).looked - times for slot, times in enumerate(before)] == [1] * 4
+
+
+def test_tables_that_may_not_be_read_are_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that cannot see rules of iptables-legacy says so, and does not claim to have looked."""
+
+    def refuse(*_: object) -> list[legacy.Target]:
+        raise PermissionError(13, "Permission denied", "/proc/self/net/ip_tables_names")
+
+    world.add(0)
+    world.tick()
+    monkeypatch.setattr(legacy, "targets", refuse)
+    monkeypatch.setattr(legacy, "there", lambda: True)
+    for _ in range(3):
+        assert world.tick() == []
+    assert len(world.said) == 1
+    assert "as root or in group root" in world.said[0]
+    monkeypatch.setattr(legacy, "targets", lambda *_: [("ip", "CT", 1, 0)])
+    assert [told.since for told in world.tick()] == [1000], "it was never looked at since it was attached"

@@ -15,14 +15,15 @@ from anetcon.keeper.watchdog import STILL, STILL_RELEASING, STILL_STARTING, THEN
 class Capture(Child):
     """A process that is this one, and is told signals instead of getting them."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pid: int | None = os.getpid()
         self.name = "anetcon-capture"
         self.told: list[int] = []
         self.is_ending = False
         self.progress = 0
         self.reports: list[str] = []
-        self.dog = Watchdog(self, lambda: self.progress, self.reports.append)
+        monkeypatch.setattr(watchdog, "report", self.reports.append)
+        self.dog = Watchdog(self, lambda: self.progress)
 
     @property
     def ending(self) -> bool:
@@ -39,9 +40,9 @@ class Capture(Child):
 
 
 @pytest.fixture
-def capture() -> Capture:
+def capture(monkeypatch: pytest.MonkeyPatch) -> Capture:
     """One that has just turned."""
-    made = Capture()
+    made = Capture(monkeypatch)
     made.progress = 1
     made.stand_still(1)
     return made

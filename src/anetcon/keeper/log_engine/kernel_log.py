@@ -19,10 +19,6 @@ from anetcon.keeper.loop import Loop
 from anetcon.link.messages import Kmsg, Message
 from anetcon.system.process import WITHHELD, hasten, python, spawn
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 KMSG = "/dev/kmsg"
 RECORD = 8192
 SEND_BUFFER = 8 << 20
@@ -45,12 +41,11 @@ class KernelLog:
         reaper: Reaper,
         module: str,
         keep: int,
-        report: Callable[[str], None],
         state: KeptChild | None = None,
     ) -> None:
         self._module = module
         self._keep = keep
-        self.reader = Child(loop, reaper, "anetcon-kmsg", self._launch, report)
+        self.reader = Child(loop, reaper, "anetcon-kmsg", self._launch, state.restarts if state else 0)
         self._adopted: int | None = None
         self._started = False
         self.first = 0
@@ -61,7 +56,7 @@ class KernelLog:
         else:
             self._kmsg, *ends = state.descriptors
             self._ends = [socket.socket(fileno=descriptor) for descriptor in ends]
-            self._adopted, self.reader.restarts = state.pid, state.restarts
+            self._adopted = state.pid
             for descriptor in self.descriptors():
                 os.set_inheritable(descriptor, False)
 

@@ -19,7 +19,7 @@ from anetcon.keeper.loop import Loop
 def kernel_log(state: KeptChild | None = None) -> KernelLog:
     """One whose reader would be a module that does not matter here."""
     loop = Loop()
-    return KernelLog(loop, Reaper(loop), "json", os.open("/dev/null", os.O_RDONLY), print, state)
+    return KernelLog(loop, Reaper(loop), "json", os.open("/dev/null", os.O_RDONLY), state)
 
 
 def test_a_log_that_cannot_be_opened_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
