@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from anetcon.link.engine_kinds import CONNTRACK, KINDS
 from anetcon.rules import wording
@@ -39,6 +40,10 @@ _KEEPERS_OWN = (
 """Keys of `audit` that matter to nobody else: the other processes go on when one of them changes."""
 
 
+REMEMBERED = 8192
+"""Names of which it is remembered whether they are selected: twice as many as can be audited."""
+
+
 class Settings:
     """The resolved settings, those of the keeper by name."""
 
@@ -63,9 +68,11 @@ class Settings:
         self.log_file: str = resolved.get("logs", {}).get("file", "")
         self.with_default: bool = DEFAULT in audit["namespaces"]
         self._patterns = [re.compile(pattern) for pattern in audit["namespaces"] if pattern != DEFAULT]
+        self.selects = lru_cache(REMEMBERED)(self._selects)
+        """Whether a name in the folder of namespaces is audited: asked of every name at every listing."""
 
-    def selects(self, name: str) -> bool:
-        """Whether a name in the folder of namespaces is audited. A file named `default` never is: the name is taken."""
+    def _selects(self, name: str) -> bool:
+        """A file named `default` never is: the name is taken."""
         return name != DEFAULT and any(pattern.search(name) for pattern in self._patterns)
 
     def rules(self, netns: str) -> Wanted | None:

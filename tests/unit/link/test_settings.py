@@ -46,6 +46,14 @@ def test_default_is_no_pattern(resolved: dict[str, Any]) -> None:
     assert Settings(resolved).selects("anything")
 
 
+def test_a_name_is_looked_at_once(resolved: dict[str, Any]) -> None:
+    """A thousand patterns and as many names, of which each listing asks, would be a million searches each time."""
+    chosen = Settings(resolved)
+    assert [chosen.selects(name) for name in ("qrouter-1", "other") * 2] == [True, False] * 2
+    chosen._patterns.clear()
+    assert chosen.selects("qrouter-1")
+
+
 def test_only_what_concerns_the_children_replaces_them(resolved: dict[str, Any]) -> None:
     """The keeper's own settings do not; those of capture and follow do."""
     before = Settings(copy.deepcopy(resolved))
