@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from anetcon import __version__
 from anetcon.config.load import SETTINGS
-from anetcon.config.migrate import value_text
 from anetcon.config.model import TABLES, Setting, SinkSettings, sink_settings
+from anetcon.config.toml_text import value_text
 from anetcon.errors import statuses
 from tools.described import Command, Parameter
 

@@ -3,6 +3,7 @@
 Data flows one way; imports follow it (a test enforces this).
 
     errors, gaps, protocols, record   what everything shares: exit statuses, names, causes of gaps, the field table
+    bash        the one door to the rooms for the bash ANetCon: config.old, legacy, history
     system/     what Linux gives a process; imports nothing of ours
     netlink/    what the kernel says over netlink; standard library only
     rules/      rules of ours in a namespace: text, check, repair; and running iptables and nft

@@ -17,6 +17,7 @@ from tests.e2e.conftest import Start
 from tests.load.kernel import log_all_netns
 from tests.support.asking import Answer
 from tests.support.daemon import Daemon
+from tests.support.rooms import belongs_to
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs("nft", "nsenter")
@@ -107,6 +108,7 @@ def test_conntrack_that_does_not_run(bare: Namespace, daemon: Start) -> None:
     assert left_over(asked(made, name)) == []
 
 
+@belongs_to("legacy")
 def test_an_old_daemon_beside_ours(bare: Namespace, daemon: Start, tmp_path: Path) -> None:
     """A script named anetcon.sh that runs is a problem until it is stopped as the remedy says."""
     script = tmp_path / "anetcon.sh"

@@ -30,9 +30,10 @@ from tests.load.flood import Flood
 from tests.support.daemon import PROGRAM, PROTO
 from tests.support.logging_rules import hashed
 from tests.support.machine import PATH
+from tests.support.rooms import belongs_to
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [belongs_to("history"), pytest.mark.timeout(200)]
 
 FIRST = 1_703_800_000
 """2023-12-28T21:46:40Z: a week from here crosses New Year."""

@@ -14,9 +14,14 @@ from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from tests.load import kernel
 from tests.support.daemon import Daemon
+from tests.support.rooms import belongs_to
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.needs("iptables", "nft"), pytest.mark.timeout(300)]  # others may hold the machine's switch
+pytestmark = [
+    belongs_to("config.old"),
+    pytest.mark.needs("iptables", "nft"),
+    pytest.mark.timeout(300),  # others may hold the machine's switch
+]
 
 OLD = """\
 # DEBUG=true

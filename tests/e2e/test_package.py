@@ -24,6 +24,7 @@ from anetcon.testbed.topology import Router, World
 from tests.load.flood import Flood
 from tests.support.booted import Booted, booted, image
 from tests.support.ledger import Ledger
+from tests.support.rooms import belongs_to
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -304,6 +305,7 @@ def test_without_systemd(packages: Path) -> None:
         assert not (root / "etc/systemd/system/anetcon.service.d").exists()
 
 
+@belongs_to("legacy")
 def test_the_bash_anetcon_goes_on(packages: Path) -> None:
     """Where it runs it is neither stopped nor enabled, whatever is done to the package, and its logs stay; its
     configuration counts."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from anetcon import bash
 from anetcon.follow import rsyslog_handover
-from anetcon.legacy import find
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
@@ -24,9 +24,14 @@ from anetcon.testbed.traffic import Made, Server
 from tests.support import oldstyle
 from tests.support.booted import PROGRAM, Booted
 from tests.support.daemon import seconds
+from tests.support.rooms import belongs_to
 from tests.support.waiting import wait_until
 
+if bash.has("legacy"):
+    from anetcon.legacy import find
+
 pytestmark = [
+    belongs_to("legacy"),
     pytest.mark.slow,
     pytest.mark.needs("iptables", "nft"),
     pytest.mark.timeout(300),

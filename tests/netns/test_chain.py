@@ -8,14 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from anetcon import bash
 from anetcon.config.load import Loaded, load
-from anetcon.legacy import old_chain
 from anetcon.link.settings import Settings
 from anetcon.netlink import generation as netlink
 from anetcon.testbed.namespaces import Namespace, Testbed
 from tests.support.logging_rules import anything, nat, readme, table
+from tests.support.rooms import belongs_to
 
-pytestmark = pytest.mark.needs("nft", "iptables")
+if bash.has("legacy"):
+    from anetcon.legacy import old_chain
+
+pytestmark = [belongs_to("legacy"), pytest.mark.needs("nft", "iptables")]
 
 
 def configured(folder: Path, *namespaces: Namespace, prefix: str = "[ANETCON]", where: str = "/run/netns") -> Loaded:

@@ -42,7 +42,6 @@ Doctor = Callable[..., list[Finding]]
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests' daemons run on this machine, which might keep what is called left here."""
-    monkeypatch.setattr(Machine, "old_daemons", [])
     monkeypatch.setattr(Machine, "other_keepers", [])
 
 

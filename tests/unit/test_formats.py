@@ -23,6 +23,7 @@ from anetcon.store.seal import Sealer
 from tests.support.asking import Answer
 from tests.support.old_lines import line
 from tests.support.records import DAY, SECOND, T0, packed
+from tests.support.rooms import belongs_to
 
 OLD = Path(__file__).parents[1] / "data" / "format1"
 MONTHS = OLD.with_name("format2")
@@ -123,6 +124,7 @@ def test_its_journal_is_sealed_into_the_new_format(store: Path) -> None:
         assert "family" in schema.names
 
 
+@belongs_to("history")
 def test_text_is_imported_into_it(store: Path, tmp_path: Path) -> None:
     """What the store has already is not added again, what it has not is."""
     log = tmp_path / "old.log"

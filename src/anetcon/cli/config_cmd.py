@@ -12,19 +12,22 @@ from typing import Annotated, Any
 
 import typer
 
+from anetcon import bash
 from anetcon.cli.options import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import DaemonOverrides
 from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import STANDARD_FILES, Loaded, load
 from anetcon.config.logrotate import logrotate_text
-from anetcon.config.migrate import toml
 from anetcon.config.model import value_of
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
 from anetcon.keeper.namespaces import READABLE
 from anetcon.link import capabilities
 from anetcon.store.coverage import running
+
+if bash.has("config.old"):
+    from anetcon.config.old.migrate import toml
 
 OLD_FILE = STANDARD_FILES[-1]
 
@@ -71,7 +74,6 @@ def check(context: typer.Context, overrides: DaemonOverrides) -> None:
     say(f"{_name(loaded)} can be used")
 
 
-@app.command("migrate")
 def migrate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file in the old format.")] = OLD_FILE,
     output: Annotated[
@@ -93,6 +95,10 @@ def migrate(
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}") from error
     warn(f"{output} is written; check it by `anetcon config check -c {output}`")
+
+
+if bash.has("config.old"):
+    app.command("migrate")(migrate)
 
 
 @app.command("rsyslog")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from anetcon import bash
 from anetcon.cli.options import with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.overrides import Overrides
@@ -17,6 +18,9 @@ from anetcon.cli.people import print_json, say
 from anetcon.doctor.examine import examine
 from anetcon.doctor.finding import Finding, Severity
 from anetcon.system.printable import visible
+
+if bash.has("legacy"):
+    from anetcon.legacy import check
 
 PROBLEMS = 1
 NOT_ALL_CHECKED = 3
@@ -42,7 +46,7 @@ def doctor(
     Exit status 0: no problem, though there may be warnings and notes. 1: a problem. 3: no problem, but doctor could not
     look at everything.
     """
-    found = examine(overrides.load().resolved(), netns or [])
+    found = examine(overrides.load().resolved(), netns or [], check if bash.has("legacy") else None)
     if form is Format.JSON:
         print_json(answer(found))
     elif form is Format.TABLE:

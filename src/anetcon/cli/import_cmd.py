@@ -14,20 +14,23 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from anetcon import bash
 from anetcon.cli.options import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import Given, Loaded, load
 from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
 from anetcon.follow.sinks.lines import DEFAULT_NETNS
-from anetcon.history.import_report import Counts, Report
-from anetcon.history.importing import Import, Settings
-from anetcon.history.names import NamespaceCodes, Nodes, listed
-from anetcon.history.source import Source
-from anetcon.history.years import NETFILTER
 from anetcon.query import times
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.store.limits import Limits
+
+if bash.has("history"):  # else the command is left away
+    from anetcon.history.import_report import Counts, Report
+    from anetcon.history.importing import Import, Settings
+    from anetcon.history.names import NamespaceCodes, Nodes, listed
+    from anetcon.history.source import Source
+    from anetcon.history.years import NETFILTER
 
 LOCAL = "local"
 SAID_EVERY = 30.0

@@ -13,12 +13,13 @@ from typing import Annotated
 
 import typer
 
+from anetcon import bash
 from anetcon.cli.config_cmd import require_taken_over
 from anetcon.cli.options import STORE
 from anetcon.cli.people import say
 from anetcon.config.load import Loaded, load
 from anetcon.config.sample import sample
-from anetcon.errors import AlreadyRunningError, AnetconError, ConfigError, PermissionMissingError, TakeoverError
+from anetcon.errors import AlreadyRunningError, AnetconError, ConfigError, PermissionMissingError
 from anetcon.install import apply, debian, gateway, places, program, service
 from anetcon.install.apply import Step
 from anetcon.install.installed import Manifest
@@ -28,11 +29,11 @@ from anetcon.install.places import HOST
 from anetcon.install.plan import WANTS, Choice, plan
 from anetcon.install.shipped import shipped
 from anetcon.install.tree import Tree
-from anetcon.legacy.find import Old
-from anetcon.legacy.find import find as find_old
-from anetcon.legacy.takeover import Takeover
 from anetcon.link.engine_kinds import KINDS
 from anetcon.store.coverage import running
+
+if bash.has("legacy"):
+    from anetcon.legacy import takeover
 
 
 def _named(given: str | Path) -> Path:
@@ -94,11 +95,13 @@ def install(
 
 
 def _install(root: Path, dry_run: bool, rsyslog: bool, no_start: bool) -> None:
-    old = _old(root, no_start)
-    found = find(root, rsyslog=rsyslog, enable=not no_start, configuration=old.configuration if old else None)
-    taking = Takeover(old, found.loaded, lambda: carry_out(found, steps), say) if old else None
+    is_host = root == HERE and os.geteuid() == 0
+    old = takeover.predecessor(no_start, say) if is_host and bash.has("legacy") else None
+    configuration = old.configuration if old else None
+    found = find(root, rsyslog=rsyslog, enable=not no_start, configuration=configuration)
+    taking = takeover.Takeover(old, found.loaded, lambda: carry_out(found, steps), say) if old else None
     replaced = taking.replaces if taking else set()
-    steps = [*_instead(found, old, replaced), *apply.steps(found.tree, found.items, found.manifest, replaced)]
+    steps = [*_instead(found, configuration, replaced), *apply.steps(found.tree, found.items, found.manifest, replaced)]
     actions = [] if taking else _actions(found, steps)
     for line in [*steps, *(taking.steps() if taking else actions)]:
         say(str(line))
@@ -195,28 +198,8 @@ def carry_out(found: Installation, steps: Sequence[Step]) -> None:
     found.manifest.settle(found.items)
 
 
-def _instead(found: Installation, old: Old | None, replaced: set[str]) -> list[Step]:
-    if not found.packages:
-        return []
-    return list(debian.instead(found.tree, found.packages, old.configuration if old else None, replaced))
-
-
-def _old(root: Path, no_start: bool) -> Old | None:
-    """The bash ANetCon on this host, to be taken over from."""
-    if root != HERE or os.geteuid() != 0:
-        return None
-    old = find_old()
-    for pid in old.elsewhere:
-        say(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
-    for each in old.starters:
-        say(each)
-    if not old:
-        return None
-    if no_start:
-        raise TakeoverError("the bash ANetCon is installed here, and the daemon takes its place: leave --no-start away")
-    if not service.has_systemd():
-        raise TakeoverError("the bash ANetCon is here and systemd is not: end it by hand, then install again")
-    return old
+def _instead(found: Installation, configuration: Path | None, replaced: set[str]) -> list[Step]:
+    return list(debian.instead(found.tree, found.packages, configuration, replaced)) if found.packages else []
 
 
 def _seen(tree: Tree, path: Path) -> Path:

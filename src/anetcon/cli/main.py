@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from anetcon import bash
 from anetcon.cli.people import warn
 from anetcon.cli.version import VersionOption
 from anetcon.errors import DEFECT, AnetconError
@@ -45,6 +46,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("anetcon.cli.demo:demo", "Build a router in namespaces, make connections, ask about one."),
 }
 """Every command: where it is, and its line of help, which is the first of its own."""
+
+if not bash.has("history"):
+    del COMMANDS["import"]
 
 READING = {"who", "search", "follow", "status", "gaps"}
 """Those that read records: what they put into a temporary file is for nobody else."""

@@ -10,19 +10,20 @@ from typing import Annotated
 
 import typer
 
+from anetcon import bash
 from anetcon.cli.install import HERE, DryRunOption, Installation, RootOption, find, normal
 from anetcon.cli.people import say, warn
-from anetcon.errors import AlreadyRunningError, ConfigError, TakeoverError
+from anetcon.errors import AlreadyRunningError, ConfigError
 from anetcon.install import apply, debian, places, records, service, undo, users
 from anetcon.install.apply import Step, Verb
 from anetcon.install.one_at_a_time import alone
 from anetcon.install.plan import STORE
 from anetcon.install.restore import Back, Putback
 from anetcon.install.unit import USER
-from anetcon.legacy import old_rsyslog, takeover
-from anetcon.legacy.find import find as find_old
-from anetcon.legacy.takeover import REPLACED
 from anetcon.store.coverage import running
+
+if bash.has("legacy"):
+    from anetcon.legacy import way_back
 
 TYPED = "purge"
 
@@ -49,8 +50,8 @@ def _uninstall(root: Path, purge: bool, yes: bool, dry_run: bool) -> None:
         raise ConfigError(
             "the Debian package has brought the program: `apt purge anetcon` removes records and logs, too"
         )
-    if found.tree.is_host:
-        _refuse_the_old_one()
+    if found.tree.is_host and bash.has("legacy"):
+        way_back.refuse_its_service()
     removal = _Removal(found, purge)
     for line in removal.lines():
         say(line)
@@ -65,8 +66,8 @@ def _uninstall(root: Path, purge: bool, yes: bool, dry_run: bool) -> None:
     say("removed" if not removal.kept else "removed; what was kept is listed above")
     if found.packages:
         say(debian.STAYS)
-    if found.tree.is_host and takeover.REPLACED.exists():
-        say(f"the bash ANetCon runs again by {takeover.go_back_by(found.loaded)}")
+    if found.tree.is_host and removal.replaced:
+        say(f"the bash ANetCon runs again by {way_back.go_back_by(found.loaded)}")
     if failed:
         raise typer.Exit(1)
 
@@ -87,8 +88,7 @@ class _Removal:
         for each in self._putbacks():
             self.backs += [back for back in each.steps(bool(self.actions)) if back not in self.backs]
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
-        if found.tree.status(str(old_rsyslog.DISCARD)):
-            self.steps.append(Step(Verb.REMOVE, str(old_rsyslog.DISCARD)))
+        self.steps += [Step(Verb.REMOVE, path) for path in (way_back.made(found.tree) if bash.has("legacy") else ())]
         self.records = self._records()
         self.user = purge and users.is_there(found.tree)
         self.kept = [step for step in self.steps if not step.changes]
@@ -106,12 +106,18 @@ class _Removal:
         """What --purge takes of them. A daemon that is stopped makes further ones."""
         if not self.purge:
             return []
-        kept = [takeover.REPLACED] if self.found.tree.is_host and takeover.REPLACED.exists() else []
-        return [*records.places(self.found.tree, self.found.loaded.config), *kept]
+        kept = self.replaced if self.found.tree.is_host else []
+        return [*records.places(self.found.tree, self.found.loaded.config), *map(Path, kept)]
+
+    @property
+    def replaced(self) -> list[str]:
+        """What is kept of the bash ANetCon."""
+        return way_back.kept(self.found.tree) if bash.has("legacy") else []
 
     def lines(self) -> list[str]:
         """What is done, in order."""
-        theirs = [path for path in (places.OLD_CONFIGURATION, str(REPLACED)) if self.found.tree.status(path)]
+        there = self.found.tree.status(places.OLD_CONFIGURATION)
+        theirs = [*([places.OLD_CONFIGURATION] if there else []), *self.replaced]
         kept = [Step(Verb.KEEP, path, None, "it is the bash ANetCon's") for path in theirs if self.purge]
         lines = [*self.actions, *self.backs, *self.steps, *kept]
         gone = [Step(Verb.REMOVE, str(place), None, "records or logs") for place in self.records]
@@ -158,16 +164,6 @@ class _Removal:
                 if (why := left.carry_out(back)) is not None:
                     failed.append(why)
         return failed
-
-
-def _refuse_the_old_one() -> None:
-    """Raise TakeoverError where the service of our name, which would be stopped and removed, is the bash ANetCon's."""
-    old = find_old()
-    if old.unit is not None and not old.unfinished:
-        raise TakeoverError(
-            f"the service here is the bash ANetCon, by {old.unit}, which is not ours to remove: nothing was changed; "
-            "`anetcon install` takes over from it"
-        )
 
 
 def _ask(found: list[Path]) -> None:

@@ -1,6 +1,6 @@
 """Defaults < file < environment < command line -> one checked configuration, and where each value came from.
 
-The file is TOML, or the old program's where its name does not end with .toml (`config.seed`); environment variables are
+The file is TOML; one whose name does not end with .toml is the bash ANetCon's (`config.old`). Environment variables are
 named ANETCON_<TABLE>_<KEY> (ANETCON_NODE for a key without a table), their values TOML too, or plain text where a text
 is expected. Whatever is wrong is a ConfigError of one sentence that names
 the file and line, the variable or the option. Starts nothing, writes nothing.
@@ -17,12 +17,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from anetcon import bash
 from anetcon.config.model import RSYSLOG_FILE, TABLES, Config, Setting, problems, protocol_numbers, settings
-from anetcon.config.old import seed
 from anetcon.errors import ConfigError
 from anetcon.link.engine_kinds import KINDS
 
@@ -43,6 +43,20 @@ class Given(NamedTuple):
     value: Any
     source: str
     name: str = ""
+
+
+class ConfigFile(Protocol):
+    """A file that was read, whatever its format."""
+
+    @property
+    def given(self) -> Mapping[str, Given]:
+        """Every setting that it makes, by key."""
+
+    def line_of(self, key: str, item: str = "") -> int:
+        """The line of a setting, or of one item of its value. `key` may be part of a setting that is a table."""
+
+    def name_of(self, key: str) -> str:
+        """What the file calls a setting."""
 
 
 class Loaded(NamedTuple):
@@ -82,25 +96,19 @@ def load(
     """The configuration of `file` (without one: the first standard file that exists), under environment and options."""
     standard = STANDARD_FILES if standard_files is None else standard_files
     file = file or next((path for path in standard if os.path.exists(path)), None)  # noqa: PTH110 - it never raises
-    text = _read(file) if file else ""
-    given: dict[str, Given] = {}
-    old = _old(file, text) if file and file.suffix != ".toml" else None
-    if file:
-        given |= _from_old_file(file, old) if old else _from_file(file, text)
+    read = _read(file) if file else None
+    given = dict(read.given) if read else {}
     given |= _from_environment(os.environ if environment is None else environment)
     for key, option in (options or {}).items():
         given[key] = option._replace(value=str(Path(option.value).absolute())) if key in PATHS else option
     config, why = _choose_writer(_fill_in(_build(given)), rsyslog_file)
     for problem in problems(config):
         key = _setting_of(problem.key)
-        source = given[key].source if key in given else DEFAULT
-        name = old.name_of(key) if old and source == str(file) else problem.key
-        if file and source.startswith(f"{file}:"):
-            if old:
-                line, name = old.line_of(key, problem.item), old.name_of(key)
-            else:
-                line = line_of(text, problem.key, problem.item) or line_of(text, key)
-            source = f"{file}:{line}"
+        source, name = given[key].source if key in given else DEFAULT, problem.key
+        if read and source.startswith(f"{file}:"):
+            source, name = f"{file}:{read.line_of(problem.key, problem.item)}", read.name_of(problem.key)
+        elif read and source == str(file):
+            name = read.name_of(problem.key)
         raise ConfigError(f"{_place(source)}: {name} {problem.message}")
     return Loaded(config, {key: given[key].source if key in given else DEFAULT for key in SETTINGS}, file, why)
 
@@ -116,7 +124,20 @@ def _setting_of(key: str) -> str:
     return key
 
 
-def _read(file: Path) -> str:
+def _read(file: Path) -> ConfigFile:
+    text = _text(file)
+    if file.suffix == ".toml":
+        return _Toml(file, text)
+    if _has_tables(text):  # such as the anetcon.toml.new that `anetcon install` writes
+        raise ConfigError(f"{file} is TOML and its name does not end with .toml: give it one that does")
+    seed = bash.module("config.old.seed")
+    if seed is None:
+        raise ConfigError(f"{file} is no TOML: this version does not read the format of the bash ANetCon")
+    found: ConfigFile = seed.Seed(file, text)
+    return found
+
+
+def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode(errors="strict" if file.suffix == ".toml" else "surrogateescape")
     except PermissionError as error:
@@ -130,15 +151,6 @@ def _read(file: Path) -> str:
         raise ConfigError(f"cannot read the configuration {file}: it is not UTF-8 text ({error.reason})") from error
 
 
-def _old(file: Path, text: str) -> seed.Seed:
-    try:
-        return seed.read(text)
-    except seed.SeedError as error:
-        if _has_tables(text):  # such as the anetcon.toml.new that `anetcon install` writes
-            raise ConfigError(f"{file} is TOML and its name does not end with .toml: give it one that does") from error
-        raise ConfigError(f"{file}:{error.line}: {error}") from error
-
-
 def _has_tables(text: str) -> bool:
     try:
         return any(isinstance(value, dict) for value in tomllib.loads(text).values())
@@ -146,15 +158,21 @@ def _has_tables(text: str) -> bool:
         return False
 
 
-def _from_old_file(file: Path, old: seed.Seed) -> Iterator[tuple[str, Given]]:
-    """What the old file sets; and, over our defaults, what the program it was written for did without being told."""
-    for key, value in seed.IMPLIED.items():
-        yield key, Given(value, str(file))
-    for key, value, line, name in old.values.values():
-        yield key, Given(value, f"{file}:{line}", name)
+class _Toml:
+    """A file of our own format."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self._text = text
+        self.given = dict(_from_toml(file, text))
+
+    def line_of(self, key: str, item: str = "") -> int:
+        return line_of(self._text, key, item)
+
+    def name_of(self, key: str) -> str:
+        return key
 
 
-def _from_file(file: Path, text: str) -> Iterator[tuple[str, Given]]:
+def _from_toml(file: Path, text: str) -> Iterator[tuple[str, Given]]:
     try:
         content = tomllib.loads(text)
     except _NOT_TOML as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anetcon.config.load import SETTINGS
-from anetcon.config.migrate import described, value_text
 from anetcon.config.model import DEFAULT_NETNS, TABLES, Setting
+from anetcon.config.toml_text import described, value_text
 
 HEAD = """\
 # Configuration of anetcon. Every setting is here with its default, commented out: take the # away and change it.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.machine import Machine, seconds
-from anetcon.doctor.old import TAKEOVER, UNIT, UNITS
 from anetcon.store.coverage import SECOND, STALE
 
 FRESH_SECONDS = 20.0
 """The keeper writes its status every five or ten seconds, on a machine under load later."""
 STUCK = {"T": "stopped", "t": "stopped by a debugger", "Z": "ended", "D": "waiting for a disk"}
+UNITS = [f"{folder}/systemd/system/anetcon.service" for folder in ("etc", "lib", "usr/lib")]
+OUR_UNIT = re.compile(r"^ExecStart=\S*/anetcon run\b", re.MULTILINE)
+"""The bash ANetCon's has the same name."""
 CHILDREN = ("capture", "follow", "kmsg")
 """The last one under LOG engines only."""
 
@@ -25,10 +28,9 @@ def daemon(machine: Machine) -> Iterator[Finding]:
         found = f"no daemon runs with the store {machine.store}"
         last = machine.daemon.status.get("updated")
         found += f"; the last one wrote its status at {last}" if last else ""
-        installed = any((machine.root / folder / UNIT).exists() for folder in UNITS)
+        installed = any(OUR_UNIT.search(machine.text(path)) for path in UNITS)
         remedy = "start it: `systemctl start anetcon`" if installed else "install it as a service: `anetcon install`"
         remedy += ", or `anetcon run` with the same options"
-        remedy = f"take over from the bash ANetCon: {TAKEOVER}" if machine.old_daemons else remedy
         yield Finding("daemon", Severity.PROBLEM, found, "nothing is recorded", remedy)
         return
     found_ill = [*_keeper(machine), *_children(machine), *_capture(machine), *_counted(machine), *_file(machine)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from anetcon.doctor import (
     clock_sync,
@@ -17,16 +17,17 @@ from anetcon.doctor import (
     kernel_features,
     listeners,
     machine,
-    old,
     permissions,
     processes,
     stale,
     sysctls,
     table,
+    text_logs,
 )
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.look import Look, visit
 from anetcon.doctor.machine import Machine
+from anetcon.doctor.processes import HostProcess
 from anetcon.errors import AnetconError
 from anetcon.link.settings import DEFAULT, Settings
 from anetcon.system.netns import Home
@@ -46,9 +47,23 @@ OF_NAMESPACE: tuple[Check, ...] = (
 )
 
 
-def examine(resolved: Mapping[str, Any], names: Sequence[str] = ()) -> list[Finding]:
+class Predecessor(Protocol):
+    """What is known of another program that did this one's job before, and may run still."""
+
+    def running(self, every: Mapping[int, HostProcess]) -> Iterable[HostProcess]:
+        """Its processes."""
+
+    def script(self, machine: Machine) -> Iterator[Finding]:
+        """The findings about it."""
+
+
+def examine(
+    resolved: Mapping[str, Any], names: Sequence[str] = (), predecessor: Predecessor | None = None
+) -> list[Finding]:
     """Every finding about this host and the namespaces that the settings select, or those named."""
     seen = machine.read(resolved)
+    if predecessor:
+        seen = dataclasses.replace(seen, others=tuple(predecessor.running(seen.processes)))
     chosen, plain = namespaces(seen.settings, names)
     found: list[Finding] = []
     looks: list[Look] = []
@@ -64,6 +79,7 @@ def examine(resolved: Mapping[str, Any], names: Sequence[str] = ()) -> list[Find
     audited = sum(look.audited for look in chosen)
     return [
         *of_host(seen, audited, plain),
+        *(predecessor.script(seen) if predecessor else ()),
         *unselected(chosen, names, seen),
         *found,
         *(finding for look in looks for finding in of_namespace(look, seen)),
@@ -112,8 +128,7 @@ def of_host(seen: Machine, audited: int, plain: Sequence[str]) -> Iterator[Findi
     yield from disk.disk(seen)
     yield from disk.journal(seen)
     yield from clock_sync.clock(seen, clock_sync.read())
-    yield from old.script(seen)
-    yield from old.files(seen)
+    yield from text_logs.files(seen)
 
 
 def selection(seen: Machine, audited: int) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +23,6 @@ from anetcon.link.settings import Settings
 from anetcon.store.coverage import running
 from anetcon.store.layout import journal_folder
 
-OLD_SCRIPT = "anetcon.sh"
 ATTACHED, YOUNG = "attached", "young"
 """The daemon's words for a namespace that it audits, and for one that had no rule yet in its first minute."""
 NEW_SECONDS = 60.0
@@ -73,6 +72,8 @@ class Machine:
     """Processes by the inode of a netlink socket they have open."""
     root: Path = Path("/")
     now: float = 0.0
+    others: Sequence[HostProcess] = ()
+    """Other programs that run, and keep a chain of our name."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -99,12 +100,6 @@ class Machine:
     def file(self) -> str:
         """The configuration file, as a remedy names it."""
         return self.resolved.get("settings_file") or "/etc/anetcon/anetcon.toml"
-
-    @cached_property
-    def old_daemons(self) -> list[HostProcess]:
-        """Processes that run the bash ANetCon; the subshells it starts are among them."""
-        found = (each for each in self.processes.values() if each.state != "Z")
-        return [each for each in found if any(word.rpartition("/")[2] == OLD_SCRIPT for word in each.words[:3])]
 
     @cached_property
     def other_keepers(self) -> list[int]:

@@ -29,7 +29,7 @@ def stale(look: Look, machine: Machine) -> Iterator[Finding]:
     for name, in_use in used.items():
         if tuple(name.split()) in look.rules.tables and not in_use:
             yield _left(look, machine, f"table {name}", inside(look.path, f"nft delete table {name}"))
-    if (kept and machine.engine == "iptables-log") or machine.old_daemons:
+    if (kept and machine.engine == "iptables-log") or machine.others:
         return
     for program in _programs(look, chain):
         command = f"{program} -w -t nat -D POSTROUTING -j {chain}; {program} -w -t nat -F {chain}; "

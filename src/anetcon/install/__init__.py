@@ -16,5 +16,4 @@ service     systemd: started, replaced in place, stopped
 restore     sysctls and rules of a daemon that is gone, put back
 records     records and logs, for a purge
 gateway     what is audited on this host from now on
-wait_ready  whether the started daemon audits
 """

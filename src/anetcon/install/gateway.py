@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from anetcon.config.load import Loaded
-from anetcon.config.migrate import value_text
 from anetcon.config.model import DEFAULT_NETNS, NEUTRON_ROUTERS
 from anetcon.config.sample import GATEWAY
+from anetcon.config.toml_text import value_text
 from anetcon.doctor.examine import namespaces
 from anetcon.doctor.look import Look, visit
 from anetcon.link.settings import Settings

@@ -2,7 +2,11 @@
 
 find        finding it
 autostart   what starts it besides the units that `find` knows
+check       what the doctor says of it
 takeover    from it to the daemon; the other modules are its parts
+wait_ready  whether the started daemon audits
+way_back    from the daemon to it
+sorting     the files by which rsyslog sorts its lines
 backup      keeping its files
 stop_old    ending it
 old_chain   its rules

@@ -73,6 +73,11 @@ class Old:
         return bool(self.running or self.unit or self.unfinished)
 
     @property
+    def by_our_unit(self) -> bool:
+        """Whether a unit of our name runs it."""
+        return any(each.unit == UNIT for each in self.running)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """What is to be kept aside."""
         units = [self.unit, *(each.unit_file for each in self.running)]
@@ -85,7 +90,7 @@ def find(root: Path = Path("/"), proc: Path = processes.PROC) -> Old:
     script_names = {SCRIPT, *(Path(each).name for each in (scripts(_read(unit), root) if unit else ()))}
     every = processes.every(proc)
     ours, elsewhere = [], []
-    for each in _first(every, script_names):
+    for each in first(every, script_names):
         if _is_elsewhere(each.pid, proc):
             elsewhere.append(each.pid)
         else:
@@ -155,8 +160,8 @@ def _is_shell_script(path: Path) -> bool:
     return False
 
 
-def _first(every: Mapping[int, HostProcess], names: Iterable[str]) -> Iterator[HostProcess]:
-    """Each script, and not its subshells, which have the same command line."""
+def first(every: Mapping[int, HostProcess], names: Iterable[str] = (SCRIPT,)) -> Iterator[HostProcess]:
+    """Each script that runs, and not its subshells, which have the same command line."""
     found = {each.pid: each for each in every.values() if each.state != "Z" and executes(each.words, names)}
     yield from (each for each in found.values() if each.parent not in found)
 

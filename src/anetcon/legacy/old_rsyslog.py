@@ -6,7 +6,7 @@ replaced by ours, which sorts both forms. With engine conntrack the daemon write
 rsyslog gives up root (Ubuntu): the folder of the logs is the daemon's by then. What the kernel prints is then kept out
 of the other logs by a file of one line, as the one before did.
 
-Refuses to touch files.
+Refuses to write files.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 from anetcon.config.load import Loaded
 from anetcon.config.model import RSYSLOG_FILE, Logs
 from anetcon.config.rsyslog import READERS, quoted, rsyslog_text
+from anetcon.legacy.stop_old import systemctl
 from anetcon.link.engine_kinds import KINDS
 
 OLDER = {"prefix": "[ANETCON] ", "prefix_other": "[NAT]", "prefix_dnat": "[FLOAT]", "namespace_hash": False}
@@ -87,6 +88,17 @@ def discarding(logs: Logs) -> str:
         "# else. Made by `anetcon install`.\n"
         f"if $syslogfacility == 0 and $msg contains {quoted(logs.prefix)} then stop\n"
     )
+
+
+def user() -> str:
+    """The user that rsyslog becomes here; empty when it stays root."""
+    files = [Path("/etc/rsyslog.conf"), *sorted(Path("/etc/rsyslog.d").glob("*.conf"))]
+    return unprivileged([file.read_text(errors="replace") for file in files if file.is_file()])
+
+
+def restart() -> None:
+    """Have rsyslog read its files again, where it runs."""
+    systemctl("try-restart", "rsyslog.service")
 
 
 def unprivileged(configuration: Sequence[str]) -> str:

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -32,32 +30,40 @@ from anetcon.config.model import RSYSLOG_FILE
 from anetcon.config.rsyslog import READERS
 from anetcon.errors import AnetconError, TakeoverError
 from anetcon.follow import rsyslog_handover
-from anetcon.install import places, service, wait_ready
+from anetcon.install import places, service
 from anetcon.install.places import OLD_CONFIGURATION, UNIT
 from anetcon.install.tree import named
-from anetcon.legacy import (
-    backup,
-    foreign_lines,
-    old_chain,
-    old_rsyslog,
-    stop_old,
-)
-from anetcon.legacy.find import OUR_DROP_INS, UNFINISHED, Old, Running
-from anetcon.legacy.lost_lines import Witness
+from anetcon.legacy import backup, find, old_chain, old_rsyslog, stop_old, wait_ready
+from anetcon.legacy.find import UNFINISHED, Old, Running
 from anetcon.legacy.old_rsyslog import LogWriter
+from anetcon.legacy.sorting import Sorting
 from anetcon.legacy.stop_old import systemctl
+from anetcon.legacy.way_back import REPLACED, go_back, go_back_by
 from anetcon.link import ledger
 from anetcon.link.settings import Settings
 from anetcon.rules.wording import NFTABLES, TABLE
 from anetcon.store.layout import group
 
-REPLACED = Path("/etc/anetcon") / backup.FOLDER
-"""Where only root can write: these files go back to where root executes them."""
-
 MOVE_ON = (
     "it goes on with LOG rules, as before; engine conntrack needs none, and records ends, bytes and public ports, too: "
     "`anetcon config migrate --output /etc/anetcon/anetcon.toml` is how to move on"
 )
+
+
+def predecessor(no_start: bool, say: Callable[[str], None]) -> Old | None:
+    """The bash ANetCon on this host, to be taken over from; what stays of it is said. Raises TakeoverError."""
+    old = find.find()
+    for pid in old.elsewhere:
+        say(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
+    for each in old.starters:
+        say(each)
+    if not old:
+        return None
+    if no_start:
+        raise TakeoverError("the bash ANetCon is installed here, and the daemon takes its place: leave --no-start away")
+    if not service.has_systemd():
+        raise TakeoverError("the bash ANetCon is here and systemd is not: end it by hand, then install again")
+    return old
 
 
 class TakeoverStep(NamedTuple):
@@ -80,16 +86,15 @@ class Takeover:
         self._loaded = loaded
         self._put = put
         self._say = say
-        self._snippets = {path: _text(path) for path in old.snippets} or (_snippets_kept() if old.unfinished else {})
-        self._writer = old_rsyslog.choose(loaded, self._snippets, _rsyslog_user())
+        self._sorting = Sorting(old, loaded)
+        self._writer = self._sorting.writer
         self._named = load(old.configuration, environment={}) if old.configuration else loaded
-        self._by_unit = any(each.unit == UNIT for each in old.running)
         self._removed: int | None = None
         """When (us) the last line of the chain may have been written."""
         self._begun = False
         self._killed = "0"
         """The main process of our unit while that was the old program's."""
-        self._refuse_mixed()
+        self._sorting.refuse_foreign_lines(old)
 
     @property
     def replaces(self) -> set[str]:
@@ -109,7 +114,9 @@ class Takeover:
             why = error if isinstance(error, AnetconError) else named(error, Path(error.filename or "/etc"), "write")
             if not self._begun:
                 raise why from error
-            raise TakeoverError(f"{why}; {self.go_back()}") from error
+            rsyslog_differs = self._writer is not LogWriter.SAME
+            went_back = go_back(self.old, self._loaded, self._named, rsyslog_differs)
+            raise TakeoverError(f"{why}; {went_back}") from error
         Path(UNFINISHED).unlink(missing_ok=True)
         if self.settings.kind.rules:
             self._say(MOVE_ON)
@@ -134,14 +141,18 @@ class Takeover:
                 lambda: old_chain.name(self._named, self.settings.engine, self.store, self._say),
             )
         if self._writer is LogWriter.RENEWED:
-            others = [path for path in self._snippets if path != Path(RSYSLOG_FILE)]
+            others = [path for path in self._sorting.snippets if path != Path(RSYSLOG_FILE)]
             where = f"{RSYSLOG_FILE} instead of {_names(others)}" if others else f"{RSYSLOG_FILE} anew"
-            yield TakeoverStep(f"write {where}, restart rsyslog: {self._writer.value}", self._renew_sorting)
+            yield TakeoverStep(
+                f"write {where}, restart rsyslog: {self._writer.value}", lambda: self._sorting.renew(self._say)
+            )
         if self._writer is LogWriter.DAEMON:
             yield TakeoverStep(
                 "have the text logs wait until rsyslog is done with them", lambda: rsyslog_handover.begin(self.store)
             )
-            yield TakeoverStep(f"remove {_names(self._snippets)}, which rsyslog goes on with", self._remove_sorting)
+            yield TakeoverStep(
+                f"remove {_names(self._sorting.snippets)}, which rsyslog goes on with", self._sorting.remove
+            )
         goes_on = _names(self._continued()) or "its own files"
         yield TakeoverStep(f"give the daemon {goes_on}, which it goes on writing", self._give_files)
         if (closed := self._closed()) is not None:
@@ -164,7 +175,7 @@ class Takeover:
         if not self.settings.kind.rules:
             yield TakeoverStep("take the chain away, since the daemon records", self._remove_chain)
         if self._writer is LogWriter.DAEMON:
-            yield TakeoverStep("restart rsyslog, without the lines of the kernel", _restart_rsyslog)
+            yield TakeoverStep("restart rsyslog, without the lines of the kernel", old_rsyslog.restart)
             yield TakeoverStep(
                 "have the daemon write the text logs", lambda: rsyslog_handover.end(self.store, self._removed)
             )
@@ -175,19 +186,6 @@ class Takeover:
         """What would stand beside our files, or before them."""
         rotations = [path for path in self.old.rotations if str(path) != places.LOGROTATE]
         return [*self.old.drop_ins, *rotations]
-
-    def _refuse_mixed(self) -> None:
-        """Raise TakeoverError before a file goes that has something of the site's in it."""
-        prefixes = {prefix.partition("]")[0] for prefix in old_rsyslog.files(self._loaded.config.logs)}
-        found = {path: foreign_lines.in_logrotate(_text(path)) for path in self.old.rotations}
-        if self._writer in (LogWriter.RENEWED, LogWriter.DAEMON):
-            found |= {path: foreign_lines.in_rsyslog(_text(path), prefixes) for path in self.old.snippets}
-        for path, line in found.items():
-            if line is not None:
-                raise TakeoverError(
-                    f"{path} would be replaced, and has more in it than the bash ANetCon's, such as `{line}`: "
-                    "move that to a file of its own, then install again"
-                )
 
     def _keep(self) -> None:
         Path(UNFINISHED).parent.mkdir(parents=True, exist_ok=True)
@@ -202,25 +200,6 @@ class Takeover:
             half = standard.with_name(standard.name + ".new")
             shutil.copy2(given, half)
             half.rename(standard)
-
-    def _renew_sorting(self) -> None:
-        file = Path(RSYSLOG_FILE)
-        for path in self._snippets:
-            if path != file:
-                path.unlink(missing_ok=True)
-        logs = self._loaded.config.logs
-        _write(file, old_rsyslog.renewed(logs))
-        seen = Witness(old_rsyslog.files(logs), old_rsyslog.named(self._snippets.values()))
-        _restart_rsyslog()
-        if count := seen.fill():
-            self._say(f"{count} line{'s' * (count != 1)} that rsyslog lost when it was restarted: written for it")
-
-    def _remove_sorting(self) -> None:
-        """Before the daemon starts: where the file is there it leaves the logs to rsyslog."""
-        for path in self._snippets:
-            path.unlink(missing_ok=True)
-        if self.settings.kind.rules:
-            _write(old_rsyslog.DISCARD, old_rsyslog.discarding(self._loaded.config.logs))
 
     def _continued(self) -> list[Path]:
         """Files of the old program that the daemon goes on writing."""
@@ -254,7 +233,7 @@ class Takeover:
         self._begun = True
 
         def start() -> None:
-            if not self._by_unit:
+            if not self.old.by_our_unit:
                 systemctl("start", "--no-block", UNIT)
 
         if running.unit in ("", UNIT):
@@ -268,7 +247,7 @@ class Takeover:
         daemon runs already, and must not be stopped: its rules would go for a moment."""
         self._begun = True
         is_theirs = _main_process() in ("0", self._killed)
-        systemctl("restart" if self._by_unit and is_theirs else "start", UNIT)
+        systemctl("restart" if self.old.by_our_unit and is_theirs else "start", UNIT)
 
     def _wait(self) -> None:
         for netns, why in wait_ready.wait(self.store, UNIT):
@@ -281,56 +260,6 @@ class Takeover:
         old_chain.remove(self._named, self._say)
         self._removed = time.time_ns() // 1000
 
-    # Back
-
-    def go_back(self) -> str:
-        """Have the bash ANetCon run again; what became of it, in words."""
-        ours = Path(places.HOST.unit)
-        again = self._by_unit or (self.old.unfinished and ours in backup.kept(REPLACED))
-        drop_ins = [ours.with_name(f"{UNIT}.d") / name for name in OUR_DROP_INS]
-        try:
-            if not again:
-                with contextlib.suppress(AnetconError):
-                    systemctl("disable", UNIT)
-            for path in (Path(UNFINISHED), old_rsyslog.DISCARD, ours, *drop_ins):
-                path.unlink(missing_ok=True)
-            backup.put_back(REPLACED)
-            if given := _logs_given_back(self._loaded):
-                service.run(given)
-            rsyslog_handover.end(self.store)
-            with stop_old.killed_when_stopped(UNIT):  # ours, which would take the chain away
-                systemctl("restart" if again else "stop", UNIT)
-            if self._writer is not LogWriter.SAME:
-                _restart_rsyslog()
-            for each in self.old.running:
-                if each.unit == "":
-                    stop_old.begin_again(each)
-                elif each.unit != UNIT:
-                    systemctl("enable", "--now", each.unit)
-            if self.settings.engine == NFTABLES:
-                old_chain.give_back(self._named, self._loaded, expected=bool(again or self.old.running))
-        except (AnetconError, OSError, subprocess.SubprocessError) as error:
-            return f"the bash ANetCon could not be started again ({error}): {go_back_by(self._loaded)}"
-        return "the bash ANetCon runs again" if again or self.old.running else "the files of the bash ANetCon are back"
-
-
-def go_back_by(loaded: Loaded) -> str:
-    """How the files kept aside are made the ones in use again, in words."""
-    units = [path.name for path in backup.kept(REPLACED) if path.suffix == ".service"]
-    commands = [f"cp -a {REPLACED}/. /", "systemctl daemon-reload"]
-    if given := _logs_given_back(loaded):
-        commands.append(shlex.join(given))
-    commands.append("systemctl try-restart rsyslog")
-    if units:
-        commands.append(f"systemctl enable --now {' '.join(units)}")
-    return f"`{' && '.join(commands)}`" + ("" if units else ", and start its script as you did before")
-
-
-def _logs_given_back(loaded: Loaded) -> list[str]:
-    """The command that makes the text logs those of rsyslog again, where that is not root and could not write them."""
-    user = _rsyslog_user()
-    return [] if user in ("", "root") else ["chown", "-R", f"{user}:{READERS}", loaded.config.logs.dir]
-
 
 def _open(configuration: Path) -> None:
     """Let the daemon read it."""
@@ -339,38 +268,9 @@ def _open(configuration: Path) -> None:
         configuration.chmod(configuration.stat().st_mode | 0o040)
 
 
-def _write(file: Path, content: str) -> None:
-    half = file.with_name(file.name + ".new")
-    half.write_text(content)
-    half.chmod(0o644)
-    half.rename(file)
-
-
-def _snippets_kept() -> dict[Path, str]:
-    """Those that are gone, or ours, by now."""
-    return {
-        path: _text(REPLACED / path.relative_to("/")) for path in backup.kept(REPLACED) if "rsyslog.d" in path.parts
-    }
-
-
-def _rsyslog_user() -> str:
-    files = [Path("/etc/rsyslog.conf"), *sorted(Path("/etc/rsyslog.d").glob("*.conf"))]
-    return old_rsyslog.unprivileged([_text(file) for file in files])
-
-
 def _main_process() -> str:
     return service.run(("systemctl", "show", "--property=MainPID", "--value", UNIT)).strip()
 
 
-def _restart_rsyslog() -> None:
-    systemctl("try-restart", "rsyslog.service")
-
-
 def _names(paths: Any) -> str:
     return ", ".join(map(str, paths))
-
-
-def _text(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text(errors="replace")
-    return ""

@@ -17,6 +17,7 @@ from anetcon.config import load
 from anetcon.config.load import SETTINGS
 from anetcon.link import capabilities
 from tests.support.asking import Answer
+from tests.support.rooms import belongs_to
 from tests.support.waiting import wait_until
 
 
@@ -133,6 +134,7 @@ def test_a_file_that_only_others_may_read(file: Path) -> None:
     assert "`chgrp adm`, `chmod 640`" in done.stderr
 
 
+@belongs_to("config.old")
 def test_migrate(tmp_path: Path) -> None:
     """The old format comes out as TOML that means the same, on stdout or in a new file whose name says what it is."""
     old, new = tmp_path / "anetcon.conf", tmp_path / "anetcon.toml"
@@ -149,6 +151,7 @@ def test_migrate(tmp_path: Path) -> None:
     assert shown[0] == shown[1]
 
 
+@belongs_to("config.old")
 def test_migrate_that_cannot(tmp_path: Path) -> None:
     """A file that is there already stays as it is; a name that is no TOML file's and a wrong old file are refused."""
     old, new = tmp_path / "anetcon.conf", tmp_path / "anetcon.toml"
@@ -161,4 +164,7 @@ def test_migrate_that_cannot(tmp_path: Path) -> None:
     assert (new.read_text(), old.read_text()) == ("mine", "NAMESPACES=( default )\n")
     old.write_text("PERIOD=7\nPERIOD=$(cat /x)\n")
     answer = Answer("config", "migrate", old)
-    assert (answer.status, answer.err) == (5, f"anetcon: {old}:2: would run a program: write what it prints\n")
+    assert (answer.status, answer.err) == (
+        5,
+        f"anetcon: {old}:2: this line runs `$(cat /x)`; replace it with its output\n",
+    )

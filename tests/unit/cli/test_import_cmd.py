@@ -18,6 +18,9 @@ from anetcon.system.printable import namespace_hash
 from tests.support.asking import Answer
 from tests.support.old_lines import NEW, line
 from tests.support.records import DAY, ROUTER, SECOND, T0
+from tests.support.rooms import belongs_to
+
+pytestmark = belongs_to("history")
 
 
 @pytest.fixture
@@ -208,3 +211,11 @@ def test_files_are_the_owners() -> None:
         assert {path.stat().st_uid for path in store.rglob("*")} == {nobody.pw_uid}
         assert {path.stat().st_mode & 0o777 for path in store.rglob("*.parquet")} == {0o640}
     assert os.geteuid() == 0
+
+
+def test_a_closed_standard_input(store: Path) -> None:
+    """It is an empty file, and no file of the store takes its place."""
+    program = [sys.executable, "-m", "anetcon.cli.main", "import", "-", "--store", str(store)]
+    taken = ["sh", "-c", 'exec "$@" <&-', "sh", *program]
+    done = subprocess.run(taken, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -12,6 +12,7 @@ import pytest
 from anetcon.doctor.daemon_health import daemon
 from anetcon.doctor.finding import Severity
 from anetcon.doctor.machine import DaemonState
+from anetcon.install.unit import unit_text
 from tests.support.doctor_parts import (
     CAPTURE,
     DAEMON,
@@ -42,7 +43,7 @@ def test_none(tmp_path: Path) -> None:
     found = one(daemon(without_daemon(tmp_path)))
     assert (found.severity, "`anetcon install`" in found.remedy) == (Severity.PROBLEM, True)
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
-    (tmp_path / "etc/systemd/system/anetcon.service").touch()
+    (tmp_path / "etc/systemd/system/anetcon.service").write_text(unit_text("/usr/local/bin/anetcon"))
     assert "`systemctl start anetcon`" in one(daemon(without_daemon(tmp_path))).remedy
     gone = DaemonState(status=STATUS)
     found = one(daemon(dataclasses.replace(machine(), daemon=gone)))

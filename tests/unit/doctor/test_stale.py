@@ -48,9 +48,9 @@ def test_in_a_namespace_that_is_not_audited() -> None:
     assert "nft delete table inet anetcon`" in one(stale(look(rules=TABLE, audited=False), seen)).remedy
 
 
-def test_the_old_daemon_s_chain_is_its_own() -> None:
-    """As long as the bash ANetCon runs its chain is not held to be left."""
-    old = dataclasses.replace(without_daemon(), processes={5: process(5, "anetcon.sh", "bash", "/usr/sbin/anetcon.sh")})
+def test_the_chain_of_another_program_is_its_own() -> None:
+    """As long as another program runs that keeps the chain, it is not held to be left."""
+    old = dataclasses.replace(without_daemon(), others=[process(5, "anetcon.sh", "bash", "/usr/sbin/anetcon.sh")])
     assert ill(stale(look(rules=CHAIN), old)) == []
 
 

@@ -1,7 +1,7 @@
-"""The old configuration file (/etc/anetcon.conf): shell-style assignments -> settings, each with its line.
+"""The bash ANetCon's configuration file (/etc/anetcon.conf): shell-style assignments -> settings, each with its line.
 
-What the file does not set has the old program's defaults: LOG rules by iptables, TCP alone. Refuses to execute the
-file: it is parsed (`config.shell`), and what only a shell could do is an error naming the line.
+What the file does not set has the defaults of the bash ANetCon: LOG rules by iptables, TCP alone. Refuses to execute
+the file: it is parsed (`config.old.shell`), and what only a shell could do is an error that names the line.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
+from anetcon.config.load import Given
 from anetcon.config.old import grep, shell
+from anetcon.errors import ConfigError
 
 IMPLIED: dict[str, Any] = {
     "audit.namespaces": [],
@@ -25,34 +28,29 @@ IMPLIED: dict[str, Any] = {
 DEFAULT_NETNS = "default"
 
 
-class Value(NamedTuple):
-    """A setting as the file has it: `name` is the file's own key."""
+class Seed:
+    """A file that was read: a `config.load.ConfigFile`. Raises ConfigError."""
 
-    key: str
-    value: Any
-    line: int
-    name: str
-
-
-class SeedError(ValueError):
-    """What is wrong with a line."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
-
-
-class Seed(NamedTuple):
-    """Every setting of a file, and on which line an entry of one stands."""
-
-    values: dict[str, Value]
-    entries: dict[tuple[str, str], int]
+    def __init__(self, file: Path, text: str) -> None:
+        self.given = {key: Given(value, str(file)) for key, value in IMPLIED.items()}
+        """What the file sets; and, over our defaults, what the bash ANetCon did without being told."""
+        self._lines: dict[tuple[str, str], int] = {}
+        """By name of the file's own, and by item of its value; of a whole setting the item is empty."""
+        try:
+            for name, variable in _settings(text):
+                key, convert = _KEYS[name]
+                if (value := convert(name, variable)) is not None:
+                    self.given[key] = Given(value, f"{file}:{variable.line}", name)
+                for word in variable.words:
+                    self._lines |= dict.fromkeys([(name, each) for each in (word.text, *word.text.split())], word.line)
+                self._lines[name, ""] = variable.line
+        except shell.ShellError as error:
+            raise ConfigError(f"{file}:{error.line}: {error}") from error
 
     def line_of(self, key: str, item: str = "") -> int:
-        """The line of a setting, or of one entry of it; 1 for what the file does not set."""
+        """The line of a setting, or of one item of it; 1 for what the file does not set."""
         name = self.name_of(key)
-        value = next((each for each in self.values.values() if each.name == name), None)
-        return self.entries.get((name, item)) or (value.line if value else 1)
+        return self._lines.get((name, item)) or self._lines.get((name, ""), 1)
 
     def name_of(self, key: str) -> str:
         """The file's own name of a setting."""
@@ -61,36 +59,22 @@ class Seed(NamedTuple):
         return _NAMES.get(key, key)
 
 
-def read(text: str) -> Seed:
-    """The settings of a file. Raises SeedError."""
-    try:
-        assigned = shell.read(text)
-    except shell.ShellError as error:
-        raise SeedError(error.line, error.reason) from error
-    values: dict[str, Value] = {}
-    entries: dict[tuple[str, str], int] = {}
+def _settings(text: str) -> Iterator[tuple[str, shell.Variable]]:
+    """The variables that are settings; every other has to be used by one."""
+    assigned = shell.read(text)
     for name, variable in assigned.variables.items():
-        if name not in _KEYS:
-            if name not in assigned.used:
-                raise SeedError(variable.line, _unknown(name))
-            continue
-        _check_texts(name, variable)
-        key, convert = _KEYS[name]
-        value = convert(name, variable)
-        if value is not None:
-            values[key] = Value(key, value, variable.line, name)
-        entries |= {(name, entry.text): entry.line for entry in variable.values()}
-        entries |= {(name, part): entry.line for entry in variable.values() for part in entry.text.split()}
-    return Seed(values, entries)
+        if name in _KEYS:
+            _check_texts(name, variable)
+            yield name, variable
+        elif name not in assigned.used:
+            raise shell.ShellError(variable.line, _unknown(name))
 
 
 def _check_texts(name: str, variable: shell.Variable) -> None:
     """What no value may be. Blanks of any kind are between networks."""
-    for entry in variable.values():
-        if not (" ".join(entry.text.split()) if name == "NETS" else entry.text).isprintable():
-            raise SeedError(entry.line, f"{name} holds what is no printable UTF-8 text: {entry.text!r}")
-    if variable.glued:
-        raise SeedError(variable.glued, f"{name}+=… adds to the text of the first entry: write {name}+=( … )")
+    for word in variable.words:
+        if not (" ".join(word.text.split()) if name == "NETS" else word.text).isprintable():
+            raise shell.ShellError(word.line, f"{name} holds what is no printable UTF-8 text: {word.text!r}")
 
 
 def _unknown(name: str) -> str:
@@ -101,69 +85,71 @@ def _unknown(name: str) -> str:
 
 
 def _text(_name: str, variable: shell.Variable) -> str:
-    return variable.value()
+    return variable.text
 
 
 def _text_if_any(_name: str, variable: shell.Variable) -> str | None:
-    return variable.value() or None
+    return variable.text or None
 
 
 def _is_true(_name: str, variable: shell.Variable) -> bool:
-    return variable.value() == "true"
+    return variable.text == "true"
 
 
 def _is_set(_name: str, variable: shell.Variable) -> bool:
-    return variable.value() != ""
+    return variable.text != ""
 
 
 def _seconds(name: str, variable: shell.Variable) -> float:
-    value = variable.value()
+    value = variable.text
     if not re.fullmatch(r"\d+(\.\d+)?", value) or not 0 < float(value) <= 86400:
-        raise SeedError(variable.line, f"{name} must be a number of seconds, above 0, at most 86400, not {value!r}")
+        raise shell.ShellError(
+            variable.line, f"{name} must be a number of seconds, above 0, at most 86400, not {value!r}"
+        )
     return float(value)
 
 
 def _patterns(name: str, variable: shell.Variable) -> list[str]:
     """Entries of NAMESPACES are patterns of grep."""
-    return [_pattern(name, entry) for entry in variable.values()]
+    return [_pattern(name, entry) for entry in variable.words]
 
 
-def _pattern(name: str, entry: shell.Entry) -> str:
+def _pattern(name: str, entry: shell.Word) -> str:
     if entry.text == DEFAULT_NETNS:
         return entry.text
     if not entry.text or " " in entry.text:
         what = (
             f"has {entry.text!r}, which is one pattern and finds no namespace" if entry.text else "has an empty pattern"
         )
-        raise SeedError(entry.line, f'{name} {what}: write {name}=( "…" "…" )')
+        raise shell.ShellError(entry.line, f'{name} {what}: write {name}=( "…" "…" )')
     try:
         pattern = grep.to_python(entry.text)
         re.compile(pattern)
     except (ValueError, re.error) as error:
-        raise SeedError(entry.line, f"{name} has the bad regular expression {entry.text!r}: {error}") from error
+        raise shell.ShellError(entry.line, f"{name} has the bad regular expression {entry.text!r}: {error}") from error
     return pattern
 
 
 def _pairs(name: str, variable: shell.Variable) -> dict[str, list[str]]:
     """NETS: the name of a namespace, then its networks in one text. One named twice has both lists."""
-    values = variable.values()
+    values = variable.words
     found: dict[str, list[str]] = {}
     for first, second in zip(values[::2], values[1::2], strict=False):
         if not first.text or _is_network(first.text):
-            raise SeedError(
+            raise shell.ShellError(
                 first.line,
                 f"{name} has {first.text!r} where the name of a namespace must be: it is pairs of a name and, in "
                 "quotes, its networks",
             )
         networks = second.text.split()
         if not networks:
-            raise SeedError(second.line, f"{name} has no networks for {first.text!r}")
+            raise shell.ShellError(second.line, f"{name} has no networks for {first.text!r}")
         for network in networks:
             if not _is_network(network):
-                raise SeedError(second.line, f"{name} has the bad network {network!r} for {first.text!r}")
+                raise shell.ShellError(second.line, f"{name} has the bad network {network!r} for {first.text!r}")
         found[first.text] = [*found.get(first.text, []), *networks]
     if len(values) % 2:
-        raise SeedError(values[-1].line, f"{name} has the name {values[-1].text!r} without networks behind it")
+        raise shell.ShellError(values[-1].line, f"{name} has the name {values[-1].text!r} without networks behind it")
     return found
 
 

@@ -45,7 +45,8 @@ def test_every_key(tmp_path: Path) -> None:
     assert (logs.prefix, logs.prefix_dnat, logs.prefix_other) == ("[AUDIT]", "[F]", "[N]")
     assert (logs.namespace_hash, logs.namespace_hash_file) == (False, "")
     assert (logs.debug, logs.file) == (True, "/var/log/audit.log")
-    assert set(seed.names()) == {(name, key) for key, _, _, name in seed.read(EVERYTHING).values.values()}
+    said = seed.Seed(path, EVERYTHING).given
+    assert set(seed.names()) == {(value.name, key) for key, value in said.items() if value.name}
     assert {key for _, key in seed.names()} <= set(SETTINGS)
 
 
@@ -77,7 +78,7 @@ def test_every_key(tmp_path: Path) -> None:
         ("LOGFILE=anetcon.log", 1, "LOGFILE must be an absolute path"),
         ("A=1\nPERIDO=3", 1, "there is no setting A"),
         ("PERIDO=3", 1, "there is no setting PERIDO; did you mean PERIOD?"),
-        ("PERIOD=3\nPERIOD=$(date)", 2, "would run a program"),
+        ("PERIOD=3\nPERIOD=$(date)", 2, "this line runs `$(date)`; replace it with its output"),
         ("LOGFILE=/x/\xff", 1, "no printable UTF-8 text"),
     ],
 )
@@ -100,6 +101,25 @@ def test_networks_have_any_blanks_between_them(tmp_path: Path) -> None:
     assert load(path, environment={}).config.audit.networks == {"r1": ("10.0.0.0/8", "172.16.0.0/12")}
 
 
+def test_the_standard_files(tmp_path: Path) -> None:
+    """Without a TOML file the old one is read; beside one it is not."""
+    toml, old = tmp_path / "anetcon.toml", tmp_path / "anetcon.conf"
+    old.write_text("NAMESPACES=( default )\nPERIOD=31")
+    loaded = load(environment={}, standard_files=[toml, old])
+    assert (loaded.file, loaded.config.audit.period) == (old, 31.0)
+    toml.write_text("[audit]\nperiod = 7")
+    assert load(environment={}, standard_files=[toml, old]).config.audit.period == 7.0
+
+
+@pytest.mark.parametrize("text", ["[audit]\nperiod =\n", "PERIOD = 5"])
+def test_a_file_of_neither_format(tmp_path: Path, text: str) -> None:
+    """What is no TOML is told what an old file has wrong."""
+    file = tmp_path / "anetcon.toml.new"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=":1: this line "):
+        load(file, environment={})
+
+
 def test_a_file_that_names_no_namespace(tmp_path: Path) -> None:
     """Nothing is audited that the file does not name; an option may."""
     path = tmp_path / "anetcon.conf"
@@ -113,13 +133,13 @@ def test_a_file_that_names_no_namespace(tmp_path: Path) -> None:
 
 @given(st.text(alphabet=st.sampled_from('NAMESPCETD_=+()[]$`"\\;# \n\t10./8aé'), max_size=60))
 def test_anything_is_read_or_refused(text: str) -> None:
-    """No text makes the reader fail otherwise than by a SeedError that names one of its lines."""
+    """No text makes the reader fail otherwise than by a ConfigError; each names a line that is there."""
     lines = range(1, text.count("\n") + 2)
     try:
-        found = [value.line for value in seed.read(text).values.values()]
-    except seed.SeedError as error:
-        found = [error.line]
-    assert all(line in lines for line in found)
+        found = [value.source for value in seed.Seed(Path("f"), text).given.values()]
+    except ConfigError as error:
+        found = [str(error)]
+    assert all(source == "f" or int(source.split(":")[1]) in lines for source in found)
 
 
 def test_the_docs_name_every_key() -> None:

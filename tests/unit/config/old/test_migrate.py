@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anetcon.config.load import load
-from anetcon.config.migrate import toml
+from anetcon.config.old.migrate import toml
 from tests.support.old_configuration import EVERYTHING, README
 
 TEXT = st.text(alphabet=st.sampled_from("abcXYZ019-_.é\"'\\$ #="), min_size=1, max_size=8)

@@ -7,14 +7,11 @@ the same as the one it was made from. Refuses to write files: the command does.
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator
-from typing import Any
 
 from anetcon.config.load import DEFAULT, SETTINGS, Loaded
 from anetcon.config.model import TABLES, value_of
-
-WIDTH = 100
+from anetcon.config.toml_text import described, value_text
 
 ADVICE = {
     "audit.engine": 'Recommended: "conntrack". It needs no rule in any router, so that nobody can move or wipe it, and '
@@ -55,17 +52,3 @@ def _lines(loaded: Loaded) -> Iterator[str]:
             )
         else:
             yield f"{key.rpartition('.')[2]} = {value_text(value)}"
-
-
-def described(text: str, advice: str = "") -> list[str]:
-    """A setting's help as comment lines."""
-    return textwrap.wrap(f"{_sentence(text)} {advice}".rstrip(), WIDTH, initial_indent="# ", subsequent_indent="# ")
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
-
-
-def value_text(value: Any) -> str:
-    """JSON is TOML for texts, numbers, truths and lists of them."""
-    return json.dumps(value, ensure_ascii=False)
