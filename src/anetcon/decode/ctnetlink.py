@@ -29,6 +29,8 @@ SLOT = 512
 """Bytes of one message slot; the longest event seen is 292 bytes. Longer ones arrive truncated and are counted."""
 
 MAX_SHAPES = 512
+TOGETHER = 64
+"""Messages that are compared as one long row: numpy's price of a row is paid once for them."""
 _MAPPED = np.uint64(0xFFFF0000)  # bytes 8-11 of ::ffff:0:0/96, in the low half of a little-endian word
 
 _BY_TCP_STATE = np.full(256, NONE, np.int8)
@@ -54,6 +56,18 @@ class Shape:
             mask[header : header + k.NLA_HDRLEN] = 0xFF
         self.mask = mask.view(np.uint64)
         self.expected = np.frombuffer(message.ljust(width, b"\0"), np.uint64) & self.mask
+
+    def all_match(self, words: Array) -> bool:
+        """Whether every row of (n, words) uint64 is of this shape, which is told five times as fast as which are: a bit
+        that differs in some row shows in what any row has set, or in what all have."""
+        whole = len(words) - len(words) % TOGETHER
+        if whole:
+            many = words[:whole].reshape(-1, TOGETHER * words.shape[1])
+            for reduce in (np.bitwise_or.reduce, np.bitwise_and.reduce):
+                found = reduce(reduce(many, axis=0).reshape(TOGETHER, -1), axis=0)
+                if ((found ^ self.expected) & self.mask).any():
+                    return False
+        return bool(self.matches(words[whole:]).all())
 
     def matches(self, words: Array) -> Array:
         """Which rows of (n, words) uint64 are of this shape."""
@@ -113,10 +127,10 @@ class Decoder:
     def _decode_length(self, batch: Batch, rows: Array, length: int, out: Columns, outcome: Outcome) -> None:
         packed = batch.slots[rows, : padded(length)]
         for shape in self.shapes.get(length, ()):
-            matched = shape.matches(packed.view(np.uint64))
-            if matched.all():
+            if shape.all_match(packed.view(np.uint64)):
                 _extract(shape, batch, rows, packed, out)
                 return
+            matched = shape.matches(packed.view(np.uint64))
             if matched.any():
                 _extract(shape, batch, rows[matched], packed[matched], out)
                 rows, packed = rows[~matched], packed[~matched]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anetcon.decode import ctnetlink
 from anetcon.decode.columns import NONE, Columns
-from anetcon.decode.ctnetlink import SLOT, Batch, Decoder, Outcome
+from anetcon.decode.ctnetlink import SLOT, TOGETHER, Batch, Decoder, Outcome, Shape, padded
 from anetcon.decode.oracle import decode
 from anetcon.netlink.framing import Malformed
 from anetcon.record import Origin, StartIs
@@ -128,6 +128,17 @@ def test_one_flipped_header_bit_is_noticed() -> None:
             changed = bytearray(message)
             changed[byte] ^= 1 << bit
             agree([bytes(changed), message], decoder)
+
+
+@given(data=st.data(), count=st.integers(1, 3 * TOGETHER))
+def test_whether_all_are_of_a_shape(data: st.DataObject, count: int) -> None:
+    """As which are tells, wherever one of many differs, in one bit or in all."""
+    shape, width = Shape(RECORDED[0]), padded(len(RECORDED[0]))
+    many = np.tile(np.frombuffer(RECORDED[0].ljust(width, b"\0"), np.uint8), (count, 1))
+    assert shape.all_match(many.view(np.uint64))
+    row, byte = data.draw(st.integers(0, count - 1)), data.draw(st.integers(0, width - 1))
+    many[row, byte] ^= data.draw(st.integers(1, 255))
+    assert shape.all_match(many.view(np.uint64)) == bool(shape.matches(many.view(np.uint64)).all())
 
 
 def test_the_number_of_shapes_is_bounded(monkeypatch: Any) -> None:
