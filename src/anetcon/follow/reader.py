@@ -2,8 +2,9 @@
 
 Exactly once, over crashes of this process: a sink takes rows, then the position is saved with how far the sink is
 (anetcon.follow.position); whoever goes on has the sink take back what is behind. What is known of the connections (the
-tracker) is saved at the end of a segment, and made again from there. Anything that fails raises, and the object is
-done: a new one goes on from what is saved. A power cut can cost what the disk had not yet written.
+tracker) is saved at the end of a segment, every KEEP_EVERY seconds at most, and made again from there. Anything that
+fails raises, and the object is done: a new one goes on from what is saved. A power cut can cost what the disk had not
+yet written.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ STEP_ROWS = 200_000
 
 SAVE_EVERY = 2.0
 """Seconds between two savings of the position: renaming over a file costs as much as thousands of lines."""
+
+KEEP_EVERY = 10.0
+"""Seconds between two savings of the tracker, which is megabytes after a flood: in one a segment is over every three.
+The segments since the last are kept meanwhile."""
 
 MISSED = 100
 """Stretches missed that are remembered."""
@@ -74,6 +79,8 @@ class Reader:
         self._seen = -1
         self._unsaved = False
         self._saved_at = 0.0
+        self._unkept = False
+        self._kept_at = -KEEP_EVERY
         saved = position.load(self._path)
         self._saved = saved or position.Saved()
         if saved is None:
@@ -93,6 +100,7 @@ class Reader:
         size = segment_path(self._journal, number, "index").stat().st_size
         if size == self._seen and not closed:
             self._save_now_and_then()
+            self._keep_now_and_then()
             return False
         if number > self._saved.segment > 0:
             self._miss(number)
@@ -104,7 +112,8 @@ class Reader:
             self._saved.segment, self._saved.line = number + 1, 0
             self._seen = -1
             self._save()
-            self._keep()
+            self._unkept = True
+            self._keep_now_and_then()
             return True
         self._unsaved |= moved
         self._save_now_and_then()
@@ -183,8 +192,13 @@ class Reader:
         position.save(self._path, self._saved)
         self._unsaved, self._saved_at = False, time.monotonic()
 
+    def _keep_now_and_then(self) -> None:
+        if self._unkept and time.monotonic() - self._kept_at >= KEEP_EVERY:
+            self._keep()
+
     def _keep(self) -> None:
         """Save the tracker: the segments before this one are not needed any more."""
+        self._unkept, self._kept_at = False, time.monotonic()
         self._sink.sync()
         self._tracker.save(position.tracker_path(self._path), *self._saved.position)
         self._saved.keep = self._saved.segment

@@ -104,15 +104,24 @@ def test_classes_have_their_files(tmp_path: Path) -> None:
     assert all((tmp_path / "log" / name).stat().st_mode & 0o777 == 0o640 for name in text.FILES.values())
 
 
-def test_segments_are_followed_one_after_the_other(tmp_path: Path) -> None:
-    """A connection open across segments has one line; the position moves on and says what is still needed."""
+@pytest.mark.parametrize(("every", "keep"), [(0.0, 3), (3600.0, 2)])
+def test_segments_are_followed_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float, keep: int
+) -> None:
+    """A connection open across segments has one line; the position moves on and says what is still needed: of segments
+    that follow each other fast, more are kept, and whoever goes on from there knows as much."""
+    monkeypatch.setattr(reader, "KEEP_EVERY", every)
     making = Making(tmp_path).add(start(src_port=1)).rotate().add(*whole(src_port=2)).rotate().add(end(src_port=1))
     logs = follow(tmp_path)
     assert ports(tmp_path) == [1, 2]
     saved = load(layout.follower_path(tmp_path, "text"))
     assert saved is not None
-    assert (saved.segment, saved.keep) == (3, 3)
+    assert (saved.segment, saved.keep) == (3, keep)
     assert not logs.step()
+    logs.close()
+    making.rotate().add(end(src_port=2), *whole(src_port=4))
+    follow(tmp_path)
+    assert ports(tmp_path) == [1, 2, 4]
     making.close()
 
 
