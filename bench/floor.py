@@ -18,7 +18,7 @@ from pathlib import Path
 from anetcon.capture.loop import BUILD_UP, TURN
 from anetcon.capture.pipeline import SLOTS
 from anetcon.capture.recvmmsg import Slots
-from anetcon.config.model import Audit
+from anetcon.config.model import AuditSettings
 from anetcon.keeper.capture_link import PRIORITY
 from anetcon.system import syscalls as sc
 from anetcon.system.memory import keep_freed_memory
@@ -36,7 +36,7 @@ def listen() -> socket.socket:
     for name in ("events", "timestamp", "acct"):
         Path(f"/proc/sys/net/netfilter/nf_conntrack_{name}").write_text("1")
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, sc.NETLINK_NETFILTER)
-    events.setsockopt(socket.SOL_SOCKET, sc.SO_RCVBUFFORCE, Audit().buffer_bytes)
+    events.setsockopt(socket.SOL_SOCKET, sc.SO_RCVBUFFORCE, AuditSettings().buffer_bytes)
     events.setsockopt(sc.SOL_NETLINK, sc.NETLINK_NO_ENOBUFS, 1)
     events.setsockopt(sc.SOL_NETLINK, sc.NETLINK_BROADCAST_ERROR, 1)
     events.bind((0, 1 << sc.NFNLGRP_CONNTRACK_NEW - 1 | 1 << sc.NFNLGRP_CONNTRACK_DESTROY - 1))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from string import Template
 from typing import get_args
 
-from anetcon.config.model import DEFAULT_NETNS, Audit, Engine
+from anetcon.config.model import DEFAULT_NETNS, AuditSettings, Engine
 from anetcon.record import CLASSES
 from tools.described import Command, Parameter
 
@@ -25,7 +25,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """What may be put for an option that takes a text."""
 NETNS_OPTIONS = ("--netns", "--namespace")
-NETNS_DIR = Audit().netns_dir
+NETNS_DIR = AuditSettings().netns_dir
 
 
 BASH = Template("""\

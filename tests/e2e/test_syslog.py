@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.config.load import load
-from anetcon.config.model import Config, Logs, Storage
+from anetcon.config.model import Config, LogSettings, StoreSettings
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.testbed import traffic
 from anetcon.testbed.topology import SERVER, Router, World
@@ -36,7 +36,7 @@ FLOOD = 25_000
 class Rsyslog:
     """An rsyslogd that knows our file, and puts all else into `rest`."""
 
-    def __init__(self, folder: Path, logs: Logs) -> None:
+    def __init__(self, folder: Path, logs: LogSettings) -> None:
         self.rest, self.pid_file, self._kernel = folder / "rest.log", folder / "pid", folder / "kernel"
         os.mkfifo(self._kernel)
         self.settings = folder / "rsyslog.conf"
@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_lines_land_in_the_right_file(tmp_path: Path, folder: Path, prefix: str) -> None:
     """Each of our lines is in its file, 0640 and of group adm, and in no other; whatever else the kernel says is in
     neither, though it has our prefix in it."""
-    logs = Logs(dir=str(folder), prefix=prefix)
+    logs = LogSettings(dir=str(folder), prefix=prefix)
     rsyslog = Rsyslog(tmp_path, logs)
     try:
         rsyslog.print(f"{prefix}[X][01234567] IN= OUT=a SRC=1", f"[  12.345678] {prefix}[X] IN= OUT=a SRC=2")
@@ -98,7 +98,7 @@ def test_lines_land_in_the_right_file(tmp_path: Path, folder: Path, prefix: str)
 @pytest.mark.needs("rsyslogd", "logrotate")
 def test_rotation_of_what_rsyslog_writes_loses_no_line(tmp_path: Path, folder: Path) -> None:
     """Twenty thousand lines over five rotations are in the files, each once."""
-    config = Config(logs=Logs(dir=str(folder)), store=Storage(path=str(tmp_path / "store")))
+    config = Config(logs=LogSettings(dir=str(folder)), store=StoreSettings(path=str(tmp_path / "store")))
     rsyslog = Rsyslog(tmp_path, config.logs)
     rotation = Rotation(tmp_path, config, f"kill -HUP {rsyslog.process.pid}")
     written = folder / "anetcon.nat.log"
@@ -148,7 +148,7 @@ def test_rotation_of_what_the_daemon_writes_loses_no_line(daemon: Start, world: 
 @pytest.mark.needs("logrotate")
 def test_a_process_that_is_no_daemon_gets_no_signal(tmp_path: Path, folder: Path) -> None:
     """A lock whose owner is gone names a process that may be anybody by now."""
-    config = Config(logs=Logs(dir=str(folder)), store=Storage(path=str(tmp_path)))
+    config = Config(logs=LogSettings(dir=str(folder)), store=StoreSettings(path=str(tmp_path)))
     folder.mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
         (tmp_path / "lock").write_text(f"{other.pid}\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 from anetcon.config.load import load
 from anetcon.doctor.finding import Finding, Severity
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import NamespaceLook
 from anetcon.doctor.machine import DaemonState, Machine
 from anetcon.doctor.processes import HostProcess
 
@@ -73,7 +73,7 @@ def said(**changes: Any) -> DaemonState:
     return dataclasses.replace(DAEMON, status=STATUS | changes)
 
 
-def look(**changes: Any) -> Look:
+def look(**changes: Any) -> NamespaceLook:
     """The namespace qrouter-1."""
     sysctls = {
         **{f"nf_conntrack_{name}": "1" for name in ("events", "timestamp", "acct")},
@@ -81,7 +81,7 @@ def look(**changes: Any) -> Look:
         "nf_conntrack_max": "1000",
         "nf_conntrack_buckets": "1000",
     }
-    made = Look("qrouter-1", Path("/run/netns/qrouter-1"), inode=9, sysctls=sysctls)
+    made = NamespaceLook("qrouter-1", Path("/run/netns/qrouter-1"), inode=9, sysctls=sysctls)
     return dataclasses.replace(made, **changes)
 
 

@@ -67,7 +67,7 @@ PREFIX_LIMIT = 29
 HASH_LENGTH = len("[01234567]")
 
 
-class Audit(Struct, frozen=True, kw_only=True):
+class AuditSettings(Struct, frozen=True, kw_only=True):
     """What is audited, and how."""
 
     namespaces: Annotated[
@@ -148,7 +148,7 @@ class Audit(Struct, frozen=True, kw_only=True):
     ] = "anetcon"
 
 
-class Storage(Struct, frozen=True, kw_only=True):
+class StoreSettings(Struct, frozen=True, kw_only=True):
     """Where records are kept."""
 
     path: Annotated[FilePath, Meta(description="folder of journal and store")] = "/var/lib/anetcon"
@@ -189,7 +189,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class Logs(Struct, frozen=True, kw_only=True):
+class LogSettings(Struct, frozen=True, kw_only=True):
     """The two text logs, anetcon.nat.log and anetcon.float.log, and the daemon's own log."""
 
     enabled: Annotated[Flag, Meta(description="write the text logs")] = True
@@ -245,9 +245,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
     node: Annotated[Text, Meta(description="name of this machine in every record; without it the host name")] = ""
-    audit: Audit = Audit()
-    store: Storage = Storage()
-    logs: Logs = Logs()
+    audit: AuditSettings = AuditSettings()
+    store: StoreSettings = StoreSettings()
+    logs: LogSettings = LogSettings()
     sinks: Annotated[Sinks, Meta(description="outputs of your own for records")] = msgspec.field(default_factory=dict)
 
     @property
@@ -256,7 +256,7 @@ class Config(Struct, frozen=True, kw_only=True):
         return {name: SinkSettings(**given) for name, given in self.sinks.items()}
 
 
-TABLES: dict[str, type[Struct]] = {"audit": Audit, "store": Storage, "logs": Logs}
+TABLES: dict[str, type[Struct]] = {"audit": AuditSettings, "store": StoreSettings, "logs": LogSettings}
 
 
 class Setting(NamedTuple):
@@ -374,7 +374,7 @@ def _sink_problem(name: str, given: dict[str, Any]) -> Problem | None:
     return None
 
 
-def _audit_problems(audit: Audit) -> Iterator[Problem]:
+def _audit_problems(audit: AuditSettings) -> Iterator[Problem]:
     for pattern in audit.namespaces:
         try:
             re.compile(pattern)
@@ -403,7 +403,7 @@ def _audit_problems(audit: Audit) -> Iterator[Problem]:
         yield Problem("audit.protocols", "", f"is wrong: {error}")
 
 
-def _prefix_problems(logs: Logs) -> Iterator[Problem]:
+def _prefix_problems(logs: LogSettings) -> Iterator[Problem]:
     longest = max(logs.prefix_dnat, logs.prefix_other, key=len)
     length = len(f"{logs.prefix}{longest} ".encode()) + HASH_LENGTH * logs.namespace_hash
     if length > PREFIX_LIMIT:
@@ -415,7 +415,7 @@ def _prefix_problems(logs: Logs) -> Iterator[Problem]:
             yield Problem(key, "", f"must be printable on one line, not {value!r}")
 
 
-def _log_engine_problems(logs: Logs) -> Iterator[Problem]:
+def _log_engine_problems(logs: LogSettings) -> Iterator[Problem]:
     """The prefix is what a kernel line is recognized by."""
     if logs.prefix_dnat == logs.prefix_other:
         yield Problem("logs.prefix_dnat", "", "and logs.prefix_other must differ: they tell which rule wrote a line")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import grp
 import re
 
-from anetcon.config.model import Logs
+from anetcon.config.model import LogSettings
 
 READERS = "adm"
 """Group whose members may read the logs, where there is one."""
@@ -24,7 +24,7 @@ STAMP = "^ ?([[] *[0-9]+[.][0-9]+[]] ?)?"
 """What imklog may leave before a line: a blank, the kernel's time."""
 
 
-def rsyslog_text(logs: Logs, group: str | None = None) -> str:
+def rsyslog_text(logs: LogSettings, group: str | None = None) -> str:
     """The whole file. `group` may read the logs; None: the group of readers, where this machine has one."""
     readers = _readers() if group is None else group
     hashed = "([[][0-9a-f]{8}[]])?" if logs.namespace_hash else ""

@@ -9,7 +9,7 @@ Checks are functions from what was seen to findings, pure; the machine is read a
 - probe      edge: a program that tries the kernel's features in a throw-away namespace
 - machine    edge: files of the host that more than one check reads
 - kernel_features  what the probe found
-- permissions, host, disk, clock_sync, text_logs, daemon_health  checks of the host
+- permissions, host_resources, disk, clock_sync, text_logs, daemon_health  checks of the host
 - sysctls, table, listeners, foreign_rules, stale  checks of a namespace
 - examine    all of it, in order
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
-from anetcon.doctor.host import mount_of
+from anetcon.doctor.host_resources import mount_of
 from anetcon.doctor.machine import Machine
 from anetcon.store.layout import day_of
 from anetcon.store.limits import Limits

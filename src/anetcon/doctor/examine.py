@@ -13,7 +13,7 @@ from anetcon.doctor import (
     daemon_health,
     disk,
     foreign_rules,
-    host,
+    host_resources,
     kernel_features,
     listeners,
     machine,
@@ -25,7 +25,7 @@ from anetcon.doctor import (
     text_logs,
 )
 from anetcon.doctor.finding import Finding, Severity, unchecked
-from anetcon.doctor.look import Look, visit
+from anetcon.doctor.look import NamespaceLook, visit
 from anetcon.doctor.machine import Machine
 from anetcon.doctor.processes import HostProcess
 from anetcon.errors import AnetconError
@@ -33,9 +33,9 @@ from anetcon.link.settings import DEFAULT, Settings
 from anetcon.system.netns import Home
 from anetcon.system.printable import canonical, recorded
 
-Check = Callable[[Look, Machine], Iterator[Finding]]
+Check = Callable[[NamespaceLook, Machine], Iterator[Finding]]
 OF_NAMESPACE: tuple[Check, ...] = (
-    *(sysctls.sysctls, sysctls.liberal, sysctls.loose, table.tracking, table.size, table.refused, table.untracked),
+    *(sysctls.sysctls, sysctls.weaknesses, table.tracking, table.size, table.refused, table.untracked),
     *(
         listeners.others,
         listeners.ours,
@@ -66,7 +66,7 @@ def examine(
         seen = dataclasses.replace(seen, others=tuple(predecessor.running(seen.processes)))
     chosen, plain = namespaces(seen.settings, names)
     found: list[Finding] = []
-    looks: list[Look] = []
+    looks: list[NamespaceLook] = []
     if machine.can_enter():
         home = Home()
         looks = [visit(home, look) for look in chosen]
@@ -86,7 +86,7 @@ def examine(
     ]
 
 
-def namespaces(settings: Settings, names: Sequence[str]) -> tuple[list[Look], list[str]]:
+def namespaces(settings: Settings, names: Sequence[str]) -> tuple[list[NamespaceLook], list[str]]:
     """The namespaces to look at, with those that are not audited, and selected names that are plain files.
 
     With names only those; AnetconError for one that is not there.
@@ -97,10 +97,10 @@ def namespaces(settings: Settings, names: Sequence[str]) -> tuple[list[Look], li
         for path in sorted(Path(settings.netns_dir).iterdir()):
             with contextlib.suppress(OSError):
                 if path.stat().st_dev == device:
-                    found.append(Look(recorded(path.name), path, settings.selects(path.name)))
+                    found.append(NamespaceLook(recorded(path.name), path, settings.selects(path.name)))
                 elif settings.selects(path.name):
                     plain.append(recorded(path.name))
-    found.insert(0, Look(DEFAULT, None, settings.with_default))
+    found.insert(0, NamespaceLook(DEFAULT, None, settings.with_default))
     names = [*map(canonical, names)]
     missing = sorted(set(names) - {look.netns for look in found} - set(plain))
     if missing:
@@ -119,12 +119,12 @@ def of_host(seen: Machine, audited: int, plain: Sequence[str]) -> Iterator[Findi
     yield from permissions.of_daemon(seen)
     yield from permissions.files(seen, audited)
     yield from selection(seen, audited)
-    yield from host.folder(seen, list(plain))
-    yield from host.containers(seen, pid_namespace)
-    yield from host.log_switch(seen)
-    yield from host.memory(seen, audited)
-    yield from host.processors(seen)
-    yield from host.inotify(seen)
+    yield from host_resources.folder(seen, list(plain))
+    yield from host_resources.containers(seen, pid_namespace)
+    yield from host_resources.log_switch(seen)
+    yield from host_resources.memory(seen, audited)
+    yield from host_resources.processors(seen)
+    yield from host_resources.inotify(seen)
     yield from disk.disk(seen)
     yield from disk.journal(seen)
     yield from clock_sync.clock(seen, clock_sync.read())
@@ -144,7 +144,7 @@ def selection(seen: Machine, audited: int) -> Iterator[Finding]:
     yield Finding("selection", Severity.PROBLEM, found, means, remedy)
 
 
-def unselected(looks: Sequence[Look], names: Sequence[str], seen: Machine) -> Iterator[Finding]:
+def unselected(looks: Sequence[NamespaceLook], names: Sequence[str], seen: Machine) -> Iterator[Finding]:
     """Namespaces that were named, and that the settings do not select."""
     for look in looks:
         if names and not look.audited:
@@ -154,7 +154,7 @@ def unselected(looks: Sequence[Look], names: Sequence[str], seen: Machine) -> It
             yield Finding("selection", Severity.WARNING, found, means, remedy, look.netns)
 
 
-def of_namespace(look: Look, seen: Machine) -> Iterator[Finding]:
+def of_namespace(look: NamespaceLook, seen: Machine) -> Iterator[Finding]:
     """Everything about one namespace; of one that is not audited only what we left there."""
     if "namespace" in look.failed:
         why = f"it cannot be entered: {look.failed['namespace']}"

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from anetcon.doctor.finding import Finding, Severity, inside, unchecked
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import NamespaceLook
 from anetcon.doctor.machine import Machine
 from anetcon.doctor.ruleset import Chain, Rule
 
@@ -21,7 +21,7 @@ UNTRACKED = "what it matches is not tracked, so never recorded"
 SILENT = "what it matches makes no events, or not all: a connection without its end, or none at all"
 
 
-def hiding(look: Look, machine: Machine) -> Iterator[Finding]:
+def hiding(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Rules by which the kernel does not track, or does not tell."""
     if not look.audited or (machine.logs_rules and not look.rules.rules):
         return
@@ -35,7 +35,7 @@ def hiding(look: Look, machine: Machine) -> Iterator[Finding]:
         yield Finding("rules", Severity.OK, "no rule hides connections", netns=look.netns)
 
 
-def _found(look: Look) -> Iterator[Finding]:
+def _found(look: NamespaceLook) -> Iterator[Finding]:
     for rule in look.rules.rules:
         if rule.hides:
             remedy = f"delete it, unless that is wanted: `{inside(look.path, _delete(rule))}`"
@@ -65,7 +65,7 @@ def _delete(rule: Rule) -> str:
     return f"nft delete rule {names} handle {rule.handle}"
 
 
-def offload(look: Look, machine: Machine) -> Iterator[Finding]:
+def offload(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Flowtables: packets that pass them are not counted, unless the flowtable counts."""
     if not look.audited or machine.logs_rules:
         return
@@ -80,7 +80,7 @@ def offload(look: Look, machine: Machine) -> Iterator[Finding]:
             yield Finding("offload", Severity.WARNING, found, means, remedy, look.netns)
 
 
-def before_ours(look: Look, machine: Machine) -> Iterator[Finding]:
+def before_ours(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """LOG engines: rules that end a packet's way through nat before it comes to ours."""
     if not look.audited or not machine.logs_rules:
         return
@@ -90,7 +90,7 @@ def before_ours(look: Look, machine: Machine) -> Iterator[Finding]:
         yield from _jump_not_first(look, machine)
 
 
-def _translating_chains(look: Look, ours: str) -> Iterator[Finding]:
+def _translating_chains(look: NamespaceLook, ours: str) -> Iterator[Finding]:
     for chain in look.rules.chains:
         if (
             chain.table != ours
@@ -109,13 +109,13 @@ def _is_postrouting(chain: Chain) -> bool:
     return chain.kind == "nat" and chain.hook == NF_INET_POST_ROUTING
 
 
-def _translates(look: Look, chain: Chain) -> bool:
+def _translates(look: NamespaceLook, chain: Chain) -> bool:
     names = {"nat", "masq", "redir"}
     rules = (r for r in look.rules.rules if (r.family, r.table, r.chain) == (chain.family, chain.table, chain.name))
     return any(e.name in names or e.jump or e.extension in ("SNAT", "MASQUERADE") for r in rules for e in r.expressions)
 
 
-def _jump_not_first(look: Look, machine: Machine) -> Iterator[Finding]:
+def _jump_not_first(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     name = machine.resolved["audit"]["chain"]
     for family, program in (("ip", "iptables"), ("ip6", "ip6tables")):
         if family in look.legacy:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anetcon.doctor.finding import Finding, Severity, unchecked
-from anetcon.doctor.look import Look, NetlinkSocket
+from anetcon.doctor.look import NamespaceLook, NetlinkSocket
 from anetcon.doctor.machine import Machine
 from anetcon.system import syscalls as sc
 
@@ -19,13 +19,13 @@ BEHIND = 64 << 10
 """Bytes in a socket from which on its owner is said not to read."""
 
 
-def of_conntrack(look: Look) -> list[NetlinkSocket]:
+def of_conntrack(look: NamespaceLook) -> list[NetlinkSocket]:
     """The sockets that get events of connections."""
     groups = NEW | UPDATE | DESTROY
     return [each for each in look.sockets if each.protocol == sc.NETLINK_NETFILTER and each.groups & groups]
 
 
-def others(look: Look, machine: Machine) -> Iterator[Finding]:
+def others(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Listeners that are not ours."""
     strangers = [each for each in of_conntrack(look) if not machine.daemon.family & set(_owners(each, machine))]
     for each in strangers if look.audited else []:
@@ -34,7 +34,7 @@ def others(look: Look, machine: Machine) -> Iterator[Finding]:
         yield Finding("listeners", Severity.OK, "nobody else listens to conntrack", netns=look.netns)
 
 
-def ours(look: Look, machine: Machine) -> Iterator[Finding]:
+def ours(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Where the daemon says that it listens, it has a socket that does."""
     if machine.logs_rules or not look.audited or machine.daemon.state(look.netns) != "attached":
         return
@@ -58,7 +58,7 @@ def _owners(each: NetlinkSocket, machine: Machine) -> tuple[int, ...]:
     return machine.owners.get(each.inode, ())
 
 
-def _stranger(look: Look, machine: Machine, each: NetlinkSocket) -> Finding:
+def _stranger(look: NamespaceLook, machine: Machine, each: NetlinkSocket) -> Finding:
     pids = _owners(each, machine)
     who = ", ".join(f"{machine.processes[pid].name} (process {pid})" for pid in pids if pid in machine.processes)
     groups = "+".join(name for bit, name in NAMES.items() if each.groups & bit)

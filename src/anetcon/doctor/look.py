@@ -45,7 +45,7 @@ class NetlinkSocket:
 
 
 @dataclass
-class Look:
+class NamespaceLook:
     """A namespace as it was found. `path` None: where this program was started. `audited`: the settings select it."""
 
     netns: str
@@ -80,7 +80,7 @@ def netlink_sockets(text: str) -> tuple[NetlinkSocket, ...]:
     return tuple(found)
 
 
-def visit(home: Home, look: Look) -> Look:
+def visit(home: Home, look: NamespaceLook) -> NamespaceLook:
     """Enter the namespace, look at everything, come back."""
     try:
         with home.entered(look.path) as inode:
@@ -91,7 +91,7 @@ def visit(home: Home, look: Look) -> Look:
     return look
 
 
-def _fill(look: Look) -> None:
+def _fill(look: NamespaceLook) -> None:
     for name in (*SYSCTLS, *NUMBERS, LIBERAL, LOOSE):
         with contextlib.suppress(OSError):
             look.sysctls[name] = (NETFILTER / name).read_text().strip()
@@ -108,7 +108,7 @@ def _fill(look: Look) -> None:
     look.legacy = _try(look, "legacy rules", _legacy, {})
 
 
-def _try(look: Look, what: str, read: Callable[[], T], missing: T) -> T:
+def _try(look: NamespaceLook, what: str, read: Callable[[], T], missing: T) -> T:
     try:
         return read()
     except (OSError, subprocess.SubprocessError) as error:

@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Iterator
 
 from anetcon.doctor.finding import Finding, Severity, inside
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import NamespaceLook
 from anetcon.doctor.machine import Machine
 from anetcon.rules import invalid_sample
 
 ACTIVATION = "anetcon_conntrack"
 
 
-def stale(look: Look, machine: Machine) -> Iterator[Finding]:
+def stale(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Tables and chains of ours that are not in use."""
     kept = machine.daemon.runs and look.audited
     audit = machine.resolved["audit"]
@@ -37,7 +37,7 @@ def stale(look: Look, machine: Machine) -> Iterator[Finding]:
         yield _left(look, machine, f"chain {chain} in {program}'s table nat", command)
 
 
-def _programs(look: Look, chain: str) -> Iterator[str]:
+def _programs(look: NamespaceLook, chain: str) -> Iterator[str]:
     """The programs of iptables that show the chain."""
     there = {each.family for each in look.rules.chains if (each.table, each.name) == ("nat", chain)}
     for family, program in (("ip", "iptables"), ("ip6", "ip6tables")):
@@ -47,7 +47,7 @@ def _programs(look: Look, chain: str) -> Iterator[str]:
             yield f"{program}-legacy"
 
 
-def _left(look: Look, machine: Machine, what: str, command: str) -> Finding:
+def _left(look: NamespaceLook, machine: Machine, what: str, command: str) -> Finding:
     if machine.other_keepers:
         means = f"another ANetCon with another store runs (process {machine.other_keepers[0]}), and may keep it"
         remedy = f"if that one does not audit this namespace, remove it: `{command}`"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from anetcon.doctor.finding import Finding, Severity, inside
-from anetcon.doctor.look import LIBERAL, LOOSE, Look
+from anetcon.doctor.look import LIBERAL, LOOSE, NamespaceLook
 from anetcon.doctor.machine import Machine
 from anetcon.link import counters
 from anetcon.netlink.ct_sysctls import SYSCTLS
@@ -18,7 +19,7 @@ MEANS = {
 AFTER_ATTACH = counters.STATES
 
 
-def sysctls(look: Look, machine: Machine) -> Iterator[Finding]:
+def sysctls(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Whether each is 1, and if not, whether the daemon is going to set it."""
     if machine.logs_rules or not look.audited:
         return
@@ -38,7 +39,7 @@ def sysctls(look: Look, machine: Machine) -> Iterator[Finding]:
         yield _wrong(look, machine, wrong)
 
 
-def _wrong(look: Look, machine: Machine, wrong: dict[str, str]) -> Finding:
+def _wrong(look: NamespaceLook, machine: Machine, wrong: dict[str, str]) -> Finding:
     found = ", ".join(f"{name} is {value}" for name, value in wrong.items()) + ", not 1"
     means = "; ".join(MEANS[name] for name in wrong)
     command = inside(look.path, f"sysctl -w {' '.join(f'net.netfilter.{name}=1' for name in wrong)}")
@@ -49,31 +50,40 @@ def _wrong(look: Look, machine: Machine, wrong: dict[str, str]) -> Finding:
     return Finding("sysctls", Severity.NOTE, found, means, f"to have it now: `{command}`", look.netns)
 
 
-def liberal(look: Look, machine: Machine) -> Iterator[Finding]:
-    """Whether conntrack takes TCP packets outside of the window for valid: what came back proves less then."""
-    if machine.logs_rules or not look.audited or look.sysctls.get(LIBERAL, "0") == "0":
-        return
-    yield Finding(
+class Weakness(NamedTuple):
+    """A sysctl that weakens what a record proves when it is not 0. `when` says when to set it back."""
+
+    check: str
+    name: str
+    severity: Severity
+    means: str
+    when: str
+
+
+WEAKNESSES = (
+    Weakness(
         "liberal",
+        LIBERAL,
         Severity.WARNING,
-        f"{LIBERAL} is {look.sysctls[LIBERAL]}",
         "TCP packets with forged sequence numbers count as valid: `handshake completed` does not prove a source",
-        f"set it back, if no path here is asymmetric: `{inside(look.path, f'sysctl -w net.netfilter.{LIBERAL}=0')}`",
-        look.netns,
-    )
-
-
-def loose(look: Look, machine: Machine) -> Iterator[Finding]:
-    """Whether conntrack takes up TCP connections in the middle: of those nobody saw a handshake."""
-    if machine.logs_rules or not look.audited or look.sysctls.get(LOOSE, "0") == "0":
-        return
-    yield Finding(
+        "set it back, if no path here is asymmetric",
+    ),
+    Weakness(
         "loose",
+        LOOSE,
         Severity.NOTE,
-        f"{LOOSE} is {look.sysctls[LOOSE]}",
-        "a TCP connection that ran before it was tracked is taken up in the middle, and `handshake completed` says of "
-        "it no more than that packets went both ways",
-        "nothing; or, where such connections may break when a router is set up anew: "
-        f"`{inside(look.path, f'sysctl -w net.netfilter.{LOOSE}=0')}`",
-        look.netns,
-    )
+        "conntrack takes up a TCP connection in the middle if it ran before; `handshake completed` then says no more "
+        "than that packets went both ways",
+        "nothing; or, where such connections may break when a router is set up anew",
+    ),
+)
+
+
+def weaknesses(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
+    """Whether conntrack takes more for a TCP connection than proves one."""
+    if machine.logs_rules or not look.audited:
+        return
+    for check, name, severity, means, when in WEAKNESSES:
+        if (value := look.sysctls.get(name, "0")) != "0":
+            remedy = f"{when}: `{inside(look.path, f'sysctl -w net.netfilter.{name}=0')}`"
+            yield Finding(check, severity, f"{name} is {value}", means, remedy, look.netns)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from anetcon.doctor.finding import Finding, Severity, inside
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import NamespaceLook
 from anetcon.doctor.machine import Machine
 from anetcon.netlink import active
 from anetcon.rules import invalid_sample
@@ -21,7 +21,7 @@ _EXTENSION = re.compile(r"-(?:m|j) (\S+)")
 _USES = {name.decode() for name in active.EXTENSIONS}
 
 
-def tracked_families(look: Look) -> set[str]:
+def tracked_families(look: NamespaceLook) -> set[str]:
     """`ip` and `ip6`, whichever conntrack follows here: the kernel tracks a family only where a rule of it needs it."""
     found = {rule.family for rule in look.rules.rules if rule.tracks}
     found |= {family for family, text in look.legacy.items() if _USES & set(_EXTENSION.findall(text))}
@@ -30,7 +30,7 @@ def tracked_families(look: Look) -> set[str]:
     return found & {"ip", "ip6"}
 
 
-def tracking(look: Look, machine: Machine) -> Iterator[Finding]:
+def tracking(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Whether any rule makes conntrack run, for both families."""
     if not look.audited or "rules" in look.failed:
         return
@@ -56,7 +56,7 @@ def tracking(look: Look, machine: Machine) -> Iterator[Finding]:
         yield Finding("conntrack", Severity.OK, f"conntrack runs for {names or 'what it counts'}", netns=look.netns)
 
 
-def size(look: Look, machine: Machine) -> Iterator[Finding]:
+def size(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Whether the table holds the load, below the share from which the daemon no longer holds ends back."""
     count, limit, buckets = (look.number(f"nf_conntrack_{name}") for name in ("count", "max", "buckets"))
     if not look.audited or count is None or limit is None:
@@ -84,7 +84,7 @@ def size(look: Look, machine: Machine) -> Iterator[Finding]:
         yield Finding("table", Severity.OK, found, netns=look.netns)
 
 
-def refused(look: Look, machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 - the shape of a check
+def refused(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 - the shape of a check
     """Whether the kernel counted connections that it refused or threw out, since the namespace was made."""
     if not look.audited or not look.statistics:
         return
@@ -107,7 +107,7 @@ def refused(look: Look, machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 
     yield Finding("refusals", severity, f"since it was made: {counted}", means, remedy, look.netns)
 
 
-def untracked(look: Look, machine: Machine) -> Iterator[Finding]:
+def untracked(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     """Whether what conntrack calls invalid is dropped: it crosses the router untranslated and unrecorded. And whether
     the rule stands that counts and samples it, where one is to."""
     families = tracked_families(look)

@@ -80,8 +80,7 @@ class Import:
         self.settings = settings
         self.report = Report()
         self._progress = progress
-        self._nodes, self._namespaces = settings.nodes, settings.namespaces
-        self._reader = SyslogReader(settings.prefix, self._namespaces, self._nodes, settings.now + DAY)
+        self._reader = SyslogReader(settings.prefix, settings.namespaces, settings.nodes, settings.now + DAY)
         self._events = Events(settings.zone, settings.now + DAY)
         self._batch = LineBatch(ROWS + SPARE)
         self._view: Store | None = None
@@ -118,7 +117,7 @@ class Import:
             self._rest()
         finally:
             self._rejects.close()
-        self.report.strangers = self._namespaces.strangers(self._by_namespace)
+        self.report.strangers = self.settings.namespaces.strangers(self._by_namespace)
         self.report.untimed = self._events.untimed
         self.report.rejects = self._rejects.path if self._rejects.used else None
         self.report.seconds = time.monotonic() - began
@@ -190,7 +189,7 @@ class Import:
             counts.others -= found.rows + len(found.unreadable)
             counts.events += found.rows
             unreadable = sorted([*unreadable, *found.unreadable])
-            here = (self._nodes.here, self.settings.events_netns, Cause.IMPORTED_EVENTS)
+            here = (self.settings.nodes.here, self.settings.events_netns, Cause.IMPORTED_EVENTS)
             self._stretches.add(here, self._events.times)
             self._take_events(counts)
         counts.unreadable += len(unreadable)
@@ -204,7 +203,9 @@ class Import:
             if self._batch.room() < SPARE:
                 self._commit(counts)
             first = self._batch.rows
-            self._events.take(self._batch, self._nodes.here, self._namespaces.code(self.settings.events_netns))
+            self._events.take(
+                self._batch, self.settings.nodes.here, self.settings.namespaces.code(self.settings.events_netns)
+            )
             self._count(counts, first)
 
     def _count(self, counts: Counts, first: int) -> None:
@@ -230,16 +231,16 @@ class Import:
         view = self._store()
         found = Matched.nothing(batch.rows)
         if view is not None:
-            found = known(view, batch, self._nodes.names, self._namespaces, self._mine)
+            found = known(view, batch, self.settings.nodes.names, self.settings.namespaces, self._mine)
         old = _old(batch, settings.oldest)
         fresh, better = ~found.have & ~old, found.better & ~old
-        gaps = self._stretches.gaps(self._nodes.names, view, settings.oldest)
+        gaps = self._stretches.gaps(self.settings.nodes.names, view, settings.oldest)
         adds = bool(fresh.any() or gaps)
         self._brought |= adds
         if source is not None and (self._brought or counts.events):
             self._sources.append(source)
         if adds or (self._brought and source is not None):
-            rows = table(batch, np.flatnonzero(fresh), self._nodes.names, self._namespaces.names)
+            rows = table(batch, np.flatnonzero(fresh), self.settings.nodes.names, self.settings.namespaces.names)
             with _owner(settings.store):
                 self._mine |= add(
                     settings.store, rows, gaps, settings.limits, gone=found.gone(better), sources=self._sources

@@ -18,7 +18,7 @@ HASH = re.compile(r"\[([0-9a-f]{8})\]")
 LISTED = re.compile(r"^(.+) \[([0-9a-f]{8})\]$")
 
 
-class Codes(dict[bytes, int]):
+class TextCodes(dict[bytes, int]):
     """A code for each text; `names` by code."""
 
     def __init__(self, names: list[str]) -> None:
@@ -32,7 +32,7 @@ class Codes(dict[bytes, int]):
         return self.names.index(name)
 
 
-class NamespaceCodes(Codes):
+class NamespaceCodes(TextCodes):
     """Codes by hash; of lines without one it is `unhashed`. A hash that nobody knows stands for itself."""
 
     def __init__(self, listed: dict[bytes, str], unhashed: str, *, given: bool = False) -> None:
@@ -64,7 +64,7 @@ class NamespaceCodes(Codes):
         return {name: counted[self.names.index(name)] for name in sorted(self.unknown)}
 
 
-class Nodes(Codes):
+class Nodes(TextCodes):
     """Codes by host. This node is called by its own name, be that the short or the whole one, whichever of the two a
     syslog daemon writes; a whole name of another domain is another node, and so is another address."""
 

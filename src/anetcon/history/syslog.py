@@ -83,7 +83,6 @@ class SyslogReader:
         self._namespaces, self._nodes, self._latest = namespaces, nodes, latest
         self._packets = Packets({text: int(kind) for text, kind in kinds.items()})
         self._kinds = kinds
-        self.markers = list(kinds)
         either = b"|".join(re.escape(text) for text in sorted(kinds, key=len, reverse=True))
         ours = rb"(%s)(?: ?\[([0-9a-f]{8})\])?" % either
         self._kernel = re.compile(rb"^" + _HEAD + ours + b" " + PACKET, re.MULTILINE)
@@ -102,7 +101,7 @@ class SyslogReader:
         lines = block.count(b"\n") + (not block.endswith(b"\n"))
         kernel = self._kernel.findall(block)
         own = self._own.findall(block) if b" NETNS=" in block else []
-        marked = sum(block.count(text) for text in self.markers)
+        marked = sum(block.count(text) for text in self._kinds)
         plain = b"message repeated " not in block and not self._has_strange(block)
         if len(kernel) + len(own) == marked and plain:
             good = self._append(kernel, own, times, out)
@@ -156,12 +155,12 @@ class SyslogReader:
         return _mended(line) if self._has_marker(line) else line, 1
 
     def _has_marker(self, line: bytes) -> bool:
-        return any(text in line for text in self.markers)
+        return any(text in line for text in self._kinds)
 
     def _has_strange(self, block: bytes) -> bool:
         """Whether there is a line of a rule of ours whose kind nobody names: of a prefix that was configured once."""
         return any(
-            block.count(common) > sum(block.count(text) for text in self.markers if text.startswith(common))
+            block.count(common) > sum(block.count(text) for text in self._kinds if text.startswith(common))
             for common in self._commons
         ) and bool(self._strange.search(block))
 
@@ -174,7 +173,7 @@ class SyslogReader:
 
     def _is_two(self, line: bytes) -> bool:
         """Whether another line was written behind one that has no newline, as on a disk that was full."""
-        return sum(map(line.count, self.markers)) > 1 and self._begins.search(line, 1) is not None
+        return sum(map(line.count, self._kinds)) > 1 and self._begins.search(line, 1) is not None
 
     def _append(self, kernel: list[Texts], own: list[Texts], times: Stamps, out: LineBatch) -> tuple[Array, Array]:
         """Append both kinds of rows; which of each are good."""

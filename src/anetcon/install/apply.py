@@ -107,7 +107,7 @@ def _directory(tree: Tree, item: Item, coming: bool) -> Iterator[Step]:
         yield Step(Verb.MAKE, item.path, item, f"directory, {item.mode:04o} {item.owner}:{item.group}")
     elif tree.fits(item, coming):
         pass
-    elif item.path.endswith("/anetcon") or tree.is_empty(item.path):
+    elif item.path.endswith("/anetcon") or not any(tree.folder(item.path).iterdir()):
         content = ", and what is in it" if tree.hands_over(item, coming) else ""
         yield Step(Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}{content}")
     else:

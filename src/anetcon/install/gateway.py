@@ -14,7 +14,7 @@ from anetcon.config.model import DEFAULT_NETNS, NEUTRON_ROUTERS
 from anetcon.config.sample import GATEWAY
 from anetcon.config.toml_text import value_text
 from anetcon.doctor.examine import namespaces
-from anetcon.doctor.look import Look, visit
+from anetcon.doctor.look import NamespaceLook, visit
 from anetcon.link.settings import Settings
 from anetcon.system.netns import Home
 
@@ -32,11 +32,11 @@ def is_plain(netns_dir: str) -> bool:
     folder = Path(netns_dir)
     if folder.is_dir() and any(neutron.search(path.name) for path in folder.iterdir()):
         return False
-    look = visit(Home(), Look(DEFAULT_NETNS, FIRST))
+    look = visit(Home(), NamespaceLook(DEFAULT_NETNS, FIRST))
     return look.forwards and translates(look)
 
 
-def translates(look: Look) -> bool:
+def translates(look: NamespaceLook) -> bool:
     """Whether a rule of a namespace translates addresses, of whichever program it is."""
     found = (each for rule in look.rules.rules for each in rule.expressions)
     return any(each.name in NAT or each.extension in TARGETS for each in found) or any(

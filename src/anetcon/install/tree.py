@@ -35,9 +35,10 @@ class Tree:
     def place(self, path: str) -> Path:
         """Where a path is: every link on the way followed inside the tree, not the last part."""
         above, _, last = path.rpartition("/")
-        return self._walk(above) / last
+        return self.folder(above) / last
 
-    def _walk(self, path: str) -> Path:
+    def folder(self, path: str) -> Path:
+        """Where a folder is: every link followed inside the tree."""
         at, links = self.root, 0
         todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         while todo:
@@ -73,13 +74,9 @@ class Tree:
             return self.place(path).lstat()
         return None
 
-    def folder(self, path: str) -> Path:
-        """Where a folder is, every link followed inside the tree."""
-        return self._walk(path)
-
     def is_directory(self, path: str) -> bool:
         """Whether a directory is there, also by a link."""
-        return self._walk(path).is_dir()
+        return self.folder(path).is_dir()
 
     def missing_above(self, path: str) -> list[str]:
         """The folders above a path that are not there."""
@@ -91,7 +88,7 @@ class Tree:
         if name == "root":
             return 0
         with contextlib.suppress(OSError):
-            for line in self._walk(NAMES[kind]).read_text(errors="replace").splitlines():
+            for line in self.folder(NAMES[kind]).read_text(errors="replace").splitlines():
                 fields = line.split(":")
                 if fields[0] == name and len(fields) > 2 and fields[2].isdigit():
                     return int(fields[2])
@@ -144,16 +141,12 @@ class Tree:
 
     def _itself(self, item: Item) -> Path:
         """Where an item is; a directory may be there by a link."""
-        return self._walk(item.path) if item.kind is ItemKind.DIRECTORY else self.place(item.path)
-
-    def is_empty(self, path: str) -> bool:
-        """Whether a directory has nothing in it."""
-        return not any(self._walk(path).iterdir())
+        return self.folder(item.path) if item.kind is ItemKind.DIRECTORY else self.place(item.path)
 
     def make_directory(self, item: Item) -> None:
         """Make it; those above it as they always are."""
         with self._naming(item.path, "make"):
-            place = self._walk(item.path)
+            place = self.folder(item.path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.mkdir(exist_ok=True)
         self.adjust(item)

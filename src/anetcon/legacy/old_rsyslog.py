@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from anetcon.config.load import Loaded
-from anetcon.config.model import RSYSLOG_FILE, Logs
+from anetcon.config.model import RSYSLOG_FILE, LogSettings
 from anetcon.config.rsyslog import READERS, quoted, rsyslog_text
 from anetcon.legacy.stop_old import systemctl
 from anetcon.link.engine_kinds import KINDS
@@ -55,7 +55,7 @@ def choose(loaded: Loaded, snippets: dict[Path, str], user: str = "") -> LogWrit
     return LogWriter.SAME if fits else LogWriter.RENEWED
 
 
-def sorts(snippet: str, logs: Logs) -> bool:
+def sorts(snippet: str, logs: LogSettings) -> bool:
     """Whether a file names both prefixes, quoted as it may be."""
     plain = re.sub(r"\\(.)|\[(.)\]", lambda found: found[1] or found[2], snippet)
     return all(
@@ -63,12 +63,12 @@ def sorts(snippet: str, logs: Logs) -> bool:
     )
 
 
-def renewed(logs: Logs) -> str:
+def renewed(logs: LogSettings) -> str:
     """A file that sorts today's lines and the older form of them."""
     return rsyslog_text(logs, READERS) + rsyslog_text(msgspec.structs.replace(logs, **OLDER), READERS)
 
 
-def files(logs: Logs) -> dict[str, Path]:
+def files(logs: LogSettings) -> dict[str, Path]:
     """Where a line belongs, by what it begins with: both forms."""
     forms = logs, msgspec.structs.replace(logs, **OLDER)
     nat, dnat = (Path(logs.dir, name) for name in ("anetcon.nat.log", "anetcon.float.log"))
@@ -81,7 +81,7 @@ def named(snippets: Iterable[str]) -> list[Path]:
     return [Path(match[0]) for text in snippets for match in _LOG.finditer(text)]
 
 
-def discarding(logs: Logs) -> str:
+def discarding(logs: LogSettings) -> str:
     """A file that keeps the lines out of the logs of others."""
     return (
         "# The daemon writes anetcon.nat.log and anetcon.float.log itself: what the kernel prints for it goes nowhere\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from anetcon.config.logrotate import logrotate_text
-from anetcon.config.model import Config, Logs, Storage
+from anetcon.config.model import Config, LogSettings, StoreSettings
 
 
 def test_files_and_signals() -> None:
     """The three logs where they are configured; a signal to the owner of the store's lock, and nothing restarted."""
-    text = logrotate_text(Config(logs=Logs(dir="/srv/log", file="/var/own.log"), store=Storage(path="/srv/a b")))
+    text = logrotate_text(
+        Config(logs=LogSettings(dir="/srv/log", file="/var/own.log"), store=StoreSettings(path="/srv/a b"))
+    )
     assert text.splitlines()[1] == '"/srv/log/anetcon.nat.log" "/srv/log/anetcon.float.log" "/var/own.log" {'
     assert "cat '/srv/a b/lock'" in text
     assert "kill -HUP" in text

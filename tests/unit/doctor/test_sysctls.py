@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from anetcon.doctor.finding import Severity
-from anetcon.doctor.sysctls import liberal, loose, sysctls
-from tests.support.doctor_parts import ill, look, machine, one, without_daemon
+from anetcon.doctor.sysctls import sysctls, weaknesses
+from tests.support.doctor_parts import ill, look, machine, one, said, without_daemon
 
 WRONG = {"nf_conntrack_events": "2", "nf_conntrack_timestamp": "0", "nf_conntrack_acct": "1"}
 
@@ -33,23 +35,20 @@ def test_without_conntrack() -> None:
     assert "modprobe" in one(sysctls(look(sysctls={}), without_daemon())).remedy
 
 
-def test_tcp_that_is_taken_liberally() -> None:
-    """Where conntrack does not look at sequence numbers that is a warning; at 0, or without conntrack, nothing."""
-    for sysctls_there in ({}, {"nf_conntrack_tcp_be_liberal": "0"}):
-        assert list(liberal(look(sysctls=sysctls_there), machine())) == []
-    there = {"nf_conntrack_tcp_be_liberal": "1"}
-    found = one(liberal(look(sysctls=there), machine()))
-    assert found.severity is Severity.WARNING
-    assert "`nsenter --net=/run/netns/qrouter-1 sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=0`" in found.remedy
-    assert list(liberal(look(sysctls=there, audited=False), machine())) == []
-
-
-def test_tcp_that_is_picked_up_in_the_middle() -> None:
-    """Where conntrack takes it up that is a note, with the command; at 0, or without conntrack, nothing."""
-    for sysctls_there in ({}, {"nf_conntrack_tcp_loose": "0"}):
-        assert list(loose(look(sysctls=sysctls_there), machine())) == []
-    there = {"nf_conntrack_tcp_loose": "1"}
-    found = one(loose(look(sysctls=there), machine()))
-    assert found.severity is Severity.NOTE
-    assert "`nsenter --net=/run/netns/qrouter-1 sysctl -w net.netfilter.nf_conntrack_tcp_loose=0`" in found.remedy
-    assert list(loose(look(sysctls=there, audited=False), machine())) == []
+@pytest.mark.parametrize(
+    ("name", "check", "severity"),
+    [
+        ("nf_conntrack_tcp_be_liberal", "liberal", Severity.WARNING),
+        ("nf_conntrack_tcp_loose", "loose", Severity.NOTE),
+    ],
+)
+def test_what_weakens_proof(name: str, check: str, severity: Severity) -> None:
+    """A sysctl that takes more for a connection than proves one is told, with the command that sets it back."""
+    for sysctls_there in ({}, {name: "0"}):
+        assert list(weaknesses(look(sysctls=sysctls_there), machine())) == []
+    there = {name: "1"}
+    found = one(weaknesses(look(sysctls=there), machine()))
+    assert (found.check, found.severity, found.found) == (check, severity, f"{name} is 1")
+    assert f"`nsenter --net=/run/netns/qrouter-1 sysctl -w net.netfilter.{name}=0`" in found.remedy
+    assert list(weaknesses(look(sysctls=there, audited=False), machine())) == []
+    assert list(weaknesses(look(sysctls=there), machine(daemon=said(engine="iptables-log")))) == []

@@ -8,7 +8,7 @@ import pytest
 
 from anetcon.doctor import table
 from anetcon.doctor.finding import Severity
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import NamespaceLook
 from anetcon.doctor.ruleset import NamespaceRules, Rule
 from tests.support.doctor_parts import STATUS, ill, look, machine, one, said, without_daemon
 
@@ -22,7 +22,7 @@ def tracking(family: str) -> NamespaceRules:
     return NamespaceRules(rules=(Rule(family, "t", "c", 1, (), tracks=True),))
 
 
-def filled(count: int, limit: int = 1000, buckets: int = 1000) -> Look:
+def filled(count: int, limit: int = 1000, buckets: int = 1000) -> NamespaceLook:
     """A table with so many connections."""
     return look(
         sysctls={
@@ -42,7 +42,7 @@ def filled(count: int, limit: int = 1000, buckets: int = 1000) -> Look:
         (look(legacy={"ip": LEGACY.replace("MASQUERADE", "LOG")}), set()),
     ],
 )
-def test_which_families_are_tracked(seen: Look, families: set[str]) -> None:
+def test_which_families_are_tracked(seen: NamespaceLook, families: set[str]) -> None:
     """A rule makes its own family tracked, one of inet both."""
     assert table.tracked_families(seen) == families
 
@@ -67,7 +67,7 @@ def test_conntrack_runs_where_it_counts() -> None:
         (filled(500_000, 1_000_000, 50_000), Severity.WARNING, "nf_conntrack_buckets=100000"),
     ],
 )
-def test_the_size(seen: Look, severity: Severity, words: str) -> None:
+def test_the_size(seen: NamespaceLook, severity: Severity, words: str) -> None:
     """Against guard_share, against being full, without a limit, and against the buckets."""
     (found,) = table.size(seen, machine())
     assert found.severity is severity

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.doctor.look import Look
+from anetcon.doctor.look import NamespaceLook
 from anetcon.doctor.ruleset import Expression, NamespaceRules, Rule
 from anetcon.install.gateway import is_plain, translates
 
 
-def look(*expressions: Expression, legacy: str = "") -> Look:
+def look(*expressions: Expression, legacy: str = "") -> NamespaceLook:
     """A namespace with one rule, or with one of iptables-legacy."""
     rule = Rule("ip", "nat", "POSTROUTING", 1, expressions, tracks=True)
-    return Look("default", None, rules=NamespaceRules(rules=(rule,)), legacy={"ip": legacy} if legacy else {})
+    return NamespaceLook("default", None, rules=NamespaceRules(rules=(rule,)), legacy={"ip": legacy} if legacy else {})
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def look(*expressions: Expression, legacy: str = "") -> Look:
         (look(), False),
     ],
 )
-def test_what_translates(found: Look, expected: bool) -> None:
+def test_what_translates(found: NamespaceLook, expected: bool) -> None:
     """SNAT, DNAT and their kind do; a log rule, or one that looks at a connection's state, does not."""
     assert translates(found) is expected
 

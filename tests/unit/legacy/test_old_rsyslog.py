@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.config.load import Loaded, load
-from anetcon.config.model import RSYSLOG_FILE, Logs
+from anetcon.config.model import RSYSLOG_FILE, LogSettings
 from anetcon.config.rsyslog import rsyslog_text
 from anetcon.legacy import old_rsyslog
 from anetcon.legacy.old_rsyslog import LogWriter
@@ -57,18 +57,18 @@ def test_who_writes(
         (OLDER, False),
         (TODAY.replace("[D]", "[F]"), False),
         ("", False),
-        (rsyslog_text(Logs(), "adm"), True),
-        (old_rsyslog.renewed(Logs()), True),
+        (rsyslog_text(LogSettings(), "adm"), True),
+        (old_rsyslog.renewed(LogSettings()), True),
     ],
 )
 def test_whether_a_file_knows_our_prefixes(snippet: str, fits: bool) -> None:
     """However they are quoted."""
-    assert old_rsyslog.sorts(snippet, Logs()) is fits
+    assert old_rsyslog.sorts(snippet, LogSettings()) is fits
 
 
 def test_a_new_file_knows_both_forms() -> None:
     """Today's lines, and those that were printed before."""
-    text = old_rsyslog.renewed(Logs())
+    text = old_rsyslog.renewed(LogSettings())
     assert text.count("anetcon.nat.log") >= 2
     assert "[[]NAT[]] IN=" in text
     assert "[[]X[]]([[][0-9a-f]{8}[]])? IN=" in text
@@ -90,7 +90,7 @@ def test_whom_rsyslog_becomes(files: list[str], user: str) -> None:
 
 def test_which_file_a_line_belongs_to() -> None:
     """By both forms of prefix; and the files that the site names are found."""
-    logs = Logs(dir="/srv/logs")
+    logs = LogSettings(dir="/srv/logs")
     assert {prefix: str(file) for prefix, file in old_rsyslog.files(logs).items()} == {
         "[ANETCON][X]": "/srv/logs/anetcon.nat.log",
         "[ANETCON] [NAT]": "/srv/logs/anetcon.nat.log",
