@@ -185,6 +185,16 @@ def test_reload_replaces_children_whose_settings_changed(daemon: Daemon, bed: Te
     wait_until(lambda: "the configuration is applied" in daemon.log(), 5, "it says so")
 
 
+def test_another_sink_leaves_capture_alone(daemon: Daemon, bed: Testbed) -> None:
+    """Follow alone is replaced when nothing but sinks changed."""
+    daemon.run().wait_heard("attach", netns=bed.namespace("one").name)
+    daemon.settings["sinks"] = {"siem": {"type": "json", "to": "file:/x"}}
+    daemon.reload()
+    wait_until(lambda: len(daemon.heard("follow started")) == 2, 10, "follow is replaced")
+    wait_until(lambda: "the configuration is applied" in daemon.log(), 5, "it says so")
+    assert len(daemon.heard("started")) == 1
+
+
 def test_what_is_asked_for_while_the_file_is_read_is_not_forgotten(daemon: Daemon, bed: Testbed) -> None:
     """A replacement that comes then happens, and with the file as it is by now: it is read again."""
     one = bed.namespace("one")

@@ -205,7 +205,9 @@ class Keeper:
         self.processes.use(new.resolved)
         self._use_log()
         self.audit.apply(new)
-        if new.children_differ(old):
+        if new.children_differ(old) and not new.capture_differs(old):
+            self.processes.follow.replace()
+        elif new.children_differ(old):
             roster.replace_capture()
             closing = None if new.kind.kernel_log else self.kernel_log
             if closing is None:

@@ -104,8 +104,13 @@ class Settings:
                     yield f"{whole} = {json.dumps(each)}" + (f" ({sources[whole]})" if whole in sources else "")
 
     def children_differ(self, other: Settings) -> bool:
-        """Whether capture and follow have to be replaced for these settings."""
+        """Whether follow has to be replaced for these settings, and capture unless it does not differ."""
         return _of_children(self.resolved) != _of_children(other.resolved)
+
+    def capture_differs(self, other: Settings) -> bool:
+        """Whether capture has to be replaced: sinks are no matter of its own."""
+        mine, others = ({**_of_children(each.resolved), "sinks": None} for each in (self, other))
+        return mine != others
 
 
 def _of_children(resolved: dict[str, Any]) -> dict[str, Any]:

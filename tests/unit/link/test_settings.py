@@ -55,13 +55,17 @@ def test_a_name_is_looked_at_once(resolved: dict[str, Any]) -> None:
 
 
 def test_only_what_concerns_the_children_replaces_them(resolved: dict[str, Any]) -> None:
-    """The keeper's own settings do not; those of capture and follow do."""
+    """The keeper's own settings do not; those of capture and follow do, and sinks are follow's alone."""
     before = Settings(copy.deepcopy(resolved))
     resolved["audit"]["period"] = 5.0
     resolved["audit"]["namespaces"] = ["."]
     assert not Settings(resolved).children_differ(before)
+    resolved["sinks"] = {"siem": {"type": "json", "to": "file:/x"}}
+    assert Settings(resolved).children_differ(before)
+    assert not Settings(resolved).capture_differs(before)
     resolved["audit"]["networks"] = {"qrouter-1": ["10.0.0.0/8"]}
     assert Settings(resolved).children_differ(before)
+    assert Settings(resolved).capture_differs(before)
 
 
 def test_a_log_engine_listens_to_no_events(resolved: dict[str, Any]) -> None:
