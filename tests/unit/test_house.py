@@ -59,7 +59,7 @@ LAYERS: dict[str, set[str]] = {
         "journal",
     },
     "follow": {"errors", "system", "link", "protocols", "record", "journal", "identity", "store", "query"},
-    "history": {"errors", "gaps", "system", "protocols", "record", "decode", "identity", "store", "follow"},
+    "history": {"errors", "gaps", "system", "link", "protocols", "record", "decode", "identity", "store", "follow"},
     "doctor": {"errors", "system", "netlink", "rules", "link", "journal", "store", "decode"},
     "install": {"errors", "system", "netlink", "rules", "link", "config", "store", "follow", "doctor"},
     "legacy": {"errors", "system", "netlink", "rules", "link", "config", "store", "follow", "doctor", "install"},

@@ -20,7 +20,7 @@ from anetcon.cli.output import VERSION, Format
 from anetcon.cli.people import print_json, say, warn
 from anetcon.config.load import Given, Loaded, load
 from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
-from anetcon.follow.sinks.lines import DEFAULT_NETNS
+from anetcon.link.settings import DEFAULT
 from anetcon.query import times
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.store.limits import Limits
@@ -178,7 +178,7 @@ def _settings(
     resolved = loaded.resolved()
     logs = resolved["logs"]
     file = hash_file or (Path(logs["namespace_hash_file"]) if logs["namespace_hash_file"] else None)
-    unhashed = netns or (DEFAULT_NETNS if logs["namespace_hash"] else UNKNOWN_NETNS)
+    unhashed = netns or (DEFAULT if logs["namespace_hash"] else UNKNOWN_NETNS)
     return Settings(
         store=Path(resolved["store"]["path"]),
         nodes=Nodes(resolved["node"], node),
@@ -186,7 +186,7 @@ def _settings(
         zone=zone,
         prefix=Prefix(logs["prefix"], logs["prefix_dnat"], logs["prefix_other"], hashed=True),
         limits=Limits.of(resolved["store"]),
-        events_netns=netns or DEFAULT_NETNS,
+        events_netns=netns or DEFAULT,
         until=_day(until),
         rejects=rejects,
     )

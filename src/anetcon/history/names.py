@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from anetcon.errors import InputError
-from anetcon.follow.sinks.lines import DEFAULT_NETNS
+from anetcon.link.settings import DEFAULT
 from anetcon.record import UNKNOWN_NETNS
 from anetcon.system.printable import canonical, namespace_hash, visible
 
@@ -89,7 +89,7 @@ class Nodes(TextCodes):
 def listed(file: Path | None, *, asked: bool) -> dict[bytes, str]:
     """Names by hash, from the file of hashes, which may be missing unless it was asked for. Of several names of one
     hash it is that one's whose hash it is; where that tells no single one, nobody's. Raises InputError."""
-    found = {namespace_hash(DEFAULT_NETNS): {DEFAULT_NETNS}}
+    found = {namespace_hash(DEFAULT): {DEFAULT}}
     if file is not None and (asked or os.path.exists(file)):  # noqa: PTH110 - it never raises
         try:
             lines = file.read_text(errors="surrogateescape").split("\n")

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.decode.logline import Prefix
-from anetcon.follow.sinks.lines import DEFAULT_NETNS, Lines, Settings
+from anetcon.follow.sinks.lines import Lines, Settings
 from anetcon.history.line_batch import LineBatch
 from anetcon.history.names import NamespaceCodes, Nodes
 from anetcon.history.stamps import Stamps
 from anetcon.history.syslog import MOST_REPEATED, BlockCounts, SyslogReader
+from anetcon.link.settings import DEFAULT
 from anetcon.record import CLASSES, Class
 from anetcon.system.printable import namespace_hash, recorded
 from tests.support.old_lines import address
@@ -242,7 +243,7 @@ NAMES = st.one_of(
             "x SRC=10.66.66.66",
         ]
     ),
-    st.text(min_size=1).filter(lambda name: name != DEFAULT_NETNS),
+    st.text(min_size=1).filter(lambda name: name != DEFAULT),
 )
 
 

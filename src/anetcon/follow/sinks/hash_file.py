@@ -11,9 +11,9 @@ from pathlib import Path
 
 from anetcon.follow import rsyslog_handover
 from anetcon.follow.settings import Settings
-from anetcon.follow.sinks.lines import DEFAULT_NETNS
 from anetcon.journal.read import BEGINNING, read_segment
 from anetcon.journal.write import segment_path, segments
+from anetcon.link.settings import DEFAULT
 from anetcon.store import layout
 from anetcon.system import ondisk
 from anetcon.system.printable import namespace_hash
@@ -33,7 +33,7 @@ class HashFile:
         if path is None or not names:
             return
         known = set(path.read_text(errors="surrogateescape").split("\n")[:-1]) if path.exists() else set()
-        wanted = known | {f"{name} [{namespace_hash(name)}]" for name in names if name != DEFAULT_NETNS}
+        wanted = known | {f"{name} [{namespace_hash(name)}]" for name in names if name != DEFAULT}
         if wanted != known:
             group = layout.group()
             content = "".join(f"{line}\n" for line in sorted(wanted)).encode(errors="surrogateescape")

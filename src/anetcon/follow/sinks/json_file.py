@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.follow.sinks.files import Files
-from anetcon.follow.sinks.lines import are
+from anetcon.follow.sinks.rows import are
 from anetcon.identity import Verdict
 from anetcon.identity.tuples import Array
 from anetcon.query import as_text

@@ -15,7 +15,6 @@ Pure: rows in, lines out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -26,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from anetcon.follow.sinks.rows import are
 from anetcon.identity.tuples import Array, addresses, numbers
+from anetcon.link.settings import DEFAULT
 from anetcon.record import LINES, Class, Family, label
 from anetcon.system.printable import namespace_hash
-
-DEFAULT_NETNS = "default"
 
 SPACE = r"\x20"
 """For one in a name, of which `names.original` makes it again: a value ends at a space."""
@@ -231,7 +230,7 @@ class Lines:
         prefix = wanted.prefix + (wanted.prefix_dnat if kind == Class.FLOAT else wanted.prefix_other)
         before, behind = [], []
         for name in batch["netns"].dictionary.to_pylist():
-            hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT_NETNS else ""
+            hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT else ""
             before.append(f"+00:00 {wanted.node} anetcon: {prefix}{hashed} IN= OUT= SRC=")
             behind.append(" NETNS=" + name.replace(" ", SPACE) + end)
         return pa.array(before, pa.string()), pa.array(behind, pa.string())
@@ -241,14 +240,6 @@ _EMPTY = pa.array([""])
 _DST = pa.array([" DST="])
 _NAT_DST = pa.array([" NAT_DST="])
 _NAT_SHAPES = pa.array([" NAT_SPT=", " NAT_ID=", ""])
-
-
-def are(batch: pa.RecordBatch, name: str, texts: Iterable[str]) -> Array:
-    """Which rows have one of these texts in a column."""
-    wanted = {*texts}
-    known = np.array([text in wanted for text in batch[name].dictionary.to_pylist()], np.bool_)
-    found: Array = known[numbers(batch[name].indices)]
-    return found
 
 
 def _fetch(table: pa.Array, at: Array) -> pa.Array:

@@ -14,8 +14,9 @@ import pyarrow as pa
 from anetcon.follow.settings import Settings
 from anetcon.follow.sinks.files import Files
 from anetcon.follow.sinks.hash_file import HashFile
-from anetcon.follow.sinks.lines import Lines, are
+from anetcon.follow.sinks.lines import Lines
 from anetcon.follow.sinks.lines import Settings as LineSettings
+from anetcon.follow.sinks.rows import are
 from anetcon.identity import Verdict
 from anetcon.identity.tuples import Array, numbers
 from anetcon.record import Class, Origin, label
