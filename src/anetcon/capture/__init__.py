@@ -16,6 +16,8 @@ pipeline      messages -> decoded, classified, chosen rows
 codes         numbers of the namespaces within the columns
 batch         columns -> Arrow
 writer        the journal's tables: the one door
+segments      the files that are being written
+trouble       the journal cannot be written
 backlog       what waits in memory while the disk takes nothing
 lasting       gaps that last, beside the journal
 vanished      namespaces that were listened to, beside the journal

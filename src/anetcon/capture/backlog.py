@@ -15,11 +15,13 @@ full, which are not counted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from anetcon.decode.columns import NONE, Array, Columns
+from anetcon.gaps import Cause, Gap
 from anetcon.record import LINES
 from anetcon.system.clock import Moment
 
@@ -150,6 +152,61 @@ class Shed:
             return np.zeros(len(hashes), np.bool_)
         found: Array = self._hashes[np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)] == hashes
         return found
+
+
+class Backlog:
+    """All of it: what waits, and what is dropped since memory is full too. `starts`: whether those are recorded."""
+
+    def __init__(self, limit: int, now: int, *, starts: bool) -> None:
+        self.waiting = Waiting(limit)
+        self.sheds = self.shed_at = 0
+        """Goes up when records begin to be dropped, and when that is over; when the last that were dropped began."""
+        self._starts = starts
+        self._started = now
+        """When the last connection began of which the start is on disk."""
+        self._shed: Shed | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting) or self._shed is not None
+
+    def keep(self, flush: Flush, columns: Columns) -> bool:
+        """Let a flush wait, or drop it when memory is full too; whether that begins with it."""
+        begins = False
+        if self._shed is None and not columns.rows:
+            self.waiting.idle(flush.start, flush.end)
+        elif self._shed is None and self.waiting.fits(flush.payload):
+            self.waiting.add(flush, columns, self._started)
+        elif columns.rows:
+            if begins := self._shed is None:
+                kept = self.waiting.starts or Starts(self._started, flush.start)
+                self._shed = Shed(flush.start, kept if self._starts else None)
+                self.sheds, self.shed_at = self.sheds + 1, flush.start
+            self._shed.drop(columns, flush.end.wall)
+        columns.rows = 0
+        return begins
+
+    def written(self, columns: Columns) -> None:
+        """These rows are on disk, and nothing waits."""
+        self._started = latest_start(columns, self._started)
+        columns.rows = 0
+
+    def each(self) -> Iterator[Flush]:
+        """What waits, oldest first; each counts as written when the next is asked for."""
+        while self.waiting:
+            self._started = max(self._started, self.waiting.starts.latest if self.waiting.starts else 0)
+            yield self.waiting.flushes[0]
+            self.waiting.written()
+
+    def gap(self) -> Gap | None:
+        """What was dropped, None when nothing was."""
+        if self._shed is None:
+            return None
+        return Gap(None, self._shed.since, self._shed.until, Cause.DISK_FULL, self._shed.lost)
+
+    def over(self) -> None:
+        """The gap is on disk."""
+        self.sheds += self._shed is not None
+        self._shed = None
 
 
 def latest_start(columns: Columns, otherwise: int) -> int:

@@ -166,10 +166,10 @@ class KernelLines:
             self.journals.gap(Gap(None, begin, end, Cause.CAPTURE_DOWN if down else Cause.OVERRUN, lost))
         self._losses.clear()
         header = self._header
-        if not self.journals.failing and header.next_line != self._next:
+        if not self.journals.trouble.failing and header.next_line != self._next:
             header.line_to_be = self._next
         self._pipeline.flush(now)
-        if not self.journals.failing:
+        if not self.journals.trouble.failing:
             header.next_line, header.line_time = self._next, self._time
         header.flushed = self.journals.flushed.wall
         header.line_to_be = 0

@@ -138,7 +138,7 @@ class Listings:
         """What is another afterwards when something came between: an event was refused, rows were dropped, another
         segment was begun, the clock was set."""
         journals = self._journals
-        return self._losses.count(namespace), journals.sheds, journals.segment, journals.steps
+        return self._losses.count(namespace), journals.backlog.sheds, journals.segments.number, journals.steps
 
     def _finish(self, namespace: Namespace, wanted: _Wanted) -> bool:
         whole = wanted.before == self._state(namespace)

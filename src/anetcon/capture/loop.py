@@ -90,9 +90,9 @@ class Loop:
         self._engine.flush(now)
         header, journals = self._recording.header, self._recording.journals
         header.flushed, header.flushes, header.journal_rows = journals.flushed.wall, journals.flushes, journals.rows
-        header.journal_bytes, header.waiting_rows = journals.bytes_written(), journals.waiting.rows
-        header.unwritten, header.unwritten_since = journals.failing, journals.failing_since
-        header.unwritten_error = journals.error
+        header.journal_bytes, header.waiting_rows = journals.segments.size(), journals.backlog.waiting.rows
+        header.unwritten, header.unwritten_since = journals.trouble.failing, journals.trouble.since
+        header.unwritten_error = journals.trouble.error
 
     def _every_second(self, now: Moment) -> None:
         self._recording.requests.tick(now)

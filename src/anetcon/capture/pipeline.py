@@ -161,16 +161,6 @@ class Pipeline:
         self.columns.of["class"][here] = classes(self.columns.of, self.columns.words, here, self.own)
         self._keep(here.start)
 
-    def tracked(self) -> dict[int, frozenset[str]]:
-        """By code, of which families (`ip`, `ip6`) the columns have what the kernel announced."""
-        here = slice(0, self.columns.rows)
-        of = {name: self.columns.of[name][here] for name in ("netns", "family", "origin")}
-        places = np.flatnonzero(np.bincount((2 * of["netns"] + of["family"])[of["origin"] == Origin.EVENT]))
-        found: dict[int, frozenset[str]] = {}
-        for code, family in (divmod(place, 2) for place in places.tolist()):
-            found[code] = found.get(code, frozenset()) | {("ip", "ip6")[family]}
-        return found
-
     def _finish(self, first: int, starts: Array | None = None) -> None:
         columns, of = self.columns, self.columns.of
         here = slice(first, columns.rows)
@@ -246,3 +236,14 @@ _KEY = ("family", "proto", "zone", "src_ip", "src_port", "dst_ip", "dst_port")
 def key(of: dict[str, Array], row: int) -> bytes:
     """The original tuple of one row, as bytes: for the few connections that are looked up one by one."""
     return b"".join(of[name][row].tobytes() for name in _KEY)
+
+
+def tracked(columns: Columns) -> dict[int, frozenset[str]]:
+    """By code, of which families (`ip`, `ip6`) the columns have what the kernel announced."""
+    here = slice(0, columns.rows)
+    of = {name: columns.of[name][here] for name in ("netns", "family", "origin")}
+    places = np.flatnonzero(np.bincount((2 * of["netns"] + of["family"])[of["origin"] == Origin.EVENT]))
+    found: dict[int, frozenset[str]] = {}
+    for code, family in (divmod(place, 2) for place in places.tolist()):
+        found[code] = found.get(code, frozenset()) | {("ip", "ip6")[family]}
+    return found

@@ -104,12 +104,12 @@ def drop(bench: Listing) -> None:
 
 def shed(bench: Listing) -> None:
     """The disk was full and rows were dropped."""
-    bench.journals.sheds += 1
+    bench.journals.backlog.sheds += 1
 
 
 def rotate(bench: Listing) -> None:
     """Another segment was begun."""
-    bench.journals._writers["connections"].rotate()
+    bench.journals.segments._writers["connections"].rotate()
 
 
 def step(bench: Listing) -> None:

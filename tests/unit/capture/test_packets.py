@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from anetcon.capture import packets
+from anetcon.capture.pipeline import tracked
 from anetcon.capture.repeats import repeated
 from anetcon.decode.nflog import AF_INET, AF_INET6
 from anetcon.link import counters
@@ -27,7 +28,7 @@ def test_each_is_a_row(tmp_path: Path) -> None:
     far.send(message(AF_INET, b"?"))
     packets.read(near, space, line, at(NOW))
     assert repeated(line.columns) == {}
-    assert line.tracked() == {}
+    assert tracked(line.columns) == {}
     line.flush(at(NOW + 1))
     line.journals.close()
     found = rows(tmp_path)

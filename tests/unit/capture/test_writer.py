@@ -97,7 +97,7 @@ def test_a_clock_that_is_set_delays_no_flush(tmp_path: Path) -> None:
 
 def test_a_long_index_ends_its_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle machine's index does not grow for ever: whoever looks for the last line reads all of them."""
-    monkeypatch.setattr("anetcon.capture.writer.SEGMENT_LINES", 3)
+    monkeypatch.setattr("anetcon.capture.segments.SEGMENT_LINES", 3)
     journals = Journals(settings(tmp_path), at(NOW))
     for second in range(4):
         journals.flush(columns(0), ["a"], at(NOW + second * SECOND))
@@ -115,7 +115,7 @@ def test_an_idle_flush_is_a_heartbeat(tmp_path: Path) -> None:
 
 def test_segments_are_closed_by_age_and_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment with rows ends after seal_minutes, any after SEGMENT_ROWS; an empty one goes on."""
-    monkeypatch.setattr("anetcon.capture.writer.SEGMENT_ROWS", 5)
+    monkeypatch.setattr("anetcon.capture.segments.SEGMENT_ROWS", 5)
     journals = Journals(settings(tmp_path, seal_minutes=1), at(NOW))
     folder = tmp_path / "journal" / "connections"
     journals.flush(columns(0), ["a"], at(NOW + 61 * SECOND))
@@ -174,15 +174,15 @@ def test_what_a_full_disk_does_not_take_waits(tmp_path: Path, disk: Disk, said: 
         journals.gap(Gap(None, second, None, Cause.OVERRUN))
         journals.flush(connections(second * 10, 2, NOW), ["a"], at(NOW + second * SECOND))
     assert rows(tmp_path) == []
-    assert (journals.failing, journals.waiting.rows, journals.flushed) == (3, 6, at(NOW))
-    assert journals.failing_since == NOW
+    assert (journals.trouble.failing, journals.backlog.waiting.rows, journals.flushed) == (3, 6, at(NOW))
+    assert journals.trouble.since == NOW
     disk.room = True
     journals.flush(connections(40, 2, NOW), ["a"], at(NOW + 4 * SECOND))
     assert [row["src_port"] for row in rows(tmp_path)] == [10, 11, 20, 21, 30, 31, 40, 41]
     found = [(flush.start - NOW, flush.end - NOW) for flush in read(tmp_path / "journal" / "connections")]
     assert found == [(n * SECOND, (n + 1) * SECOND) for n in range(4)]
     assert [gap["cause"] for gap in rows(tmp_path, "gaps")] == ["overrun"] * 3
-    assert (journals.failing, journals.waiting.size, journals.flushed) == (0, 0, at(NOW + 4 * SECOND))
+    assert (journals.trouble.failing, journals.backlog.waiting.size, journals.flushed) == (0, 0, at(NOW + 4 * SECOND))
     assert len(said) == 2, said
     assert "No space left on device; make room" in said[0]
     assert "written again" in said[1]
@@ -196,10 +196,10 @@ def test_what_does_not_fit_in_memory_is_one_gap(tmp_path: Path, disk: Disk) -> N
     for second in (2, 3):
         journals.flush(connections(10 * second, 3, NOW + second * SECOND, "end"), ["a"], at(NOW + second * SECOND))
     journals.flush(connections(0, 0, NOW), ["a"], at(NOW + 9 * SECOND))
-    assert journals.sheds == 1
+    assert journals.backlog.sheds == 1
     disk.room = True
     journals.flush(connections(50, 1, NOW), ["a"], at(NOW + 10 * SECOND))
-    assert journals.sheds == 2
+    assert journals.backlog.sheds == 2
     assert [row["src_port"] for row in rows(tmp_path)] == [1, 2, 3, 50]
     gap = gap_of(tmp_path)
     assert (gap["cause"], gap["lost"], gap["netns"], gap["from"], gap["to"]) == ("disk-full", 6, None, 1.0, 3.0)
@@ -243,7 +243,7 @@ def test_a_start_may_be_dated_before_its_connection(made: list[tuple[int, int, i
                 if max(begun, 0) + lasts == second:
                     flushed.append(connections(number, 1, happened - beside, "end"))
             if second == kept:
-                patch.setattr(journals.waiting, "limit", 0)
+                patch.setattr(journals.backlog.waiting, "limit", 0)
             journals.flush(flushed, ["a"], at(NOW + (second + 1) * SECOND))
         disk.room = True
         journals.flush(columns(0), ["a"], at(NOW + 20 * SECOND))
@@ -352,7 +352,7 @@ def test_a_store_that_vanishes_is_waited_for(tmp_path: Path, said: list[str]) ->
     store.mkdir()
     journals.flush(columns(1), ["a"], at(NOW + 12 * SECOND))  # the file is open and takes it; then it is missed
     journals.flush(columns(1), ["a"], at(NOW + 13 * SECOND))
-    assert journals.waiting.rows == 1
+    assert journals.backlog.waiting.rows == 1
     assert list(store.iterdir()) == []
     assert any("not in their place" in line for line in said)
     store.rmdir()
@@ -386,16 +386,16 @@ def test_a_disk_that_does_not_keep_what_it_took(
     def broken(_fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("anetcon.capture.writer.os.fdatasync", broken)
+    monkeypatch.setattr("anetcon.capture.segments.os.fdatasync", broken)
     journals.flush(columns(1), ["a"], at(NOW + 6 * SECOND))
-    wait_until(lambda: journals.syncing() is False, 10, "the sync is done")
+    wait_until(lambda: journals.segments.syncing() is False, 10, "the sync is done")
     journals.flush(columns(1), ["a"], at(NOW + 7 * SECOND))
     assert said == ["what was written may not be on the disk: Input/output error; check it"]
 
 
 def test_segments_of_other_tables_are_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others decide how many neighbours there are: a seal, and a question, take a segment of them at a time."""
-    monkeypatch.setattr("anetcon.capture.writer.SMALL_SEGMENT_ROWS", 2)
+    monkeypatch.setattr("anetcon.capture.segments.SMALL_SEGMENT_ROWS", 2)
     journals = Journals(settings(tmp_path), at(NOW))
     for second in range(1, 4):
         journals.listed("a", 1, NOW, NOW)

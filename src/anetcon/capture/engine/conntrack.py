@@ -13,6 +13,7 @@ from anetcon.capture.hidden import Ruleset
 from anetcon.capture.listings import Listings
 from anetcon.capture.losses import Losses
 from anetcon.capture.namespace import Namespace
+from anetcon.capture.pipeline import tracked
 from anetcon.capture.recording import Recording
 from anetcon.capture.repeats import Repeats
 from anetcon.capture.starts import Starts
@@ -137,10 +138,10 @@ class Conntrack(Engine):
             if self.recording.settings.samples and (families := self._tracking.news(namespace)) is not None:
                 self.recording.keeper.tracks(namespace, families)
         journals = self.recording.journals
-        if self._sheds != journals.sheds and not journals.failing:
-            self._sheds = journals.sheds
+        if self._sheds != journals.backlog.sheds and not journals.trouble.failing:
+            self._sheds = journals.backlog.sheds
             for namespace in self._namespaces:
-                self.starts.missed(namespace, journals.shed_at, now)
+                self.starts.missed(namespace, journals.backlog.shed_at, now)
                 self.starts.lost(namespace, now.wall)
                 self.listings.want(namespace)
         self.starts.tick(now)
@@ -155,9 +156,9 @@ class Conntrack(Engine):
         self._drained.clear()
         pipeline = self.recording.pipeline
         pipeline.process(now)
-        for code, families in pipeline.tracked().items() if self.recording.settings.samples else ():
-            if (tracked := pipeline.codes.by_code[code]) is not None:
-                self._tracking.saw(tracked, families)
+        for code, families in tracked(pipeline.columns).items() if self.recording.settings.samples else ():
+            if (seen := pipeline.codes.by_code[code]) is not None:
+                self._tracking.saw(seen, families)
         self._repeats.look(pipeline.columns, pipeline.codes.by_code, self.recording.journals.taken, now)
         pipeline.flush(now)
 
