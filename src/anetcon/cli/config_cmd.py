@@ -86,7 +86,7 @@ def migrate(
         sys.stdout.write(text)
         return
     if output.suffix != ".toml":
-        raise ConfigError(f"the name {output} must end with .toml: by that the format is known")
+        raise ConfigError(f"the name {output} must end with .toml: the daemon knows the format by that")
     try:
         with output.open("x") as made:
             made.write(text)

@@ -46,11 +46,11 @@ _UNTIMED = (
     "prints does"
 )
 
-_FOLDED = "told apart where the order of lines does, else taken for the first time, so they may be an hour later"
+_FOLDED = "the order of lines tells most of them apart; the others may be an hour later than they are shown"
 
 _BACK = (
-    "its days go back {} times without a new year: a clock was wrong, or years are missing where it was silent so long "
-    "(--until)"
+    "its days go back {} times without a new year: either a clock was wrong, or nothing was written for so long that "
+    "years are missing (then say --until)"
 )
 
 FORMATS = (Format.TABLE, Format.JSON)
@@ -145,16 +145,16 @@ def _judge(report: Report) -> None:
         raise InputError(f"{_few(damaged)}: what was before that is imported; if there is a whole copy, import it too")
     if unreadable := [counts.name for counts in report.files if counts.unreadable and not counts.found]:
         raise InputError(
-            f"no line of ours can be read in {_few(unreadable)}: look at them in {report.rejects}; those of another "
-            "prefix need the configuration that says it, by --config"
+            f"no line of ours can be read in {_few(unreadable)}: the lines are in {report.rejects}; if they have "
+            "another prefix, name the configuration that sets it by --config"
         )
     total = report.total()
     if report.untimed and total.found == total.events:
         raise InputError(_UNTIMED.format(report.untimed))
     if total.lines and not total.found:
         warn(
-            "anetcon: no line of ANetCon is in these files: look whether logs.prefix and its parts (or LOG_PREFIX of "
-            "an old configuration, named by --config) are what its lines begin with",
+            "anetcon: these files have no line of ANetCon: compare what their lines begin with to logs.prefix and its "
+            "parts, or name an old configuration with their LOG_PREFIX by --config",
         )
         raise typer.Exit(NOT_FOUND)
 
@@ -308,15 +308,15 @@ def _print(report: Report, settings: Settings, zone: str) -> None:
         lines.append(f"{total.folded} stamps are of an hour that was twice there: {_FOLDED}")
     if total.events and not settings.namespaces.unhashed_given:
         lines.append(
-            f"events of conntrack were taken for those of namespace {settings.events_netns}: --netns says whose"
+            f"events of conntrack were taken for those of namespace {settings.events_netns}: --netns names another"
         )
     if report.untimed:
         lines.append(_UNTIMED.format(report.untimed))
     if report.strangers:
         named = ", ".join(f"{name} ({count} lines)" for name, count in report.strangers.items())
         lines.append(
-            f"namespaces that the file of hashes names not at all or not as one, kept by their hash: {named}; "
-            "--hash-file names another"
+            f"namespaces kept by their hash, for which the file of hashes has no name or several: {named}; "
+            "--hash-file names another file"
         )
     if report.rejects:
         lines.append(f"{total.unreadable} unreadable lines are in {report.rejects}, each with its file and number")

@@ -38,7 +38,7 @@ def find(root: Path, scripts: Iterable[str], known: Iterable[Path] = ()) -> Iter
             if found := line.search(text):
                 number = text.count("\n", 0, found.end()) + 1
                 what = remedy.format(name=path.name)
-                yield f"{inside}, line {number}, starts the bash ANetCon, and stays as it is: {what}"
+                yield f"{inside}, line {number}, starts the bash ANetCon; the installation does not edit it: {what}"
 
 
 def _text(path: Path) -> str:

@@ -38,8 +38,8 @@ class Sorting:
         for path, line in found.items():
             if line is not None:
                 raise TakeoverError(
-                    f"{path} would be replaced, and has more in it than the bash ANetCon's, such as `{line}`: "
-                    "move that to a file of its own, then install again"
+                    f"the installation would replace {path}, which has more in it than the bash ANetCon's, such as "
+                    f"`{line}`: move that to a file of its own, then install again"
                 )
 
     def renew(self, say: Callable[[str], None]) -> None:
@@ -52,7 +52,7 @@ class Sorting:
         seen = Witness(old_rsyslog.files(self._logs), old_rsyslog.named(self.snippets.values()))
         old_rsyslog.restart()
         if count := seen.fill():
-            say(f"{count} line{'s' * (count != 1)} that rsyslog lost when it was restarted: written for it")
+            say(f"rsyslog lost {count} line{'s' * (count != 1)} when it was restarted: they were written for it")
 
     def remove(self) -> None:
         """Take theirs away. Before the daemon starts: where the file is there it leaves the logs to rsyslog."""

@@ -45,8 +45,8 @@ from anetcon.rules.wording import NFTABLES, TABLE
 from anetcon.store.layout import group
 
 MOVE_ON = (
-    "it goes on with LOG rules, as before; engine conntrack needs none, and records ends, bytes and public ports, too: "
-    "`anetcon config migrate --output /etc/anetcon/anetcon.toml` is how to move on"
+    "the daemon goes on with LOG rules, as the bash ANetCon did; engine conntrack needs none, and records ends, bytes "
+    "and public ports, too. To move on: `anetcon config migrate --output /etc/anetcon/anetcon.toml`"
 )
 
 
@@ -54,15 +54,15 @@ def predecessor(no_start: bool, say: Callable[[str], None]) -> Old | None:
     """The bash ANetCon on this host, to be taken over from; what stays of it is said. Raises TakeoverError."""
     old = find.find()
     for pid in old.elsewhere:
-        say(f"process {pid} is a bash ANetCon in another container: it is left alone; stop it there")
+        say(f"process {pid} is a bash ANetCon in another container, and goes on: stop it there")
     for each in old.starters:
         say(each)
     if not old:
         return None
     if no_start:
-        raise TakeoverError("the bash ANetCon is installed here, and the daemon takes its place: leave --no-start away")
+        raise TakeoverError("the daemon takes the place of the bash ANetCon here: leave --no-start away")
     if not service.has_systemd():
-        raise TakeoverError("the bash ANetCon is here and systemd is not: end it by hand, then install again")
+        raise TakeoverError("the bash ANetCon is here, and no systemd: end it by hand, then install again")
     return old
 
 

@@ -22,7 +22,7 @@ def wait(store: Path, unit: str) -> list[tuple[str, str]]:
         said = service.run(("systemctl", "show", "--property=ActiveState,MainPID", unit))
         shown = dict(line.split("=", 1) for line in said.splitlines())
         if shown["ActiveState"] in ("failed", "inactive", "deactivating"):
-            raise TakeoverError(f"the daemon has ended again: see `journalctl -u {unit}`")
+            raise TakeoverError(f"the daemon ended right after its start: see `journalctl -u {unit}`")
         status = _status(store, int(shown["MainPID"]))
         if status is not None:
             waiting = missing(status)
@@ -32,7 +32,7 @@ def wait(store: Path, unit: str) -> list[tuple[str, str]]:
                     raise TakeoverError(f"the daemon audits no namespace: {waiting[0][0]}: {waiting[0][1]}")
                 return waiting
         elif time.monotonic() > deadline:
-            raise TakeoverError(f"the daemon says nothing of its namespaces within {SECONDS:g} s")
+            raise TakeoverError(f"the daemon wrote no status within {SECONDS:g} s: see `journalctl -u {unit}`")
         time.sleep(0.05)
 
 

@@ -85,8 +85,8 @@ def refuse_its_service() -> None:
     old = find()
     if old.unit is not None and not old.unfinished:
         raise TakeoverError(
-            f"the service here is the bash ANetCon, by {old.unit}, which is not ours to remove: nothing was changed; "
-            "`anetcon install` takes over from it"
+            f"the service here is the bash ANetCon's, by {old.unit}: nothing was changed; to replace it by this "
+            "program run `anetcon install`"
         )
 
 

@@ -94,7 +94,7 @@ def test_until(store: Path) -> None:
 
 def test_namespaces_given(store: Path, tmp_path: Path) -> None:
     """For lines without a hash and for events; a file of hashes of another name, which must be there then."""
-    guessed = "events of conntrack were taken for those of namespace default: --netns says whose"
+    guessed = "events of conntrack were taken for those of namespace default: --netns names another"
     assert guessed not in take(store, line(1, mark="") + NEW, "--netns", "gw").out
     assert {row["netns"] for row in rows(store)} == {"gw"}
     assert guessed in take(store, NEW).out
@@ -105,7 +105,7 @@ def test_namespaces_given(store: Path, tmp_path: Path) -> None:
     assert rows(store)[-1]["netns"] == "mine"
     other.write_text("mine [11111111]\nyours [11111111]\n")
     said = take(store, line(2, T0 + DAY // 2, mark="[11111111]"), "--hash-file", other).out
-    assert "names not at all or not as one, kept by their hash: [11111111] (1 lines)" in said
+    assert "for which the file of hashes has no name or several: [11111111] (1 lines)" in said
     assert take(store, "", "--hash-file", tmp_path / "nowhere").status == InputError.exit_status
     assert [take(store, line(1), option, "").status for option in ("--netns", "--node")] == [2, 2]
 
