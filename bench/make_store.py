@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from anetcon.gaps import Cause, Gap
-from anetcon.identity.tuples import addresses, numbers
 from anetcon.journal.write import Writer
 from anetcon.record import FAMILIES, Family, arrow_schema
 from anetcon.store import layout, manifest
-from anetcon.store.seal import SAVED_SEALS, Sealer
+from anetcon.store.entry import Entry, Why
+from anetcon.store.seal import SAVED_SEALS
+from anetcon.store.state import State
+from anetcon.store.writer import Draft, FileWriter
 from bench.realistic import SECOND, World, generate, started, world
 
 NODE = "net-1"
@@ -30,7 +31,7 @@ SEAL_ROWS = 50_000
 LAST = 1_795_179_909 * SECOND  # 2026-11-20T13:05:09Z, the newest end
 
 
-def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST, minutes: float = 0) -> manifest.State:
+def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST, minutes: float = 0) -> State:
     """Make the store; what its manifest says then."""
     if layout.manifest_path(out).exists():
         raise SystemExit(f"there is a store in {out} already: name an empty folder")
@@ -40,32 +41,24 @@ def make(out: Path, rows: int, days: float = 30, seed: int = 1, last: int = LAST
     seals = max(1, round(days * 1440 / minutes) if minutes else rows // SEAL_ROWS)
     first = last - int(days * layout.DAY)
     bounds = np.linspace(first, last, seals + 1).astype(np.int64).tolist()
-    clock = [first]
-    sealer, state = Sealer(out, lambda: clock[0]), manifest.State()
+    state = State()
     for number, (begin, end) in enumerate(pairwise(bounds), 1):
-        clock[0] = end
         count = rows * number // seals - rows * (number - 1) // seals
         table = generate(rng, count, first=begin, seconds=(end - begin) / SECOND, node=NODE, of=of)
-        files = sealer.put_ended(number, table, np.arange(count), *_columns(table))
+        writer, draft = FileWriter(out, state, end), Draft.of(table)
+        files = writer.closed(draft, draft.every())
         if number == seals:
-            files += _rest(sealer, state, of, rng, first, last)
-        manifest.append(out, state, files, {"connections": 1}, end)
+            files += _rest(writer, of, rng, first, last)
+        manifest.commit(out, state, Why.SEAL, end, files, through={"connections": 1})
         if number - state.saved >= SAVED_SEALS:
             manifest.save(out, state)
-    with Writer(layout.journal_folder(out, "connections"), "connections") as writer:
-        writer.rotate()
-        writer.heartbeat(last, last)
+    with Writer(layout.journal_folder(out, "connections"), "connections") as journal:
+        journal.rotate()
+        journal.heartbeat(last, last)
     return state
 
 
-def _columns(table: pa.Table) -> tuple[list[npt.NDArray[Any]], tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    words = [addresses(table[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
-    return words, (numbers(table["start"]), numbers(table["end"], -1))
-
-
-def _rest(
-    sealer: Sealer, state: manifest.State, of: World, rng: np.random.Generator, first: int, last: int
-) -> list[dict[str, Any]]:
+def _rest(writer: FileWriter, of: World, rng: np.random.Generator, first: int, last: int) -> list[Entry]:
     """The files that are not of connections that ended."""
     router = [{"node": NODE, "netns": name, "netns_inode": int(of.inodes[n])} for n, name in enumerate(of.routers)]
     four = FAMILIES[Family.IPV4]
@@ -92,11 +85,11 @@ def _rest(
     for table, rows in (("gaps", gaps), ("addresses", own), ("neighbours", neighbours)):
         made = pa.Table.from_pylist([{**row, "family": four} for row in rows], arrow_schema(table))
         if table in layout.MONTHLY:
-            files += sealer.put_month(state, table, made)
+            files += writer.month(table, made)
         else:
-            files += sealer.put_parts(state, table, [made], arrow_schema("gaps").empty_table())
-    still_open = started(generate(rng, 1_000, first=last, seconds=60, node=NODE, of=of))
-    return [*files, sealer.put_open(state.seal + 1, still_open, np.arange(1_000), *_columns(still_open))]
+            files += writer.parts(table, [made], arrow_schema("gaps").empty_table())
+    still_open = Draft.of(started(generate(rng, 1_000, first=last, seconds=60, node=NODE, of=of)))
+    return [*files, writer.opened(still_open, still_open.every())]
 
 
 def _packed(number: int) -> bytes:

@@ -16,8 +16,10 @@ from typing import Any
 
 from anetcon.journal.write import Writer
 from anetcon.store import layout, manifest
+from anetcon.store.entry import Entry, Why, rfc3339
 from anetcon.store.reader import Store
 from anetcon.store.seal import SAVED_SEALS
+from anetcon.store.state import State
 from bench.make_store import LAST, NODE
 from bench.realistic import SECOND
 from bench.report import Report
@@ -52,10 +54,12 @@ def opening(report: Report) -> None:
     report.promise(took <= LIMIT, f"opening: {took:.0f} ms for a year of ten-minute seals, at most {LIMIT:.0f}")
 
 
-def _make(store: Path) -> manifest.State:
-    state = manifest.State()
+def _make(store: Path) -> State:
+    state = State()
     for number in range(1, SEALS + 1):
-        manifest.append(store, state, _files(number), {"connections": 1}, _time(number))
+        files = _files(number)
+        removes = state.in_place_of(files)
+        manifest.commit(store, state, Why.SEAL, _time(number), files, removes, through={"connections": 1})
         if SEALS - number == SAVED_SEALS - 1:
             manifest.save(store, state)
     with Writer(layout.journal_folder(store, "connections"), "connections") as writer:
@@ -68,20 +72,20 @@ def _time(number: int) -> int:
     return LAST - (SEALS - number) * STEP
 
 
-def _files(number: int) -> list[dict[str, Any]]:
+def _files(number: int) -> list[Entry]:
     """What a seal says of its files: connections and those that lasted long, open ones, and with each day new parts."""
     day = layout.day_of(_time(number))
-    known = {"bytes": 10_000, "rows": 190, "start": manifest.rfc3339(_time(number - 1))}
-    end = {"end": manifest.rfc3339(_time(number))}
-    files = [
-        {"kind": "connections", "file": layout.connections_file(NODE, day, number, long), **end}
-        for long in (False, True)
-    ]
-    files.append({"kind": "open", "file": layout.open_file(number)})
+    begin, end = rfc3339(_time(number - 1)), rfc3339(_time(number))
+
+    def entry(file: str, **times: Any) -> Entry:
+        known: dict[str, Any] = {"sha256": os.urandom(32).hex(), "bytes": 10_000, "rows": 190, "start": begin}
+        return Entry(prev="", kind=layout.kind_of_file(file), seal=number, file=file, **known, **times)
+
+    files = [entry(layout.connections_file(NODE, day, number, long), end=end) for long in (False, True)]
+    files.append(entry(layout.open_file(number)))
     if number % 144 == 1:
-        latest = {"latest": end["end"]}
-        files += [{"kind": t, "file": layout.part_file(t, day, 1, number), **latest} for t in layout.CUT_SHORT]
-    return [{**known, **file, "sha256": os.urandom(32).hex()} for file in files]
+        files += [entry(layout.part_file(table, day, 1, number), latest=end) for table in layout.CUT_SHORT]
+    return files
 
 
 def _took(ask: Callable[[], object], times: int = TIMES) -> dict[str, float]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from anetcon.store import layout, manifest
+from anetcon.store.entry import microseconds
 from anetcon.testbed import traffic
 from anetcon.testbed.namespaces import Namespace
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
@@ -300,7 +301,7 @@ def test_lines_that_a_real_rsyslogd_wrote(old: Old, world: World, stamp: str) ->
         assert row["class"] == ("float" if each.dst_ip != each.nat_dst_ip else "nat")
         assert row["dst_ip"] == (None if row["class"] == "float" else each.dst_ip)
         assert row["nat_src_ip"] is None
-        assert each.began - SLACK <= manifest.microseconds(row["start"]) <= written
+        assert each.began - SLACK <= microseconds(row["start"]) <= written
     assert len(rows) == len(made) - 1
     assert old.take(ours, "--node", "gw1")["total"]["added"] == 0
 
@@ -333,7 +334,7 @@ def test_text_of_a_real_conntrack(old: Old, world: World, options: str) -> None:
             assert ends == (getattr(each, f"{name}_ip"), getattr(each, f"{name}_port")), (name, each)
         assert row["class"] == ("float" if each.dst_ip != each.nat_dst_ip else "nat")
         assert (row["origin"], row["packets_out"] > 0) == ("import", True)
-        assert each.began - SLACK <= manifest.microseconds(row["start"]) <= ended
+        assert each.began - SLACK <= microseconds(row["start"]) <= ended
         assert row["end"] >= row["start"]
     assert len(rows) == len(made) == said["total"]["added"]
     assert old.take(file, "--netns", router.name, "--node", "gw1")["total"]["added"] == 0
@@ -376,6 +377,7 @@ def test_beside_a_running_daemon(old: Old, daemon: Start, world: World) -> None:
     assert len(auditor.search("--node", old_lines.HOST)) == BESIDE
     assert auditor.stop() == 0, auditor.errors()
     assert "seal" not in auditor.errors()
-    kinds = [json.loads(line)["kind"] for line in (auditor.store / "manifest.jsonl").read_text().splitlines()]
-    assert kinds.index("import") < len(kinds) - 1 - kinds[::-1].index("seal"), "the daemon sealed after an import"
+    lines = [json.loads(line) for line in layout.manifest_path(auditor.store).read_text().splitlines()]
+    why = [line.get("why") for line in lines]
+    assert why.index("import") < len(why) - 1 - why[::-1].index("seal"), "the daemon sealed after an import"
     assert len(auditor.search("--limit", "0")) == made + BESIDE

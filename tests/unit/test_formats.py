@@ -20,6 +20,7 @@ from anetcon.store import layout, manifest, parquet
 from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
+from anetcon.store.state import State
 from tests.support.asking import Answer
 from tests.support.old_lines import line
 from tests.support.records import DAY, SECOND, T0, packed
@@ -70,7 +71,7 @@ def found(store: Path, *words: str) -> dict[int, tuple[str, str | None]]:
     return {row["src_port"]: (row["family"], row["end"]) for row in rows}
 
 
-def sealed(store: Path) -> manifest.State:
+def sealed(store: Path) -> State:
     """Seal all that can be, as the daemon of today does; what is in the manifest then."""
     sealer = Sealer(store, lambda: T0 + 10 * MINUTE)
     while sealer.seal():

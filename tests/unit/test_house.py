@@ -313,7 +313,7 @@ NOT_CAUSES = {
     ),
     "conntrack-inactive": ("a state of a namespace, in status.json", {"link/counters.py"}),
     "untracked": ("a message", {"link/messages.py"}),
-    "retention": ("a kind of commit", {"store/manifest.py", "store/entry.py"}),
+    "retention": ("what a commit is for", {"store/entry.py"}),
 }
 """Texts that are also the name of a cause, and mean something else in these files."""
 

@@ -24,6 +24,7 @@ from anetcon.identity.tuples import IDENTITY, Array, one_piece
 from anetcon.journal.read import is_closed, read_segment
 from anetcon.journal.write import segment_path, segments
 from anetcon.store import layout, manifest, parquet
+from anetcon.store.entry import rfc3339
 
 STEP_ROWS = 200_000
 """Rows after which a step ends, so that neither sinks nor a stop wait for long."""
@@ -148,8 +149,8 @@ class Reader:
         counts them (sink-behind)."""
         first = next(read_segment(self._journal, number, columns=()), None)
         to = self._saved.until or 0 if first is None else first.start
-        begin = "the beginning" if self._saved.until is None else manifest.rfc3339(self._saved.until)
-        missing = f"connections from {begin} to {manifest.rfc3339(to)} are missing there (they are in the store)"
+        begin = "the beginning" if self._saved.until is None else rfc3339(self._saved.until)
+        missing = f"connections from {begin} to {rfc3339(to)} are missing there (they are in the store)"
         advice = "raise store.journal_megabytes, or see what is slow"
         log(f"{ERROR}{self._title}: too far behind; {missing}; {advice}")
         self._saved.missed = [*self._saved.missed, (self._saved.until, to)][-MISSED:]

@@ -7,7 +7,7 @@ import time
 
 from anetcon.follow.report import MORE_MEMORY, NOTICE, log
 from anetcon.follow.settings import Settings
-from anetcon.store.manifest import rfc3339
+from anetcon.store.entry import rfc3339
 from anetcon.store.seal import Sealer
 
 DROP_EVERY = 5.0

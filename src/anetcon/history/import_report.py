@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from anetcon.errors import StoreError
 from anetcon.store import layout
-from anetcon.store.manifest import rfc3339
+from anetcon.store.entry import rfc3339
 from anetcon.system.printable import visible
 
 COUNTED = ("lines", "repeated", "events", "added", "completed", "already", "unreadable", "others", "too_old")

@@ -35,7 +35,8 @@ from anetcon.history.stretches import Stretches
 from anetcon.history.syslog import SyslogReader
 from anetcon.history.turns import Turns
 from anetcon.history.years import Years
-from anetcon.store import layout, lock, manifest
+from anetcon.store import layout, lock
+from anetcon.store.entry import Read
 from anetcon.store.imports import add
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
@@ -85,7 +86,7 @@ class Import:
         self._batch = LineBatch(ROWS + SPARE)
         self._view: Store | None = None
         self._mine: set[str] = set()
-        self._sources: list[manifest.Read] = []
+        self._sources: list[Read] = []
         self._brought = False
         self._stretches = Stretches()
         self._by_namespace: Counter[int] = Counter()
@@ -145,7 +146,7 @@ class Import:
             before = source.consumed
         counts.bytes, counts.sha256 = source.consumed, source.digest.hexdigest()
         name = "-" if source.path == STDIN else recorded(str(source.path.absolute()))
-        self._commit(counts, manifest.Read(name=name, bytes=counts.bytes, sha256=counts.sha256))
+        self._commit(counts, Read(name=name, bytes=counts.bytes, sha256=counts.sha256))
         counts.damage = source.damage
         if source.misnamed and not (counts.found or counts.unreadable):
             counts.damage = f"not the compressed file that it is called, but {source.size} bytes without a line of ours"
@@ -224,7 +225,7 @@ class Import:
                 self._take_events(self.report.files[-1])
             self._commit(self.report.files[-1])
 
-    def _commit(self, counts: Counts, source: manifest.Read | None = None) -> None:
+    def _commit(self, counts: Counts, source: Read | None = None) -> None:
         """Add what the store does not have. `source`, which has been read to its end, is named with the rows that it
         brought: with the last ones, here or when the events in it have found their ends."""
         batch, settings = self._batch, self.settings

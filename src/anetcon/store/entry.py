@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -11,10 +12,23 @@ import msgspec
 from anetcon.record import TABLES
 from anetcon.store import layout
 
-COMMITS = ("seal", "import", "retention", "state")
-"""Kinds of lines that are of no file."""
 
-KINDS = {"connections", "open", *layout.INTERVALS, *COMMITS}
+class Why(StrEnum):
+    """What a commit is for."""
+
+    SEAL = "seal"
+    IMPORT = "import"
+    RETENTION = "retention"
+
+
+COMMIT, STATE = "commit", "state"
+OLD_COMMITS = (Why.SEAL, Why.IMPORT, Why.RETENTION)
+"""Kinds of line that older versions wrote for a commit (`store.old_lines`)."""
+
+WITHOUT_FILE = {COMMIT, STATE, *OLD_COMMITS}
+"""Kinds of line that are of no file."""
+
+KINDS = {"connections", "open", *layout.INTERVALS, *WITHOUT_FILE}
 """Every kind of line."""
 
 MOST = 1 << 48
@@ -34,20 +48,24 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line. Of kind `seal` or `import` it has `through` and `time`; of kind `retention` `before`, the number of
-    `files` that it takes away, of their `rows` and `bytes`, and `time`; of kind `state` the `sha256` and `bytes` of
-    `manifest.state`, which says what the `rows` lines before add up to; of any other kind what is known of its `file`.
-
-    `replaced` are the files that a line of kind `import` takes the place of, `sources` those that were read to their
-    end since the line before it and brought rows, in this line or the ones before it of the same import.
+    """One line: what is known of a file (`file` to `latest`), a commit, or the digest of a saved state.
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
     `latest` is the latest time that rows of a part (`layout.part_file`) have, of either kind.
+
+    A commit adds the files of the lines between it and the commit before, and `removes` others. `through` is the last
+    sealed segment of each journal table. `sources` are the files that an import read to their end since the line before
+    and that brought rows, in this commit or in those before it. `before` is of a retention: what it removes had ended
+    by then.
+
+    A line of kind `state` has the `sha256` and `bytes` of `manifest.state`, which says what the `rows` lines before it
+    add up to. Lines of other kinds, and `replaced`, are of `store.old_lines`.
     """
 
     prev: str
     kind: str
+    why: str = ""
     seal: int
     file: str = ""
     sha256: str = ""
@@ -57,11 +75,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: str | None = msgspec.field(name="to", default=None)
     latest: str | None = None
     format: int = 0
+    removes: tuple[str, ...] = ()
     through: dict[str, int] = {}
     replaced: tuple[str, ...] = ()
     sources: tuple[Read, ...] = ()
     before: str | None = None
-    files: int = 0
     time: str | None = None
 
     def covers(self, first: int | None, last: int | None) -> bool:
@@ -94,12 +112,14 @@ def is_sound(entry: Entry) -> bool:
         ]
     except ValueError:
         return False
-    commits = entry.kind in COMMITS
-    files = entry.replaced if commits else (entry.file,)
+    no_file = entry.kind in WITHOUT_FILE
+    files = (*entry.removes, *entry.replaced) if no_file else (entry.file,)
     return (
         all(time.tzinfo is UTC for time in times)
         and all(map(layout.is_named_so, files))
-        and -commits <= entry.rows < MOST
+        and (no_file or layout.kind_of_file(entry.file) == entry.kind)
+        and (entry.why != Why.RETENTION or entry.before is not None)
+        and -no_file <= entry.rows < MOST
         and 0 <= entry.bytes < MOST
         and 0 <= entry.seal < MOST
         and entry.through.keys() <= TABLES.keys()

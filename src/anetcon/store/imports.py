@@ -1,6 +1,6 @@
-"""Rows that come from no journal into the store: an import's connections, and the stretches of time it knows of.
+"""Draft that come from no journal into the store: an import's connections, and the stretches of time it knows of.
 
-The same files, digests and chain as a seal's (`store.seal`), committed in one append of kind `import`. Rows of earlier
+The same files, digests and chain as a seal's (`store.seal`), committed in one append of kind `import`. Draft of earlier
 imports may have to go, since what comes is the same, known better: in the same append a file with the others takes the
 place of theirs. The lock is held for that alone; a daemon goes on meanwhile. A crash, a full disk or Ctrl-C anywhere
 leaves files that count for nothing, which whoever has the next turn removes. Refuses to fill a disk: the daemon needs
@@ -14,17 +14,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from anetcon.errors import StoreError
 from anetcon.gaps import Gap
-from anetcon.identity.tuples import Array, addresses, columns_of, numbers
-from anetcon.store import layout, lock, manifest
+from anetcon.identity.tuples import Array
+from anetcon.store import layout, lock, manifest, parquet
+from anetcon.store.entry import Entry, Read, Why
 from anetcon.store.limits import Limits
-from anetcon.store.seal import Sealer, rows_of_gaps, sweep
+from anetcon.store.state import State
+from anetcon.store.sweep import sweep
+from anetcon.store.writer import Draft, FileWriter, rows_of_gaps
 
 ROW_BYTES = 64
 """More than a row takes at rest: what must be free before rows are written."""
@@ -37,7 +39,7 @@ def add(
     limits: Limits,
     clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     gone: Mapping[str, Array] = MappingProxyType({}),
-    sources: Sequence[manifest.Read] = (),
+    sources: Sequence[Read] = (),
 ) -> set[str]:
     """Commit these closed connections and gaps, without the rows `gone` of some files that an import wrote, and what
     was read for it; the files that have the connections. Raises StoreError: nothing of it is stored."""
@@ -49,14 +51,14 @@ def add(
             state = manifest.replay(store)
             sweep(store, state)  # nothing is written over what a manifest that lost its end counted
             turn.begin()
-            before = _counted(state)
+            now = clock()
             try:
-                brought = _commit(Sealer(store, clock), state, connections, gaps, clock(), gone, sources)
+                brought, removes = _commit(store, state, now, connections, gaps, gone, sources)
             except (OSError, StoreError, MemoryError):
                 sweep(store, manifest.replay(store))  # room for the journal; whatever came to count stays
                 turn.end()
                 raise
-            for file in before - _counted(state):
+            for file in removes:
                 (store / file).unlink(missing_ok=True)
             turn.end()
             return brought
@@ -72,48 +74,40 @@ def add(
         ) from error
 
 
-def _counted(state: manifest.State) -> set[str]:
-    return {entry.file for entry in (*state.snapshots.values(), *state.connections)}
-
-
 def _commit(
-    sealer: Sealer,
-    state: manifest.State,
+    store: Path,
+    state: State,
+    now: int,
     rows: pa.Table,
     gaps: Sequence[Gap],
-    now: int,
     gone: Mapping[str, Array],
-    sources: Sequence[manifest.Read],
-) -> set[str]:
-    seal = state.seal + 1
-    files = sealer.put_ended(seal, *_columns(rows)) if rows.num_rows else []
-    brought = {file["file"] for file in files}
+    sources: Sequence[Read],
+) -> tuple[set[str], list[str]]:
+    """The files that have the rows, and those that count no more."""
+    writer = FileWriter(store, state, now)
+    new = Draft.of(rows)
+    files = writer.closed(new, new.every())
+    brought = {entry.file for entry in files}
     # Or retention was faster. What a seal wrote is nobody's to take away, whoever asks.
-    there = {e.file: e for e in state.connections if e.file in gone and e.seal in state.imports}
-    files += _kept(sealer, seal, {file: sealer.read(entry) for file, entry in there.items()}, gone)
-    if gaps:
-        files += sealer.put_month(state, "gaps", rows_of_gaps(gaps))
-    if files or sources:
-        sealer.sync_folders(files)
-        manifest.append(sealer.store, state, files, state.through, now, "import", sorted(there), sources)
-    return brought
+    there = [entry for entry in state.connections.of_seals(state.imports) if entry.file in gone]
+    files += _kept(writer, {entry.file: parquet.read_whole(store, entry) for entry in there}, gone)
+    files += writer.month("gaps", rows_of_gaps(gaps))
+    removes = sorted({*state.in_place_of(files), *(entry.file for entry in there)})
+    if files or removes or sources:
+        writer.sync(files)
+        manifest.commit(store, state, Why.IMPORT, now, files, removes, sources=sources)
+    return brought, removes
 
 
-def _kept(sealer: Sealer, seal: int, tables: Mapping[str, pa.Table], gone: Mapping[str, Array]) -> list[dict[str, Any]]:
+def _kept(writer: FileWriter, tables: Mapping[str, pa.Table], gone: Mapping[str, Array]) -> list[Entry]:
     """Write what is left of these files, one for all of a node and day."""
     left: dict[str, list[pa.Table]] = {}
     for file, table in tables.items():
         rows = np.delete(np.arange(table.num_rows), gone[file])
         if len(rows):
-            left.setdefault(layout.kept_file(file, seal), []).append(table.take(pa.array(rows)))
-    return [sealer.put(name, *_columns(pa.concat_tables(some))) for name, some in left.items()]
-
-
-def _columns(rows: pa.Table) -> tuple[pa.Table, Array, list[Array], tuple[Array, Array]]:
-    """What a Sealer is given of rows: in one piece, all of them, their addresses as words, their starts and ends."""
-    rows = rows.unify_dictionaries().combine_chunks()
-    words = [addresses(rows[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
-    return rows, np.arange(rows.num_rows), words, (numbers(rows["start"]), columns_of(rows)["end"])
+            left.setdefault(layout.kept_file(file, writer.seal), []).append(table.take(pa.array(rows)))
+    kept = {name: Draft.of(pa.concat_tables(some)) for name, some in left.items()}
+    return [writer.kept(name, rows, rows.every()) for name, rows in kept.items()]
 
 
 def _require_room(store: Path, rows: int, limits: Limits) -> None:

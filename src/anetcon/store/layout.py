@@ -22,6 +22,7 @@ import contextlib
 import grp
 import os
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -122,6 +123,24 @@ def month_of_file(file: str) -> str:
     return Path(file).name[:7]
 
 
+def files_of(store: Path) -> Iterator[Path]:
+    """Every Parquet file of a store, also those left aside and of strangers."""
+    folders = [store / "open", *(store / table for table in INTERVALS), *store.glob("node=*/date=*")]
+    return (path for folder in folders for path in folder.glob("*.parquet*"))
+
+
+def kind_of_file(file: str) -> str:
+    """What a file of this name, relative to the store, has: `connections`, `open` or the name of another table."""
+    return "connections" if file.startswith("node=") else file[: file.find("/")]
+
+
+def slot_of_file(file: str) -> str:
+    """What there is one file of at a time: what is `open`, a month or a part of a table; of connections each."""
+    if file.startswith("open/"):
+        return "open"
+    return file if file.startswith("node=") else file[: file.find(".")]
+
+
 def part_of_file(file: str) -> tuple[str, int] | None:
     """Day and number of a `part_file`; None for any other."""
     found = _PART.match(Path(file).name)
@@ -133,9 +152,10 @@ def is_named_so(file: str) -> bool:
     return _NAMES.fullmatch(file) is not None
 
 
-def seal_of_file(name: str) -> int | None:
-    """The seal that wrote a Parquet file (or one left aside, `.new`) of this name; None for a stranger's."""
-    parts = name.removeprefix(LONG_PREFIX).removesuffix(".new").split(".")
+def seal_of_file(file: str) -> int | None:
+    """The commit that wrote a Parquet file (or one left aside, `.new`) of this name, with or without its folders; None
+    for a stranger's."""
+    parts = file[file.rfind("/") + 1 :].removeprefix(LONG_PREFIX).removesuffix(".new").split(".")
     return int(parts[-2]) if len(parts) > 1 and parts[-1] == "parquet" and parts[-2].isdigit() else None
 
 

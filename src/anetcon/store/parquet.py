@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from anetcon import formats
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import Array
+from anetcon.record import arrow_schema
 from anetcon.store import layout
-from anetcon.store.manifest import Entry
+from anetcon.store.entry import Entry
 from anetcon.system import ondisk
 
 ROW_GROUP = 120_000
@@ -156,6 +157,11 @@ def read_sealed(store: Path, entry: Entry, columns: list[str] | None = None) -> 
     except OSError as error:
         raise StoreError(f"cannot read {store / entry.file}: {error}; restore it from a backup") from error
     return read(store, entry.file, columns)
+
+
+def read_whole(store: Path, entry: Entry) -> pa.Table:
+    """All of them, in the schema of the record. Raises StoreError."""
+    return read_sealed(store, entry).cast(arrow_schema("connections" if entry.kind == "open" else entry.kind))
 
 
 def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:

@@ -6,7 +6,7 @@ connection is in a file of the day it ended, and one that lasted over an hour in
 costs a handful of files), and, merged by identity, what was open at the last seal with everything the journal has
 since. When the sealer works meanwhile and something vanishes, the whole question starts again from a new state.
 
-Refuses to write, and to guess: a file that cannot be read is a StoreError. What goes into SQL comes from `store.where`,
+Refuses to write, and to guess: a file that cannot be read is a StoreError. What goes into SQL comes from `store.sql`,
 from the field table and from the manifest, each quoted (so S608, which sees only strings, is wrong here).
 """
 
@@ -28,8 +28,10 @@ from anetcon.errors import StoreError
 from anetcon.identity import connections
 from anetcon.identity.tuples import columns_of
 from anetcon.record import TABLES, arrow_schema
-from anetcon.store import layout, manifest, parquet, spill, sql
+from anetcon.store import layout, parquet, spill, sql
+from anetcon.store.entry import Entry, Removed, microseconds
 from anetcon.store.snapshot import Snapshot, VanishedError
+from anetcon.store.state import State
 
 ATTEMPTS = 20
 """How often a question starts again when the sealer is faster."""
@@ -221,7 +223,7 @@ class Store:
 
         return self._consistent(ask)
 
-    def removed(self) -> manifest.Removed | None:
+    def removed(self) -> Removed | None:
         """What retention has taken away until now."""
         return self._consistent(lambda now: now.state.removed)
 
@@ -274,15 +276,15 @@ class Store:
         kept = np.concatenate((settled.ended, settled.open))
         return connections.mend(rows, settled).take(pa.array(kept[~sealed[kept]]))
 
-    def _latest(self, state: manifest.State, condition: str) -> pa.Table:
+    def _latest(self, state: State, condition: str) -> pa.Table:
         """What ended in the last minutes before the last seal; as much as the sealer remembers, or more."""
-        last = state.connections.of_seal(state.last_seal())
-        ends = [manifest.microseconds(entry.end) for entry in last if entry.end]
+        last = state.last_seal()
+        ends = [microseconds(entry.end) for entry in state.connections.of_seals([last] if last else []) if entry.end]
         since = max(ends, default=0) - REMEMBERED
         entries = state.connections.covering(since, None)
         return self._sealed("connections", entries, sql.every([condition, f'"end" >= {sql.timestamp(since)}']))
 
-    def _sealed(self, table: str, entries: Sequence[manifest.Entry], condition: str = sql.EVERYTHING) -> pa.Table:
+    def _sealed(self, table: str, entries: Sequence[Entry], condition: str = sql.EVERYTHING) -> pa.Table:
         """Rows of some of a table's files, in the journal's schema."""
         schema = arrow_schema(table)
         if not entries:
@@ -303,7 +305,7 @@ class Store:
         mask[self._duckdb.sql(query).to_arrow_table().column(0).to_numpy()] = True
         return rows.filter(pa.array(mask))
 
-    def _files(self, table: str, entries: Sequence[manifest.Entry], *, places: bool = False) -> str:
+    def _files(self, table: str, entries: Sequence[Entry], *, places: bool = False) -> str:
         """The SELECT of a table's files; with where each row is, if wanted."""
         parquet.require_as_sealed(self.path, [entry for entry in entries if entry.file not in self._checked])
         self._checked.update(entry.file for entry in entries)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
-from anetcon.store.manifest import State
+from anetcon.store.manifest import MOST_REMOVED
+from anetcon.store.state import State
 
 HOUR = 3_600_000_000
 SAFE = 7 * DAY
@@ -37,20 +38,37 @@ class Cut(NamedTuple):
 
 
 def cut(state: State, limits: Limits, disk: Disk, now: int) -> Cut | None:
-    """What is to be removed now; None when nothing is."""
-    oldest = min((time for time, _ in state.aging()), default=now)
+    """What is to be removed now; None when nothing is. Cheap while no limit is reached."""
+    oldest = state.oldest()
+    if oldest is None:
+        return None
     cuts = []
     if limits.age is not None and (midnight := _midnight(now - limits.age)) > oldest:
         cuts.append(Cut(midnight, f"older than {limits.age / DAY:g} days"))
-    if limits.size is not None and disk.used > limits.size:
+    if limits.size is not None and disk.used > limits.size and now - HOUR > oldest:
         latest = _least(state, disk.used - limits.size, now - HOUR)
         cuts.append(Cut(latest, f"{disk.used / 1e9:.2f} GB are more than {limits.size / 1e9:g}"))
     floor = limits.floor(disk.total)
-    if disk.free < floor:
-        latest = _least(state, floor - disk.free, _midnight(now - SAFE) if limits.free is None else now - HOUR)
+    safe = _midnight(now - SAFE) if limits.free is None else now - HOUR
+    if disk.free < floor and safe > oldest:
+        latest = _least(state, floor - disk.free, safe)
         cuts.append(Cut(latest, f"{disk.free / 1e9:.2f} GB free are less than {floor / 1e9:g}"))
     furthest = max(cuts, default=None)
     return furthest if furthest is not None and furthest.before > oldest else None
+
+
+def steps(state: State, before: int) -> Iterator[list[str]]:
+    """The files that a cut at this time removes, the oldest first: as many names at a time as fit into a line that a
+    full disk has room for."""
+    some, size = list[str](), 0
+    for entry in sorted(state.over(before), key=lambda entry: entry.latest or entry.end or ""):
+        size += len(entry.file) + 3  # with quotes and a comma
+        if some and size > MOST_REMOVED:
+            yield some
+            some, size = [], len(entry.file) + 3
+        some.append(entry.file)
+    if some:
+        yield some
 
 
 def _midnight(time: int) -> int:
@@ -60,14 +78,14 @@ def _midnight(time: int) -> int:
 def _least(state: State, needed: int, latest: int) -> int:
     """The earliest time, at most `latest`, before which as many bytes as needed had ended, or as near as it comes."""
     found = 0
-    for time, freed in _steps(state, latest):
+    for time, freed in _times(state, latest):
         found = time
         if freed >= needed:
             break
     return found
 
 
-def _steps(state: State, latest: int) -> Iterator[tuple[int, int]]:
+def _times(state: State, latest: int) -> Iterator[tuple[int, int]]:
     """Each time that could be cut at, and how many bytes that would free: midnights, then the ends of files."""
     sizes = sorted((time, entry.bytes) for time, entry in state.aging())
     today = _midnight(latest)

@@ -2,10 +2,10 @@
 
 A seal takes closed segments in order, about a million rows at most. Of the tables that others decide the number of rows
 of (`layout.CUT_SHORT`) it holds a piece and a part at a time (`parts`). When memory does not do for that, it is told to
-take less. Steps: write every file aside and name it
-(`parquet`), sync the folders, append to the manifest (the commit), remove what it replaced, drop segments that nobody
-needs. A crash before the commit leaves files that count for nothing, which the next seal writes again or removes; a
-crash behind it leaves only things to remove. Nothing is ever dropped that is not committed.
+take less. Steps: write every file aside and name it (`writer`), sync the folders, append to the manifest (the commit),
+remove what it replaced, drop segments that nobody needs. A crash before the commit leaves files that count for
+nothing, which the next seal writes again or removes; a crash behind it leaves only things to remove. Nothing is ever
+dropped that is not committed.
 
 ENDs can come again after their connection was sealed (copies, while another listener on the host is stuck), so the
 latest sealed ends take part in the next merge, without being written again. One process seals, under the daemon's lock;
@@ -18,46 +18,34 @@ import contextlib
 import errno
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from anetcon.errors import StoreError
 from anetcon.gaps import Cause, Gap
-from anetcon.identity import connections, merge_intervals
+from anetcon.identity import connections
 from anetcon.identity.reconcile import Settled
-from anetcon.identity.tuples import IDENTITY, OPEN, SINGLE, Array, columns_of, numbers, one_piece, rows_of
-from anetcon.journal.read import is_closed, last_written, read_segment
-from anetcon.journal.segment import Lost, Segment, torn
+from anetcon.identity.tuples import IDENTITY, SINGLE, Array, columns_of, numbers, rows_of
+from anetcon.journal.read import last_written
 from anetcon.journal.write import segment_path, segments
-from anetcon.record import TABLES, arrow_schema
-from anetcon.store import (
-    followers as behind,
-)
-from anetcon.store import (
-    layout,
-    lock,
-    manifest,
-    missed_ends,
-    parquet,
-    parts,
-    retain,
-    spill,
-)
+from anetcon.record import TABLES
+from anetcon.store import followers, layout, lock, manifest, missed_ends, parquet, parts, retain
 from anetcon.store.damage import unexplained
+from anetcon.store.entry import Entry, Why
+from anetcon.store.intake import Intake, closed_segments
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
+from anetcon.store.state import State
+from anetcon.store.sweep import sweep
+from anetcon.store.writer import Draft, FileWriter, rows_of_gaps
+from anetcon.system.report import WARNING, report
 
 ENOUGH_ROWS = 500_000
 """Events after which a seal takes no further segment. A segment has up to about a million and is never split."""
-
-PIECE_ROWS = 50_000
-"""Flushes smaller than this are put together when they are read."""
 
 SAVED_SEALS = 100
 """After so many seals what counts is saved for readers. To read the lines of as many takes them 2 ms; to save a year's
@@ -98,10 +86,9 @@ class Sealer:
         self.node = node
         self.statistics = Statistics()
         self._clock = clock
-        self._known: manifest.State | None = None
+        self._known: State | None = None
+        self._checked = False
         self._remembered: dict[str, Array] = {}
-        self._gaps: list[Gap] = []
-        self._torn: list[Lost] = []
         self._given_up = 0
         self._alone = False
         self._most = ENOUGH_ROWS
@@ -130,7 +117,7 @@ class Sealer:
     def pending(self) -> bool:
         """Whether a closed segment waits to be sealed. Cheap. Raises StoreError when the manifest is damaged."""
         with self._turn() as ours:
-            return ours and any(True for table in TABLES for _ in self._closed(self._state(), table))
+            return ours and any(True for table in TABLES for _ in closed_segments(self.store, self._state(), table))
 
     def seal(self) -> bool:
         """Seal what is closed, as much as one seal takes; returns whether there was anything.
@@ -147,49 +134,50 @@ class Sealer:
         self._most //= 4
         return self._most
 
-    def _seal(self, state: manifest.State) -> bool:
+    def _seal(self, state: State) -> bool:
         self._known = None  # until all went well: after a failure everything is read again
-        replaced = {entry.file for entry in state.snapshots.values()}
         try:
-            files, events = self._write(state)
+            files, removes, events = self._write(state)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 sweep(self.store, state)  # what was written for nothing is room for the journal
             raise
         self._known = state
         if state.seal - state.saved >= SAVED_SEALS:
-            with contextlib.suppress(OSError, ValueError):  # readers take longer, that is all
-                manifest.save(self.store, state)
-        for file in replaced - {entry.file for entry in state.snapshots.values()}:
+            self._save(state)
+        for file in removes:
             (self.store / file).unlink(missing_ok=True)
         self.statistics.seals += 1
         self.statistics.events += events
-        self.statistics.connections += sum(file["rows"] for file in files if file["kind"] == "connections")
-        self.statistics.bytes += sum(file["bytes"] for file in files)
+        self.statistics.connections += sum(entry.rows for entry in files if entry.kind == "connections")
+        self.statistics.bytes += sum(entry.bytes for entry in files)
         self.drop()
         return True
 
-    def _write(self, state: manifest.State) -> tuple[list[dict[str, Any]], int]:
-        """Write and commit a seal; its files, and how many events are in them."""
-        through = dict(state.through)
-        self._gaps, self._torn = [], []
-        files, remembered, events = self._connections(state, through)
-        told = self._told(state)
-        most = min(parts.PIECE_ROWS, self._most)
+    def _write(self, state: State) -> tuple[list[Entry], list[str], int]:
+        """Write and commit a seal: the files that it adds, those that it removes, how many events it took."""
+        now = self._clock()
+        intake, writer = Intake(self.store, state, self._most), FileWriter(self.store, state, now, self._most)
+        files, remembered, events = self._connections(state, intake, writer, now)
+        told = intake.gaps()
         for table in layout.CUT_SHORT:
-            files += self.put_parts(state, table, self._pieces(state, table, through, most), told)
-        taken = {table: self._take(state, table, through) for table in layout.MONTHLY}
-        self._give_up(through.get("connections", 0))
-        if self._torn:
-            for lost in unexplained(self._torn, told):
-                self._gap(Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, lost.rows))
-        taken["gaps"] = pa.concat_tables([taken["gaps"], rows_of_gaps(self._gaps)])
+            files += writer.parts(table, intake.pieces(table, min(parts.PIECE_ROWS, self._most)), told)
+        taken = {table: intake.table(table) for table in layout.MONTHLY}
+        gaps = [*intake.damaged, *self._give_up(intake.through.get("connections", 0))]
+        torn = unexplained(intake.torn, told)
+        gaps += [Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, lost.rows) for lost in torn]
+        taken["gaps"] = pa.concat_tables([taken["gaps"], rows_of_gaps(gap._replace(node=self.node) for gap in gaps)])
         for table, rows in taken.items():
-            files += self.put_month(state, table, rows)
-        self.sync_folders(files)
-        manifest.append(self.store, state, files, through, self._clock())
+            files += writer.month(table, rows)
+        writer.sync(files)
+        removes = sorted({*state.in_place_of(files), *(entry.file for entry in state.of("open"))})
+        manifest.commit(self.store, state, Why.SEAL, self._clock(), files, removes, through=intake.through)
         self._remembered = remembered
-        return files, events
+        return files, removes, events
+
+    def _save(self, state: State) -> None:
+        with contextlib.suppress(OSError, ValueError):  # readers take longer, that is all
+            manifest.save(self.store, state)
 
     def retain(self) -> Cut | None:
         """Remove what is too old or too much, if anything is: committed first, then unlinked. What was removed, None
@@ -197,45 +185,37 @@ class Sealer:
         with self._turn() as ours:
             return self._retain(self._state()) if ours else None
 
-    def _retain(self, state: manifest.State) -> Cut | None:
-        cut = retain.cut(state, self.limits, self._disk(state), self._clock())
+    def _retain(self, state: State) -> Cut | None:
+        now = self._clock()
+        cut = retain.cut(state, self.limits, self._disk(state), now)
         if cut is None:
             return None
-        gone = manifest.retire(self.store, state, cut.before, self._clock())
-        for entry in gone:
-            (self.store / entry.file).unlink(missing_ok=True)
-        _remove_empty_days(self.store, gone)
+        for removes in retain.steps(state, cut.before):
+            manifest.commit(self.store, state, Why.RETENTION, now, removes=removes, before=cut.before)
+            for file in removes:
+                (self.store / file).unlink(missing_ok=True)
+            _remove_empty_days(self.store, removes)
         return cut
 
-    def _disk(self, state: manifest.State) -> Disk:
+    def _disk(self, state: State) -> Disk:
         found = shutil.disk_usage(self.store)
-        sealed = sum(entry.bytes for entry in (*state.connections, *state.snapshots.values()))
-        journal = sum(behind.size(self.store, table, number) for table in TABLES for number in self._segments(table))
-        return Disk(found.total, found.free, sealed + state.size + journal)
+        sealed = state.connections.total().bytes + sum(entry.bytes for entry in state.snapshots.values())
+        journal = sum(followers.size(self.store, table, number) for table in TABLES for number in self._segments(table))
+        return Disk(found.total, found.free, sealed + state.size + manifest.size_of_state(self.store) + journal)
 
     def _segments(self, table: str) -> list[int]:
         return segments(layout.journal_folder(self.store, table))
 
-    def _give_up(self, through: int) -> None:
-        """Decide which sealed segments are kept no longer for followers that are behind, and note the gap."""
+    def _give_up(self, through: int) -> list[Gap]:
+        """Decide which sealed segments are kept no longer for followers that are behind; the gap that makes."""
         found = shutil.disk_usage(self.store)
         pressed = found.free < self.limits.floor(found.total)
-        limit = min(self.limits.journal, behind.PRESSED) if pressed else self.limits.journal
-        given = behind.give_up(self.store, through, limit)
-        if given is not None and given.segment > self._given_up:
-            self._given_up = given.segment
-            self._gap(Gap(None, given.start, given.end, Cause.SINK_BEHIND, given.rows))
-
-    def _told(self, state: manifest.State) -> pa.Table:
-        """Every gap of the last month and of the journal, also of segments that are still written to."""
-        folder = layout.journal_folder(self.store, "gaps")
-        behind = [number for number in segments(folder) if number > state.through.get("gaps", 0)]
-        rows = [f.batch for number in behind for f in read_segment(folder, number) if f.batch is not None]
-        sealed = [self.read(entry) for entry in state.of("gaps")[-1:]]
-        return pa.concat_tables([*sealed, pa.Table.from_batches(rows, arrow_schema("gaps"))])
-
-    def _gap(self, gap: Gap) -> None:
-        self._gaps.append(gap._replace(node=self.node))
+        limit = min(self.limits.journal, followers.PRESSED) if pressed else self.limits.journal
+        given = followers.give_up(self.store, through, limit)
+        if given is None or given.segment <= self._given_up:
+            return []
+        self._given_up = given.segment
+        return [Gap(None, given.start, given.end, Cause.SINK_BEHIND, given.rows)]
 
     def drop(self) -> None:
         """Remove the journal segments that are sealed, that every follower has passed or that are kept for it no
@@ -249,7 +229,7 @@ class Sealer:
             folder = layout.journal_folder(self.store, table)
             passed = through.get(table, 0)
             if table == "connections":
-                needed = min((number - 1 for number in behind.needed(self.store)), default=passed)
+                needed = min((number - 1 for number in followers.needed(self.store)), default=passed)
                 passed = min(passed, max(needed, self._given_up))
             there = segments(folder)
             last = max(there, default=0)
@@ -261,81 +241,55 @@ class Sealer:
                     segment_path(folder, number, "index").unlink(missing_ok=True)
                     segment_path(folder, number).unlink(missing_ok=True)
 
-    def _state(self) -> manifest.State:
+    def _state(self) -> State:
         """What counts now. Only in our turn, or where nobody else has one."""
         if self._known is None:
-            state = manifest.replay(self.store)
+            state = self._replayed()
             sweep(self.store, state)
             self._remembered = _remember_again(self.store, state)
             for table, number in state.through.items():
                 # The last segment is never dropped: where it is older than what is sealed, somebody removed the
                 # journal and it was begun again at 1. Taken for sealed, its segments would be dropped unread.
-                if max(segments(layout.journal_folder(self.store, table)), default=number) < number:
+                if max(self._segments(table), default=number) < number:
                     state.through = state.through | {table: 0}
             self._known = state
         return self._known
 
-    def _closed(self, state: manifest.State, table: str) -> Iterator[int]:
-        """The segments that can be sealed, oldest first, up to the first that is still written to."""
-        folder = layout.journal_folder(self.store, table)
-        there = segments(folder)
-        for number in there:
-            if number > state.through.get(table, 0):
-                if not is_closed(folder, number, there):
-                    return
-                yield number
-
-    def _take(self, state: manifest.State, table: str, through: dict[str, int]) -> pa.Table:
-        """The rows of the next closed segments; `through` is told the last of them."""
-        return pa.concat_tables([*self._pieces(state, table, through, PIECE_ROWS)])
-
-    def _pieces(self, state: manifest.State, table: str, through: dict[str, int], most: int) -> Iterator[pa.Table]:
-        """The same, at most so many rows at a time; at least one piece."""
-        schema = arrow_schema(table)
-        small = list[pa.RecordBatch]()
-        rows = 0
-        folder, closed = layout.journal_folder(self.store, table), list(self._closed(state, table))
-        these = [Segment(folder, number) for number in self._segments(table) if closed and number >= closed[0]]
-        unfinished = torn(these) if table == "connections" else {}
-        for segment in these[: len(closed)]:
-            if rows >= self._most:
-                break
-            for flush in segment.flushes():
-                if flush.batch is None:
-                    continue
-                rows += flush.batch.num_rows
-                small.append(flush.batch)
-                if sum(batch.num_rows for batch in small) >= most:
-                    yield from _slices(one_piece(small, schema), most)
-                    small = []
-            if lost := segment.lost():
-                rows_lost = lost.rows if table == "connections" else None
-                self._gap(Gap(None, lost.start, lost.end, Cause.JOURNAL_DAMAGED, rows_lost))
-            elif lost := unfinished.get(segment.number):
-                self._torn.append(lost)
-            through[table] = segment.number
-        yield from _slices(one_piece(small, schema), most)
+    def _replayed(self) -> State:
+        """Everything in the manifest. The first time the saved state, with which readers begin, is compared with it."""
+        if self._checked:
+            return manifest.replay(self.store)
+        state, wrong = manifest.checked(self.store)
+        self._checked = True
+        if wrong:
+            report(f"{WARNING}{wrong}; written again now")
+            self._save(state)
+        return state
 
     def _connections(
-        self, state: manifest.State, through: dict[str, int]
-    ) -> tuple[list[dict[str, Any]], dict[str, Array], int]:
+        self, state: State, intake: Intake, writer: FileWriter, now: int
+    ) -> tuple[list[Entry], dict[str, Array], int]:
         """Write what ended and what is open; returns the files, the ends to remember and the number of events."""
-        tables = [*(self.read(entry) for entry in state.of("open")), self._take(state, "connections", through)]
+        opened = [parquet.read_whole(self.store, entry) for entry in state.of("open")]
+        tables = [*opened, intake.table("connections")]
         events = tables[-1].num_rows
         table, columns, settled = self._settle(tables)
         first = len(columns["start"]) - table.num_rows
-        gone, ends = self._absent(state, through, columns, settled.open, events)
+        known = intake.listings()
+        written = [(line.start, line.end, line.rows) for line in intake.flushed()] if len(known) else []
+        listings = missed_ends.listings(known, written)
+        gone, ends = missed_ends.absent(columns, settled.open, len(columns["start"]) - events, listings)
         if len(gone):
             table, columns, settled = self._settle([*tables, missed_ends.ended(table, gone - first, ends)])
         new = settled.ended[settled.ended >= first]
-        remembered = _remember(columns, np.concatenate((np.arange(first), new)), self._clock())
+        remembered = _remember(columns, np.concatenate((np.arange(first), new)), now)
         settled = _without(settled, first)
-        table = connections.mend(table, settled)
-        words = [columns[name][first:].view(np.uint64) for name in ("src_ip", "dst_ip")]
-        times = numbers(table["start"]), columns["end"][first:]
-        files = self.put_ended(state.seal + 1, table, settled.ended, words, times)
+        source, destination = (columns[name][first:].view(np.uint64) for name in ("src_ip", "dst_ip"))
+        mended = connections.mend(table, settled)
+        rows = Draft(mended, (source, destination), (numbers(mended["start"]), columns["end"][first:]))
+        files = writer.closed(rows, settled.ended)
         if len(settled.open):
-            files.append(self.put_open(state.seal + 1, table, settled.open, words, times))
+            files.append(writer.opened(rows, settled.open))
         return files, remembered, events
 
     def _settle(self, tables: list[pa.Table]) -> tuple[pa.Table, dict[str, Array], Settled]:
@@ -344,149 +298,6 @@ class Sealer:
         columns = columns_of(table, self._remembered)
         rows = len(columns["start"])
         return table, columns, connections.settle({**columns, "sealed": np.arange(rows) < rows - table.num_rows})
-
-    def _absent(
-        self, state: manifest.State, through: dict[str, int], columns: dict[str, Array], opened: Array, events: int
-    ) -> tuple[Array, Array]:
-        """Which of the `opened` connections a listing of the kernel's table, taken after a loss, does not have any
-        more, and since when. The last `events` rows are those of the segments taken."""
-        folder, before = layout.journal_folder(self.store, "connections"), state.through.get("connections", 0)
-        taken = [
-            number for number in self._segments("connections") if before < number <= through.get("connections", before)
-        ]
-        known = self._listings(state)
-        lines = [line for number in taken for line in Segment(folder, number).good] if len(known) else []
-        written = [(line.start, line.end, line.rows) for line in lines]
-        return missed_ends.absent(columns, opened, len(columns["start"]) - events, missed_ends.listings(known, written))
-
-    def _listings(self, state: manifest.State) -> pa.Table:
-        """Every listing that may be about what is sealed now: of the last two months, and those in the journal."""
-        tables = [self.read(entry) for entry in state.of("listings")[-2:]]
-        folder, schema = layout.journal_folder(self.store, "listings"), arrow_schema("listings")
-        for number in self._segments("listings"):
-            batches = [flush.batch for flush in read_segment(folder, number) if flush.batch is not None]
-            tables.append(pa.Table.from_batches(batches, schema))
-        return pa.concat_tables([schema.empty_table(), *tables])
-
-    def put_ended(
-        self, seal: int, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
-    ) -> list[dict[str, Any]]:
-        """Write the files of these ended rows. `words` are the source and destination addresses of all of `table`, as
-        (n, 2) words, `times` their starts and ends; its chunks have the same dictionaries."""
-        return [
-            self.put(layout.connections_file(node, day, seal, long), table, some, words, times)
-            for (node, day, long), some in _partitions(table, rows, times)
-        ]
-
-    def put(
-        self, file: str, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
-    ) -> dict[str, Any]:
-        """Write one file of ended rows; for the rest see `put_ended`."""
-        return self._put("connections", file, table, parquet.by_address(rows, *words), times)
-
-    def put_open(
-        self, seal: int, table: pa.Table, rows: Array, words: list[Array], times: tuple[Array, Array]
-    ) -> dict[str, Any]:
-        """Write the file of these open rows; for the rest see `put_ended`."""
-        return self._put("open", layout.open_file(seal), table, parquet.by_address(rows, *words), times)
-
-    def put_month(self, state: manifest.State, table: str, rows: pa.Table) -> list[dict[str, Any]]:
-        """Write the month's file again with what is new. What is learnt in a month is in its file, and what lasted
-        when it began: so the older months need not be read to know what lasts now."""
-        if not rows.num_rows:
-            return []
-        month = layout.day_of(self._clock())[:7]
-        entries = state.of(table)
-        # The clock may have been a month ahead: then this month's file is not the latest.
-        tables = [rows, *(self.read(entry) for entry in entries if layout.month_of_file(entry.file) == month)]
-        if entries and layout.month_of_file(entries[-1].file) != month:
-            tables.append(parts.lasting(self.read(entries[-1])))
-        merged = merge_intervals(pa.concat_tables(tables))
-        return [self._put_intervals(table, layout.interval_file(table, month, state.seal + 1), merged)]
-
-    def put_parts(
-        self, state: manifest.State, table: str, pieces: Iterable[pa.Table], gaps: pa.Table
-    ) -> list[dict[str, Any]]:
-        """Write the day's current part again with what is new, and as many parts behind it as that takes. `gaps` tell
-        what did not last."""
-        day = layout.day_of(self._clock())
-        most = min(parts.PART_ROWS, self._most)
-        first, known = self._current_part(state.of(table), day, most)
-        known = arrow_schema(table).empty_table() if known is None else known
-        return [
-            self._put_intervals(table, layout.part_file(table, day, number, state.seal + 1), rows)
-            for number, rows in enumerate(parts.divided(known, pieces, gaps, most), first)
-        ]
-
-    def _current_part(self, entries: list[manifest.Entry], day: str, most: int) -> tuple[int, pa.Table | None]:
-        """The number of the part of a day that is to be written now, and the rows that it has already."""
-        numbered = [layout.part_of_file(entry.file) for entry in entries]
-        last = max((part[1] for part in numbered if part is not None and part[0] == day), default=0)
-        if not entries:
-            return 1, None
-        latest = self.read(entries[-1])
-        if numbered[-1] == (day, last) and not parts.is_full(latest, most):
-            return last, latest
-        return last + 1, parts.lasting(latest)
-
-    def _put_intervals(self, table: str, file: str, rows: pa.Table) -> dict[str, Any]:
-        """Write a file of one of `layout.INTERVALS`."""
-        times = numbers(rows["from"], OPEN), numbers(rows["to"], OPEN)
-        said = self._put(table, file, rows, parquet.pieces(np.arange(rows.num_rows)), times)
-        if layout.part_of_file(file) is None:
-            return said
-        latest = max(int(time.max()) for time in times)
-        return {**said, "latest": None if latest == OPEN else manifest.rfc3339(latest)}
-
-    def read(self, entry: manifest.Entry) -> pa.Table:
-        """The rows of a file. Raises StoreError."""
-        return parquet.read_sealed(self.store, entry).cast(arrow_schema(TABLE_OF.get(entry.kind, entry.kind)))
-
-    def _put(
-        self, kind: str, file: str, table: pa.Table, groups: list[Array], times: tuple[Array, Array]
-    ) -> dict[str, Any]:
-        """Write these rows; `times` has the first and the last time of each row of `table`, OPEN where unknown."""
-        rows = np.concatenate(groups)
-        said = parquet.put(self.store, file, parquet.encode(table, groups), len(rows))
-        starts, ends = (time[rows] for time in times)
-        return {
-            "kind": kind,
-            **said,
-            "start": None if (starts == OPEN).any() else manifest.rfc3339(int(starts.min())),
-            "end": None if (ends == OPEN).any() else manifest.rfc3339(int(ends.max())),
-        }
-
-    def sync_folders(self, files: list[dict[str, Any]]) -> None:
-        """Make the names of these files survive a power cut."""
-        folders = {self.store / Path(file["file"]).parent for file in files}
-        for folder in folders | {parent for f in folders for parent in f.parents if parent.is_relative_to(self.store)}:
-            manifest.sync_folder(folder)
-
-
-TABLE_OF = {"open": "connections"}
-"""The table of a manifest kind, where it has another name."""
-
-
-def _partitions(
-    table: pa.Table, rows: Array, times: tuple[Array, Array]
-) -> Iterator[tuple[tuple[str, str, bool], Array]]:
-    """These rows by the file they belong in: (node, UTC day of the end, whether they lasted long). Where the end of a
-    line of text is not known, its start stands for it."""
-    if not len(rows):
-        return
-    start, end = times[0][rows], times[1][rows]
-    nodes = table["node"].chunk(0).dictionary.to_pylist()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in table["node"].chunks])[rows]
-    key = (end // layout.DAY * 2 + (end - start > layout.LONG)) * len(nodes) + codes
-    ordered = np.sort(key)  # np.unique takes ten times as long
-    for value in ordered[np.flatnonzero(np.diff(ordered, prepend=-1))].tolist():
-        day, long = divmod(value // len(nodes), 2)
-        yield (nodes[value % len(nodes)], layout.day_of(day * layout.DAY), bool(long)), rows[key == value]
-
-
-def _slices(table: pa.Table, most: int) -> Iterator[pa.Table]:
-    for at in range(0, max(len(table), 1), most):
-        yield table.slice(at, most)
 
 
 def _without(settled: Settled, first: int) -> Settled:
@@ -506,66 +317,18 @@ def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Arr
     return rows_of(columns, rows)
 
 
-def _remember_again(store: Path, state: manifest.State) -> dict[str, Array]:
+def _remember_again(store: Path, state: State) -> dict[str, Array]:
     """What the last seal with connections would have remembered, read from its files."""
     last = state.last_seal()
     if last is None:
         return {}
-    files = [entry for entry in state.of("connections") if entry.seal == last]
+    files = state.connections.of_seals([last])
     columns = columns_of(pa.concat_tables([parquet.read_sealed(store, entry, IDENTITY) for entry in files]))
     by_end = np.argsort(columns["end"], kind="stable")
     return _remember(columns, by_end, int(columns["end"].max()))
 
 
-def sweep(store: Path, state: manifest.State) -> None:
-    """Remove what a crashed seal left. Raises StoreError when the store has more than its manifest can explain."""
-    counted = {entry.file for entry in (*state.snapshots.values(), *state.connections)}
-    folders = [store / "open", *(store / table for table in layout.INTERVALS), *store.glob("node=*/date=*")]
-    left = []
-    for path in (path for folder in folders for path in folder.glob("*.parquet*")):
-        number = layout.seal_of_file(path.name)
-        if number is None:
-            continue
-        if number > state.seal:
-            _explain(store, state, path, number)
-        name = str(path.relative_to(store))
-        gone = name in state.replaced or path.parent.parent == store or _is_removed(state, name)
-        replaced = name not in counted and gone
-        if number > state.seal or path.suffix == ".new" or replaced:
-            left.append(path)
-    for path in left:
-        path.unlink(missing_ok=True)
-    spill.sweep(store)
-    for table in TABLES:
-        folder = layout.journal_folder(store, table)
-        oldest = min(segments(folder), default=0)
-        for path in folder.glob("*.arrows"):
-            if path.stem.isdigit() and int(path.stem) < oldest:
-                path.unlink(missing_ok=True)
-
-
-def rows_of_gaps(gaps: Iterable[Gap]) -> pa.Table:
-    """Gaps as rows of their table."""
-    rows, schema = [gap.row() for gap in gaps], arrow_schema("gaps")
-    return pa.table([pa.array([row[field.name] for row in rows], field.type) for field in schema], schema=schema)
-
-
-def _remove_empty_days(store: Path, gone: list[manifest.Entry]) -> None:
-    for folder in {(store / entry.file).parent for entry in gone if entry.kind == "connections"}:
+def _remove_empty_days(store: Path, gone: Sequence[str]) -> None:
+    for folder in {(store / file).parent for file in gone if layout.kind_of_file(file) == "connections"}:
         with contextlib.suppress(OSError):  # something of a later day's seal, or of a stranger, is in it
             folder.rmdir()
-
-
-def _is_removed(state: manifest.State, file: str) -> bool:
-    """Whether a file of connections that does not count is of the days that retention took away from."""
-    return state.removed is not None and layout.day_of_file(file) <= layout.day_of(state.removed.before)
-
-
-def _explain(store: Path, state: manifest.State, path: Path, number: int) -> None:
-    """Raise StoreError unless a file that no seal committed is one that can be made again."""
-    journal = segments(layout.journal_folder(store, "connections"))
-    if number > state.seal + 1 or (journal and journal[0] > state.through.get("connections", 0) + 1):
-        raise StoreError(
-            f"{path} is of seal {number}, but {layout.manifest_path(store)} ends at seal {state.seal}; "
-            "restore the manifest from a backup, nothing is sealed until then"
-        )

@@ -168,7 +168,7 @@ def test_in_many_commits(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
 def brought(old: Old) -> list[list[tuple[str, int, str]]]:
     """What the manifest's lines of imports say they are from."""
     lines = [json.loads(line) for line in layout.manifest_path(old.store).read_text().splitlines()]
-    kind = [line.get("sources", []) for line in lines if line["kind"] == "import"]
+    kind = [line.get("sources", []) for line in lines if line.get("why") == "import"]
     return [[(Path(each["name"]).name, each["bytes"], each["sha256"]) for each in sources] for sources in kind]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.store.manifest import rfc3339
+from anetcon.store.entry import rfc3339
 from anetcon.store.seal import Sealer
 from tests.support.asking import Answer
 from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, ends, logged, logged_float, start, whole

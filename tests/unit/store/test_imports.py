@@ -18,6 +18,7 @@ from anetcon.store.imports import add
 from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
+from anetcon.store.writer import FileWriter
 from tests.support.crashing import CrashError, crash_at
 from tests.support.records import DAY, SECOND, T0, Making, batch, end, logged, start, whole
 
@@ -168,7 +169,7 @@ def test_after_a_sealer_that_died(making: Making, monkeypatch: pytest.MonkeyPatc
     """What it wrote and did not commit is gone: who reads all files that there are would have it twice."""
     making.rotate()
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "append", Mock(side_effect=CrashError("died here")))
+        patch.setattr(manifest, "commit", Mock(side_effect=CrashError("died here")))
         with pytest.raises(CrashError):
             Sealer(making.path, lambda: T0 + 120 * SECOND).seal()
     assert on_disk(making.path) - counted(making.path)
@@ -184,7 +185,7 @@ def test_a_sealer_that_goes_on_behind_an_import_that_died(making: Making, monkey
     sealer = Sealer(making.path, lambda: T0 + 120 * SECOND)
     assert not sealer.pending()
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "append", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(manifest, "commit", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             put(making.path, line(1))
     assert on_disk(making.path) - counted(making.path)
@@ -225,7 +226,7 @@ def test_too_little_memory(making: Making, monkeypatch: pytest.MonkeyPatch) -> N
     put(making.path, line(1))
     before = on_disk(making.path)
     with monkeypatch.context() as patch:
-        patch.setattr(Sealer, "put_month", Mock(side_effect=MemoryError))
+        patch.setattr(FileWriter, "month", Mock(side_effect=MemoryError))
         with pytest.raises(StoreError, match="make more memory free and run the import again"):
             put(making.path, line(2))
     assert on_disk(making.path) == before

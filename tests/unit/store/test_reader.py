@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from anetcon.errors import StoreError
 from anetcon.record import CONNECTIONS, TABLES, arrow_schema
 from anetcon.store import layout, manifest, parquet, parts, sql
+from anetcon.store.entry import Entry
 from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
+from anetcon.store.state import State
 from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 HOUR = 3600 * SECOND
@@ -99,7 +101,7 @@ def test_only_files_that_can_answer_are_read(making: Making, monkeypatch: pytest
     read: list[str] = []
     real = Store._files
 
-    def files(self: Store, table: str, entries: list[manifest.Entry]) -> str:
+    def files(self: Store, table: str, entries: list[Entry]) -> str:
         read.extend(entry.file for entry in entries)
         return real(self, table, entries)
 
@@ -225,7 +227,7 @@ def test_a_seal_in_between(making: Making, monkeypatch: pytest.MonkeyPatch) -> N
     sealer = Sealer(making.path, clock=lambda: T0 + 60 * SECOND)
     real, ports, sealing = manifest.opened, [4, 5], [False]
 
-    def opened(path: Path) -> tuple[manifest.State, str]:
+    def opened(path: Path) -> tuple[State, str]:
         """Read the manifest, and let a seal come before the reader goes on; twice."""
         state = real(path)
         if ports and not sealing[0]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
+import msgspec
+import pyarrow as pa
 import pytest
 
 from anetcon.errors import StoreError
 from anetcon.store import layout, manifest, parts, retain, sql
 from anetcon.store.coverage import Question, coverage
+from anetcon.store.entry import Entry, rfc3339
 from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.saved import Counted
 from anetcon.store.seal import Sealer
+from anetcon.store.state import State
 from tests.support.crashing import CrashError, crash_at
 from tests.support.records import DAY, SECOND, T0, Making, packed, start, whole
 
@@ -26,17 +32,15 @@ ROOMY = Disk(total=10**12, free=10**11, used=0)
 GAP = {"node": "gw1", "netns": None, "from": T0 - 9 * DAY, "to": T0 - 9 * DAY + SECOND, "cause": "overrun", "lost": 3}
 
 
-def entry(end: int, size: int = 100) -> manifest.Entry:
+def entry(end: int, size: int = 100) -> Entry:
     """A file of connections that had ended at some time."""
-    ended = manifest.rfc3339(end)
-    return manifest.Entry(
-        prev="", kind="connections", seal=1, file=str(end), bytes=size, rows=1, start=ended, end=ended
-    )
+    ended = rfc3339(end)
+    return Entry(prev="", kind="connections", seal=1, file=str(end), bytes=size, rows=1, start=ended, end=ended)
 
 
-def state_of(*ends: int) -> manifest.State:
+def state_of(*ends: int) -> State:
     """A store with these files, of 100 bytes each."""
-    return manifest.State(connections=Counted([entry(end) for end in ends]))
+    return State(connections=Counted([entry(end) for end in ends]))
 
 
 def when(cut: Cut | None) -> float | None:
@@ -223,7 +227,7 @@ def test_readers_meanwhile_are_not_disturbed(tmp_path: Path, monkeypatch: pytest
     store = Store(making.close())
     real, limits = manifest.opened, iter([8.0, 6.0])
 
-    def opened(path: Path) -> tuple[manifest.State, str]:
+    def opened(path: Path) -> tuple[State, str]:
         """Read the manifest, and let retention come before the reader goes on; twice."""
         state = real(path)
         with monkeypatch.context() as inner:
@@ -262,6 +266,13 @@ def test_sizes_are_those_of_journal_and_store(tmp_path: Path) -> None:
     """The limit of the size is met by what is on disk, and days go until it is."""
     making = long_history(tmp_path)
     making.close()
+    sealer = Sealer(tmp_path, clock=lambda: T0 + HOUR)
+    manifest.save(tmp_path, sealer._state())
+    assert sealer._disk(sealer._state()).used == sum(
+        path.stat().st_size
+        for path in tmp_path.rglob("*")
+        if path.suffix in (".parquet", ".arrows", ".jsonl", ".state")
+    )
     there = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     sealer = Sealer(tmp_path, clock=lambda: T0 + HOUR, limits=Limits(size=round(there * 0.8)))
     assert sealer.retain() is not None
@@ -326,3 +337,70 @@ def test_a_flood_of_neighbours_goes_by_age(tmp_path: Path, monkeypatch: pytest.M
     assert len(list((tmp_path / "neighbours").iterdir())) == 3
     assert ports(tmp_path) == {1}
     assert sealer.retain() is None
+
+
+def test_many_files_go_in_steps_that_fit_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No commit names more than there is kept free behind the manifest; the oldest go first, and where it dies between
+    two steps, whoever goes on does the rest and the same is told of all."""
+    model, whole_one = tmp_path / "model", tmp_path / "whole"
+    long_history(model).close()
+    shutil.copytree(model, whole_one)
+    sealer_for(whole_one, 2).retain()
+    monkeypatch.setattr(retain, "MOST_REMOVED", 120)
+    lines = layout.manifest_path(model).read_text().count("\n")
+    assert sealer_for(model, 2).retain() is not None
+    commits = [json.loads(line) for line in layout.manifest_path(model).read_text().splitlines()[lines:]]
+    names = [file for commit in commits for file in commit["removes"]]
+    assert len(commits) > 5
+    assert all(sum(len(name) + 3 for name in commit["removes"]) <= 120 for commit in commits)
+    closed = [layout.day_of_file(name) for name in names if name.startswith("node=")]
+    assert closed == sorted(closed)
+    whole_state, state = manifest.replay(whole_one), manifest.replay(model)
+    assert (state.files(), state.removed) == (whole_state.files(), whole_state.removed)
+    assert on_disk(model) == on_disk(whole_one)
+
+
+def test_a_year_of_names_at_most_fills_what_is_kept_free() -> None:
+    """Each commit of a cut that removes everything of a year of ten-minute seals."""
+    ends = [T0 - n * 600 * SECOND for n in range(52_560)]
+    files = [layout.connections_file("n" * 64, layout.day_of(end), n, False) for n, end in enumerate(ends)]
+    entries = [msgspec.structs.replace(entry(end), file=file) for end, file in zip(ends, files, strict=True)]
+    steps = list(retain.steps(State(connections=Counted(entries)), T0 + 1))
+    assert [name for step in steps for name in step] == files[::-1]
+    assert max(len(json.dumps(step, separators=(",", ":"))) for step in steps) < manifest.RESERVED - 1024
+
+
+def test_a_look_is_cheap_while_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are gone through once after each change, and not at each look, whichever limit there is."""
+    state = state_of(*DAYS)
+    assert retain.cut(state, Limits(age=99 * DAY), ROOMY, T0) is None
+    monkeypatch.setattr(Counted, "__iter__", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(Counted, "ended", Mock(side_effect=AssertionError))
+    monkeypatch.setattr("anetcon.store.saved.microseconds", Mock(side_effect=AssertionError))
+    full = Disk(total=10**12, free=0, used=10**12)
+    for limits, disk in ((Limits(age=99 * DAY, size=10**12), ROOMY), (Limits(), ROOMY)):
+        assert retain.cut(state, limits, disk, T0) is None
+    state = State(connections=Counted([entry(T0 - HOUR // 2)]))
+    monkeypatch.undo()
+    assert state.oldest() == T0 - HOUR // 2
+    monkeypatch.setattr(Counted, "ended", Mock(side_effect=AssertionError))
+    assert retain.cut(state, Limits(size=1), full, T0) is None, "nothing that ended within the last hour goes"
+    assert retain.cut(state, Limits(), full, T0) is None, "nor of the last week"
+
+
+def test_the_oldest_is_known_after_every_change() -> None:
+    """Of files that were added, removed, and of a saved state."""
+    counted = Counted([entry(T0 + n) for n in (5, 3, 9)])
+    assert counted.total() == (300, T0 + 3)
+    counted.append(entry(T0 + 1, 50))
+    assert counted.total() == (350, T0 + 1)
+    again = Counted([entry(T0 + 2)], saved=saved_table(counted))
+    assert again.total() == (450, T0 + 1)
+    assert again.remove({str(T0 + 1), str(T0 + 2)}).total() == (150, T0 + 1)
+    assert again.total() == (300, T0 + 3)
+    assert Counted().total() == (0, None)
+
+
+def saved_table(counted: Counted) -> pa.Table:
+    """As it is saved."""
+    return Counted([msgspec.structs.replace(each, sha256="00" * 32) for each in counted]).table()

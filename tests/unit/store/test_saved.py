@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
-from anetcon.store import layout, manifest, saved, seal
+from anetcon.store import layout, manifest, retain, saved, seal
+from anetcon.store.entry import Entry, Removed, Why, rfc3339
 from anetcon.store.saved import Counted
 from anetcon.store.seal import Sealer
+from anetcon.store.state import State
 from tests.support.asking import Answer
 from tests.support.crashing import CrashError, crash_at
 from tests.support.records import SECOND, T0, Making, start, whole
@@ -25,15 +27,15 @@ from tests.support.records import SECOND, T0, Making, start, whole
 HOUR = 3_600 * SECOND
 
 
-def plain(state: manifest.State) -> dict[str, Any]:
+def plain(state: State) -> dict[str, Any]:
     """A state to compare: of connections not which line was before theirs, which nobody needs to know."""
     said = asdict(state) | {"connections": [msgspec.structs.replace(each, prev="") for each in state.connections]}
     near = [state.connections.covering(*bounds) for bounds in ((None, T0), (T0, T0 + HOUR), (T0 + 3 * HOUR, None))]
     return said | {
         "near": [[each.file for each in one] for one in near],
         "ended": [each.file for each in state.connections.ended(T0 + 2 * HOUR)],
-        "last": [each.file for each in state.connections.of_seal(state.last_seal())],
-        "doomed": sorted(each.file for each in state.doomed(T0 + 5 * HOUR)),
+        "last": [each.file for each in state.connections.of_seals([state.last_seal() or 0])],
+        "doomed": sorted(each.file for each in state.over(T0 + 5 * HOUR)),
     }
 
 
@@ -44,23 +46,37 @@ def require_same(store: Path, said: str | None = "") -> None:
     assert said is None or slower == said
 
 
-def step(store: Path, state: manifest.State, what: str, number: int) -> None:
+def step(store: Path, state: State, what: str, number: int) -> None:
     """One thing that happens to a manifest."""
-    begin, end = (manifest.rfc3339(T0 + (number + more) * HOUR) for more in (0, 1))
-    known = {"sha256": f"{number:064x}", "bytes": 10 + number, "rows": number, "start": begin}
-    file = {"kind": "connections", "file": layout.connections_file("n", "2026-11-20", state.seal + 1, False), **known}
-    gone = [entry.file for entry in state.connections][:: number % 3 + 1]
+    begin, end = (rfc3339(T0 + (number + more) * HOUR) for more in (0, 1))
+    seal = state.seal + 1
+    known: dict[str, Any] = {
+        "sha256": f"{number:064x}",
+        "bytes": 10 + number,
+        "rows": number,
+        "start": begin,
+        "seal": seal,
+    }
+
+    def entry(kind: str, file: str, **more: str) -> Entry:
+        return Entry(prev="", kind=kind, file=file, **known | more)
+
+    file = entry("connections", layout.connections_file("n", "2026-11-20", seal, False), end=end)
+    opened = [each.file for each in state.of("open")]
     if what == "seal":
-        opened = {"kind": "open", "file": layout.open_file(state.seal + 1), **known}
-        late = {**file, "file": layout.connections_file("n", "2026-11-20", state.seal + 1, True)}
-        manifest.append(store, state, [file | {"end": end}, late, opened], {"connections": number}, T0)
+        late = entry("connections", layout.connections_file("n", "2026-11-20", seal, True))
+        files = [file, late, entry("open", layout.open_file(seal))]
+        manifest.commit(store, state, Why.SEAL, T0, files, opened, through={"connections": number})
     elif what == "part":
-        route = {"kind": "routes", "file": layout.part_file("routes", "2026-11-20", number, state.seal + 1), **known}
-        manifest.append(store, state, [route | {"latest": end}], state.through, T0)
+        route = entry("routes", layout.part_file("routes", "2026-11-20", number, seal), latest=end)
+        manifest.commit(store, state, Why.SEAL, T0, [route], opened)
     elif what == "import":
-        manifest.append(store, state, [file | {"end": end}], state.through, T0, "import", gone)
+        gone = [each.file for each in state.connections.of_seals(state.imports)][:: number % 3 + 1]
+        manifest.commit(store, state, Why.IMPORT, T0, [file], gone)
     elif what == "retention":
-        manifest.retire(store, state, T0 + (number - 2) * HOUR, T0)
+        before = T0 + (number - 2) * HOUR
+        for removes in retain.steps(state, before):
+            manifest.commit(store, state, Why.RETENTION, T0, removes=removes, before=before)
     else:
         manifest.save(store, state)
 
@@ -73,7 +89,7 @@ STEPS = st.lists(st.sampled_from(["seal", "seal", "part", "import", "retention",
 def test_what_is_begun_with_adds_up_to_the_same(steps: list[str]) -> None:
     """Whatever happened before a state was saved and behind it; and from an older one as well."""
     with TemporaryDirectory() as name:
-        store, state, older = Path(name), manifest.State(), list[bytes]()
+        store, state, older = Path(name), State(), list[bytes]()
         for number, what in enumerate(steps, 1):
             step(store, state, what, number)
             require_same(store)
@@ -85,9 +101,9 @@ def test_what_is_begun_with_adds_up_to_the_same(steps: list[str]) -> None:
             require_same(store)
 
 
-def history(store: Path) -> manifest.State:
+def history(store: Path) -> State:
     """A manifest with a state in its midst."""
-    state = manifest.State()
+    state = State()
     for number, what in enumerate(["seal", "import", "seal", "part", "save", "seal", "import", "retention", "seal"], 1):
         step(store, state, what, number)
     return state
@@ -122,13 +138,13 @@ def test_a_state_that_is_not_what_was_written(damage: str, share: float, rubbish
 
 def test_a_state_that_is_gone_or_cannot_be_read(tmp_path: Path) -> None:
     """It is said; of a manifest without any nothing is."""
-    state = manifest.State()
+    state = State()
     step(tmp_path, state, "seal", 1)
     require_same(tmp_path)
     manifest.save(tmp_path, state)
     require_same(tmp_path)
     layout.state_path(tmp_path).unlink()
-    assert "manifest.state is gone: all of the manifest was read" in manifest.opened(tmp_path)[1]
+    assert "manifest.state is gone: answers take longer until the daemon" in manifest.opened(tmp_path)[1]
     layout.state_path(tmp_path).mkdir()
     assert "Is a directory" in manifest.opened(tmp_path)[1]
     require_same(tmp_path, None)
@@ -144,7 +160,7 @@ def test_a_state_of_another_manifest(tmp_path: Path, change: str) -> None:
     lines = layout.manifest_path(store).read_bytes().splitlines(keepends=True)
     bound = next(number for number, line in enumerate(lines) if b'"kind":"state"' in line)
     if change == "another store's":
-        state = manifest.State()
+        state = State()
         step(other, state, "seal", 1)
         manifest.save(other, state)
         layout.state_path(other).replace(layout.state_path(store))
@@ -186,7 +202,7 @@ def test_a_line_before_that_was_changed_is_found_by_who_writes(tmp_path: Path) -
 
 def forge(store: Path, change: Callable[[saved.Rest, Counted], tuple[saved.Rest, Counted]]) -> None:
     """A state with its line as the last of the chain, by who can rewrite the store."""
-    state = manifest.State()
+    state = State()
     step(store, state, "seal", 1)
     rest = saved.Rest(**{name: getattr(state, name) for name in saved.Rest.__struct_fields__})
     content = saved.encode(*change(rest, state.connections))
@@ -263,4 +279,69 @@ def test_the_sealer_saves_it_and_questions_say_when_it_does_not_fit(
         path.write_bytes(contents[0][:-9])
         slow = Answer(*question)
         assert slow.out == answer.out
-        assert slow.err.count(f"{path} is not as it was written: all of the manifest was read") == 1
+        assert slow.err.count(f"{path} is not as it was written: answers take longer until the daemon") == 1
+
+
+@pytest.mark.parametrize("lie", ["a file less", "a row more", "another segment", "nothing removed"])
+def test_a_state_that_lies_is_found_when_the_daemon_starts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], lie: str
+) -> None:
+    """Readers would believe it. The sealer compares it with the lines, says so once, and writes it again."""
+    making = Making(tmp_path).audited()
+    for number in range(3):
+        making.add(*whole(src_port=number), start(src_port=100 + number)).alive(T0 + number * SECOND).rotate()
+        assert Sealer(tmp_path, lambda: T0 + 60 * SECOND).seal()
+    making.close()
+    state = manifest.replay(tmp_path)
+    true = [entry.file for entry in state.connections]
+    manifest.save(tmp_path, state)
+    assert manifest.checked(tmp_path)[1] == ""
+    wrong = manifest.replay(tmp_path)
+    if lie == "a file less":
+        wrong.connections.remove({true[0]})
+    elif lie == "a row more":
+        (first, *rest) = wrong.connections
+        wrong.connections = Counted([msgspec.structs.replace(first, rows=2), *rest])
+    elif lie == "another segment":
+        wrong.through = wrong.through | {"connections": 2}
+    else:
+        wrong.removed = Removed(0, 1, 7)
+    manifest.save(tmp_path, wrong)
+    assert manifest.opened(tmp_path)[1] == ""
+    capfd.readouterr()
+    Sealer(tmp_path, lambda: T0 + 60 * SECOND).pending()
+    said = capfd.readouterr().err
+    path = layout.state_path(tmp_path)
+    assert f"{path} differs from the manifest: earlier answers may be wrong; written again now" in said
+    assert len(said.split()) <= 25
+    require_same(tmp_path)
+    assert [entry.file for entry in manifest.opened(tmp_path)[0].connections] == true
+    Sealer(tmp_path).pending()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damage", ["gone", "torn", "another store's"])
+def test_a_state_that_does_not_fit_is_written_again_when_the_daemon_starts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: str
+) -> None:
+    """So that questions do not take longer until so many more seals; a store that never had one gets none then."""
+    store = Making(tmp_path / "store").add(*whole()).rotate().close()
+    assert Sealer(store, lambda: T0 + 60 * SECOND).seal()
+    assert not Sealer(store).pending()
+    assert not layout.state_path(store).exists()
+    manifest.save(store, manifest.replay(store))
+    path = layout.state_path(store)
+    if damage == "gone":
+        path.unlink()
+    elif damage == "torn":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        other = {name: getattr(State(), name) for name in saved.Rest.__struct_fields__}
+        path.write_bytes(saved.encode(saved.Rest(**other), Counted()))
+    assert manifest.opened(store)[1]
+    capfd.readouterr()
+    assert not Sealer(store).pending()
+    said = capfd.readouterr().err
+    assert said.count("answers take longer until the daemon writes it again; written again now") == 1
+    assert len(said.split()) <= 25
+    require_same(store)

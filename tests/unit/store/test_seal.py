@@ -22,6 +22,7 @@ from anetcon.journal.write import Writer, segments
 from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest, parquet, parts, seal
 from anetcon.store.coverage import Question, coverage
+from anetcon.store.entry import Entry, microseconds
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate
@@ -37,7 +38,7 @@ def rows(store: Path, kind: str = "connections") -> list[dict[str, Any]]:
     return [row for table in tables for row in table.to_pylist()]
 
 
-def of(store: Path, entry: manifest.Entry) -> list[dict[str, Any]]:
+def of(store: Path, entry: Entry) -> list[dict[str, Any]]:
     """The rows of one file."""
     return list(parquet.read(store, entry.file).to_pylist())
 
@@ -298,7 +299,7 @@ def test_neighbours_have_parts_of_days(tmp_path: Path, monkeypatch: pytest.Monke
     making.add(neighbours(12, since=T0 + DAY), table="neighbours").close()
     seal_all(tmp_path)
     assert found() == first | second | third | fourth | {f"{day}-4": [0, 12]}
-    latest = [manifest.microseconds(e.latest or "") for e in manifest.replay(tmp_path).of("neighbours")]
+    latest = [microseconds(e.latest or "") for e in manifest.replay(tmp_path).of("neighbours")]
     assert latest == [T0 + 4, T0 + 8, T0 + 10, T0 + DAY, T0 + DAY]
     assert len(Store(tmp_path).intervals("neighbours")) == 13
 

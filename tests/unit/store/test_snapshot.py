@@ -10,6 +10,7 @@ from anetcon.journal import read
 from anetcon.store import manifest, snapshot
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
+from anetcon.store.state import State
 from tests.support.asking import Answer
 from tests.support.records import SECOND, T0, Making, start, whole
 
@@ -52,7 +53,7 @@ def test_a_question_reads_everything_once(
     whole_one, whole_line = manifest._behind, read._checked
     replays, lines = [], list[bytes]()
 
-    def replay(path: Path, state: manifest.State, data: bytes | None = None) -> manifest.State:
+    def replay(path: Path, state: State, data: bytes) -> State:
         replays.append(path)
         return whole_one(path, state, data)
 
