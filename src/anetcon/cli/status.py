@@ -13,7 +13,7 @@ import typer
 
 from anetcon.cli.options import StoreOption
 from anetcon.cli.output import Format, FormatOption, plain, print_rows
-from anetcon.cli.people import print_json, say
+from anetcon.cli.people import print_json, say, warn
 from anetcon.errors import StoreError
 from anetcon.gaps import LIMITS, WHOLE, Cause, Mark
 from anetcon.journal.read import last_flush
@@ -47,19 +47,21 @@ def status(
 
     Exit status 0: all is well. 1: something is wrong. Each line that begins with `wrong:` says what.
     """
-    said = read(store)
+    said, slower = read(store)
     if form is Format.JSON:
         print_json(said)
     elif form is Format.TABLE:
         _table(said, gone)
     else:
         print_rows(form, said["namespaces"])
+    warn(*filter(None, [slower]))
     if said["wrong"]:
         raise typer.Exit(NOT_WELL)
 
 
-def read(store: Path) -> dict[str, Any]:
-    """status.json, with `running` (the daemon lives), `recording` (capture wrote the journal lately), `wrong`, gaps."""
+def read(store: Path) -> tuple[dict[str, Any], str]:
+    """status.json, with `running` (the daemon lives), `recording` (capture wrote the journal lately), `wrong`, gaps;
+    and why questions take longer than they need, if they do."""
     path = store / "status.json"
     said: dict[str, Any] = {"version": 1, "namespaces": [], "totals": {}}
     try:
@@ -80,10 +82,10 @@ def read(store: Path) -> dict[str, Any]:
     elif not lately:
         capture["unwritten"] = unwritten(store)
     recording = lately and capture["unwritten"] is None
-    gaps = _gaps(store, said["started"]) if "started" in said else []
+    gaps, slower = _gaps(store, said["started"]) if "started" in said else ([], "")
     told = {"running": owner is not None, "recording": recording} | said | {"capture": capture}
     wrong = list(_wrong(store, told, gaps))
-    return told | {"wrong": wrong, "gaps": _by_cause(gaps, said.get("started", ""))}
+    return told | {"wrong": wrong, "gaps": _by_cause(gaps, said.get("started", ""))}, slower
 
 
 def _checked(said: Any) -> dict[str, Any]:
@@ -100,9 +102,10 @@ def _checked(said: Any) -> dict[str, Any]:
     return dict(said)
 
 
-def _gaps(store: Path, started: str) -> list[dict[str, Any]]:
-    """Since the daemon's start; also those that make no answer incomplete."""
-    return plain("gaps", coverage(Store(store), Question(moment(started).us, everything=True)).gaps)
+def _gaps(store: Path, started: str) -> tuple[list[dict[str, Any]], str]:
+    """Since the daemon's start, also those that make no answer incomplete; and why that took longer than it need."""
+    view = Store(store)
+    return plain("gaps", coverage(view, Question(moment(started).us, everything=True)).gaps), view.slower
 
 
 def _by_cause(gaps: list[dict[str, Any]], started: str) -> list[dict[str, Any]]:

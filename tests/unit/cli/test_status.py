@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from anetcon.query.times import rfc3339, spoken
+from anetcon.store import layout
 from anetcon.store.coverage import STALE
 from tests.support.asking import Answer
 from tests.support.records import ROUTER, SECOND, Making, start
@@ -327,3 +328,16 @@ def test_a_log_engine_and_its_rules(store: Path) -> None:
     for form in ("json", "jsonl"):
         assert checked in Answer("status", "--store", store, "--format", form).out
     assert "retrying" in second
+
+
+@pytest.mark.usefixtures("lock")
+def test_why_questions_take_longer(store: Path) -> None:
+    """It is said on stderr, in one sentence, and is nothing that is wrong with the daemon."""
+    path = layout.state_path(store)
+    path.write_bytes(b"torn")
+    for form in ("table", "json"):
+        answer = Answer("status", "--store", store, "--format", form)
+        assert answer.status == 0
+        assert f"{path} is not as it was written: answers take longer until the daemon writes it again" in answer.err
+    path.unlink()
+    assert str(path) not in Answer("status", "--store", store).err
