@@ -24,6 +24,7 @@ children    start, restart, stop, collect
 upgrade     replacement in place
 handover    what survives it
 status      status.json
+shown       what it says of one namespace
 notify      what the service manager is told
 shared      the counters shared with capture, as columns
 files       lock, status.json: without waiting for the disk

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anetcon.gaps import Cause, Gap
+from anetcon.keeper.shown import Shown
 from anetcon.link import counters
-from anetcon.link.settings import DEFAULT, Settings
+from anetcon.link.settings import DEFAULT
 from anetcon.system.printable import recorded
 
 TYPE_CHECKING = False
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from anetcon.keeper.attach import Attachment
     from anetcon.keeper.log_engine.standing import Standing
     from anetcon.keeper.namespaces import Seen
-    from anetcon.keeper.status import Shown
 
 REMARKS_MOST, REMARK_LONGEST = 16, 1000
 """Of what capture has to say of a namespace: how many things, and characters of each."""
@@ -88,7 +88,7 @@ class Namespace:
         """What capture has to say of it, by cause."""
         self.rules: Standing | None = None
         """Its LOG rules."""
-        self.shown: Shown | None = None
+        self.shown = Shown()
         """What status.json says of it."""
 
     @property
@@ -109,10 +109,6 @@ class Namespace:
     def move(self, folder: str) -> None:
         """Its file is in this folder now."""
         self.path = self.path and Path(folder, self.path.name)
-
-    def is_selected(self, settings: Settings) -> bool:
-        """Whether the settings have it audited."""
-        return settings.with_default if self.path is None else settings.selects(self.name)
 
     def continues(self, handed: bool, noticed: int) -> None:
         """It was attached until now, under another engine, and let go of at `noticed`."""
@@ -157,12 +153,9 @@ class Namespace:
         """It was so under the program before this one."""
         self.state, self.since, self.refusal = state, since, refusal
 
-    def resume(self, slot: int, handed: bool, last: list[int] | None) -> None:
-        """Its counters go on as well."""
+    def resume(self, slot: int, handed: bool, last: list[int] | None, attachment: Attachment | None) -> None:
+        """And so are its counters, and the sockets that were opened then."""
         self.slot, self.handed, self.counters = slot, handed, tuple(last or self.counters)
-
-    def reopen(self, attachment: Attachment) -> None:
-        """These are its sockets, which the program before this one opened."""
         self.attachment = attachment
 
     def remark(self, cause: str, what: str | None) -> None:
@@ -177,15 +170,9 @@ class Namespace:
         self.outdated()
         self.remarks.clear()
 
-    def show(self, shown: Shown) -> Shown:
-        """Status.json says this of it from now on."""
-        self.shown = shown
-        return shown
-
     def outdated(self) -> None:
         """Something of it changed that status.json shows."""
-        if self.shown is not None:
-            self.shown.outdated()
+        self.shown.outdated()
 
     def keep_rules(self, standing: Standing | None) -> None:
         """These are its LOG rules."""

@@ -73,7 +73,7 @@ class Roster:
         for name, namespace in list(self.namespaces.items()):
             seen = present.get(name)
             if seen is None or seen.inode != namespace.inode:
-                what = announce.GONE if namespace.is_selected(self._settings) else announce.DESELECTED
+                what = announce.GONE if _selects(self._settings, namespace) else announce.DESELECTED
                 if namespace.state is not State.FOUND:
                     self.announcer.tell(what, namespace.netns)
                 self._let_go(namespace, leaving, listed=what == announce.GONE)
@@ -248,6 +248,10 @@ class Roster:
         """Kernel lines carry a hash of the name only, and may come before the namespace is handed over."""
         if self._settings.kind.kernel_log:
             self._send(messages.Name(namespace.netns, namespace.inode), ())
+
+
+def _selects(settings: Settings, namespace: Namespace) -> bool:
+    return settings.with_default if namespace.path is None else settings.selects(namespace.name)
 
 
 def _reason(error: OSError) -> str:

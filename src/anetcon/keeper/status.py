@@ -18,6 +18,7 @@ from anetcon.keeper.files import Aside
 from anetcon.keeper.namespace import Namespace, State
 from anetcon.keeper.roster import Roster
 from anetcon.keeper.shared import Shared
+from anetcon.keeper.shown import COUNTED, time
 from anetcon.link import counters
 from anetcon.system.clock import now_us, text
 
@@ -33,12 +34,8 @@ MANY = 500
 """With more namespaces it is written half as often while nothing changes: with 1,000 that takes 8 ms, 5 of them for the
 child that writes it to close 10,000 descriptors."""
 
-INACTIVE = "no rule here uses conntrack, so nothing is tracked; audit.activate_conntrack = true would make it run"
-
-LATEST, LARGEST_ERRNO = 253_402_300_799_999_999, 4095
-"""The last microsecond of the year 9999, and MAX_ERRNO: capture may write any number into the memory it shares."""
-
-_COUNTED = counters.SLOT[:-1]
+LARGEST_ERRNO = 4095
+"""MAX_ERRNO: capture may write any number into the memory it shares."""
 
 
 def identity() -> dict[str, Any]:
@@ -47,47 +44,6 @@ def identity() -> dict[str, Any]:
     ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return {"pid": os.getpid(), "start_ticks": int(ticks), "boot_id": boot}
-
-
-class Shown:
-    """What is shown of one namespace: as JSON, made anew only when something of it changed."""
-
-    __slots__ = ("_made_of", "_since", "_state", "is_old", "text")
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.is_old = True
-        self._made_of: tuple[object, ...] = ()
-        self._state = ""
-        self._since = 0
-
-    def outdated(self) -> None:
-        """Something other than a counter may have changed."""
-        self.is_old = True
-
-    def update(self, namespace: Namespace, row: tuple[int, ...]) -> str:
-        """The text; `row` are its counters."""
-        self.is_old = False
-        state, rules = state_of(namespace, row), namespace.rules
-        message = (namespace.refusal.why if namespace.refusal else "") or "; ".join(namespace.remarks.values())
-        message = message or (INACTIVE if state == counters.STATES[1] else "")
-        made_of = row, state, message, rules and (rules.checked, rules.repaired)
-        if made_of == self._made_of:
-            return self.text
-        if state != self._state:
-            self._since = now_us() if self._state else namespace.since
-        self._made_of, self._state = made_of, state
-        entry = {
-            "netns": namespace.netns,
-            "inode": namespace.inode,
-            "state": state,
-            "since": text(self._since),
-            "message": message or None,
-        }
-        if rules is not None and rules.checked:
-            entry["rules"] = {"checked": _time(rules.checked), "repaired": _time(rules.repaired)}
-        self.text = json.dumps(entry | dict(zip(_COUNTED, row, strict=False)))
-        return self.text
 
 
 class Status:
@@ -138,21 +94,20 @@ class Status:
         slots = max((*self._roster.attached, *self._roster.draining), default=-1) + 1
         counted, before = self._shared.rows(slots), self._counted
         self._counted = counted
-        old = any(each.shown is None or each.shown.is_old for each in listed)
+        old = any(each.shown.is_old for each in listed)
         if counted == before and not old and len(listed) == len(self._texts):
             return self._texts
         return [self._text(each) for each in listed]
 
     def _text(self, namespace: Namespace) -> str:
-        shown = namespace.shown or namespace.show(Shown())
         row = self._shared.row(namespace.slot) if namespace.slot >= 0 else namespace.counters
-        return shown.update(namespace, row)
+        return namespace.shown.update(namespace, state_of(namespace, row), row)
 
     def _totals(self, header: dict[str, int]) -> dict[str, int]:
         slots = [*self._roster.attached, *self._roster.draining]
         sums = [sum(column) for column in zip(self._shared.past, *map(self._shared.row, slots), strict=True)]
         journal = {name: header[name] for name in ("journal_rows", "journal_bytes", "unwritten")}
-        return {"namespaces": len(self._roster.namespaces), **dict(zip(_COUNTED, sums, strict=False)), **journal}
+        return {"namespaces": len(self._roster.namespaces), **dict(zip(COUNTED, sums, strict=False)), **journal}
 
 
 def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refused: bool) -> str:
@@ -175,7 +130,7 @@ def line(roster: Roster, header: dict[str, int], children: Sequence[Child], refu
 
 def of_child(child: Child) -> dict[str, Any]:
     """One of the daemon's other processes."""
-    return {"pid": child.pid, "restarts": child.restarts, "failed": _time(child.failed)}
+    return {"pid": child.pid, "restarts": child.restarts, "failed": time(child.failed)}
 
 
 def state_of(namespace: Namespace, row: tuple[int, ...]) -> str:
@@ -191,10 +146,10 @@ def state_of(namespace: Namespace, row: tuple[int, ...]) -> str:
 
 def _journal(header: dict[str, int]) -> dict[str, Any]:
     """How far the journal is, and while it cannot be written since when, why, and what waits in memory."""
-    told: dict[str, Any] = {"flushed": _time(header["flushed"]), "unwritten": None}
+    told: dict[str, Any] = {"flushed": time(header["flushed"]), "unwritten": None}
     if header["unwritten"]:
         told["unwritten"] = {
-            "since": _time(header["unwritten_since"]),
+            "since": time(header["unwritten_since"]),
             "reason": _reason(header),
             "waiting_rows": header["waiting_rows"],
         }
@@ -203,7 +158,3 @@ def _journal(header: dict[str, int]) -> dict[str, Any]:
 
 def _reason(header: dict[str, int]) -> str:
     return os.strerror(min(header["unwritten_error"], LARGEST_ERRNO))
-
-
-def _time(us: int) -> str | None:
-    return text(min(us, LATEST)) if us else None

@@ -45,8 +45,7 @@ def restore(state: Handover, settings: Settings, roster: Roster, guard: Guard) -
     """Fill a new roster and guard with what `state_of` described."""
     there = []
     for kept in state.attached:
-        namespace = restored(kept, State.ATTACHED, settings.netns_dir)
-        namespace.reopen(_attachment(kept))
+        namespace = restored(kept, State.ATTACHED, settings.netns_dir, _attachment(kept))
         if state.hold:
             guard.resume(namespace, kept.out)
         there.append(namespace)
@@ -104,13 +103,13 @@ def _kept(namespace: Namespace) -> KeptNamespace:
     )
 
 
-def restored(kept: KeptNamespace, state: State, folder: str) -> Namespace:
-    """A namespace as it was, but for what is open in it."""
+def restored(kept: KeptNamespace, state: State, folder: str, attachment: Attachment | None = None) -> Namespace:
+    """A namespace as it was."""
     path = None if kept.name == DEFAULT else Path(folder, kept.name)
     namespace = Namespace(path, Seen(kept.inode, kept.newborn, kept.noticed))
     refusal = None if kept.message is None else Refusal(kept.message, Cause(kept.cause))
     namespace.restore(state, kept.gone or kept.attached or kept.noticed, refusal)
-    namespace.resume(kept.slot, kept.handed, kept.counters)
+    namespace.resume(kept.slot, kept.handed, kept.counters, attachment)
     return namespace
 
 

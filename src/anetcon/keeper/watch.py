@@ -114,11 +114,6 @@ class Watch:
         for each in filter(None, map(_open, attached.values())):
             self._last(each)
 
-    def stop(self, attached: Mapping[int, Namespace]) -> None:
-        """Nothing is watched any more."""
-        for each in filter(None, map(_open, attached.values())):
-            self._close(each)
-
     def _open_some(self, attached: Mapping[int, Namespace]) -> None:
         self._silent.intersection_update(attached.values())
         new = (

@@ -104,7 +104,7 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
     gone = fixture.found("four", 10)
     del fixture.roster.namespaces["four"]
     gone.restore(State.GONE, 2**60, None)
-    gone.resume(-1, False, [3, *[0] * 7])
+    gone.resume(-1, False, [3, *[0] * 7], None)
     fixture.roster.gone.append(gone)
     fixture.update()
     (written,) = fixture.written

@@ -175,7 +175,7 @@ class Rules:
         """A new capture: tell it of the gaps that last, and of those that the one before may not have written down."""
         self._told.again()
         for standing in self._standing.values():
-            dark = self._printing.dark if self._in_the_dark(standing) else None
+            dark = self._printing.dark if _is_dark(standing, self._printing) else None
             since = standing.missing if dark is None else dark
             if since is not None:
                 self._told.tell(_gap(standing.namespace, since, None))
@@ -295,13 +295,15 @@ class Rules:
 
     def _tell_dark(self, since: int, to: int | None) -> None:
         for standing in self._standing.values():
-            if self._in_the_dark(standing):
+            if _is_dark(standing, self._printing):
                 namespace = standing.namespace
                 self._told.tell(_gap(namespace, max(since, namespace.since), to))
-
-    def _in_the_dark(self, standing: Standing) -> bool:
-        return standing.namespace.is_attached and self._printing.needed(standing.namespace.inode)
 
 
 def _gap(namespace: Namespace, since: int, until: int | None) -> Gap:
     return Gap(namespace.netns, since, until, Cause.RULES_MISSING)
+
+
+def _is_dark(standing: Standing, printing: Printing) -> bool:
+    """Whether lines are missing while the kernel prints none of other namespaces."""
+    return standing.namespace.is_attached and printing.needed(standing.namespace.inode)

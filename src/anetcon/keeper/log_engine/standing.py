@@ -169,7 +169,7 @@ class Standing:
     def heard(self, told: int, before: int, clock: float) -> list[Action]:
         """The kernel tells that the ruleset has changed, some time after `before`."""
         self._told = told
-        if self._visitor is Visitor.NOBODY and self._is_known():
+        if self._visitor is Visitor.NOBODY and told == _generation(self._right):
             self._calm()
             return []
         return self._changed(max(before, self.checked), clock)
@@ -177,7 +177,7 @@ class Standing:
     def asked(self, told: int, now: int, clock: float) -> list[Action]:
         """The generation is this one; it was asked for at `now`."""
         self._told = told
-        if self._is_known():
+        if told == _generation(self._right):
             self.checked = now
             return []
         return self._changed(self.checked, clock)
@@ -209,7 +209,7 @@ class Standing:
         if self._again:
             return [*actions, *self.look()]
         if self._change is not None:
-            if self._is_known():
+            if self._told == _generation(self._right):
                 self._calm()
             else:
                 actions += self._changed(self._change.since, clock)
@@ -255,10 +255,6 @@ class Standing:
         """Nothing waits to be looked at."""
         self._change = self.due = None
 
-    def _is_known(self) -> bool:
-        """Whether the generation heard of last is the one at which all was right."""
-        return self._told == (self._right.generation if self._right else None)
-
     def _stand(self, outcome: Outcome, now: int) -> list[Action]:
         first, netns = self._right is None, self.namespace.netns
         actions: list[Action] = [Settled(self.wanted)]
@@ -295,3 +291,8 @@ class Standing:
         if before != self.error:
             actions.append(Say(f"{ERROR}{self.namespace.netns}: {self.error}; trying again"))
         return actions
+
+
+def _generation(right: Right | None) -> int | None:
+    """At which all was right; None until it was."""
+    return None if right is None else right.generation
