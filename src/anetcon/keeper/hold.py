@@ -221,7 +221,8 @@ class Guard:
         self._out = False
         """Whether one may be out of hold."""
         self._progress = shared.progress()
-        self._drops: list[int] = []
+        self._packed = b""
+        """What capture had said of drops at the last look."""
         self._turn = 0
         self._unmoved = 0
 
@@ -266,10 +267,11 @@ class Guard:
         self._unmoved = self._unmoved + 1 if progress == self._progress else 0
         self._progress = progress
         frozen = self._unmoved >= FROZEN_TICKS
-        drops = self._shared.column("drops", max(attached, default=-1) + 1)
-        if not frozen and drops == self._drops and not self._out:
+        packed = self._shared.packed("drops")
+        if not frozen and packed == self._packed and not self._out:
             return
-        self._drops, self._out, terms = drops, False, self._terms()
+        self._packed, self._out, terms = packed, False, self._terms()
+        drops = self._shared.column("drops", self._shared.used)
         for slot, namespace in attached.items():
             held = namespace.attachment.held if namespace.attachment else None
             if held is not None:

@@ -57,8 +57,9 @@ class Sampling:
 
     def close(self, attached: Collection[Namespace], folder: str) -> None:
         """It is not wanted any more."""
+        was_wanted = bool(self._attached)
         self.tick((), folder)
-        for namespace in attached:
+        for namespace in attached if was_wanted else ():
             if namespace.attachment is not None:
                 namespace.attachment.invalid.left.clear()
                 namespace.attachment.log_invalid(None)

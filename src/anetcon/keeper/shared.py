@@ -25,6 +25,8 @@ class Shared:
         self._header = counters.Header(self._memory)
         self.past = [0] * len(counters.SLOT)
         """Sums of the counters of namespaces that have no slot any more."""
+        self.used = 0
+        """No slot from this one on was ever taken."""
         self._free = list(range(SLOTS - 1, -1, -1))
 
     @property
@@ -35,6 +37,7 @@ class Shared:
     def take(self) -> int:
         """A slot for a namespace, with nothing counted in it."""
         slot = self._free.pop()
+        self.used = max(self.used, slot + 1)
         counters.clear_slot(self._memory, slot)
         return slot
 
@@ -42,6 +45,7 @@ class Shared:
         """These are taken, and that was counted in others, by the program before this one."""
         taken = set(slots)
         self._free = [slot for slot in self._free if slot not in taken]
+        self.used = max(taken, default=-1) + 1
         self.past = past
 
     def release(self, slot: int) -> tuple[int, ...]:
@@ -68,9 +72,14 @@ class Shared:
         first = _FIRST + counters.SLOT.index(name)
         return self._words[first : _FIRST + slots * _WORDS : _WORDS].tolist()
 
-    def rows(self, slots: int) -> bytes:
-        """All counters of the first `slots` namespaces, to see whether one has changed."""
-        return self._words[_FIRST : _FIRST + slots * _WORDS].tobytes()
+    def rows(self) -> bytes:
+        """All counters of all namespaces, to see whether one has changed."""
+        return self._words[_FIRST : _FIRST + self.used * _WORDS].tobytes()
+
+    def packed(self, name: str) -> bytes:
+        """One counter of all namespaces, to see whether it has changed for one."""
+        first = _FIRST + counters.SLOT.index(name)
+        return self._words[first : _FIRST + self.used * _WORDS : _WORDS].tobytes()
 
     def row(self, slot: int) -> tuple[int, ...]:
         """The counters of one namespace, in the order of `counters.SLOT`."""

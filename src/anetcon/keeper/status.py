@@ -91,8 +91,7 @@ class Status:
 
     def _all(self, listed: list[Namespace]) -> list[str]:
         """A text each; with many of them nobody looks at each while nothing changed at all."""
-        slots = max((*self._roster.attached, *self._roster.draining), default=-1) + 1
-        counted, before = self._shared.rows(slots), self._counted
+        counted, before = self._shared.rows(), self._counted
         self._counted = counted
         old = any(each.shown.is_old for each in listed)
         if counted == before and not old and len(listed) == len(self._texts):

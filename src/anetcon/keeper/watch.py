@@ -16,7 +16,7 @@ import contextlib
 import itertools
 import math
 import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from anetcon.keeper.attach import Attachment
 from anetcon.keeper.host import Host
@@ -70,6 +70,9 @@ class Watch:
         self._inactive: Sequence[int] = ()
         self._odd = False
         self._blind = False
+        self._events: Sequence[int] = ()
+        """How many had come at the last tick; and whether some of the namespaces they came in were not looked at."""
+        self._behind = False
         self._turns = [0, 0, 0]
         """With which namespace to go on: counters, legacy, events."""
         host.loop.watch(self._rulesets.fileno(), self._on_rulesets)
@@ -80,14 +83,16 @@ class Watch:
         self._hear()
         self._inactive = inactive
         self._open_some(attached)
-        watched = [each for each in map(_open, attached.values()) if each is not None]
+        watched = list(self._hearing.values())
         due = self._look_at_all(watched, now)
-        flowing = [each for each in watched if events and events[each[0].slot] != each[2].events]
-        due += [*self._in_turn(0, watched, IN_TURN), *self._in_turn(2, flowing, FLOWING)]
+        due += [
+            *_in_turn(self._turns, 0, watched, IN_TURN),
+            *_in_turn(self._turns, 2, self._flowing(watched, events), FLOWING),
+        ]
         for each in dict.fromkeys(due):
             with contextlib.suppress(OSError, ValueError):  # the namespace is going: the listing will tell
                 self._count(each, events[each[0].slot] if events else 0)
-        for each in self._in_turn(1, watched, LEGACY_IN_TURN * legacy.there()):
+        for each in _in_turn(self._turns, 1, watched, LEGACY_IN_TURN * legacy.there()):
             with contextlib.suppress(OSError, ValueError):
                 self._look_legacy(each)
         self._pass_on(self._changed)
@@ -116,6 +121,8 @@ class Watch:
 
     def _open_some(self, attached: Mapping[int, Namespace]) -> None:
         self._silent.intersection_update(attached.values())
+        if len(self._hearing) + len(self._silent) == len(attached):
+            return
         new = (
             (namespace, attachment)
             for namespace in attached.values()
@@ -204,17 +211,29 @@ class Watch:
         """Look at switches, and at tables; where the counters are to be read."""
         self._odd = not self._odd
         full, due = self._full(watched), []
+        many = len(watched) > MANY
         for number, each in enumerate(watched):
+            look = each[2]
             try:
-                if len(watched) > MANY and number % 2 == self._odd and each[2].glance(now):
+                if many and number % 2 == self._odd and look.glance(now):
                     continue
-                for gap in each[2].look(now):
-                    self._send(gap)
-                if each[2].is_due(full):
+                if not look.look(now):
+                    for gap in look.mend(now):
+                        self._send(gap)
+                if look.is_due(full):
                     due.append(each)
             except (OSError, ValueError):
                 continue  # the namespace is going: the listing will tell
         return due
+
+    def _flowing(self, watched: list[Open], events: Sequence[int]) -> list[Open]:
+        """Where events came since the counters were read there."""
+        if events == self._events and not self._behind:
+            return []
+        self._events = events
+        flowing = [each for each in watched if events and events[each[0].slot] != each[2].events]
+        self._behind = len(flowing) > FLOWING
+        return flowing
 
     def _full(self, watched: list[Open]) -> float:
         """How many connections are nearly as many as a table may hold; it is the same for all."""
@@ -222,12 +241,6 @@ class Watch:
             with contextlib.suppress(OSError, ValueError):
                 return (each.inside.limit() or math.inf) * NEARLY_FULL
         return math.inf
-
-    def _in_turn(self, turn: int, listed: list[Open], most: int) -> Iterator[Open]:
-        """A few of them, others at each tick."""
-        first = self._turns[turn] if self._turns[turn] < len(listed) else 0
-        self._turns[turn] = first + most
-        return iter(listed[first : first + most])
 
     def _last(self, each: Open) -> None:
         with contextlib.suppress(OSError):
@@ -250,3 +263,10 @@ def _open(namespace: Namespace) -> Open | None:
     if attachment is None or attachment.watched is None:
         return None
     return namespace, attachment, attachment.watched
+
+
+def _in_turn(turns: list[int], which: int, listed: list[Open], most: int) -> list[Open]:
+    """A few of them, others at each tick; `turns` says with which to go on."""
+    first = turns[which] if turns[which] < len(listed) else 0
+    turns[which] = first + most
+    return listed[first : first + most]

@@ -49,6 +49,8 @@ class Refusals:
         self._told: int | None = None
         """The kernel's count up to which everything was told."""
         self._now: Refusing | None = None
+        self.is_calm = False
+        """Whether a table that is not nearly full is nothing new."""
 
     def look(self, near: bool, before: int) -> bool:
         """The table is nearly full, or is not; the look before was at `before`. Whether the kernel's count is due."""
@@ -56,10 +58,12 @@ class Refusals:
             self._asked = max(self._asked, before)  # it was not full then
         due = near or self._near or self._now is not None or self._told is None
         self._near = near
+        self.is_calm = not due
         return due
 
     def count(self, total: int, now: int) -> Iterator[Gap]:
         """The kernel has counted that many. Tell what is over, or goes on for long."""
+        self.is_calm = False
         before, self._asked = self._asked or now, now
         fresh = 0 if self._told is None else (total - self._told) & 0xFFFFFFFF
         self._told = total
@@ -125,15 +129,22 @@ class Watched:
             return True
         return False
 
-    def look(self, now: int) -> Iterator[Gap]:
-        """Look at every switch; `now` is before that."""
+    def look(self, now: int) -> bool:
+        """Look at every switch, `now` or later; False: something is to be put back, by `mend`."""
         if self._off or not self.inside.are_on():
-            yield from self._mend()
+            return False
+        self._before, self._all_seen, self._seen = self._all_seen, now, now
+        return True
+
+    def mend(self, now: int) -> Iterator[Gap]:
+        """Put back what is off; `now` is before that was seen."""
+        yield from self._mend()
         self._before, self._all_seen, self._seen = self._all_seen, now, now
 
     def is_due(self, full: float) -> bool:
         """Whether the kernel's counts are to be read, since the table holds nearly as many as it may, `full`."""
-        return self.refusals.look(self.inside.connections() >= full, self._before)
+        near = self.inside.connections() >= full
+        return (near or not self.refusals.is_calm) and self.refusals.look(near, self._before)
 
     def count(self, asking: socket.socket, events: int) -> conntrack.Counted:
         """Read what the kernel counted; so many events had come by then."""

@@ -30,7 +30,7 @@ HIDDEN = (
 )
 NO_WATCH = """
 from anetcon.keeper import watched
-watched.Watched._mend = lambda *_: iter(())
+watched.Watched.mend = lambda *_: iter(())
 """
 NO_RULES = """
 from anetcon.netlink import hiding

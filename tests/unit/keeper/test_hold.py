@@ -56,6 +56,7 @@ class Kernel:
         self.reports: list[str] = []
         self.terms = SimpleNamespace(guard_share=0.7, starts=True)
         self.shared = Shared(self.descriptor)
+        self.shared.take()
         self.guard = self.made()
         self.socket = socket.socket()
         self.namespace, self.attached = namespace("qrouter-1", self.socket), dict[int, Namespace]()

@@ -23,7 +23,12 @@ def test_columns_rows_and_header_agree_with_the_slots() -> None:
         assert dict(zip(counters.SLOT, shared.row(slot), strict=True)) == counters.slot(memory, slot)
     assert shared.column("drops", 3) == [counters.slot(memory, slot)["drops"] for slot in range(3)]
     assert len(shared.column("state")) == SLOTS
-    assert (shared.rows(3) == shared.rows(3), len(shared.rows(3))) == (True, 3 * counters.SLOT_SIZE)
+    assert (shared.rows(), shared.packed("drops")) == (b"", b""), "no slot was taken"
+    assert [shared.take() for _ in range(3)] == [0, 1, 2]
+    assert shared.column("drops", 3) == [0, 0, 0]
+    before, drops = shared.rows(), shared.packed("drops")
+    struct.pack_into("=Q", memory, counters.HEADER_SIZE + counters.SLOT_SIZE, 1)
+    assert (shared.rows() != before, shared.packed("drops") == drops) == (True, True)
     os.close(descriptor)
 
 
@@ -38,5 +43,5 @@ def test_a_slot_begins_at_zero_and_what_it_counted_is_not_forgotten() -> None:
     assert shared.row(slot) == (0,) * len(counters.SLOT)
     again = Shared(descriptor)
     again.resume(range(1, SLOTS), shared.past)
-    assert (again.take(), again.full, again.past[0]) == (0, True, 7)
+    assert (again.used, again.take(), again.full, again.past[0]) == (SLOTS, 0, True, 7)
     os.close(descriptor)

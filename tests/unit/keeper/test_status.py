@@ -60,6 +60,7 @@ class Fixture:
 
     def add(self, name: str, slot: int) -> Namespace:
         """An attached one."""
+        assert self.shared.take() == slot
         namespace = self.roster.attached[slot] = self.found(name, slot + 100)
         namespace.attach(slot, slot + 100, cast(Any, None), 1_700_000_000_000_000)
         return namespace
