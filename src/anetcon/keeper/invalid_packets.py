@@ -49,6 +49,9 @@ class InvalidPackets:
     def look(self, slot: int, count: int, now: int, seen: Seen, asking: socket.socket) -> Invalid | None:
         """The kernel has counted so many by `now`. What to tell capture, if there were more than at the look before;
         of one that is newborn, since it was noticed."""
+        if count == self.count and not self.left:
+            self.seen = now  # as nearly always
+            return None
         before, known = self.seen or seen.noticed, self.count
         if known is None:
             before, known = (before, 0) if seen.newborn else (now, count)

@@ -189,7 +189,7 @@ class Namespaces:
     def _look(self, name: str, newborn: bool) -> bool:
         """Bring `present` up to date for one name; False for a file that may still become a namespace."""
         try:
-            status = (self._folder / name).stat()
+            status = os.stat(f"{self._folder}/{name}")  # noqa: PTH116  (twice as fast, for every name at each listing)
         except OSError:
             status = None
         if status is None or status.st_dev != self._device or not self._selects(name):

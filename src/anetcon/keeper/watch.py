@@ -251,7 +251,7 @@ class Watch:
         namespace, attachment, watched = each
         now = now_us()
         counted = watched.count(attachment.stats, events)
-        for gap in watched.refusals.count(counted.refused, now):
+        if (gap := watched.refusals.count(counted.refused, now)) is not None:
             self._send(gap)
         slot, seen = namespace.slot, namespace.seen
         if (invalid := attachment.invalid.look(slot, counted.untracked, now, seen, attachment.stats)) is not None:

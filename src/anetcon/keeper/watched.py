@@ -61,8 +61,8 @@ class Refusals:
         self.is_calm = not due
         return due
 
-    def count(self, total: int, now: int) -> Iterator[Gap]:
-        """The kernel has counted that many. Tell what is over, or goes on for long."""
+    def count(self, total: int, now: int) -> Gap | None:
+        """The kernel has counted that many. The gap of what is over, or goes on for long."""
         self.is_calm = False
         before, self._asked = self._asked or now, now
         fresh = 0 if self._told is None else (total - self._told) & 0xFFFFFFFF
@@ -77,7 +77,8 @@ class Refusals:
             self._now = Refusing(since, now_us(), lost + fresh)
         if self._now is not None and (not fresh or now - self._now.since > LONGEST):
             told, self._now = self._now, None
-            yield Gap(self._netns, told.since, told.until, Cause.TABLE_FULL, told.lost)
+            return Gap(self._netns, told.since, told.until, Cause.TABLE_FULL, told.lost)
+        return None
 
 
 class Hiding:

@@ -9,6 +9,7 @@ change, so the keeper looks in turn.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _OFFSETS = struct.Struct("=HH")
 _TARGET = struct.Struct("=H29sB")
 _CT = struct.Struct("=HHI")
 
+NAMES_SIZE = 4096
+"""Bytes that the names of all tables have at most: there are five."""
 TABLE = b"raw"
 NAMES = (b"CT", b"NOTRACK")
 
@@ -62,9 +65,13 @@ def targets(home: Home, path: Path | None, inode: int) -> list[Target]:
 
 def _tables(names: str) -> list[bytes]:
     try:
-        return Path("/proc/self/net", names).read_bytes().split()
+        opened = os.open(f"/proc/self/net/{names}", os.O_RDONLY | os.O_CLOEXEC)  # half the cost of a Path and a file
     except FileNotFoundError:
         return []
+    try:
+        return os.read(opened, NAMES_SIZE).split()
+    finally:
+        os.close(opened)
 
 
 def _entries(asking: socket.socket, level: int) -> bytes:
