@@ -114,7 +114,8 @@ class Ledger:
         self.path = store / FILE
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._entries: dict[type[Entry], dict[int, dict[tuple[str, ...], Entry]]] = {kind: {} for kind in _NAMES}
-        self._lines = 0
+        self._lines = self._number = 0
+        """Lines in the file, and entries."""
         self._before: list[Path] = []
         """Files of the versions before."""
         self._whole = True
@@ -157,7 +158,7 @@ class Ledger:
         for entry in entries:
             places = self._entries[type(entry)]
             there = places.get(entry.inode, {})
-            there.pop(entry.thing, None)
+            self._number -= there.pop(entry.thing, None) is not None
             if not there:
                 places.pop(entry.inode, None)
 
@@ -176,6 +177,7 @@ class Ledger:
     def _take(self, entry: Entry) -> None:
         self.forget(entry)  # the last one noted is to be at the end
         self._entries[type(entry)].setdefault(entry.inode, {})[entry.thing] = entry
+        self._number += 1
 
     def _known(self, entry: Entry) -> Entry | None:
         return self._entries[type(entry)].get(entry.inode, {}).get(entry.thing)
@@ -204,13 +206,13 @@ class Ledger:
         return json.dumps(said | ({"gone": True} if gone else {})).encode() + b"\n"
 
     def _write(self, lines: list[bytes]) -> None:
-        entries = [each for places in self._entries.values() for there in places.values() for each in there.values()]
-        anew = self._lines + len(lines) > MOST_LINES + 2 * len(entries)
+        anew = self._lines + len(lines) > MOST_LINES + 2 * self._number
         if lines and self._whole and not self._before and not anew:
             self._append(b"".join(lines))
             self._lines += len(lines)
             return
         self._whole = False
+        entries = [each for places in self._entries.values() for there in places.values() for each in there.values()]
         readers.replace(self.path, b"".join(map(self._line, entries)))
         self._own()
         self._whole, self._lines = True, len(entries)
@@ -222,8 +224,9 @@ class Ledger:
         self._whole = False
         descriptor = ondisk.open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            readers.give_to_readers(descriptor)
             size = os.fstat(descriptor).st_size
+            if not size:
+                readers.give_to_readers(descriptor)
             try:
                 ondisk.write_all(descriptor, content)
             except OSError:

@@ -89,6 +89,26 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(Ledger(tmp_path).of(Sysctls)) < 30
 
 
+def test_a_line_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
+    """A thousand namespaces are noted at a start: no line walks through those before it."""
+    opened = Ledger(tmp_path)
+    walked = 0
+
+    class Walked(dict[Any, Any]):
+        """Counts who walks through it."""
+
+        def values(self) -> Any:
+            nonlocal walked
+            walked += 1
+            return super().values()
+
+    opened._entries = {kind: Walked() for kind in opened._entries}
+    for inode in range(500):
+        opened.note(A._replace(inode=inode))
+    opened.strike(A)
+    assert (walked, opened._number) == (0, 499)
+
+
 def test_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever notes hears of it, and it is known here; the next line that is taken brings what is missing."""
     opened = Ledger(tmp_path)
