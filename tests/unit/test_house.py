@@ -327,6 +327,31 @@ def test_causes_are_spelled_in_their_table_alone() -> None:
             assert spelled == {text for text, (_, files) in NOT_CAUSES.items() if name in files}, path
 
 
+STORE_FILES = re.compile(
+    r"manifest\.\w+|status\.json|(?:sealing|importing)\.lock|followers|spill-.*|.*\bnode=.*|.*/date=.*|unreadable-.*"
+)
+"""Names in a store that mean nothing else; these two only in a path."""
+IN_A_PATH = {"journal", "lock"}
+OTHERS_FILES = {"keeper", "capture", "testbed"}
+"""Rooms that name their own files of a store: they stand beneath it, and cannot import `store.layout`."""
+PATTERNS = "install/records.py"
+"""What is purged, as patterns: also what older versions left."""
+
+
+@pytest.mark.parametrize("path", python_files("src"), ids=str)
+def test_files_of_a_store_are_named_in_one_place(path: Path) -> None:
+    """The name of a file or folder of a store is in `store.layout` alone: so it can be changed there, and found."""
+    name = str((ROOT / path).relative_to(SOURCE))
+    if name in ("store/layout.py", PATTERNS) or Path(name).parts[0] in OTHERS_FILES:
+        return
+    nodes = list(ast.walk(tree(path)))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    joined = [n.right for n in nodes if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)]
+    found = [text for text in texts if STORE_FILES.fullmatch(text)]
+    found += [n.value for n in joined if isinstance(n, ast.Constant) and n.value in IN_A_PATH]
+    assert found == []
+
+
 def test_the_version_is_said_once() -> None:
     """The package's own version is the one of its metadata, and is said nowhere else."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -24,6 +24,7 @@ from anetcon.config.rsyslog import rsyslog_text
 from anetcon.errors import ConfigError
 from anetcon.keeper.namespaces import READABLE
 from anetcon.link import capabilities
+from anetcon.store import layout
 from anetcon.store.coverage import running
 
 if bash.has("config.old"):
@@ -147,7 +148,7 @@ def _read_by(process: str, store: Path) -> str | None:
     if _given_to(process):
         return None
     with contextlib.suppress(OSError, ValueError):
-        said = json.loads((store / "status.json").read_bytes())
+        said = json.loads(layout.status_path(store).read_bytes())
         return said.get("settings_file") if str(said.get("pid")) == process else None
     return None
 

@@ -20,7 +20,7 @@ from anetcon.journal.read import last_flush
 from anetcon.link import counters
 from anetcon.query.times import moment, spoken
 from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
-from anetcon.store.layout import follower_path, journal_folder
+from anetcon.store.layout import follower_path, journal_folder, status_path
 from anetcon.store.reader import Store
 
 SINCE = "since (UTC)"
@@ -62,7 +62,7 @@ def status(
 def read(store: Path) -> tuple[dict[str, Any], str]:
     """status.json, with `running` (the daemon lives), `recording` (capture wrote the journal lately), `wrong`, gaps;
     and why questions take longer than they need, if they do."""
-    path = store / "status.json"
+    path = status_path(store)
     said: dict[str, Any] = {"version": 1, "namespaces": [], "totals": {}}
     try:
         said = _checked(json.loads(path.read_bytes()))

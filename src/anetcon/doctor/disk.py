@@ -10,7 +10,7 @@ from pathlib import Path
 from anetcon.doctor.finding import Finding, Severity, unchecked
 from anetcon.doctor.host_resources import mount_of
 from anetcon.doctor.machine import Machine
-from anetcon.store.layout import day_of
+from anetcon.store import layout
 from anetcon.store.limits import Limits
 
 GIB = 1 << 30
@@ -92,8 +92,8 @@ def growth_of(store: Path, now: float) -> int | None:
     """Bytes of a day's sealed connections: the largest of the last days, today left out; None without any."""
     largest = None
     for back in range(1, DAYS + 1):
-        day = day_of(int((now - back * 86400) * 1_000_000))
-        for folder in store.glob(f"node=*/date={day}"):
+        day = layout.day_of(int((now - back * 86400) * 1_000_000))
+        for folder in layout.folders_of_day(store, day):
             size = sum(entry.stat().st_size for entry in os.scandir(folder))
             largest = max(size, largest or 0)
     return largest
@@ -137,7 +137,7 @@ def writable(store: Path, machine: Machine) -> Iterator[Finding]:
 def journal(machine: Machine) -> Iterator[Finding]:
     """Whether sealing keeps up, and whoever reads the journal late: segments that are still there after hours."""
     minutes = machine.resolved["store"]["seal_minutes"]
-    folder = machine.store / "journal" / "connections"
+    folder = layout.journal_folder(machine.store, "connections")
     try:
         ages = [machine.now - entry.stat().st_mtime for entry in os.scandir(folder)]
     except OSError:

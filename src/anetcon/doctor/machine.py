@@ -21,7 +21,7 @@ from anetcon.link import capabilities
 from anetcon.link.engine_kinds import KINDS
 from anetcon.link.settings import Settings
 from anetcon.store.coverage import running
-from anetcon.store.layout import journal_folder
+from anetcon.store.layout import journal_folder, status_path
 
 ATTACHED, YOUNG = "attached", "young"
 """The daemon's words for a namespace that it audits, and for one that had no rule yet in its first minute."""
@@ -134,7 +134,7 @@ def daemon(store: Path, every: Mapping[int, HostProcess]) -> DaemonState:
     """Our daemon on a store."""
     try:
         pid = running(store)
-        status = json.loads((store / "status.json").read_bytes())
+        status = json.loads(status_path(store).read_bytes())
     except FileNotFoundError:
         status = {}
     except StoreError as error:
@@ -142,7 +142,7 @@ def daemon(store: Path, every: Mapping[int, HostProcess]) -> DaemonState:
     except OSError as error:
         return DaemonState(unreadable=f"{error.filename or store}: {error.strerror}")
     except (ValueError, RecursionError):
-        return DaemonState(unreadable=f"{store / 'status.json'} is not as the daemon writes it")
+        return DaemonState(unreadable=f"{status_path(store)} is not as the daemon writes it")
     found = processes.family(pid, every.values()) if pid else set()
     flushed = None
     with contextlib.suppress(OSError):

@@ -91,7 +91,7 @@ class Import:
         self._stretches = Stretches()
         self._by_namespace: Counter[int] = Counter()
         said = datetime.now(settings.zone).strftime("%Y%m%dT%H%M%S")
-        self._rejects = Rejects(settings.rejects or settings.store / "import" / f"unreadable-{said}.log")
+        self._rejects = Rejects(settings.rejects or layout.unreadable_path(settings.store, said))
 
     def run(self, sources: Sequence[Source]) -> Report:
         """Import these files. Raises StoreError, InputError, OSError."""
@@ -99,7 +99,7 @@ class Import:
         with ExitStack() as held:
             with _owner(store):
                 layout.make_folder(store)
-                turn = held.enter_context(lock.turn(store, wait=False, name=lock.IMPORTING))
+                turn = held.enter_context(lock.turn(store, wait=False, name=layout.IMPORTING_LOCK))
             if turn is None:
                 raise StoreError(f"another import into {store} is running: run this one when that has come to its end")
             return self._run(sources)

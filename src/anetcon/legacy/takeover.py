@@ -42,7 +42,7 @@ from anetcon.legacy.way_back import REPLACED, go_back, go_back_by
 from anetcon.link import ledger
 from anetcon.link.settings import Settings
 from anetcon.rules.wording import NFTABLES, TABLE
-from anetcon.store.layout import group
+from anetcon.store.layout import followers_folder, group
 
 MOVE_ON = (
     "the daemon goes on with LOG rules, as the bash ANetCon did; engine conntrack needs none, and records ends, bytes "
@@ -212,7 +212,7 @@ class Takeover:
     def _give_files(self) -> None:
         """Who the daemon runs as owns the store: so it must own what it is to append to."""
         owner = self.store.stat()
-        for path in (self.store / ledger.FILE, self.store / "followers", *self._continued()):
+        for path in (self.store / ledger.FILE, followers_folder(self.store), *self._continued()):
             with contextlib.suppress(FileNotFoundError):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 

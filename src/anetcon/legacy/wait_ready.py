@@ -10,6 +10,7 @@ from typing import Any
 from anetcon.errors import TakeoverError
 from anetcon.install import service
 from anetcon.link import counters
+from anetcon.store import layout
 
 SECONDS = 30.0
 DONE = (*counters.STATES, "gone")
@@ -48,7 +49,7 @@ def missing(status: dict[str, Any]) -> list[tuple[str, str]]:
 def _status(store: Path, pid: int) -> dict[str, Any] | None:
     """What this very daemon has said."""
     try:
-        said: dict[str, Any] = json.loads((store / "status.json").read_bytes())
+        said: dict[str, Any] = json.loads(layout.status_path(store).read_bytes())
     except (OSError, ValueError):
         return None
     return said if said.get("pid") == pid else None

@@ -243,7 +243,7 @@ def unwritten(store: Path) -> dict[str, Any] | None:
     """Since when, and why, a running daemon cannot write the journal, as it says itself; None when it can. On a disk
     that has no room for its word either, that is seen from here."""
     try:
-        said: dict[str, Any] | None = json.loads((store / "status.json").read_bytes())["capture"]["unwritten"]
+        said: dict[str, Any] | None = json.loads(layout.status_path(store).read_bytes())["capture"]["unwritten"]
     except (OSError, ValueError, KeyError, TypeError):
         said = None
     if said is None and shutil.disk_usage(store).free < layout.NO_ROOM:
@@ -254,7 +254,7 @@ def unwritten(store: Path) -> dict[str, Any] | None:
 def running(store: Path) -> int | None:
     """The process id of the daemon that owns a store; None when none does. 0: one does, unknown which."""
     try:
-        descriptor = os.open(store / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(layout.lock_path(store), os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:  # who may only read the records cannot ask for the lock
@@ -274,7 +274,7 @@ def running(store: Path) -> int | None:
 def _by_its_word(store: Path) -> int | None:
     """The same, by what the daemon wrote of itself: it runs while there is that process, started then, in this boot."""
     try:
-        said = json.loads((store / "status.json").read_bytes())
+        said = json.loads(layout.status_path(store).read_bytes())
         pid, ticks, boot = int(said["pid"]), int(said["start_ticks"]), str(said["boot_id"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # it never ran, or is older than this program
         return None

@@ -48,6 +48,15 @@ MONTHLY = ("gaps", "listings")
 INTERVALS = (*MONTHLY, *CUT_SHORT)
 """Every table but connections."""
 
+SEALING_LOCK = "sealing.lock"
+IMPORTING_LOCK = "importing.lock"
+"""Of imports alone, for as long as one runs: what two of them found missing at once both would add."""
+
+SPILLED = "spill-"
+"""What the names of folders begin with that questions put things in for which memory has no room."""
+
+JOURNAL = "journal"
+
 NO_ROOM = 64 << 10
 """A file system with fewer bytes free than these is full."""
 
@@ -65,7 +74,7 @@ _PART = re.compile(r"(\d{4}-\d\d-\d\d)(?:-(\d+))?\.", re.ASCII)
 
 def journal_folder(store: Path, table: str) -> Path:
     """Folder of a journal table's segments."""
-    return store / "journal" / table
+    return store / JOURNAL / table
 
 
 def manifest_path(store: Path) -> Path:
@@ -78,9 +87,29 @@ def state_path(store: Path) -> Path:
     return store / "manifest.state"
 
 
+def lock_path(store: Path) -> Path:
+    """What the keeper locks for its whole life."""
+    return store / "lock"
+
+
+def status_path(store: Path) -> Path:
+    """What the keeper says of itself."""
+    return store / "status.json"
+
+
+def unreadable_path(store: Path, time: str) -> Path:
+    """Lines that an import which began at a time could not read."""
+    return store / "import" / f"unreadable-{time}.log"
+
+
+def followers_folder(store: Path) -> Path:
+    """Where followers save what they know."""
+    return store / "followers"
+
+
 def follower_path(store: Path, name: str) -> Path:
     """A follower's saved position."""
-    return store / "followers" / f"{name}.json"
+    return followers_folder(store) / f"{name}.json"
 
 
 def day_of(microseconds: int) -> str:
@@ -125,8 +154,13 @@ def month_of_file(file: str) -> str:
 
 def files_of(store: Path) -> Iterator[Path]:
     """Every Parquet file of a store, also those left aside and of strangers."""
-    folders = [store / "open", *(store / table for table in INTERVALS), *store.glob("node=*/date=*")]
+    folders = [store / "open", *(store / table for table in INTERVALS), *folders_of_day(store)]
     return (path for folder in folders for path in folder.glob("*.parquet*"))
+
+
+def folders_of_day(store: Path, day: str = "*") -> Iterator[Path]:
+    """Those of connections that ended on a day, of each node; of any day by default."""
+    return store.glob(f"node=*/date={day}")
 
 
 def kind_of_file(file: str) -> str:

@@ -13,11 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from anetcon.store import layout
 from anetcon.system import ondisk
-
-NAME = "sealing.lock"
-IMPORTING = "importing.lock"
-"""Of imports alone, for as long as one runs: what two of them found missing at once both would add."""
 
 MODE = 0o600
 """Whoever may read a file can hold a lock on it for ever: not everybody who may read the store is to."""
@@ -45,7 +42,7 @@ class Turn:
 
 
 @contextmanager
-def turn(store: Path, *, wait: bool, name: str = NAME) -> Iterator[Turn | None]:
+def turn(store: Path, *, wait: bool, name: str = layout.SEALING_LOCK) -> Iterator[Turn | None]:
     """Hold a lock; None when somebody else does, and `wait` is not wanted. Raises OSError."""
     descriptor = ondisk.open_file(store / name, os.O_RDWR | os.O_CREAT, MODE)
     try:

@@ -344,7 +344,7 @@ def _check(path: Path) -> None:
     """Raise StoreError with what to do when there is no store, or none that we may read."""
     try:
         found = {entry.name for entry in path.iterdir()}
-        if {"journal", layout.manifest_path(path).name} & found:
+        if {layout.JOURNAL, layout.manifest_path(path).name} & found:
             return
     except PermissionError:
         raise StoreError(f"cannot read the store {path}: be root or a member of group {layout.GROUP}") from None

@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from anetcon.store import layout
 from anetcon.store.limits import Limits
 from anetcon.system import memory
 
-PREFIX = "spill-"
 DAY = 86_400
 """Seconds after which a folder is one that was left."""
 
@@ -39,14 +39,14 @@ def settings(store: Path) -> dict[str, str]:
     room = max(0, disk.free - Limits().floor(disk.total))
     return {
         "memory_limit": f"{_memory()}B",
-        "temp_directory": str(above / f"{PREFIX}{secrets.token_hex(16)}"),
+        "temp_directory": str(above / f"{layout.SPILLED}{secrets.token_hex(16)}"),
         "max_temp_directory_size": f"{room * DISK_SHARE:.0f}B",
     }
 
 
 def sweep(store: Path) -> None:
     """Remove what questions that were killed left in a store."""
-    for folder in store.glob(f"{PREFIX}*"):
+    for folder in store.glob(f"{layout.SPILLED}*"):
         if time.time() - folder.lstat().st_mtime > DAY:
             shutil.rmtree(folder, ignore_errors=True)
 

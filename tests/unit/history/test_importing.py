@@ -470,7 +470,10 @@ def test_unreadable_lines_are_put_aside(old: Old) -> None:
 def test_two_at_once(old: Old) -> None:
     """The second is refused: it could not know what the first is about to add."""
     old.take(line(1))
-    with lock.turn(old.store, wait=False, name=lock.IMPORTING), pytest.raises(StoreError, match="another import"):
+    with (
+        lock.turn(old.store, wait=False, name=layout.IMPORTING_LOCK),
+        pytest.raises(StoreError, match="another import"),
+    ):
         old.take(line(2))
     assert old.take(line(2)).added == 1
 
