@@ -65,10 +65,11 @@ NOT_FOUND_WITH_GAPS = 3
 ANSWERS = {
     0: "done; for a question: found",
     NOT_FOUND: "nothing found, and the record is complete for what was asked. Of `status`: something is wrong, and "
-    "it says what. Of `doctor`: there is a problem. Of `import`: no line of any file is of ANetCon",
+    "it says what. Of `doctor`: there is a problem. Of `verify`: the store is not as it was sealed. Of `import`: no "
+    "line of any file is of ANetCon",
     USAGE: "wrong usage: an unknown command or option, or a value that cannot be read",
     NOT_FOUND_WITH_GAPS: "nothing found, but the record has gaps there. Of `doctor`: no problem found, but doctor "
-    "could not look at everything",
+    "could not look at everything. Of `verify`: nothing is wrong, but not everything is proven",
 }
 
 

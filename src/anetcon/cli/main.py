@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "follow": ("anetcon.cli.follow:follow", "Print connections as they become known."),
     "status": ("anetcon.cli.status:status", "Show how the daemon is doing, namespace by namespace."),
     "gaps": ("anetcon.cli.gaps:gaps", "List the gaps: when something could not be recorded, and why."),
+    "verify": ("anetcon.cli.verify:verify", "Read the whole store again and compare it with its manifest."),
     "doctor": ("anetcon.cli.doctor:doctor", "Find what would silence or weaken the audit of this host."),
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),
@@ -50,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 if not bash.has("history"):
     del COMMANDS["import"]
 
-READING = {"who", "search", "follow", "status", "gaps"}
+READING = {"who", "search", "follow", "status", "gaps", "verify"}
 """Those that read records: what they put into a temporary file is for nobody else."""
 
 PIPE_CLOSED = 128 + 13  # as of a program that SIGPIPE ended

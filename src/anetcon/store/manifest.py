@@ -23,7 +23,7 @@ import ctypes
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +34,7 @@ from anetcon.errors import StoreError
 from anetcon.record import FORMAT
 from anetcon.store import layout, old_lines, saved
 from anetcon.store.entry import COMMIT, KINDS, OLD_COMMITS, STATE, WITHOUT_FILE, Entry, Read, Why, is_sound, rfc3339
-from anetcon.store.state import State, WrongCommitError
+from anetcon.store.state import FIRST, State, WrongCommitError
 from anetcon.system import ondisk
 
 FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
@@ -141,7 +141,7 @@ def _behind(store: Path, state: State, data: bytes) -> State:
                 break
             raise StoreError(f"{path}: line {number} was changed, or the one before it; restore it from a backup")
         at, head = newline + 1, hashlib.sha256(line).hexdigest()
-        if not _is_known(entry):
+        if not is_known(entry):
             newer = newer or number  # or it was changed: then the next line says so
         elif not is_sound(entry):
             wrong = wrong or f"line {number} says what no anetcon writes"
@@ -162,7 +162,8 @@ def _behind(store: Path, state: State, data: bytes) -> State:
     return state
 
 
-def _is_known(line: Entry) -> bool:
+def is_known(line: Entry) -> bool:
+    """Whether a line is of a kind that this version knows."""
     return line.kind in KINDS and (line.kind != COMMIT or line.why in WHYS)
 
 
@@ -176,6 +177,25 @@ def _take(state: State, lines: Sequence[Entry]) -> None:
     else:
         state.require(files, last)
         state.commit(files, last)
+
+
+class Link(NamedTuple):
+    """A line of the chain: its number, counted from 1, the SHA-256 that the next line has as `prev`, what it says."""
+
+    number: int
+    digest: str
+    line: Entry
+
+
+def chain(store: Path) -> Iterator[Link]:
+    """The lines, up to the last that fits the one before it. What they add up to is `replay`'s affair."""
+    head = FIRST
+    for number, line in enumerate(_read(store).splitlines(keepends=True), 1):
+        entry = _decode(line) if line.endswith(b"\n") else None
+        if entry is None or entry.prev != head:
+            return
+        head = hashlib.sha256(line).hexdigest()
+        yield Link(number, head, entry)
 
 
 def size(store: Path) -> int:
