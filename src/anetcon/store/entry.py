@@ -112,16 +112,15 @@ def is_sound(entry: Entry) -> bool:
         ]
     except ValueError:
         return False
-    no_file = entry.kind in WITHOUT_FILE
-    files = (*entry.removes, *entry.replaced) if no_file else (entry.file,)
+    sound = all(time.tzinfo is UTC for time in times) and 0 <= entry.bytes < MOST and 0 <= entry.seal < MOST
+    if entry.kind not in WITHOUT_FILE:
+        named = layout.is_named_so(entry.file) and layout.kind_of_file(entry.file) == entry.kind
+        return sound and named and 0 <= entry.rows < MOST
     return (
-        all(time.tzinfo is UTC for time in times)
-        and all(map(layout.is_named_so, files))
-        and (no_file or layout.kind_of_file(entry.file) == entry.kind)
+        sound
+        and all(map(layout.is_named_so, (*entry.removes, *entry.replaced)))
         and (entry.why != Why.RETENTION or entry.before is not None)
-        and -no_file <= entry.rows < MOST
-        and 0 <= entry.bytes < MOST
-        and 0 <= entry.seal < MOST
+        and -1 <= entry.rows < MOST
         and entry.through.keys() <= TABLES.keys()
         and all(0 <= each.bytes < MOST and _SHA256.fullmatch(each.sha256) for each in entry.sources)
     )
