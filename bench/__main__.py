@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from anetcon.testbed.namespaces import sweep
+from anetcon.testbed.bed import sweep
 from bench.compare import compare
 from bench.covered import covered
 from bench.doctor import doctor

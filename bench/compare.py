@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from bench import measure
 from bench.judge import Found
 from bench.loads import Load

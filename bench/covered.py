@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from anetcon.testbed.bed import RUN_NETNS, Testbed, entered, remove, router_name
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.namespaces import RUN_NETNS, Testbed, entered, remove, router_name
 from bench.report import Report
 from tests.load.kernel import NETLINK_NETFILTER
 

@@ -9,10 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from anetcon.testbed import rules
+from anetcon.testbed import neutron_rules
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.daemon import ANETCON, Daemon
-from anetcon.testbed.namespaces import Testbed
-from anetcon.testbed.rules import Ports
+from anetcon.testbed.neutron_rules import Ports
 from bench.report import Report
 
 LIMIT, SETTLE = 10.0, 3.0
@@ -34,9 +34,9 @@ def _with(count: int) -> dict[str, float | int]:
         folder.chmod(0o755)
         namespaces = [bed.router_namespace() for _ in range(count)]
         for number, namespace in enumerate(namespaces):
-            text = rules.ipv4(PORTS, "203.0.113.2", {f"203.0.113.{n}": f"10.1.0.{n}" for n in range(10, 20)})
+            text = neutron_rules.ipv4(PORTS, "203.0.113.2", {f"203.0.113.{n}": f"10.1.0.{n}" for n in range(10, 20)})
             namespace.run("iptables-nft-restore", text=text)
-            namespace.run("ip6tables-nft-restore", text=rules.ipv6(PORTS))
+            namespace.run("ip6tables-nft-restore", text=neutron_rules.ipv6(PORTS))
             if number % 10 == 0:
                 namespace.run("nft", "add", "table", "inet", "anetcon")
         with Daemon(folder, [namespace.name for namespace in namespaces]) as daemon:

@@ -22,7 +22,7 @@ from anetcon.config.model import AuditSettings
 from anetcon.keeper.capture_link import PRIORITY
 from anetcon.system import syscalls as sc
 from anetcon.system.memory import keep_freed_memory
-from anetcon.testbed.namespaces import entered
+from anetcon.testbed.bed import entered
 
 
 class Stop:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from bench.loads import Load
 from bench.programs import Anetcon, Conntrack, Program, Ulogd, running
 from bench.report import Report

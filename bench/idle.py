@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.namespaces import Testbed
 from bench import measure
 from bench.report import Report
 

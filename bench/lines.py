@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from anetcon.testbed import traffic
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.daemon import Daemon, wait_for
-from anetcon.testbed.namespaces import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from bench import measure

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import Router, World
 from tests.load import kernel
 from tests.load.flood import Flood

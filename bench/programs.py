@@ -23,8 +23,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from anetcon.testbed.bed import Namespace
 from anetcon.testbed.daemon import Daemon, wait_for
-from anetcon.testbed.namespaces import Namespace
 from bench import judge, measure
 from bench.judge import Found
 from bench.loads import PRIORITY, Load, Made

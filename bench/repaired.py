@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anetcon.netlink.generation import Watch
+from anetcon.netlink.generation import RulesetWatch
+from anetcon.testbed.bed import RUN_NETNS, Testbed, command, remove, router_name
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.namespaces import RUN_NETNS, Testbed, command, remove, router_name
 from bench.report import Report
 from tests.load.kernel import log_all_netns
 
@@ -70,7 +70,7 @@ def _look() -> float:
         watches = []
         for number in range(LOOKED_AT):
             with bed.namespace(f"quiet{number}").inside():
-                watches.append(Watch())
+                watches.append(RulesetWatch())
         best = float("inf")
         for _ in range(20):
             began = time.process_time()

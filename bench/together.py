@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from anetcon.errors import NOT_FOUND, NOT_FOUND_WITH_GAPS
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.namespaces import Testbed
 from bench.judge import Found, log_lines, match, stored
 from bench.loads import Load
 from bench.programs import Anetcon, running

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed, command
+from anetcon.testbed.bed import Namespace, Testbed, command
 from anetcon.testbed.traffic import Made, Server
 from tests.support.daemon import QUICK, Daemon
 from tests.support.waiting import wait_until

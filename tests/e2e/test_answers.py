@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.support.daemon import PROTO, QUICK, Daemon, seconds

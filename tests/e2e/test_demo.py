@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import RUN_NETNS, owner
+from anetcon.testbed.bed import RUN_NETNS, owner
 from tests.support.waiting import wait_until
 
 ANETCON = str(Path(sys.executable).parent / "anetcon")

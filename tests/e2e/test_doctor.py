@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anetcon.testbed.namespaces import Namespace, Testbed, command
+from anetcon.testbed.bed import Namespace, Testbed, command
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Start
 from tests.load.kernel import log_all_netns

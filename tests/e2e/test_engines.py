@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.load import kernel

@@ -14,7 +14,7 @@ import pytest
 
 from anetcon.cli.answer import HANDSHAKE
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Instance, Router, World
 from anetcon.testbed.traffic import Server
 from tests.load import packets

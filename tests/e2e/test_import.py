@@ -21,7 +21,7 @@ import pytest
 from anetcon.store import layout, manifest
 from anetcon.store.entry import microseconds
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.bed import Namespace
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from bench import old_lines

@@ -13,7 +13,7 @@ import pytest
 from anetcon.install.places import LOGROTATE, RSYSLOG, TOML
 from anetcon.install.tree import ASIDE
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed, owner
+from anetcon.testbed.bed import Namespace, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.support.booted import PROGRAM, Booted, Disk, booted, disk

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from tests.load import kernel

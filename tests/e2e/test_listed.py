@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, Tcp
 from tests.support.daemon import QUICK, Daemon

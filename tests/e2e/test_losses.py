@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anetcon.journal.read import read
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.e2e.conftest import Weaken
 from tests.load import kernel
 from tests.support.daemon import Daemon, seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from tests.support.daemon import QUICK, Daemon
 

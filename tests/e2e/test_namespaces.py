@@ -12,7 +12,7 @@ import pytest
 
 from anetcon.system.printable import recorded
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from tests.support.asking import Answer

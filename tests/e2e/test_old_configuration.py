@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from tests.load import kernel

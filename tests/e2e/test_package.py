@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from anetcon.journal.read import last_flush
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import Router, World
 from tests.load.flood import Flood
 from tests.support.booted import Booted, booted, image

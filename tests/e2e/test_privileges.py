@@ -19,7 +19,7 @@ import pytest
 from anetcon.errors import AnetconError
 from anetcon.keeper.capture_link import PRIORITY
 from anetcon.rules import invalid_sample
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server, tcp
 from tests.load import kernel

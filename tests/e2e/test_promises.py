@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed, owner
+from anetcon.testbed.bed import Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.load.flood import Flood
@@ -28,7 +28,7 @@ FLOOD = 60_000
 RULES = 2.0
 """Seconds that a new namespace has for its rules before it is a gap that nothing is tracked in it."""
 OURS = f"^qrouter-.*-{owner()}$"
-"""The routers that this process makes (anetcon.testbed.namespaces.router_name)."""
+"""The routers that this process makes (anetcon.testbed.bed.router_name)."""
 
 
 def test_routers_that_come_and_go(bed: Testbed, daemon: Start) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from tests.load import packets
 from tests.load.packets import RST, SYN, TCP

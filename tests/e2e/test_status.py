@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from anetcon.query.times import spoken
-from anetcon.testbed.namespaces import Testbed, owner
+from anetcon.testbed.bed import Testbed, owner
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Start
 from tests.support.asking import Answer

@@ -18,7 +18,7 @@ import pytest
 from anetcon import bash
 from anetcon.follow import rsyslog_handover
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.support import oldstyle

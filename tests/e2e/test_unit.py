@@ -19,7 +19,7 @@ import pytest
 
 from anetcon.install import unit
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import RUN_NETNS, Testbed, owner
+from anetcon.testbed.bed import RUN_NETNS, Testbed, owner
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.load import kernel

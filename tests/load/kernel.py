@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anetcon.errors import AnetconError
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.bed import Namespace
 from tests.support.waiting import wait_until
 
 NETLINK_NETFILTER = 12

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.bed import Namespace
 from tests.load.packets import Bytes
 
 MESSAGE = np.dtype(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed, sweep
+from anetcon.testbed.bed import Testbed, sweep
 from anetcon.testbed.topology import Router, World
 from anetcon.testbed.traffic import Server
 

@@ -14,7 +14,7 @@ import pytest
 from anetcon.capture.addresses import MOST_ROUTES, Context
 from anetcon.capture.surroundings import Surroundings
 from anetcon.keeper import attach
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.waiting import wait_until
 
 Route = tuple[str, str]

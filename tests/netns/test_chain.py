@@ -12,7 +12,7 @@ from anetcon import bash
 from anetcon.config.load import Loaded, load
 from anetcon.link.settings import Settings
 from anetcon.netlink import generation as netlink
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.logging_rules import anything, nat, readme, table
 from tests.support.rooms import belongs_to
 

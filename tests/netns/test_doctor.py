@@ -17,7 +17,7 @@ from anetcon.config.load import load
 from anetcon.doctor.examine import examine
 from anetcon.doctor.finding import Finding, Severity
 from anetcon.doctor.machine import Machine
-from anetcon.testbed.namespaces import Namespace, Testbed, command, end
+from anetcon.testbed.bed import Namespace, Testbed, command, end
 from tests.load import kernel
 from tests.support.waiting import wait_until
 

@@ -13,7 +13,7 @@ from anetcon.doctor import ruleset, table
 from anetcon.doctor.finding import Severity
 from anetcon.netlink import invalid
 from anetcon.netlink.dump import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETTABLE
-from anetcon.testbed.namespaces import Namespace, Testbed, command
+from anetcon.testbed.bed import Namespace, Testbed, command
 from tests.load.kernel import NETLINK_NETFILTER
 from tests.support.doctor_parts import look, machine
 

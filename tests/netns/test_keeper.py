@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.errors import AlreadyRunningError
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.keeper_daemon import Daemon, is_alive, ours, show, sockets_of, writer
 from tests.support.waiting import wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.link.ledger import Ledger, OwnTable
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.keeper_daemon import Daemon, ours, writer
 from tests.support.waiting import wait_until
 

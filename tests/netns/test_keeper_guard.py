@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.keeper_daemon import TRACKING, Daemon, ours, show
 from tests.support.waiting import wait_until
 

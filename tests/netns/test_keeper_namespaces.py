@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed, owner
+from anetcon.testbed.bed import Testbed, owner
 from tests.support.keeper_daemon import Daemon, ours, show
 from tests.support.waiting import wait_until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from tests.support.keeper_daemon import Daemon, ours
 from tests.support.waiting import wait_until
 

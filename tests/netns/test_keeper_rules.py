@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.load import kernel
 from tests.support.keeper_daemon import Daemon, ours, writer
 from tests.support.logging_rules import (

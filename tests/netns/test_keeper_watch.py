@@ -13,7 +13,7 @@ import pytest
 from anetcon.keeper.watched import CAUSES
 from anetcon.netlink.ct_sysctls import SYSCTLS
 from anetcon.system import syscalls as sc
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.keeper_daemon import TRACKING, Daemon, ours
 from tests.support.waiting import wait_until
 

@@ -11,8 +11,8 @@ from anetcon.install.restore import Putback
 from anetcon.link.ledger import Ledger, LogRules, OwnTable, Sysctls
 from anetcon.netlink import ct_sysctls
 from anetcon.rules import invalid_sample, tables, work
-from anetcon.rules.wording import IPTABLES, NFTABLES, Wanted
-from anetcon.testbed.namespaces import RUN_NETNS, Namespace, Testbed
+from anetcon.rules.wording import IPTABLES, NFTABLES, WantedRules
+from anetcon.testbed.bed import RUN_NETNS, Namespace, Testbed
 
 
 def sysctls(namespace: Namespace) -> dict[str, str]:
@@ -83,7 +83,7 @@ def test_what_a_crash_left_is_taken_away(bed: Testbed, tmp_path: Path) -> None:
     for engine in (IPTABLES, NFTABLES):
         ledger.note(LogRules(namespace.name, namespace.inode, str(namespace.path), engine, "anetcon"))
         with namespace.inside():
-            done = work.visit([], Wanted(engine, "anetcon", "[A]X ", "[A]D ", None, ()), {})
+            done = work.visit([], WantedRules(engine, "anetcon", "[A]X ", "[A]D ", None, ()), {})
         assert not done.error
     for table in (tables.TABLE, *(invalid_sample.made(family).name for family in invalid_sample.FAMILIES)):
         namespace.run("nft", "-f", "-", text=f"table {table} {{}}\n")

@@ -13,7 +13,7 @@ import pytest
 from anetcon.errors import AnetconError
 from anetcon.keeper.log_engine.standing import QUIET_SECONDS
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, Router, World
 from anetcon.testbed.traffic import Server
 from tests.load import kernel

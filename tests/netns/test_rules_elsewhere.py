@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.load import kernel
 from tests.support.keeper_daemon import Daemon, ours
 from tests.support.logging_rules import anything, connect, kmsg, missing, nat, readme, table, wait_logged

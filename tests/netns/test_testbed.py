@@ -16,9 +16,9 @@ import pytest
 
 from anetcon.errors import AnetconError
 from anetcon.testbed import traffic
+from anetcon.testbed.bed import RUN_NETNS, Testbed, sweep
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.namespaces import RUN_NETNS, Testbed, sweep
-from anetcon.testbed.rules import METADATA, METADATA_PORT, Forwarding
+from anetcon.testbed.neutron_rules import METADATA, METADATA_PORT, Forwarding
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 from tests.load import kernel
@@ -239,7 +239,7 @@ def test_nothing_stays() -> None:
 
 ENDLESS = """
 import threading
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 with Testbed() as bed:
     print(bed.router_namespace().name, bed.namespace("left").name, flush=True)
     while True: threading.Event().wait(0.1)  # a signal may come just before
@@ -263,7 +263,7 @@ def test_a_killed_testbed_is_removed_by_itself_or_by_the_next_sweep(number: sign
 
 LEFT_BEHIND = """
 import os, subprocess
-from anetcon.testbed.namespaces import Namespace, command, owner, remove, sweep
+from anetcon.testbed.bed import Namespace, command, owner, remove, sweep
 gone = subprocess.Popen(["true"])
 gone.wait()
 dead = f"anet{owner(gone.pid)}-0000-"

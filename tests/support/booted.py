@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import anetcon
-from anetcon.testbed.namespaces import Namespace, owner
+from anetcon.testbed.bed import Namespace, owner
 from tests.support.waiting import wait_until
 
 HERE = Path(__file__).parents[1]

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from anetcon.capture import settings as capture_settings
-from anetcon.capture.engine.conntrack import Conntrack
-from anetcon.capture.keeper import Keeper
+from anetcon.capture.engine.ct_events import Conntrack
+from anetcon.capture.keeper import KeeperLink
 from anetcon.capture.loop import Loop
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.pipeline import Networks, Pipeline
 from anetcon.capture.recording import Recording
 from anetcon.capture.requests import Requests
-from anetcon.capture.tables import Tables
+from anetcon.capture.table_dumps import Tables
 from anetcon.capture.writer import Journals, Settings
 from anetcon.decode.ctnetlink import SLOT, Batch
 from anetcon.journal.read import read
@@ -85,11 +85,11 @@ def namespace(name: str = "qrouter-1", slot: int = 0) -> tuple[Namespace, socket
     return made, far_events, far_requests
 
 
-def keeper() -> tuple[Keeper, Channel]:
+def keeper() -> tuple[KeeperLink, Channel]:
     """The keeper as capture speaks with it, and its end of the channel."""
     ours, theirs = pair()
     SOCKETS.extend((ours, theirs))
-    return Keeper(Channel(theirs)), Channel(ours)
+    return KeeperLink(Channel(theirs)), Channel(ours)
 
 
 def message(port: int, destroy: bool = False, **values: Any) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from anetcon.journal.read import last_flush
 from anetcon.store.coverage import running
 from anetcon.testbed import daemon
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.bed import Namespace
 from tests.load.kernel import NETLINK_NETFILTER
 from tests.support.asking import Answer
 from tests.support.waiting import wait_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.load.kernel import NETLINK_NETFILTER
 from tests.support.daemon import EVENTS
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anetcon.testbed.namespaces import Namespace, owner
+from anetcon.testbed.bed import Namespace, owner
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

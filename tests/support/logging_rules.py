@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.bed import Namespace
 from tests.support.waiting import wait_until
 
 README = (

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from anetcon.testbed.namespaces import command, owner, remove
+from anetcon.testbed.bed import command, owner, remove
 from tests.load import kernel
 from tests.support.booted import Booted, booted
 

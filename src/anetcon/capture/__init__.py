@@ -29,7 +29,7 @@ routes        what a route message says
 flood         neighbours that are too many
 
 requests      one question to the kernel at a time
-tables        what a connection table tells
+table_dumps   what a connection table tells
 ageless       connections without a start time
 losses        the drop counters
 listings      a table is listed again after a loss
@@ -38,7 +38,7 @@ repeats       ends that come again and again
 tracking      whether connection tracking runs
 hidden        rules that hide connections
 untracked     packets that conntrack calls invalid: how many
-packets       and a sample of them
+sampled_packets  and a sample of them
 
 kernel_lines  lines of LOG rules -> rows and gaps
 localclock    kernel log time -> wall clock

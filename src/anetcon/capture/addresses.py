@@ -45,7 +45,7 @@ MOST_ROUTES = 1000
 """A namespace with more of them is one that routes for others; they are then not followed."""
 
 
-class Listing(NamedTuple):
+class KernelTable(NamedTuple):
     """What the kernel can be asked for: everything of a kind, rows of a table, all of them or those of one family."""
 
     kind: int
@@ -54,11 +54,11 @@ class Listing(NamedTuple):
     family: str | None = None
 
 
-LINKS = Listing(RTM_GETLINK, bytes(IFINFOMSG_LEN), "")
-ADDRESSES = Listing(RTM_GETADDR, bytes(IFADDRMSG_LEN), "addresses")
-NEIGHBOURS = Listing(RTM_GETNEIGH, bytes(NDMSG_LEN), "neighbours")
+LINKS = KernelTable(RTM_GETLINK, bytes(IFINFOMSG_LEN), "")
+ADDRESSES = KernelTable(RTM_GETADDR, bytes(IFADDRMSG_LEN), "addresses")
+NEIGHBOURS = KernelTable(RTM_GETNEIGH, bytes(NDMSG_LEN), "neighbours")
 ROUTES = {
-    family: Listing(routes.RTM_GETROUTE, routes.get(number), "routes", label(family))
+    family: KernelTable(routes.RTM_GETROUTE, routes.get(number), "routes", label(family))
     for number, family in routes.FAMILIES.items()
 }
 EVERYTHING = (LINKS, ADDRESSES, NEIGHBOURS, *ROUTES.values())
@@ -86,7 +86,7 @@ class Context:
     rows: list[tuple[str, Row]] = field(default_factory=list)
     changed: bool = False
     """Whether the namespace's own addresses changed since the owner last looked."""
-    wanted: dict[Listing, int] = field(default_factory=dict)
+    wanted: dict[KernelTable, int] = field(default_factory=dict)
     """What is to be listed, and since when that may differ from what is known."""
     routes_unknown: bool = False
     """There are too many, or one that cannot be read: none is followed any more."""
@@ -96,7 +96,7 @@ class Context:
     _flood: Flood = field(default_factory=Flood)
     _first: bool = True
     """Whether the neighbours were not listed yet: however many there are when we come, they are no flood."""
-    _listing: Listing | None = None
+    _listing: KernelTable | None = None
     _since: int = 0
     _began: int = 0
     _settled: set[Key] | None = None
@@ -134,13 +134,13 @@ class Context:
             self.rows.append(("gaps", gap.row()))
         return [self._names.get(each.interface, "an interface that is gone") for each in passed]
 
-    def want(self, now: int, *listings: Listing) -> None:
+    def want(self, now: int, *listings: KernelTable) -> None:
         """Of these something may have gone that was not told."""
         for listing in listings:
             if not (listing.table == "routes" and self.routes_unknown):
                 self.wanted.setdefault(listing, now)
 
-    def begin(self, listing: Listing, now: int) -> None:
+    def begin(self, listing: KernelTable, now: int) -> None:
         """A listing that was wanted is asked for."""
         self._listing, self._since, self._began, self._settled = listing, self.wanted.pop(listing, now), now, None
 

@@ -37,7 +37,7 @@ _HALF = np.uint64(32)
 
 
 @dataclass
-class Flush:
+class PackedFlush:
     """One flush: its bytes, its rows, the time it covers."""
 
     payload: bytes | memoryview
@@ -47,7 +47,7 @@ class Flush:
 
 
 @dataclass
-class Starts:
+class WaitingStarts:
     """The starts that wait: from when they go (`before`, the last that was written), up to when, and hashes of their
     tuples."""
 
@@ -69,10 +69,10 @@ class Waiting:
     """Flushes that the disk has not taken yet; at least one, and as many as fit into `limit` bytes."""
 
     limit: int
-    flushes: list[Flush] = field(default_factory=list)
+    flushes: list[PackedFlush] = field(default_factory=list)
     size: int = 0
     rows: int = 0
-    starts: Starts | None = None
+    starts: WaitingStarts | None = None
     """Of all that waited since the disk was full."""
 
     def __bool__(self) -> bool:
@@ -83,9 +83,9 @@ class Waiting:
         held = self.size + (self.starts.size if self.starts else 0)
         return not self.flushes or held + len(payload) <= self.limit
 
-    def add(self, flush: Flush, columns: Columns, before: int) -> None:
+    def add(self, flush: PackedFlush, columns: Columns, before: int) -> None:
         """Let a flush wait; `columns` are its rows, `before` the last start that was written."""
-        self.starts = self.starts or Starts(before, flush.start)
+        self.starts = self.starts or WaitingStarts(before, flush.start)
         self.starts.add(columns)
         self.flushes.append(flush)
         self.size += len(flush.payload)
@@ -96,7 +96,7 @@ class Waiting:
         if self.flushes:
             self.flushes[-1].end = end
         else:
-            self.flushes.append(Flush(b"", 0, start, end))
+            self.flushes.append(PackedFlush(b"", 0, start, end))
 
     def written(self) -> None:
         """The first is on disk."""
@@ -113,7 +113,7 @@ class Shed:
     `kept` are the starts that were not; None: starts are not recorded at all.
     """
 
-    def __init__(self, since: int, kept: Starts | None) -> None:
+    def __init__(self, since: int, kept: WaitingStarts | None) -> None:
         self.since = self.until = since
         self.lost = 0
         self._kept = kept
@@ -138,7 +138,7 @@ class Shed:
         self.until = until
         columns.rows = 0
 
-    def _gone(self, start: Array, hashes: Array, kept: Starts) -> Array:
+    def _gone(self, start: Array, hashes: Array, kept: WaitingStarts) -> Array:
         """Of which of these connections that ended no start was kept."""
         gone: Array = start > kept.before + WRITTEN
         near = start <= kept.latest + 2 * EDGE
@@ -169,7 +169,7 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self.waiting) or self._shed is not None
 
-    def keep(self, flush: Flush, columns: Columns) -> bool:
+    def keep(self, flush: PackedFlush, columns: Columns) -> bool:
         """Let a flush wait, or drop it when memory is full too; whether that begins with it."""
         begins = False
         if self._shed is None and not columns.rows:
@@ -178,7 +178,7 @@ class Backlog:
             self.waiting.add(flush, columns, self._started)
         elif columns.rows:
             if begins := self._shed is None:
-                kept = self.waiting.starts or Starts(self._started, flush.start)
+                kept = self.waiting.starts or WaitingStarts(self._started, flush.start)
                 self._shed = Shed(flush.start, kept if self._starts else None)
                 self.sheds, self.shed_at = self.sheds + 1, flush.start
             self._shed.drop(columns, flush.end.wall)
@@ -190,7 +190,7 @@ class Backlog:
         self._started = latest_start(columns, self._started)
         columns.rows = 0
 
-    def each(self) -> Iterator[Flush]:
+    def each(self) -> Iterator[PackedFlush]:
         """What waits, oldest first; each counts as written when the next is asked for."""
         while self.waiting:
             self._started = max(self._started, self.waiting.starts.latest if self.waiting.starts else 0)

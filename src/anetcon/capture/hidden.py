@@ -6,7 +6,7 @@ Refuses to change any rule: it is somebody's.
 
 from __future__ import annotations
 
-from anetcon.capture.keeper import Keeper
+from anetcon.capture.keeper import KeeperLink
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.requests import Job, Requests
@@ -27,7 +27,7 @@ class Ruleset:
     forward chain drops what is invalid."""
 
     def __init__(
-        self, requests: Requests, lasting: Lasting, keeper: Keeper, tracking: Tracking, untracked: Untracked
+        self, requests: Requests, lasting: Lasting, keeper: KeeperLink, tracking: Tracking, untracked: Untracked
     ) -> None:
         self._requests = requests
         self._lasting = lasting

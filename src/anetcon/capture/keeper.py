@@ -13,7 +13,7 @@ from anetcon.link.messages import Message
 from anetcon.system.report import WARNING, report
 
 
-class Keeper:
+class KeeperLink:
     """The other end of the channel. When it is gone, so is whoever would be told."""
 
     def __init__(self, channel: Channel) -> None:

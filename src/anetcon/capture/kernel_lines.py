@@ -23,7 +23,7 @@ import numpy as np
 from anetcon.capture.localclock import LocalClock
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.writer import Journals
-from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix
+from anetcon.decode.logline import NOT_OURS, DecodedLines, LineDecoder, Prefix
 from anetcon.gaps import Cause, Gap
 from anetcon.kmsg import packets
 from anetcon.kmsg.packets import Stamp
@@ -174,7 +174,7 @@ class KernelLines:
         header.flushed = self.journals.flushed.wall
         header.line_to_be = 0
 
-    def _count_lost(self, lines: Lines, offset: int) -> None:
+    def _count_lost(self, lines: DecodedLines, offset: int) -> None:
         sequence, times = lines.sequence, lines.time + offset
         before = self._next - 1 if self._next else int(sequence[0]) - 1
         steps = np.diff(sequence, prepend=before) - 1

@@ -9,7 +9,7 @@ from anetcon.capture.addresses import MOST_ROUTES
 from anetcon.capture.engine.base import Engine
 from anetcon.capture.namespace import Namespace
 from anetcon.capture.recording import Recording
-from anetcon.capture.tables import Opened
+from anetcon.capture.table_dumps import Opened
 from anetcon.gaps import Cause, Gap
 from anetcon.link import messages
 from anetcon.system.clock import Moment

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from anetcon.capture.losses import Losses
 from anetcon.capture.namespace import Namespace
-from anetcon.capture.tables import Listed, Span, Tables
+from anetcon.capture.table_dumps import Listed, Span, Tables
 from anetcon.capture.writer import Journals
 from anetcon.system.clock import Moment
 

@@ -6,13 +6,13 @@ import mmap
 
 from anetcon.capture import clock_steps
 from anetcon.capture.beginning import Beginning
-from anetcon.capture.keeper import Keeper
+from anetcon.capture.keeper import KeeperLink
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.pipeline import Pipeline
 from anetcon.capture.poll import Poll
 from anetcon.capture.requests import Requests
 from anetcon.capture.settings import Settings
-from anetcon.capture.tables import Tables
+from anetcon.capture.table_dumps import Tables
 from anetcon.capture.vanished import Vanished
 from anetcon.capture.writer import Journals
 from anetcon.gaps import Cause
@@ -41,7 +41,7 @@ class Recording:
         self.requests = Requests(self.clock)
         self.tables = Tables(self.pipeline, self.requests)
         self.poll = Poll()
-        self.keeper = Keeper(channel)
+        self.keeper = KeeperLink(channel)
         self._tell_the_beginning()
 
     def _tell_the_beginning(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anetcon.capture.keeper import Keeper
+from anetcon.capture.keeper import KeeperLink
 from anetcon.capture.lasting import Lasting
 from anetcon.capture.namespace import Namespace
 from anetcon.decode.columns import NONE, Columns
@@ -50,7 +50,7 @@ def repeated(columns: Columns) -> dict[int, int]:
 class Repeats:
     """Says of a namespace that a listener is stuck, for as long as it is."""
 
-    def __init__(self, lasting: Lasting, keeper: Keeper) -> None:
+    def __init__(self, lasting: Lasting, keeper: KeeperLink) -> None:
         self._lasting = lasting
         self._keeper = keeper
         self._seen: dict[Namespace, Moment] = {}

@@ -33,7 +33,7 @@ _BITS = {Family.IPV4: 32, Family.IPV6: 128}
 _LINK_LOCAL = 0xFE80 >> 6
 
 
-class Network(NamedTuple):
+class RoutePrefix(NamedTuple):
     """A network: its first address, 4 or 16 bytes, and how many bits of that are the network."""
 
     family: Family
@@ -44,7 +44,7 @@ class Network(NamedTuple):
 class Route(NamedTuple):
     """A network and the indices of the interfaces it is reached by; None when the kernel does not tell those."""
 
-    network: Network
+    network: RoutePrefix
     interfaces: list[int] | None
 
 
@@ -70,14 +70,14 @@ def route(message: bytes) -> Route | None:
     return Route(network, list(_hops(found[RTA_MULTIPATH])) if RTA_MULTIPATH in found else None)
 
 
-def _network(family: Family, address: bytes, length: int) -> Network:
+def _network(family: Family, address: bytes, length: int) -> RoutePrefix:
     bits = _BITS[family]
     if len(address) not in (0, bits // 8) or length > bits:
         raise Malformed("a route to no network")
-    return Network(family, address or bytes(bits // 8), length)
+    return RoutePrefix(family, address or bytes(bits // 8), length)
 
 
-def _is_link_local(network: Network) -> bool:
+def _is_link_local(network: RoutePrefix) -> bool:
     first = int.from_bytes(network.address[:2], "big") >> 6
     return network.family == Family.IPV6 and network.prefix_length >= 10 and first == _LINK_LOCAL
 

@@ -10,7 +10,7 @@ import errno
 import socket
 from collections import deque
 
-from anetcon.capture.addresses import EVERYTHING, Context, Listing
+from anetcon.capture.addresses import EVERYTHING, Context, KernelTable
 from anetcon.netlink.dump import Exchange, heard
 from anetcon.system import syscalls as sc
 
@@ -28,8 +28,8 @@ class Surroundings:
     def __init__(self, route: socket.socket, context: Context) -> None:
         self.context = context
         self._socket = route
-        self._to_list: deque[Listing] = deque()
-        self._asked: tuple[Listing, Exchange] | None = None
+        self._to_list: deque[KernelTable] = deque()
+        self._asked: tuple[KernelTable, Exchange] | None = None
         self._follows_routes = True
 
     def fileno(self) -> int:

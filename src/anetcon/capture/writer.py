@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anetcon.capture import batch
-from anetcon.capture.backlog import Backlog, Flush
+from anetcon.capture.backlog import Backlog, PackedFlush
 from anetcon.capture.segments import Segments
 from anetcon.capture.trouble import Trouble
 from anetcon.decode.columns import Columns
@@ -115,7 +115,7 @@ class Journals:
                 file.after_flush()
 
     def _flush(self, columns: Columns, names: list[str], now: Moment) -> None:
-        flush = Flush(b"", columns.rows, min(self.taken, now.wall), now)
+        flush = PackedFlush(b"", columns.rows, min(self.taken, now.wall), now)
         if columns.rows:
             flush.payload = self.segments.encode(batch.connections(columns, self.settings.node, names))
         try:
@@ -142,7 +142,7 @@ class Journals:
         except OSError as error:
             self._failed(error, now)
 
-    def _put(self, flush: Flush) -> None:
+    def _put(self, flush: PackedFlush) -> None:
         self.segments.put(flush.payload, flush.rows, flush.start, flush.end.wall)
         self.flushed = flush.end
         self.rows += flush.rows
@@ -169,7 +169,7 @@ class Journals:
         self.backlog.over()
         self._unkept = None
 
-    def _keep(self, flush: Flush, columns: Columns) -> None:
+    def _keep(self, flush: PackedFlush, columns: Columns) -> None:
         """Let a flush wait, or drop it when memory is full too."""
         if self.backlog.keep(flush, columns):
             what = "memory is full as well: records are being lost, and counted; make room"

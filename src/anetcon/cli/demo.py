@@ -28,8 +28,8 @@ import typer
 from anetcon import protocols
 from anetcon.cli.people import say, warn
 from anetcon.testbed import traffic
+from anetcon.testbed.bed import Testbed, router_name, sweep
 from anetcon.testbed.daemon import Daemon
-from anetcon.testbed.namespaces import Testbed, router_name, sweep
 from anetcon.testbed.topology import SERVER, SERVER6, Router, World
 from anetcon.testbed.traffic import Made, Server
 

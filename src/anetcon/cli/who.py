@@ -83,7 +83,7 @@ def who(
     answer.leave(found.total > 0, found.coverage)
 
 
-def _past(at: times.Moment) -> times.Moment:
+def _past(at: times.AskedTime) -> times.AskedTime:
     """The time, and that nobody can know of it yet: a year mistyped, or read in another zone."""
     if at.us <= time.time_ns() // 1000:
         return at

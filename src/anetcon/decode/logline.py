@@ -81,7 +81,7 @@ def escaped(text: str) -> bytes:
 
 
 @dataclass(frozen=True)
-class Lines:
+class DecodedLines:
     """What was in a batch: sequence number and kernel time of each record in it, ours or not; and, of the lines with
     our prefix that could not be decoded, the hashes (empty where there is none). The rows are in the columns."""
 
@@ -198,7 +198,7 @@ class LineDecoder(Packets):
         super().__init__({escaped(prefix.other): int(Class.NAT), escaped(prefix.dnat): int(Class.FLOAT)})
         self._pattern = prefix.pattern()
 
-    def decode(self, data: bytes, codes: Mapping[bytes, int], out: Columns) -> Lines:
+    def decode(self, data: bytes, codes: Mapping[bytes, int], out: Columns) -> DecodedLines:
         """Append a row for each line with our prefix to `out`, which must have room for every line of `data`.
 
         `start` is the kernel's own time, to be made wall clock by the caller; `codes` gives the namespace's code for
@@ -207,9 +207,9 @@ class LineDecoder(Packets):
         self.forget()
         found = self._pattern.findall(data)
         if not found:
-            return Lines(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+            return DecodedLines(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
         _, sequence, time, *ours, rest = zip(*found, strict=True)
-        lines = Lines(_integers(sequence), _integers(time), [])
+        lines = DecodedLines(_integers(sequence), _integers(time), [])
         times = lines.time
         if any(rest):
             lines.undecodable.extend(h for h, r in zip(ours[1], rest, strict=True) if r and codes[h] != NOT_OURS)

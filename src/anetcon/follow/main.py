@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from anetcon.errors import AnetconError
-from anetcon.follow.report import ERROR, MORE_MEMORY, NAME, NOTICE, log, reporter
+from anetcon.follow.log import ERROR, MORE_MEMORY, NAME, NOTICE, log, reporter
 from anetcon.follow.settings import Settings
 from anetcon.link.settings import read
 from anetcon.store import layout

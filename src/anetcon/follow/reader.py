@@ -17,8 +17,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from anetcon.follow import position
+from anetcon.follow.log import ERROR, log
 from anetcon.follow.position import Places
-from anetcon.follow.report import ERROR, log
 from anetcon.identity import Tracker
 from anetcon.identity.tuples import IDENTITY, Array, one_piece
 from anetcon.journal.read import is_closed, read_segment
@@ -68,7 +68,7 @@ class Sink(Protocol):
         """Let go of everything. What was taken is there already."""
 
 
-class Reader:
+class JournalReader:
     """Follows the journal from the saved position. Raises OSError or StoreError: make a new one then."""
 
     def __init__(self, store: Path, name: str, sink: Sink, title: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 
-from anetcon.follow.report import MORE_MEMORY, NOTICE, log
+from anetcon.follow.log import MORE_MEMORY, NOTICE, log
 from anetcon.follow.settings import Settings
 from anetcon.store.entry import rfc3339
 from anetcon.store.seal import Sealer

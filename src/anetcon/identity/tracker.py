@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.identity.tuples import DUMP, OPEN, SINGLE, Array, by_hash, columns_of, flow_hash, new_key, rows_of
-from anetcon.identity.verdicts import ALONE, LONG_AGO, STATE, Rows, Verdict, judge, moments, regular
+from anetcon.identity.verdicts import ALONE, LONG_AGO, STATE, RunRows, Verdict, judge, moments, regular
 from anetcon.system import ondisk
 
 SMALLEST = 1 << 12
@@ -149,7 +149,7 @@ class Tracker:
         return tracker, segment, line
 
 
-def _by_moment(order: Array, heads: Array, columns: dict[str, Array]) -> tuple[Array, Rows]:
+def _by_moment(order: Array, heads: Array, columns: dict[str, Array]) -> tuple[Array, RunRows]:
     """The rows of each tuple in the order in which they are to be judged."""
     start, end, kind, found = (columns[name][order] for name in ("start", "end", "kind", "found"))
     lengths = np.diff(heads, append=len(order))
@@ -163,5 +163,5 @@ def _by_moment(order: Array, heads: Array, columns: dict[str, Array]) -> tuple[A
         many = np.flatnonzero(np.repeat(lengths > 2, lengths))
         at[many] = many[np.lexsort((moments(start[many], end[many]), np.repeat(heads, lengths)[many]))]
         wrong.append(many)
-    rows = Rows(start, end, kind == DUMP, found)
+    rows = RunRows(start, end, kind == DUMP, found)
     return (order[at], rows.take(at)) if any(len(rows) for rows in wrong) else (order, rows)

@@ -53,7 +53,7 @@ def moments(start: Array, end: Array) -> Array:
     return order
 
 
-class Rows(NamedTuple):
+class RunRows(NamedTuple):
     """Columns of rows."""
 
     start: Array
@@ -61,12 +61,12 @@ class Rows(NamedTuple):
     dump: Array
     found: Array
 
-    def take(self, at: Array) -> Rows:
+    def take(self, at: Array) -> RunRows:
         """Some of them."""
-        return Rows(*(column[at] for column in self))
+        return RunRows(*(column[at] for column in self))
 
 
-def regular(rows: Rows, heads: Array, latest: Array, before: Array) -> tuple[Array, Array, Array]:
+def regular(rows: RunRows, heads: Array, latest: Array, before: Array) -> tuple[Array, Array, Array]:
     """Which runs of rows (of one tuple each, beginning at `heads`, in the order of time) are nothing but a START and an
     END by turns: each START is the first of its connection, each END is of the START before it. And the last two
     connections known then, where it is so."""
@@ -91,7 +91,7 @@ def regular(rows: Rows, heads: Array, latest: Array, before: Array) -> tuple[Arr
     return chosen, last, np.where(opener[tails], previous[tails], earlier)
 
 
-def judge(latest: Array, before: Array, rows: Rows) -> tuple[Array, Array, Array]:
+def judge(latest: Array, before: Array, rows: RunRows) -> tuple[Array, Array, Array]:
     """The verdicts of rows, one a tuple, of which `latest` and `before` are the last two connections known; and those
     two afterwards."""
     start, end, dump, found = rows

@@ -27,7 +27,7 @@ status      status.json
 shown       what it says of one namespace
 notify      what the service manager is told
 shared      the counters shared with capture, as columns
-files       lock, status.json: without waiting for the disk
+store_files  lock, status.json: without waiting for the disk
 jobs        work in namespaces that has to wait, by forked children
 log_engine/  the LOG rules kept standing, the kernel's log read
 daemon_log  the daemon's own log, this end

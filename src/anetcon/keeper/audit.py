@@ -16,7 +16,7 @@ from anetcon.keeper.host import Host
 from anetcon.keeper.jobs import Errands
 from anetcon.keeper.log_engine.rules import Rules
 from anetcon.keeper.loop import Timer
-from anetcon.keeper.namespace import Namespace, State
+from anetcon.keeper.namespace import Namespace, Stage
 from anetcon.keeper.namespaces import READABLE, Namespaces, Seen
 from anetcon.keeper.roster import Roster
 from anetcon.keeper.sampling import Sampling
@@ -54,7 +54,7 @@ class Audit:
     @property
     def is_tried(self) -> bool:
         """Whether every namespace is attached or cannot be."""
-        return all(each.state is not State.FOUND for each in self.roster.namespaces.values())
+        return all(each.state is not Stage.FOUND for each in self.roster.namespaces.values())
 
     # Which are there
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.loop import Loop, Timer
-from anetcon.rules.outcome import Outcome
+from anetcon.rules.outcome import VisitOutcome
 from anetcon.system import syscalls as sc
 from anetcon.system.netns import Home
 
@@ -25,13 +25,13 @@ MOST_CHILDREN = 2
 MOST_EACH = 16
 STUCK_SECONDS = 30.0
 
-Done = Callable[[Outcome], None]
+Done = Callable[[VisitOutcome], None]
 
 
 class Errand:
     """Something to do in a namespace (`path` None: the daemon's own), if it is still the one with this inode."""
 
-    def __init__(self, path: Path | None, inode: int, work: Callable[[], Outcome], done: Done) -> None:
+    def __init__(self, path: Path | None, inode: int, work: Callable[[], VisitOutcome], done: Done) -> None:
         self.path = path
         self.inode = inode
         self.work = work
@@ -74,7 +74,7 @@ class Errands:
                 self._children.add(_Child(self._loop, self._reaper, self._home, errands, self._ended))
             except OSError as error:
                 for errand in errands:
-                    errand.done(Outcome(error=f"cannot start a process: {error.strerror}"))
+                    errand.done(VisitOutcome(error=f"cannot start a process: {error.strerror}"))
 
     def _ended(self, child: _Child) -> None:
         self._children.discard(child)
@@ -122,7 +122,7 @@ class _Child:
         for line in lines:
             self._patience.cancel()
             self._patience = self._loop.after(STUCK_SECONDS, self._stuck)
-            self._left.popleft().done(Outcome.of(line))
+            self._left.popleft().done(VisitOutcome.of(line))
 
     def _on_end(self, _status: int) -> None:
         self._alive = False
@@ -134,7 +134,7 @@ class _Child:
             return
         self._patience.cancel()
         while self._left:
-            self._left.popleft().done(Outcome(error="the process that was to see to it ended before it had"))
+            self._left.popleft().done(VisitOutcome(error="the process that was to see to it ended before it had"))
         self._ended(self)
 
     def _stuck(self) -> None:
@@ -163,14 +163,14 @@ def _be_child(keeper: int, home: Home, errands: list[Errand], pipe: int) -> None
         os._exit(0)
 
 
-def _visit(home: Home, errand: Errand) -> Outcome:
+def _visit(home: Home, errand: Errand) -> VisitOutcome:
     try:
         if home.enter(errand.path) != errand.inode:
-            return Outcome(gone=True)
+            return VisitOutcome(gone=True)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EINVAL):  # no file, or one that is no namespace any more
-            return Outcome(gone=True)
-        return Outcome(error=f"the namespace cannot be entered: {error.strerror}")
+            return VisitOutcome(gone=True)
+        return VisitOutcome(error=f"the namespace cannot be entered: {error.strerror}")
     return errand.work()
 
 

@@ -22,13 +22,12 @@ from enum import Enum
 from pathlib import Path
 
 from anetcon.errors import AnetconError
-from anetcon.keeper import announce, files, handover, status, upgrade
+from anetcon.keeper import announce, handover, status, store_files, upgrade
 from anetcon.keeper import hold as guard
 from anetcon.keeper.audit import Audit
 from anetcon.keeper.capture_link import Processes, Programs
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.daemon_log import OwnLog
-from anetcon.keeper.files import Aside
 from anetcon.keeper.handover import VERSION, Handover, KeptChild
 from anetcon.keeper.host import Host
 from anetcon.keeper.log_engine.kernel_log import KernelLog
@@ -38,6 +37,7 @@ from anetcon.keeper.options import Options
 from anetcon.keeper.reload import Reload
 from anetcon.keeper.shared import SLOTS, Shared
 from anetcon.keeper.status import Status
+from anetcon.keeper.store_files import Aside
 from anetcon.keeper.watchdog import Watchdog
 from anetcon.link import capabilities, counters, messages, settings
 from anetcon.link.ledger import Ledger
@@ -71,7 +71,7 @@ class Keeper:
     def __init__(self, chosen: Settings, options: Options, state: Handover | None) -> None:
         self.settings = chosen
         self.options = options
-        self.lock = state.lock if state else files.lock_store(chosen.store)
+        self.lock = state.lock if state else store_files.lock_store(chosen.store)
         self.head = {"started": state.started if state else text(now_us()), **status.identity()}
         """What status.json says of this process, for as long as it lives."""
         self.notifier = Notifier(os.environ, state and state.notify)
@@ -291,7 +291,7 @@ class Keeper:
 def _host(chosen: Settings, lock: int, state: Handover | None) -> Host:
     loop, home = Loop(), netns.Home()
     shared = Shared(state.counters if state else counters.create(SLOTS))
-    files.keep_to_ourselves(lock)
+    store_files.keep_to_ourselves(lock)
     for descriptor in (lock, shared.descriptor):
         os.set_inheritable(descriptor, False)
     ledger = Ledger(Path(chosen.store))

@@ -36,7 +36,7 @@ REMARKS_MOST, REMARK_LONGEST = 16, 1000
 """Of what capture has to say of a namespace: how many things, and characters of each."""
 
 
-class State(Enum):
+class Stage(Enum):
     """Where a namespace is on its way; see the module."""
 
     FOUND = "found"
@@ -47,11 +47,11 @@ class State(Enum):
 
 
 FOLLOWING = {
-    State.FOUND: {State.REFUSED, State.ATTACHED, State.GONE},
-    State.REFUSED: {State.REFUSED, State.ATTACHED, State.GONE},
-    State.ATTACHED: {State.DRAINING},
-    State.DRAINING: {State.GONE},
-    State.GONE: set[State](),
+    Stage.FOUND: {Stage.REFUSED, Stage.ATTACHED, Stage.GONE},
+    Stage.REFUSED: {Stage.REFUSED, Stage.ATTACHED, Stage.GONE},
+    Stage.ATTACHED: {Stage.DRAINING},
+    Stage.DRAINING: {Stage.GONE},
+    Stage.GONE: set[Stage](),
 }
 """Which state may follow which."""
 
@@ -72,7 +72,7 @@ class Namespace:
         self.netns = recorded(self.name)
         """The name in records, and wherever else it is written or sent: printable text, whatever bytes a file has."""
         self.seen = seen
-        self.state = State.FOUND
+        self.state = Stage.FOUND
         self.since = seen.noticed
         """Since when it is there, attached, or gone."""
         self.slot = -1
@@ -104,7 +104,7 @@ class Namespace:
     @property
     def is_attached(self) -> bool:
         """Whether it is recorded, and not waiting for anything."""
-        return self.state is State.ATTACHED
+        return self.state is Stage.ATTACHED
 
     def move(self, folder: str) -> None:
         """Its file is in this folder now."""
@@ -117,13 +117,13 @@ class Namespace:
 
     def refuse(self, refusal: Refusal) -> None:
         """It cannot be attached. The cause of the gap that lasts stays the first."""
-        self._become(State.REFUSED)
+        self._become(Stage.REFUSED)
         self.refusal = refusal if self.refusal is None else self.refusal._replace(why=refusal.why)
 
     def attach(self, slot: int, inode: int, attachment: Attachment, now: int) -> Gap | None:
         """It is attached from now on; the gap that ends with it, where it was refused."""
         ended = self.gap(now) if self.refusal else None
-        self._become(State.ATTACHED)
+        self._become(Stage.ATTACHED)
         self.refusal, self.seen = None, self.seen._replace(inode=inode)
         self.slot, self.attachment, self.since = slot, attachment, now
         return ended
@@ -134,11 +134,11 @@ class Namespace:
 
     def heard_of(self) -> None:
         """Capture has begun to work: it has what it was handed."""
-        self.handed = self.state is State.ATTACHED
+        self.handed = self.state is Stage.ATTACHED
 
     def let_go(self, now: int) -> None:
         """Close everything at once: a socket of ours would keep the namespace alive."""
-        self._become(State.GONE if self.attachment is None else State.DRAINING)
+        self._become(Stage.GONE if self.attachment is None else Stage.DRAINING)
         self.since = now
         if self.attachment is not None:
             self.attachment.close()
@@ -146,10 +146,10 @@ class Namespace:
 
     def drained(self, last: tuple[int, ...]) -> None:
         """Capture has let go of it: its slot, which said that last, is free."""
-        self._become(State.GONE)
+        self._become(Stage.GONE)
         self.counters, self.slot = last, -1
 
-    def restore(self, state: State, since: int, refusal: Refusal | None) -> None:
+    def restore(self, state: Stage, since: int, refusal: Refusal | None) -> None:
         """It was so under the program before this one."""
         self.state, self.since, self.refusal = state, since, refusal
 
@@ -182,7 +182,7 @@ class Namespace:
         """That nothing was recorded of it since it was noticed."""
         return Gap(self.netns, self.seen.noticed, until, self.refusal.cause if self.refusal else Cause.NOT_ATTACHED)
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: Stage) -> None:
         if state not in FOLLOWING[self.state]:
             raise AssertionError(f"{self.netns} is {self.state.value} and cannot be {state.value}")
         self.state = state

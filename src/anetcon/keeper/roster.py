@@ -17,7 +17,7 @@ from anetcon.gaps import Cause
 from anetcon.keeper import announce, attach
 from anetcon.keeper.hold import Guard
 from anetcon.keeper.host import Host
-from anetcon.keeper.namespace import Namespace, Refusal, State
+from anetcon.keeper.namespace import Namespace, Refusal, Stage
 from anetcon.keeper.namespaces import Seen
 from anetcon.keeper.shared import SLOTS
 from anetcon.link import descriptors, messages
@@ -74,7 +74,7 @@ class Roster:
             seen = present.get(name)
             if seen is None or seen.inode != namespace.inode:
                 what = announce.GONE if _selects(self._settings, namespace) else announce.DESELECTED
-                if namespace.state is not State.FOUND:
+                if namespace.state is not Stage.FOUND:
                     self.announcer.tell(what, namespace.netns)
                 self._let_go(namespace, leaving, listed=what == announce.GONE)
         for name, seen in present.items():
@@ -102,7 +102,7 @@ class Roster:
 
     def try_again(self, namespace: Namespace) -> None:
         """Attach it, if that is to be done: what it waited for may have come, or cannot."""
-        if namespace.state not in (State.FOUND, State.REFUSED):
+        if namespace.state not in (Stage.FOUND, Stage.REFUSED):
             return
         try:
             self._attach(namespace)
@@ -120,9 +120,9 @@ class Roster:
             self._tell_name(namespace)
         for namespace in self.namespaces.values():
             namespace.forget_remarks()
-            if namespace.state is State.ATTACHED:
+            if namespace.state is Stage.ATTACHED:
                 self._hand_over(namespace)
-            elif namespace.state is State.REFUSED:
+            elif namespace.state is Stage.REFUSED:
                 self._send(namespace.gap(None), ())
 
     def capture_said_hello(self) -> None:
@@ -149,7 +149,7 @@ class Roster:
     def tell_end(self) -> None:
         """The daemon ends: what was not attached until now is a gap of its own no more."""
         for namespace in self.namespaces.values():
-            if namespace.state is State.REFUSED:
+            if namespace.state is Stage.REFUSED:
                 self._send(namespace.gap(now_us()), ())
 
     def let_go(self, leaving: Each) -> None:
@@ -162,7 +162,7 @@ class Roster:
     def restore(self, namespaces: Sequence[Namespace], gone: Sequence[Namespace]) -> None:
         """List what was there, and gone, before this program was re-executed."""
         for namespace in namespaces:
-            if namespace.state is State.DRAINING:
+            if namespace.state is Stage.DRAINING:
                 self.draining[namespace.slot] = namespace
                 continue
             self.namespaces[namespace.name] = namespace

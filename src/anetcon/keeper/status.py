@@ -14,11 +14,11 @@ from pathlib import Path
 
 from anetcon import __version__
 from anetcon.keeper.children import Child
-from anetcon.keeper.files import Aside
-from anetcon.keeper.namespace import Namespace, State
+from anetcon.keeper.namespace import Namespace, Stage
 from anetcon.keeper.roster import Roster
 from anetcon.keeper.shared import Shared
 from anetcon.keeper.shown import COUNTED, time
+from anetcon.keeper.store_files import Aside
 from anetcon.link import counters
 from anetcon.system.clock import now_us, text
 
@@ -135,11 +135,11 @@ def of_child(child: Child) -> dict[str, Any]:
 def state_of(namespace: Namespace, row: tuple[int, ...]) -> str:
     """The state as `anetcon status` names it."""
     match namespace.state:
-        case State.FOUND | State.REFUSED:
+        case Stage.FOUND | Stage.REFUSED:
             return "retrying"
-        case State.ATTACHED:
+        case Stage.ATTACHED:
             return counters.STATES[min(row[-1], len(counters.STATES) - 1)]
-        case State.DRAINING | State.GONE:
+        case Stage.DRAINING | Stage.GONE:
             return "gone"
 
 

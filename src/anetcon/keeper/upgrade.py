@@ -15,7 +15,7 @@ from anetcon.gaps import Cause
 from anetcon.keeper.attach import Attachment
 from anetcon.keeper.handover import Handover, KeptNamespace
 from anetcon.keeper.hold import Guard
-from anetcon.keeper.namespace import Namespace, Refusal, State
+from anetcon.keeper.namespace import Namespace, Refusal, Stage
 from anetcon.keeper.namespaces import Seen
 from anetcon.keeper.roster import Roster
 from anetcon.link import settings as memory
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
-_NO = (State.DRAINING, State.GONE)
+_NO = (Stage.DRAINING, Stage.GONE)
 
 
 def state_of(roster: Roster, past: list[int]) -> dict[str, Any]:
     """What the new program needs to know of the namespaces."""
-    kept = {State.FOUND: "retrying", State.REFUSED: "retrying", State.ATTACHED: "attached"}
+    kept = {Stage.FOUND: "retrying", Stage.REFUSED: "retrying", Stage.ATTACHED: "attached"}
     lists: dict[str, list[KeptNamespace]] = {"attached": [], "retrying": []}
     for namespace in roster.namespaces.values():
         lists[kept[namespace.state]].append(_kept(namespace))
@@ -45,14 +45,14 @@ def restore(state: Handover, settings: Settings, roster: Roster, guard: Guard) -
     """Fill a new roster and guard with what `state_of` described."""
     there = []
     for kept in state.attached:
-        namespace = restored(kept, State.ATTACHED, settings.netns_dir, _attachment(kept))
+        namespace = restored(kept, Stage.ATTACHED, settings.netns_dir, _attachment(kept))
         if state.hold:
             guard.resume(namespace, kept.out)
         there.append(namespace)
-    waiting = {True: State.FOUND, False: State.REFUSED}
+    waiting = {True: Stage.FOUND, False: Stage.REFUSED}
     there += [restored(kept, waiting[kept.message is None], settings.netns_dir) for kept in state.retrying]
-    there += [restored(kept, State.DRAINING, settings.netns_dir) for kept in state.draining]
-    gone = [restored(kept._replace(slot=-1), State.GONE, settings.netns_dir) for kept in state.gone]
+    there += [restored(kept, Stage.DRAINING, settings.netns_dir) for kept in state.draining]
+    gone = [restored(kept._replace(slot=-1), Stage.GONE, settings.netns_dir) for kept in state.gone]
     roster.restore(there, gone)
 
 
@@ -103,7 +103,7 @@ def _kept(namespace: Namespace) -> KeptNamespace:
     )
 
 
-def restored(kept: KeptNamespace, state: State, folder: str, attachment: Attachment | None = None) -> Namespace:
+def restored(kept: KeptNamespace, state: Stage, folder: str, attachment: Attachment | None = None) -> Namespace:
     """A namespace as it was."""
     path = None if kept.name == DEFAULT else Path(folder, kept.name)
     namespace = Namespace(path, Seen(kept.inode, kept.newborn, kept.noticed))

@@ -121,7 +121,7 @@ class Watched:
         """When the first switch, and when everything was looked at last, and the time before that."""
         self._off: dict[int, int] = {}
         """What is off and cannot be put back, and since when."""
-        self._counted: tuple[bytes, conntrack.Counted] = b"", conntrack.Counted(0, 0)
+        self._counted: tuple[bytes, conntrack.KernelCounts] = b"", conntrack.KernelCounts(0, 0)
 
     def glance(self, now: int) -> bool:
         """Look at the first switch alone; False: there is more to look at."""
@@ -147,7 +147,7 @@ class Watched:
         near = self.inside.connections() >= full
         return (near or not self.refusals.is_calm) and self.refusals.look(near, self._before)
 
-    def count(self, asking: socket.socket, events: int) -> conntrack.Counted:
+    def count(self, asking: socket.socket, events: int) -> conntrack.KernelCounts:
         """Read what the kernel counted; so many events had come by then."""
         answer = conntrack.processors(asking)
         if answer != self._counted[0]:

@@ -21,7 +21,7 @@ from anetcon.link.settings import DEFAULT, Settings
 from anetcon.netlink import generation as netlink
 from anetcon.rules import iptables, nftables, programs, wording, work
 from anetcon.rules.programs import RulesError
-from anetcon.rules.wording import NFTABLES, Wanted
+from anetcon.rules.wording import NFTABLES, WantedRules
 from anetcon.system.netns import Home
 from anetcon.system.printable import file_name, recorded
 
@@ -95,7 +95,7 @@ def _everywhere(loaded: Loaded, report: Report, do: Callable[[str, str], None]) 
                 report(f"{netns}: its chain {chain} is still there: {why}; `anetcon doctor {netns}` says more")
 
 
-def _replace(wanted: Wanted | None, chain: str) -> None:
+def _replace(wanted: WantedRules | None, chain: str) -> None:
     """In one write where the chain is in nftables, too, as iptables-nft has it; else ours is there first.
 
     A packet that is between the two hooks at the very instant of the write has no line: that time is before the record

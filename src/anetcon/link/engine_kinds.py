@@ -26,7 +26,7 @@ CONNTRACK = "conntrack"
 """The engine of whoever chooses none."""
 
 KINDS: dict[str, Kind] = {
-    CONNTRACK: Kind("anetcon.capture.engine.conntrack:Conntrack", events=True),
+    CONNTRACK: Kind("anetcon.capture.engine.ct_events:Conntrack", events=True),
     "iptables-log": Kind("anetcon.capture.engine.log_lines:LogLines", rules=True, kernel_log=True),
     "nftables-log": Kind("anetcon.capture.engine.log_lines:LogLines", rules=True, kernel_log=True),
 }

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from anetcon.link.engine_kinds import CONNTRACK, KINDS
 from anetcon.rules import wording
-from anetcon.rules.wording import Wanted
+from anetcon.rules.wording import WantedRules
 from anetcon.system.printable import file_name
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ class Settings:
         """A file named `default` never is: the name is taken."""
         return name != DEFAULT and any(pattern.search(name) for pattern in self._patterns)
 
-    def rules(self, netns: str) -> Wanted | None:
+    def rules(self, netns: str) -> WantedRules | None:
         """The LOG rules a namespace is to have; None under an engine that needs none."""
         if not self.kind.rules:
             return None
@@ -85,7 +85,7 @@ class Settings:
             wording.prefix((logs["prefix"], logs[part]), netns, hashed) for part in ("prefix_dnat", "prefix_other")
         )
         networks = audit["networks"].get(file_name(netns))
-        return Wanted(
+        return WantedRules(
             self.engine,
             audit.get("chain", wording.TABLE),
             dnat,

@@ -70,7 +70,7 @@ def parse(data: bytes, sequence: int) -> dict[int, int] | None:
     return _numbers(data, 0, min(length, len(data)))
 
 
-class Counted(NamedTuple):
+class KernelCounts(NamedTuple):
     """What conntrack counted in a namespace since it is there, modulo 2**32 or more: `refused` connections, because its
     table was full or a chain of its hash too long, and packets that it calls invalid, `untracked`."""
 
@@ -92,7 +92,7 @@ def processors(asking: socket.socket) -> bytes:
         pieces += piece
 
 
-def counted(data: bytes) -> Counted:
+def counted(data: bytes) -> KernelCounts:
     """What `processors` gave, added up."""
     refused = untracked = position = 0
     while position + NLMSGHDR.size <= len(data):
@@ -103,7 +103,7 @@ def counted(data: bytes) -> Counted:
         refused += found.get(CTA_STATS_DROP, 0) + found.get(CTA_STATS_CHAIN_TOOLONG, 0)
         untracked += found.get(CTA_STATS_INVALID, 0) + found.get(CTA_STATS_ERROR, 0)
         position += (length + 3) & ~3
-    return Counted(refused, untracked)
+    return KernelCounts(refused, untracked)
 
 
 def _refuse_error(data: bytes, kind: int) -> None:

@@ -108,7 +108,7 @@ def has_table(family: int, name: str) -> bool:
     raise OSError(number, os.strerror(number))
 
 
-class Watch:
+class RulesetWatch:
     """Hears of every commit in the namespace it was made in. Its socket keeps that namespace alive until `close`."""
 
     def __init__(self) -> None:

@@ -245,7 +245,7 @@ class Span:
     tz: Annotated[str, TZ] = "UTC"
 
     @cached_property
-    def read(self) -> tuple[times.Moment | None, times.Moment | None]:
+    def read(self) -> tuple[times.AskedTime | None, times.AskedTime | None]:
         """Both ends as they are understood: once, for `10 minutes ago` is another moment each time."""
         since, until = (
             moment(name, text, self.tz) if text else None
@@ -277,7 +277,7 @@ class Span:
         return [note for text, at in given if at for note in at.notes(text or "")]
 
 
-def moment(name: str, text: str, tz: str) -> times.Moment:
+def moment(name: str, text: str, tz: str) -> times.AskedTime:
     """The time of an option's value."""
     try:
         zone = times.zone_named(tz)

@@ -26,7 +26,7 @@ _DATE_TIME = re.compile(
 
 
 @dataclass(frozen=True)
-class Moment:
+class AskedTime:
     """A time in microseconds; `note` says what the reader must know about how it was read."""
 
     us: int
@@ -53,18 +53,18 @@ def spoken(time: int | str) -> str:
     return f"{whole}.{fraction}".rstrip("0").removesuffix(".") if fraction else whole
 
 
-def moment(text: str, zone: tzinfo = UTC, now: int | None = None) -> Moment:
+def moment(text: str, zone: tzinfo = UTC, now: int | None = None) -> AskedTime:
     """The moment a text stands for. Raises ValueError with a sentence when it stands for none."""
     words = " ".join(text.lower().split())
     if now is None:
         now = int(datetime.now(UTC).timestamp() * SECOND)
     if words == "now":
-        return Moment(now)
+        return AskedTime(now)
     if _NUMBER.fullmatch(words):
-        return Moment(_epoch(words))
+        return AskedTime(_epoch(words))
     if ago := _AGO.fullmatch(words):
         number = 1.0 if ago[1].startswith("a") else float(ago[1])
-        return Moment(_within_range(now - round(number * _UNITS[ago[2][0]] * SECOND), text))
+        return AskedTime(_within_range(now - round(number * _UNITS[ago[2][0]] * SECOND), text))
     if match := _DATE_TIME.fullmatch(words):
         return _date_time(match, text, zone, now)
     raise ValueError(
@@ -118,7 +118,7 @@ def _within_range(us: int, text: str) -> int:
     return us
 
 
-def _date_time(match: re.Match[str], text: str, zone: tzinfo, now: int) -> Moment:
+def _date_time(match: re.Match[str], text: str, zone: tzinfo, now: int) -> AskedTime:
     date, hour, minute, second, fraction, suffix = match.groups()
     if suffix:
         zone = UTC if suffix in ("z", "utc") else _offset(suffix)
@@ -135,7 +135,7 @@ def _date_time(match: re.Match[str], text: str, zone: tzinfo, now: int) -> Momen
         raise ValueError(f"{text!r} is not a time: no day has such an hour, or no month such a day") from None
     extra = max(0, seconds - 59) * SECOND + int((fraction or "")[:6].ljust(6, "0"))
     first, second_reading = (_instant(at.replace(tzinfo=zone, fold=fold)) + extra for fold in (0, 1))
-    return Moment(_within_range(first, text), _note(at, zone, first, second_reading))
+    return AskedTime(_within_range(first, text), _note(at, zone, first, second_reading))
 
 
 def _instant(at: datetime) -> int:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from anetcon.gaps import ONE_SIDED
 from anetcon.query import as_text, macs, one_sided, passages, times
 from anetcon.query.filters import place
-from anetcon.query.times import Moment
+from anetcon.query.times import AskedTime
 from anetcon.record import GROUPS, Class, Family, Origin, StartIs, family_of, label
 from anetcon.store import sql
 from anetcon.store.coverage import Coverage, Question, coverage
@@ -69,7 +69,7 @@ class Asked:
     """The question; lengths in microseconds."""
 
     address: Endpoint
-    at: Moment
+    at: AskedTime
     within: int
     to: Endpoint | None = None
     netns: tuple[str, ...] = ()

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 from anetcon.netlink import generation as netlink
-from anetcon.netlink.generation import Watch
+from anetcon.netlink.generation import RulesetWatch
 from anetcon.rules import iptables_save, programs, wording
 from anetcon.rules.iptables_save import Nat
-from anetcon.rules.outcome import Outcome, Spelling
+from anetcon.rules.outcome import Spelling, VisitOutcome
 from anetcon.rules.programs import MissingError, Moment, RulesError
-from anetcon.rules.wording import Wanted
+from anetcon.rules.wording import WantedRules
 
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds to wait after each failure; after the last one the rules are given up until the next check."""
@@ -36,7 +36,7 @@ _NO_IPV6 = ("Table does not exist", "can't initialize", "not supported")
 class _Family:
     """One of the two, during a visit."""
 
-    def __init__(self, family: int, wanted: Wanted, spelling: Spelling) -> None:
+    def __init__(self, family: int, wanted: WantedRules, spelling: Spelling) -> None:
         self.family = family
         self.name = "IPv4" if family == 4 else "IPv6"
         self.chain = wanted.chain
@@ -45,7 +45,7 @@ class _Family:
         self.writes = 0
         self.read_back: list[str] | None = None
 
-    def put_right(self, outcome: Outcome, moment: Moment | None) -> bool:
+    def put_right(self, outcome: VisitOutcome, moment: Moment | None) -> bool:
         """Look, and write if something is wrong; whether all was right."""
         variant = used(self.family)
         outcome.legacy |= variant == "legacy"
@@ -62,7 +62,7 @@ class _Family:
         outcome.wrote(f"{self.name}: {why}")
         return False
 
-    def _only_spelled(self, nat: Nat, outcome: Outcome) -> bool:
+    def _only_spelled(self, nat: Nat, outcome: VisitOutcome) -> bool:
         """What is read back the same after two writes is ours, as this machine's programs print it."""
         printed = nat.rules.get(self.chain, [])
         if not self.writes:
@@ -74,7 +74,7 @@ class _Family:
         outcome.spelling[str(self.family)] = printed
         return True
 
-    def _leave_legacy(self, outcome: Outcome) -> bool:
+    def _leave_legacy(self, outcome: VisitOutcome) -> bool:
         """Where the namespace has changed to nft, our chain in the old tables would print every line again."""
         if not programs.names_nat(self.family) or not _remove(self.family, "legacy", self.chain):
             return True
@@ -82,14 +82,14 @@ class _Family:
         return False
 
 
-def stand(wanted: Wanted, spelling: Spelling, crowded: bool = False) -> Outcome:
+def stand(wanted: WantedRules, spelling: Spelling, crowded: bool = False) -> VisitOutcome:
     """See that the rules stand. RulesError when they do not.
 
     `crowded`: another program changes the ruleset all the time. Then each write waits for the next commit and follows
     it at once: a program that has just written has to read again before it writes again, and that takes it longer. A
     rule that is deleted between another program's look at the table and its commit would make that commit fail.
     """
-    outcome = Outcome(spelling=dict(spelling))
+    outcome = VisitOutcome(spelling=dict(spelling))
     moment = _after_a_commit() if crowded else None
     families = [_Family(family, wanted, spelling) for family in wording.FAMILIES if family == 4 or _has_ipv6()]
     failure = RulesError("another program changes them all the time")
@@ -109,7 +109,7 @@ def stand(wanted: Wanted, spelling: Spelling, crowded: bool = False) -> Outcome:
 
 
 def _after_a_commit() -> Moment:
-    watch = Watch()
+    watch = RulesetWatch()
 
     def moment() -> None:
         time.sleep(STARTED_SECONDS)
@@ -118,7 +118,7 @@ def _after_a_commit() -> Moment:
     return moment
 
 
-def _put_right(each: _Family, families: list[_Family], outcome: Outcome, moment: Moment | None) -> bool:
+def _put_right(each: _Family, families: list[_Family], outcome: VisitOutcome, moment: Moment | None) -> bool:
     """IPv6 that this machine has no programs or tables for is left out, and that is said."""
     try:
         return each.put_right(outcome, moment)

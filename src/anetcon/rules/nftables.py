@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from anetcon.netlink import generation as netlink
 from anetcon.rules import programs, wording
-from anetcon.rules.outcome import Outcome, Spelling
+from anetcon.rules.outcome import Spelling, VisitOutcome
 from anetcon.rules.programs import RulesError
-from anetcon.rules.wording import TABLE, Wanted
+from anetcon.rules.wording import TABLE, WantedRules
 
 ATTEMPTS = 6
 
@@ -22,11 +22,11 @@ def lines(printed: str) -> list[str]:
     return [line for line in map(str.strip, printed.splitlines()) if line and not line.startswith("#")]
 
 
-def stand(wanted: Wanted, spelling: Spelling) -> Outcome:
+def stand(wanted: WantedRules, spelling: Spelling) -> VisitOutcome:
     """See that the rules stand. RulesError when they do not."""
     if any(character in wanted.dnat + wanted.other for character in '"$'):
         raise RulesError('nft takes no prefix with " or $ in it: change logs.prefix')
-    outcome = Outcome(spelling=dict(spelling))
+    outcome = VisitOutcome(spelling=dict(spelling))
     table = wording.nftables(wanted)
     accepted = [lines(table), *([spelling["inet"]] if "inet" in spelling else [])]
     before: list[str] | None = None

@@ -9,7 +9,7 @@ Spelling = dict[str, list[str]]
 """By family: our rules as the programs of this machine print them, where that differs from how we write them."""
 
 
-class Outcome:
+class VisitOutcome:
     """What a visit found and did."""
 
     def __init__(self, error: str | None = None, gone: bool = False, spelling: Spelling | None = None) -> None:
@@ -45,7 +45,7 @@ class Outcome:
         return json.dumps(vars(self)).encode()
 
     @classmethod
-    def of(cls, line: bytes) -> Outcome:
+    def of(cls, line: bytes) -> VisitOutcome:
         """From JSON. ValueError for anything else."""
         made = cls()
         vars(made).update(json.loads(line))

@@ -28,7 +28,7 @@ _NAMED = {1: "icmp", 6: "tcp", 17: "udp", 50: "esp", 51: "ah", 58: "ipv6-icmp", 
 _WITH_MATCH = {6, 17}
 
 
-class Wanted(NamedTuple):
+class WantedRules(NamedTuple):
     """The rules one namespace is to have. `protocols` None: all of them; `networks` None: from anywhere."""
 
     engine: str
@@ -54,7 +54,7 @@ def canonical(network: str) -> tuple[int, str]:
     return parsed.version, f"{address}/{parsed.prefixlen}" if parsed.prefixlen else ""
 
 
-def iptables(wanted: Wanted, family: int) -> list[str]:
+def iptables(wanted: WantedRules, family: int) -> list[str]:
     """The rules of our chain in iptables (4) or ip6tables (6), each as it follows `-A CHAIN `."""
     lines = []
     for protocol in _protocols(wanted, family):
@@ -67,7 +67,7 @@ def iptables(wanted: Wanted, family: int) -> list[str]:
     return lines
 
 
-def nftables(wanted: Wanted) -> str:
+def nftables(wanted: WantedRules) -> str:
     """Our whole table, as `nft -n list table` prints it too."""
     rules = []
     for protocol in _protocols(wanted, None):
@@ -88,7 +88,7 @@ def quoted(value: str) -> str:
     return '"' + "".join(f"\\{c}" if c in "\"\\'" else c for c in value) + '"'
 
 
-def _protocols(wanted: Wanted, family: int | None) -> Iterable[int | None]:
+def _protocols(wanted: WantedRules, family: int | None) -> Iterable[int | None]:
     if wanted.protocols is None:
         return [None]
     foreign = {4: _ICMP6, 6: _ICMP}.get(family or 0)
@@ -106,7 +106,7 @@ def _networks(networks: Iterable[str]) -> list[tuple[int, str]]:
     return list(dict.fromkeys(canonical(network) for network in networks))
 
 
-def _sources(wanted: Wanted, family: int) -> list[str]:
+def _sources(wanted: WantedRules, family: int) -> list[str]:
     """What the source may be, a rule each; once, without a condition, where it may be anything."""
     if wanted.networks is None:
         return [""]

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anetcon.rules import iptables, nftables
-from anetcon.rules.outcome import Outcome, Spelling
+from anetcon.rules.outcome import Spelling, VisitOutcome
 from anetcon.rules.programs import RulesError
-from anetcon.rules.wording import IPTABLES, Wanted
+from anetcon.rules.wording import IPTABLES, WantedRules
 
 Left = tuple[str, str]
 """Engine and chain of rules that may be in a namespace."""
 
 
-def visit(away: Sequence[Left], wanted: Wanted | None, spelling: Spelling, crowded: bool = False) -> Outcome:
+def visit(away: Sequence[Left], wanted: WantedRules | None, spelling: Spelling, crowded: bool = False) -> VisitOutcome:
     """Do it. `crowded`: others change the ruleset all the time."""
     try:
         for engine, chain in away:
@@ -25,11 +25,11 @@ def visit(away: Sequence[Left], wanted: Wanted | None, spelling: Spelling, crowd
             else:
                 nftables.remove()
         if wanted is None:
-            return Outcome()
+            return VisitOutcome()
         if wanted.engine == IPTABLES:
             return iptables.stand(wanted, spelling, crowded)
         return nftables.stand(wanted, spelling)
     except RulesError as error:
-        return Outcome(error=str(error))
+        return VisitOutcome(error=str(error))
     except OSError as error:
-        return Outcome(error=f"{error.filename or 'the kernel'}: {error.strerror or error}")
+        return VisitOutcome(error=f"{error.filename or 'the kernel'}: {error.strerror or error}")

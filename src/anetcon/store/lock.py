@@ -22,7 +22,7 @@ MODE = 0o600
 _BEGUN = b"files are being written\n"
 
 
-class Turn:
+class HeldLock:
     """The lock, held."""
 
     def __init__(self, descriptor: int) -> None:
@@ -42,7 +42,7 @@ class Turn:
 
 
 @contextmanager
-def turn(store: Path, *, wait: bool, name: str = layout.SEALING_LOCK) -> Iterator[Turn | None]:
+def turn(store: Path, *, wait: bool, name: str = layout.SEALING_LOCK) -> Iterator[HeldLock | None]:
     """Hold a lock; None when somebody else does, and `wait` is not wanted. Raises OSError."""
     descriptor = ondisk.open_file(store / name, os.O_RDWR | os.O_CREAT, MODE)
     try:
@@ -51,6 +51,6 @@ def turn(store: Path, *, wait: bool, name: str = layout.SEALING_LOCK) -> Iterato
         except BlockingIOError:
             yield None
             return
-        yield Turn(descriptor)
+        yield HeldLock(descriptor)
     finally:
         os.close(descriptor)

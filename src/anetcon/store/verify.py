@@ -47,7 +47,7 @@ class Wrong(StrEnum):
     """Rows of the journal that can not be read back."""
 
 
-class Finding(NamedTuple):
+class Discrepancy(NamedTuple):
     """Something that is wrong; `says` is a sentence."""
 
     wrong: Wrong
@@ -84,7 +84,7 @@ class Result:
     lines: int = 0
     head: str = ""
     known: int | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Discrepancy] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     days: dict[str, Day] = field(default_factory=dict)
     unsealed: list[Unsealed] = field(default_factory=list)
@@ -275,7 +275,7 @@ class Verifier:
         return segment
 
     def _find(self, wrong: Wrong, path: str, says: str) -> None:
-        self.result.findings.append(Finding(wrong, path, says))
+        self.result.findings.append(Discrepancy(wrong, path, says))
 
 
 def _rows(path: Path) -> int:

@@ -1,8 +1,8 @@
 """Routers of our own in network namespaces, with real traffic through them: for the demo, the tests and the benchmarks.
 
-- namespaces  one namespace: enter it, run in it, remove it; a testbed that removes everything it built
+- bed         one namespace: enter it, run in it, remove it; a testbed that removes everything it built
 - topology    a world outside and routers that translate as Neutron's do
-- rules       those routers' rules, in Neutron's own words
+- neutron_rules  those routers' rules, in Neutron's own words
 - traffic     real connections, each returned as both sides saw it
 - daemon      a daemon of ours on a store of its own, for some of these namespaces
 

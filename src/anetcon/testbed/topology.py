@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from anetcon.errors import AnetconError
-from anetcon.testbed import rules
-from anetcon.testbed.namespaces import Namespace, Testbed, command
-from anetcon.testbed.rules import Forwarding, Ports
+from anetcon.testbed import neutron_rules
+from anetcon.testbed.bed import Namespace, Testbed, command
+from anetcon.testbed.neutron_rules import Forwarding, Ports
 
 GATEWAY = "203.0.113.1"
 SERVER = "198.51.100.10"
@@ -140,11 +140,11 @@ class Router:
     def apply_rules(self) -> None:
         """Write all rules again, as the agent does after every change."""
         if self._plain:
-            self.namespace.run("nft", "-f", "-", text=rules.plain(self.ports, self.snat))
+            self.namespace.run("nft", "-f", "-", text=neutron_rules.plain(self.ports, self.snat))
             return
-        text = rules.ipv4(self.ports, self.snat, self.floating, self.forwardings)
+        text = neutron_rules.ipv4(self.ports, self.snat, self.floating, self.forwardings)
         self.namespace.run("iptables-nft-restore", text=text)
-        self.namespace.run("ip6tables-nft-restore", text=rules.ipv6(self.ports))
+        self.namespace.run("ip6tables-nft-restore", text=neutron_rules.ipv6(self.ports))
 
     def add_floating(self, inner: str, public: str | None = None) -> str:
         """Give an inner address a floating one; returns it."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Literal
 
 from anetcon.errors import AnetconError
-from anetcon.testbed.namespaces import Namespace
+from anetcon.testbed.bed import Namespace
 
 PATIENCE = 5.0
 """Seconds any step may take."""

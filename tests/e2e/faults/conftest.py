@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from anetcon.testbed.topology import Router, World
 from tests.e2e.conftest import Weaken
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.testbed import traffic
-from anetcon.testbed.namespaces import Namespace, Testbed, owner, remove
+from anetcon.testbed.bed import Namespace, Testbed, owner, remove
 from anetcon.testbed.topology import Router
 from anetcon.testbed.traffic import Server
 from tests.e2e.faults.conftest import Weaken
@@ -49,8 +49,8 @@ import os
 attach.Attachment.close = leak
 """
 NO_LAST_WORD = """
-from anetcon.capture.engine.conntrack import Conntrack
-from anetcon.capture.tables import Opened, Tables
+from anetcon.capture.engine.ct_events import Conntrack
+from anetcon.capture.table_dumps import Opened, Tables
 Tables.opened = lambda self, namespace, done, record: done(Opened(0, 0))
 Tables.ended = lambda self, namespace, done: done(True)
 Conntrack._drain = lambda self, namespace, now: 0

@@ -24,7 +24,7 @@ from anetcon.journal.write import Writer
 from anetcon.record import arrow_schema
 from anetcon.store import layout, manifest
 from anetcon.store.reader import Store
-from anetcon.testbed.namespaces import Testbed
+from anetcon.testbed.bed import Testbed
 from tests.support.asking import Answer
 from tests.support.daemon import QUICK, Daemon
 from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, batch

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.store.reader import Store
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.support.daemon import QUICK, Daemon
 from tests.support.waiting import wait_until
 

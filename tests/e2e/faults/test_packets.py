@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anetcon.rules import invalid_sample
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from anetcon.testbed.topology import SERVER, SERVER6, Router
 from tests.load import packets
 from tests.load.packets import FIN, PSH, TCP, UDP

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from anetcon.testbed.namespaces import Namespace, Testbed
+from anetcon.testbed.bed import Namespace, Testbed
 from tests.e2e.faults.conftest import Weaken
 from tests.support.daemon import Daemon, seconds
 from tests.support.hosts import tracked

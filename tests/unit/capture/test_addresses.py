@@ -190,7 +190,7 @@ UNREADABLE = ROUTE[:17] + b"\xff" + ROUTE[18:]
 """Its network has more bits than its address."""
 
 
-def relisted(context: Context, listing: c.Listing, now: int, *answers: bytes, whole: bool = True) -> None:
+def relisted(context: Context, listing: c.KernelTable, now: int, *answers: bytes, whole: bool = True) -> None:
     """Something is listed that was wanted."""
     context.begin(listing, now)
     if answers:

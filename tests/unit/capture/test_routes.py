@@ -35,7 +35,7 @@ def hops(*of: tuple[int, int]) -> bytes:
 def test_a_network_and_its_interface(network: str, family: Family) -> None:
     """A default route has no address: the network is everything."""
     parsed = ipaddress.ip_network(network)
-    expected = r.Network(family, parsed.network_address.packed, parsed.prefixlen)
+    expected = r.RoutePrefix(family, parsed.network_address.packed, parsed.prefixlen)
     assert r.route(message(network, by(3))) == (expected, [3])
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.decode.columns import NONE, Columns
-from anetcon.decode.logline import NOT_OURS, LineDecoder, Lines, Prefix, escaped
+from anetcon.decode.logline import NOT_OURS, DecodedLines, LineDecoder, Prefix, escaped
 from anetcon.record import CLASSES, EndReason, Origin
 from tests.support import line_oracle
 from tests.support.line_oracle import BadError
@@ -36,7 +36,7 @@ def load(path: Path) -> dict[str, Any]:
 RECORDED = [load(path)["line"].encode("latin-1") for path in CASES]
 
 
-def decoded(data: bytes, codes: dict[bytes, int] | None = None) -> tuple[list[dict[str, Any]], Lines]:
+def decoded(data: bytes, codes: dict[bytes, int] | None = None) -> tuple[list[dict[str, Any]], DecodedLines]:
     """The rows of a batch as dictionaries, and what else it said."""
     columns = Columns(data.count(b"\n") + 1)
     lines = DECODER.decode(data, codes or CODES, columns)

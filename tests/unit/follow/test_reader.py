@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.follow import position, reader
-from anetcon.follow.reader import Reader
+from anetcon.follow.reader import JournalReader
 from anetcon.identity import Verdict
 from anetcon.journal.write import segments
 from anetcon.store import layout
@@ -26,7 +26,7 @@ def follow(store: Path, taken: Taken) -> None:
     """Read to the end of what there is."""
     receiver = Receiver(taken)
     try:
-        follower = Reader(store, "fake", receiver, "sink fake")
+        follower = JournalReader(store, "fake", receiver, "sink fake")
         while follower.step():
             pass
         follower.stop()
@@ -98,7 +98,7 @@ def test_nothing_is_read_while_the_sink_is_not_ready(tmp_path: Path) -> None:
     making = Making(tmp_path).add(start(src_port=1)).rotate().add(start(src_port=2)).rotate()
     receiver = Receiver([])
     receiver.is_ready = False
-    follower = Reader(tmp_path, "fake", receiver, "sink fake")
+    follower = JournalReader(tmp_path, "fake", receiver, "sink fake")
     Sealer(tmp_path, lambda: T0).seal()
     assert not follower.step()
     assert (receiver.taken, list(needed(tmp_path))) == ([], [0])
@@ -114,7 +114,7 @@ def test_each_sink_is_where_it_is(tmp_path: Path) -> None:
     """One that is far behind keeps what it needs, and another is as far as it can be; once it is not wanted any more
     nothing is kept for it."""
     making = Making(tmp_path).add(start(src_port=1))
-    dead = Reader(tmp_path, "dead", Receiver([]), "sink dead")
+    dead = JournalReader(tmp_path, "dead", Receiver([]), "sink dead")
     taken: Taken = []
     making.rotate().add(start(src_port=2)).rotate().add(start(src_port=3)).rotate()
     follow(tmp_path, taken)

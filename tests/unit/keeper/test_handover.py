@@ -15,7 +15,7 @@ from anetcon.errors import AnetconError
 from anetcon.gaps import Cause
 from anetcon.keeper import handover, upgrade
 from anetcon.keeper.handover import VERSION, Handover, KeptChild, KeptNamespace, KeptRules
-from anetcon.keeper.namespace import Refusal, State
+from anetcon.keeper.namespace import Refusal, Stage
 from anetcon.link import settings
 
 BEFORE = [json.loads(line) for line in Path(__file__).with_name("handed_over.jsonl").read_text().splitlines()]
@@ -39,9 +39,9 @@ def test_the_version_before_under_conntrack() -> None:
         *("qrouter-b", "qrouter-a", "qrouter-twin", "qrouter-c"),
     ]
     assert found.descriptors() == [3, 8, 26, 12, 13, 11, *range(18, 26)]
-    attached = upgrade.restored(found.attached[1], State.ATTACHED, "/there")
-    retrying = upgrade.restored(found.retrying[0], State.REFUSED, "/there")
-    gone = upgrade.restored(found.gone[0], State.GONE, "/there")
+    attached = upgrade.restored(found.attached[1], Stage.ATTACHED, "/there")
+    retrying = upgrade.restored(found.retrying[0], Stage.REFUSED, "/there")
+    gone = upgrade.restored(found.gone[0], Stage.GONE, "/there")
     assert (attached.slot, attached.handed, attached.since) == (2, True, BEFORE[0]["attached"][1]["attached"])
     assert attached.path == Path("/there", found.attached[1].name)
     assert retrying.refusal == Refusal(BEFORE[0]["retrying"][0]["message"], Cause.NOT_ATTACHED)
@@ -55,7 +55,7 @@ def test_the_version_before_under_a_log_engine() -> None:
     assert found.kernel_log is not None
     assert (found.kernel_log.pid, found.kernel_log.restarts) == (14197, 0)
     assert (found.rules[0].generation, found.rules[0].wanted[0]) == (3, "nftables-log")
-    refusal = upgrade.restored(found.retrying[0], State.REFUSED, "/there").refusal
+    refusal = upgrade.restored(found.retrying[0], Stage.REFUSED, "/there").refusal
     assert refusal is not None
     assert refusal.cause is Cause.RULES_MISSING
     assert found.descriptors() == [3, 8, 19, 11, 12, 13, 15, 16, 14, *range(26, 30), *range(22, 26)]

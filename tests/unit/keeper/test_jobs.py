@@ -15,7 +15,7 @@ from anetcon.keeper import jobs
 from anetcon.keeper.children import Reaper
 from anetcon.keeper.jobs import Errand, Errands
 from anetcon.keeper.loop import Loop
-from anetcon.rules.outcome import Outcome
+from anetcon.rules.outcome import VisitOutcome
 from anetcon.system.netns import Home
 from tests.support.keeper_daemon import is_alive
 from tests.support.waiting import wait_until
@@ -36,12 +36,12 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     signal.signal(signal.SIGCHLD, before)
 
 
-def told(loop: Loop, *works: Callable[[], Outcome], inode: int = HERE) -> list[Outcome]:
+def told(loop: Loop, *works: Callable[[], VisitOutcome], inode: int = HERE) -> list[VisitOutcome]:
     """Have it all done; what came back, in the order in which it was sent."""
     sent = Errands(loop, Reaper(loop), Home())
-    found: list[Outcome | None] = [None] * len(works)
+    found: list[VisitOutcome | None] = [None] * len(works)
 
-    def done(number: int, outcome: Outcome) -> None:
+    def done(number: int, outcome: VisitOutcome) -> None:
         assert found[number] is None, "told twice"
         found[number] = outcome
 
@@ -58,14 +58,14 @@ def told(loop: Loop, *works: Callable[[], Outcome], inode: int = HERE) -> list[O
     return [outcome for outcome in found if outcome is not None]
 
 
-def said(text: str) -> Outcome:
+def said(text: str) -> VisitOutcome:
     """An outcome that tells something."""
-    outcome = Outcome()
+    outcome = VisitOutcome()
     outcome.notes.append(text)
     return outcome
 
 
-def notes(outcomes: list[Outcome]) -> list[str]:
+def notes(outcomes: list[VisitOutcome]) -> list[str]:
     """The one note of each."""
     return ["".join(outcome.notes) for outcome in outcomes]
 
@@ -73,7 +73,7 @@ def notes(outcomes: list[Outcome]) -> list[str]:
 def test_what_is_for_the_keeper_does_not_end_it(loop: Loop) -> None:
     """Nor the program that it waits for: `systemctl kill --signal=USR2` reaches all that there are just then."""
 
-    def work() -> Outcome:
+    def work() -> VisitOutcome:
         os.kill(os.getpid(), signal.SIGUSR2)
         return said(str(subprocess.run(["sh", "-c", "kill -USR2 $$; exit 7"], check=False).returncode))
 
@@ -124,7 +124,7 @@ def test_a_child_holds_on_to_nothing(loop: Loop) -> None:
 def test_a_child_that_dies_fails_only_what_it_had_left(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
     """What was told stands; the errand that broke and those behind it are errors; the other child goes on."""
 
-    def broken() -> Outcome:
+    def broken() -> VisitOutcome:
         raise ValueError("a defect")
 
     works = [lambda: said("0"), broken, lambda: said("2"), lambda: said("3")]
@@ -139,7 +139,7 @@ def test_a_child_that_is_stuck_is_killed_with_what_it_started(monkeypatch: pytes
     """Its errand has failed, and the program that it waited for is gone, too."""
     kept = tmp_path / "pid"
 
-    def wait() -> Outcome:
+    def wait() -> VisitOutcome:
         program = subprocess.Popen(["sleep", "60"])
         kept.write_text(str(program.pid))
         program.wait()

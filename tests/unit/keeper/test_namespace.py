@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.gaps import Cause, Gap
-from anetcon.keeper.namespace import FOLLOWING, REMARK_LONGEST, REMARKS_MOST, Namespace, Refusal, State
+from anetcon.keeper.namespace import FOLLOWING, REMARK_LONGEST, REMARKS_MOST, Namespace, Refusal, Stage
 from anetcon.keeper.namespaces import Seen
 
 SEEN = Seen(7, newborn=True, noticed=10)
@@ -44,13 +44,13 @@ def test_from_found_to_gone() -> None:
     assert (namespace.name, namespace.inode, namespace.since, namespace.slot) == ("a", 7, 10, -1)
     opened, ended = attach(namespace)
     assert ended is None
-    assert (namespace.state, namespace.is_attached, namespace.since) == (State.ATTACHED, True, 20)
+    assert (namespace.state, namespace.is_attached, namespace.since) == (Stage.ATTACHED, True, 20)
     assert (namespace.inode, namespace.slot) == (8, 3), "it is the one that was entered"
     namespace.let_go(30)
-    assert (namespace.state, namespace.attachment, opened.closed) == (State.DRAINING, None, 1)
+    assert (namespace.state, namespace.attachment, opened.closed) == (Stage.DRAINING, None, 1)
     assert (namespace.slot, namespace.since) == (3, 30)
     namespace.drained((5,))
-    assert (namespace.state, namespace.slot, namespace.counters) == (State.GONE, -1, (5,))
+    assert (namespace.state, namespace.slot, namespace.counters) == (Stage.GONE, -1, (5,))
 
 
 def test_the_gap_of_one_that_was_refused_ends_when_it_is_attached() -> None:
@@ -69,7 +69,7 @@ def test_one_that_could_not_be_attached_goes_at_once() -> None:
     """There is nothing that capture has to let go of."""
     namespace = found()
     namespace.let_go(30)
-    assert (namespace.state, namespace.since) == (State.GONE, 30)
+    assert (namespace.state, namespace.since) == (Stage.GONE, 30)
 
 
 def test_under_another_engine_it_goes_on() -> None:
@@ -114,21 +114,21 @@ def test_what_capture_says_is_bounded() -> None:
     assert namespace.remarks == {}
 
 
-def happens(namespace: Namespace, wanted: State) -> Open | None:
+def happens(namespace: Namespace, wanted: Stage) -> Open | None:
     """What leads to a state; what is opened by it."""
-    if wanted is State.ATTACHED:
+    if wanted is Stage.ATTACHED:
         return attach(namespace)[0]
-    if wanted is State.REFUSED:
+    if wanted is Stage.REFUSED:
         namespace.refuse(Refusal("why", Cause.NOT_ATTACHED))
-    elif namespace.state is State.DRAINING:
+    elif namespace.state is Stage.DRAINING:
         namespace.drained((1,))
     else:
         namespace.let_go(1)
     return None
 
 
-@given(st.lists(st.sampled_from(State), max_size=8))
-def test_no_state_follows_but_as_it_may(events: list[State]) -> None:
+@given(st.lists(st.sampled_from(Stage), max_size=8))
+def test_no_state_follows_but_as_it_may(events: list[Stage]) -> None:
     """Something is open in one that is attached, and in no other, whatever happens in which order."""
     namespace, opened = found(), list[Open]()
     for wanted in events:
@@ -140,14 +140,14 @@ def test_no_state_follows_but_as_it_may(events: list[State]) -> None:
         assert namespace.state is wanted
         assert (namespace.attachment is not None) == namespace.is_attached
         assert sum(not each.closed for each in opened) == namespace.is_attached
-        assert (namespace.slot >= 0) == (namespace.state in (State.ATTACHED, State.DRAINING))
+        assert (namespace.slot >= 0) == (namespace.state in (Stage.ATTACHED, Stage.DRAINING))
 
 
-@pytest.mark.parametrize("state", State)
-def test_what_may_not_follow_is_a_defect(state: State) -> None:
+@pytest.mark.parametrize("state", Stage)
+def test_what_may_not_follow_is_a_defect(state: Stage) -> None:
     """It is not passed over."""
     namespace = found()
     namespace.restore(state, 1, None)
-    if State.ATTACHED not in FOLLOWING[state]:
+    if Stage.ATTACHED not in FOLLOWING[state]:
         with pytest.raises(AssertionError, match=state.value):
             attach(namespace)

@@ -19,7 +19,7 @@ from anetcon.gaps import Cause
 from anetcon.keeper import status as statuses
 from anetcon.keeper.children import Child, Reaper
 from anetcon.keeper.loop import Loop
-from anetcon.keeper.namespace import Namespace, Refusal, State
+from anetcon.keeper.namespace import Namespace, Refusal, Stage
 from anetcon.keeper.namespaces import Seen
 from anetcon.keeper.roster import Roster
 from anetcon.keeper.shared import Shared
@@ -104,7 +104,7 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
     fixture.shared.past[0] = 100
     gone = fixture.found("four", 10)
     del fixture.roster.namespaces["four"]
-    gone.restore(State.GONE, 2**60, None)
+    gone.restore(Stage.GONE, 2**60, None)
     gone.resume(-1, False, [3, *[0] * 7], None)
     fixture.roster.gone.append(gone)
     fixture.update()

@@ -153,7 +153,7 @@ def test_the_kernels_counts_are_parsed_when_they_differ(held: HeldUp, monkeypatc
     """An answer that is the same, byte for byte, says the same."""
     answers, counts = [b"a", b"a", b"b"], [1, 2]
     monkeypatch.setattr(conntrack, "processors", lambda _: answers.pop(0))
-    monkeypatch.setattr(conntrack, "counted", lambda _: conntrack.Counted(counts.pop(0), 0))
+    monkeypatch.setattr(conntrack, "counted", lambda _: conntrack.KernelCounts(counts.pop(0), 0))
     assert [held.watched.count(cast("Any", None), 5).refused for _ in range(3)] == [1, 1, 2]
     assert held.watched.events == 5
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.rules import wording
-from anetcon.rules.wording import Wanted
+from anetcon.rules.wording import WantedRules
 
-WANTED = Wanted("iptables-log", "anetcon", "[ANETCON][D][01234567] ", "[ANETCON][X][01234567] ", (6,))
+WANTED = WantedRules("iptables-log", "anetcon", "[ANETCON][D][01234567] ", "[ANETCON][X][01234567] ", (6,))
 NETWORKS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).flatmap(
     lambda address: st.integers(0, address.max_prefixlen).map(lambda length: f"{address}/{length}")
 )

@@ -2,6 +2,6 @@
 
 base       what an engine does; every one is one of these
 make       the engine that is configured
-conntrack  conntrack's events, and its tables
+ct_events  conntrack's events, and its tables
 log_lines  the kernel's lines of LOG rules
 """

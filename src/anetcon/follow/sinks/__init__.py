@@ -2,7 +2,7 @@
 
 kinds      the sinks that are configured, each with its reader
 rows       which rows of a batch
-files      files that are appended to, and cut back
+appended   files that are appended to, and cut back
 text       the two text logs
 lines      their lines
 json_file  a file of JSON lines

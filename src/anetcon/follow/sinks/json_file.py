@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from anetcon.follow.sinks.files import Files
+from anetcon.follow.sinks.appended import Files
 from anetcon.follow.sinks.rows import are
 from anetcon.identity import Verdict
 from anetcon.identity.tuples import Array

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from anetcon.follow.handover import Handover
-from anetcon.follow.reader import Reader, Sink
+from anetcon.follow.after_others import AfterOthers
+from anetcon.follow.reader import JournalReader, Sink
 from anetcon.follow.settings import Settings
 from anetcon.follow.sinks.json_file import JsonFile
 from anetcon.follow.sinks.text import TextLogs
@@ -27,7 +27,7 @@ class Configured(NamedTuple):
 
     name: str
     title: str
-    make: Callable[[], Reader]
+    make: Callable[[], JournalReader]
 
 
 def configured(settings: Settings) -> Iterator[Configured]:
@@ -38,10 +38,10 @@ def configured(settings: Settings) -> Iterator[Configured]:
         yield Configured(name, f"sink {name}", partial(_sink, settings.store, name, wanted))
 
 
-def text_logs(settings: Settings) -> Reader:
+def text_logs(settings: Settings) -> JournalReader:
     """The text logs' reader."""
-    return Reader(settings.store, TEXT, Handover(TextLogs(settings), settings.store), "text logs")
+    return JournalReader(settings.store, TEXT, AfterOthers(TextLogs(settings), settings.store), "text logs")
 
 
-def _sink(store: Path, name: str, wanted: Mapping[str, str]) -> Reader:
-    return Reader(store, name, KINDS[wanted["type"]](wanted), f"sink {name}")
+def _sink(store: Path, name: str, wanted: Mapping[str, str]) -> JournalReader:
+    return JournalReader(store, name, KINDS[wanted["type"]](wanted), f"sink {name}")

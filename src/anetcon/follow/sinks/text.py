@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from anetcon.follow.settings import Settings
-from anetcon.follow.sinks.files import Files
+from anetcon.follow.sinks.appended import Files
 from anetcon.follow.sinks.hash_file import HashFile
 from anetcon.follow.sinks.lines import Lines
 from anetcon.follow.sinks.lines import Settings as LineSettings

@@ -17,15 +17,15 @@ from anetcon.keeper.handover import KeptRules
 from anetcon.keeper.host import Host
 from anetcon.keeper.jobs import Errands
 from anetcon.keeper.log_engine.nf_log import Printing
-from anetcon.keeper.log_engine.standing import Action, Look, Ready, Say, Settled, Standing
+from anetcon.keeper.log_engine.standing import Action, Look, Ready, RulesSettled, Say, Standing
 from anetcon.keeper.log_engine.visits import Visits
 from anetcon.keeper.loop import Loop, Timer
 from anetcon.keeper.namespace import Namespace
 from anetcon.link.log_switch import Switch
 from anetcon.link.settings import Settings
-from anetcon.netlink.generation import Watch
-from anetcon.rules.outcome import Outcome
-from anetcon.rules.wording import Wanted
+from anetcon.netlink.generation import RulesetWatch
+from anetcon.rules.outcome import VisitOutcome
+from anetcon.rules.wording import WantedRules
 from anetcon.system.clock import now_us
 from anetcon.system.report import DEBUG, debug, report
 
@@ -40,12 +40,12 @@ class _Ear:
     """What hears of one namespace's ruleset, and the timer of its machine."""
 
     def __init__(self, loop: Loop) -> None:
-        self.watch: Watch | None = None
+        self.watch: RulesetWatch | None = None
         self._loop = loop
         self._timer: Timer | None = None
         self._due: float | None = None
 
-    def listen(self, watch: Watch, call: Callable[[], None]) -> None:
+    def listen(self, watch: RulesetWatch, call: Callable[[], None]) -> None:
         """Call when it is readable."""
         self.watch = watch
         self._loop.watch(watch.fileno(), call)
@@ -208,7 +208,7 @@ class Rules:
             if (namespace := by_inode.get(kept.inode)) is not None:
                 engine, chain, dnat, other, protocols, networks = kept.wanted
                 limits = (None if value is None else tuple(value) for value in (protocols, networks))
-                standing = Standing(namespace, Wanted(engine, chain, dnat, other, *limits))
+                standing = Standing(namespace, WantedRules(engine, chain, dnat, other, *limits))
                 standing.resume(kept)
                 self._listen(standing)
 
@@ -238,7 +238,7 @@ class Rules:
         ear = self._ears[standing] = _Ear(self._host.loop)
         try:
             with self._host.home.entered(namespace.path):
-                watch = Watch()
+                watch = RulesetWatch()
         except OSError as error:
             standing.deaf(error.strerror or str(error))
             return False
@@ -258,7 +258,7 @@ class Rules:
         self._ears[standing].woken()
         self._do(standing, standing.woken(time.monotonic()))
 
-    def _visited(self, standing: Standing, outcome: Outcome) -> None:
+    def _visited(self, standing: Standing, outcome: VisitOutcome) -> None:
         if self._standing.get(standing.namespace.inode) is standing:
             self._do(standing, standing.visited(outcome, now_us(), time.monotonic()))
         else:  # let go of meanwhile
@@ -277,7 +277,7 @@ class Rules:
             match action:
                 case Look():
                     self._visits.look(standing.namespace, action, partial(self._visited, standing))
-                case Settled(wanted):
+                case RulesSettled(wanted):
                     self._visits.settled(standing.namespace.inode, wanted)
                 case Gap():
                     self._told.tell(action)

@@ -19,8 +19,8 @@ from anetcon.gaps import Cause, Gap
 from anetcon.keeper.handover import KeptRules
 from anetcon.keeper.namespace import Namespace
 from anetcon.netlink import generation as netlink
-from anetcon.rules.outcome import Outcome, Spelling
-from anetcon.rules.wording import Wanted
+from anetcon.rules.outcome import Spelling, VisitOutcome
+from anetcon.rules.wording import WantedRules
 from anetcon.system.report import DEBUG, ERROR, NOTICE, WARNING
 
 QUIET_SECONDS = 0.2
@@ -30,15 +30,15 @@ LATEST_SECONDS = 3.0
 class Look(NamedTuple):
     """Have a child visit the namespace; `crowded` where the ruleset is never quiet. Then `visited`."""
 
-    wanted: Wanted
+    wanted: WantedRules
     spelling: Spelling
     crowded: bool = False
 
 
-class Settled(NamedTuple):
+class RulesSettled(NamedTuple):
     """No rules of ours but these are there any more."""
 
-    wanted: Wanted
+    wanted: WantedRules
 
 
 class Ready(NamedTuple):
@@ -51,7 +51,7 @@ class Say(NamedTuple):
     line: str
 
 
-Action = Look | Settled | Ready | Say | Gap
+Action = Look | RulesSettled | Ready | Say | Gap
 
 
 class Right(NamedTuple):
@@ -98,7 +98,7 @@ class Visitor(Enum):
 class Standing:
     """The rules of one namespace. Times are in us, as in records; those of the `clock`, and `due`, are monotonic."""
 
-    def __init__(self, namespace: Namespace, wanted: Wanted) -> None:
+    def __init__(self, namespace: Namespace, wanted: WantedRules) -> None:
         self.namespace = namespace
         self.wanted = wanted
         self.checked = self.repaired = 0
@@ -154,7 +154,7 @@ class Standing:
         self._visitor = Visitor.NOBODY
         return self.look()
 
-    def adapt(self, wanted: Wanted, now: int) -> list[Action]:
+    def adapt(self, wanted: WantedRules, now: int) -> list[Action]:
         """The settings ask for these rules now, and what the kernel told until now is `heard`."""
         if wanted == self.wanted:
             return []
@@ -200,7 +200,7 @@ class Standing:
         self._calm()
         return [Look(self.wanted, self._right.spelling if self._right else {}, crowded)]
 
-    def visited(self, outcome: Outcome, now: int, clock: float) -> list[Action]:
+    def visited(self, outcome: VisitOutcome, now: int, clock: float) -> list[Action]:
         """The look is over."""
         self._visitor = Visitor.NOBODY
         if outcome.gone:
@@ -255,9 +255,9 @@ class Standing:
         """Nothing waits to be looked at."""
         self._change = self.due = None
 
-    def _stand(self, outcome: Outcome, now: int) -> list[Action]:
+    def _stand(self, outcome: VisitOutcome, now: int) -> list[Action]:
         first, netns = self._right is None, self.namespace.netns
-        actions: list[Action] = [Settled(self.wanted)]
+        actions: list[Action] = [RulesSettled(self.wanted)]
         begin = self.missing or self._doubt.since or self.checked
         end = outcome.repaired or now
         relied_on = (

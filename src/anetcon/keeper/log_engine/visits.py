@@ -15,8 +15,8 @@ from anetcon.keeper.log_engine.standing import Look
 from anetcon.keeper.namespace import Namespace
 from anetcon.link.ledger import LogRules
 from anetcon.rules import work
-from anetcon.rules.outcome import Outcome
-from anetcon.rules.wording import Wanted
+from anetcon.rules.outcome import VisitOutcome
+from anetcon.rules.wording import WantedRules
 from anetcon.system.report import WARNING, debug, report
 
 
@@ -39,14 +39,14 @@ class Visits:
         """The inodes of namespaces in which rules of ours may be."""
         return {each.inode for each in self._host.ledger.of(LogRules)}
 
-    def look(self, namespace: Namespace, look: Look, done: Callable[[Outcome], None]) -> None:
+    def look(self, namespace: Namespace, look: Look, done: Callable[[VisitOutcome], None]) -> None:
         """Have rules looked at, and put right; what else of ours is there goes."""
         inode, path = namespace.inode, namespace.path
         entry = LogRules(namespace.netns, inode, None if path is None else str(path), *look.wanted[:2])
         away = [(each.engine, each.chain) for each in self._others(entry)]
         self._note(entry)
 
-        def ended(outcome: Outcome) -> None:
+        def ended(outcome: VisitOutcome) -> None:
             self._busy.discard(inode)
             done(outcome)
 
@@ -54,7 +54,7 @@ class Visits:
         visit = lambda: work.visit(away, look.wanted, look.spelling, look.crowded)  # noqa: E731
         self._errands.send(Errand(path, inode, visit, ended))
 
-    def settled(self, inode: int, wanted: Wanted) -> None:
+    def settled(self, inode: int, wanted: WantedRules) -> None:
         """No rules of ours but these are in a namespace."""
         self._strike(*self._others(LogRules("", inode, None, *wanted[:2])))
 
@@ -69,7 +69,7 @@ class Visits:
             return
         away = [(each.engine, each.chain) for each in there]
 
-        def ended(outcome: Outcome) -> None:
+        def ended(outcome: VisitOutcome) -> None:
             self._busy.discard(inode)
             if outcome.error is None:
                 self._strike(*self._host.ledger.at(LogRules, inode))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from anetcon.follow import reader
-from anetcon.follow.reader import Reader
+from anetcon.follow.reader import JournalReader
 from anetcon.follow.sinks.json_file import JsonFile
 from anetcon.journal.write import Writer
 from anetcon.query import as_text
@@ -23,9 +23,9 @@ from tests.support.crashing import CrashError, crash_at
 from tests.support.records import T0, Making, batch, end, logged, lone, start, whole
 
 
-def follow(store: Path) -> Reader:
+def follow(store: Path) -> JournalReader:
     """Follow to the end of what there is, into a file beside it."""
-    follower = Reader(store, "siem", JsonFile(store / "out" / "a.json"), "sink siem")
+    follower = JournalReader(store, "siem", JsonFile(store / "out" / "a.json"), "sink siem")
     while follower.step():
         pass
     return follower

@@ -11,7 +11,7 @@ import pytest
 
 from anetcon.follow import position, reader, rsyslog_handover
 from anetcon.follow.position import load
-from anetcon.follow.reader import Reader
+from anetcon.follow.reader import JournalReader
 from anetcon.follow.settings import Settings
 from anetcon.follow.sinks import text
 from anetcon.follow.sinks.kinds import text_logs
@@ -29,14 +29,14 @@ def settings(store: Path) -> Settings:
     return Settings(store, "gw1", folder=store / "log", hash_file=store / "namespace.hash")
 
 
-def follow(store: Path) -> Reader:
+def follow(store: Path) -> JournalReader:
     """Follow to the end of what there is."""
     logs = text_logs(settings(store))
     catch_up(logs)
     return logs
 
 
-def catch_up(logs: Reader) -> None:
+def catch_up(logs: JournalReader) -> None:
     """Until there is nothing new."""
     while logs.step():
         pass

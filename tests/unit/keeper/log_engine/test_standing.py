@@ -19,29 +19,29 @@ from anetcon.keeper.log_engine.standing import (
     Action,
     Look,
     Ready,
+    RulesSettled,
     Say,
-    Settled,
     Standing,
 )
 from anetcon.keeper.namespace import Namespace
 from anetcon.keeper.namespaces import Seen
 from anetcon.netlink.generation import UNKNOWN
-from anetcon.rules.outcome import Outcome
-from anetcon.rules.wording import Wanted
+from anetcon.rules.outcome import VisitOutcome
+from anetcon.rules.wording import WantedRules
 from anetcon.system.report import DEBUG
 
-WANTED = Wanted("nftables-log", "anetcon", "[A]D ", "[A]X ")
+WANTED = WantedRules("nftables-log", "anetcon", "[A]D ", "[A]X ")
 OTHER = WANTED._replace(dnat="[B]D ")
 
 
-def right(generation: int, looked: int, *found: str, repaired: int | None = None) -> Outcome:
+def right(generation: int, looked: int, *found: str, repaired: int | None = None) -> VisitOutcome:
     """What a look finds when all is right in the end."""
-    outcome = Outcome(spelling={"ip": ["as printed"]})
+    outcome = VisitOutcome(spelling={"ip": ["as printed"]})
     outcome.generation, outcome.looked, outcome.found, outcome.repaired = generation, looked, list(found), repaired
     return outcome
 
 
-def look(*, wanted: Wanted = WANTED, known: bool = True, crowded: bool = False) -> Look:
+def look(*, wanted: WantedRules = WANTED, known: bool = True, crowded: bool = False) -> Look:
     """A look; `known`: the machine's own wording is known."""
     return Look(wanted, {"ip": ["as printed"]} if known else {}, crowded)
 
@@ -59,7 +59,7 @@ class Machine:
         self.standing = Standing(self.namespace, WANTED)
         if attached:
             assert self.standing.begin(60, busy=False) == [look(known=False)]
-            assert told(self.standing.visited(right(1, 100), 110, 0.0)) == [Settled(WANTED), Ready()]
+            assert told(self.standing.visited(right(1, 100), 110, 0.0)) == [RulesSettled(WANTED), Ready()]
             self.attach(110)
 
     def attach(self, now: int) -> None:
@@ -84,7 +84,7 @@ def test_a_namespace_waits_for_rules_that_cannot_stand() -> None:
     machine = Machine(attached=False)
     standing = machine.standing
     standing.begin(60, busy=False)
-    assert standing.visited(Outcome(error="no nft"), 110, 0.0) == [Ready()]
+    assert standing.visited(VisitOutcome(error="no nft"), 110, 0.0) == [Ready()]
     assert standing.error == "its rules do not stand: no nft"
     assert standing.needs_look
     assert standing.look() == [look(known=False)]
@@ -109,7 +109,7 @@ def test_a_change_is_looked_at_once_it_is_quiet() -> None:
     assert standing.due == 1.1 + QUIET_SECONDS
     assert standing.woken(1.1 + QUIET_SECONDS) == [look()]
     settled, gap, say = standing.visited(right(4, 200, "a rule was gone", repaired=210), 220, 1.4)
-    assert (settled, gap) == (Settled(WANTED), missing(120, 210))
+    assert (settled, gap) == (RulesSettled(WANTED), missing(120, 210))
     assert isinstance(say, Say)
     assert "a rule was gone; put right" in say.line
     assert (standing.repaired, standing.rests) == (210, True)
@@ -120,7 +120,7 @@ def test_a_change_that_took_nothing_is_no_gap() -> None:
     standing = Machine().standing
     standing.heard(2, before=120, clock=1.0)
     assert standing.woken(2.0) == [look()]
-    assert told(standing.visited(right(2, 200), 220, 2.0)) == [Settled(WANTED)]
+    assert told(standing.visited(right(2, 200), 220, 2.0)) == [RulesSettled(WANTED)]
     assert standing.checked == 200
 
 
@@ -162,13 +162,13 @@ def test_rules_that_do_not_stand_are_a_gap_that_lasts() -> None:
     standing = Machine().standing
     standing.heard(2, before=120, clock=1.0)
     standing.woken(2.0)
-    gap, say = standing.visited(Outcome(error="no nft"), 200, 2.0)
+    gap, say = standing.visited(VisitOutcome(error="no nft"), 200, 2.0)
     assert gap == missing(120, None)
     assert isinstance(say, Say)
     assert standing.missing == 120
     assert standing.due == 2.0 + LATEST_SECONDS
     assert standing.woken(2.0 + LATEST_SECONDS) == [look()]
-    assert standing.visited(Outcome(error="no nft"), 300, 6.0) == []
+    assert standing.visited(VisitOutcome(error="no nft"), 300, 6.0) == []
     assert standing.look() == [look()]
     assert missing(120, 400) in standing.visited(right(3, 400), 400, 7.0)
     assert standing.missing is None
@@ -179,10 +179,10 @@ def test_settings_change_the_rules() -> None:
     standing = Machine().standing
     assert standing.adapt(WANTED, 200) == []
     assert standing.adapt(OTHER, 200) == [look(wanted=OTHER, known=False)]
-    assert told(standing.visited(right(2, 210, repaired=220), 230, 1.0)) == [Settled(OTHER)]
+    assert told(standing.visited(right(2, 210, repaired=220), 230, 1.0)) == [RulesSettled(OTHER)]
     moved = OTHER._replace(chain="other")
     assert standing.adapt(moved, 300) == [look(wanted=moved, known=False)]
-    assert told(standing.visited(right(3, 310, repaired=320), 330, 2.0)) == [Settled(moved), missing(300, 320)]
+    assert told(standing.visited(right(3, 310, repaired=320), 330, 2.0)) == [RulesSettled(moved), missing(300, 320)]
 
 
 def test_new_words_hide_no_change_of_somebody_else() -> None:
@@ -202,7 +202,7 @@ def test_new_words_hide_no_repair_that_is_under_way() -> None:
     actions = standing.visited(right(3, 210, repaired=220), 230, 2.1)
     assert missing(120, 220) in actions
     assert actions[-1] == look(wanted=OTHER)
-    assert told(standing.visited(right(4, 310, repaired=320), 330, 2.2)) == [Settled(OTHER)]
+    assert told(standing.visited(right(4, 310, repaired=320), 330, 2.2)) == [RulesSettled(OTHER)]
 
 
 def test_new_words_where_nobody_tells_of_changes() -> None:
@@ -259,7 +259,7 @@ def test_a_namespace_that_goes_on_under_another_engine() -> None:
     machine.namespace.continues(handed=True, noticed=55)
     machine.standing.begin(60, busy=False)
     actions = told(machine.standing.visited(right(1, 100, repaired=105), 110, 0.0))
-    assert actions == [Settled(WANTED), missing(55, 105), Ready()]
+    assert actions == [RulesSettled(WANTED), missing(55, 105), Ready()]
 
 
 def test_where_nothing_can_be_heard() -> None:
@@ -343,7 +343,7 @@ class Rules(RuleBasedStateMachine):
         assert looking is not None
         looked = self.now
         self.clock += seconds
-        outcome = Outcome(error="it fails") if fails else right(self.generation, looked)
+        outcome = VisitOutcome(error="it fails") if fails else right(self.generation, looked)
         if not fails and self.broken is not None:
             self.generation += 1
             self.untold = self.now if self.untold is None else self.untold
@@ -371,7 +371,7 @@ class Rules(RuleBasedStateMachine):
             self.do(self.standing.asked(self.generation, self.now, self.clock))
 
     @rule(wanted=st.sampled_from([WANTED, OTHER]))
-    def reloaded(self, wanted: Wanted) -> None:
+    def reloaded(self, wanted: WantedRules) -> None:
         """Settings that ask for other words."""
         self.told()
         self.do(self.standing.adapt(wanted, self.now))

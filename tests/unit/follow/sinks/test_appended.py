@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from anetcon.follow.sinks.files import Files, cut
+from anetcon.follow.sinks.appended import Files, cut
 
 
 def lines(*texts: str) -> pa.StringArray:

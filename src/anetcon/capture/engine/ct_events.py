@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import time
 
-from anetcon.capture import packets
+from anetcon.capture import sampled_packets
 from anetcon.capture.engine.base import Engine
 from anetcon.capture.hidden import Ruleset
 from anetcon.capture.listings import Listings
@@ -85,7 +85,7 @@ class Conntrack(Engine):
             case messages.Sample() if namespace is not None and self._namespaces[namespace] is None:
                 sample = self._namespaces[namespace] = sockets.pop()
                 self.recording.poll.watch(
-                    sample.fileno(), lambda now: packets.read(sample, namespace, self.recording.pipeline, now)
+                    sample.fileno(), lambda now: sampled_packets.read(sample, namespace, self.recording.pipeline, now)
                 )
 
     def lost(self, namespace: Namespace, gap: Gap, now: Moment) -> None:
@@ -102,7 +102,7 @@ class Conntrack(Engine):
         """Take its events and the sample of its packets."""
         self._drain(namespace, now)
         if (sample := self._namespaces[namespace]) is not None:
-            packets.read(sample, namespace, self.recording.pipeline, now)
+            sampled_packets.read(sample, namespace, self.recording.pipeline, now)
         self._watch_drops(namespace, now)
 
     def forget(self, namespace: Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from anetcon.capture import losses
-from anetcon.capture.engine import conntrack
+from anetcon.capture.engine import ct_events
 from anetcon.capture.namespace import Namespace
 from anetcon.system import clock
 from anetcon.system.clock import Moment
@@ -40,7 +40,7 @@ def test_what_is_held_back_at_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
     for each in namespaces:
         made.losses.begin(each, 0, Moment(0, 0))
     made._namespaces = namespaces
-    monkeypatch.setattr(conntrack, "time", SimpleNamespace(monotonic=lambda: 1 + sum(slept), sleep=slept.append))
+    monkeypatch.setattr(ct_events, "time", SimpleNamespace(monotonic=lambda: 1 + sum(slept), sleep=slept.append))
     monkeypatch.setattr(losses, "dropped", Socket.counted)
     monkeypatch.setattr(made, "_drain", lambda each, _: each.read.append(len(slept)))
     made._read_held_back()

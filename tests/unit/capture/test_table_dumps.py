@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anetcon.capture.tables import LOOK_AGAIN, Listed, Opened
+from anetcon.capture.table_dumps import LOOK_AGAIN, Listed, Opened
 from tests.support.capture_parts import NOW, Bench, at, events, message
 
 

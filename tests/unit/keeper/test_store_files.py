@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from anetcon.errors import AlreadyRunningError, StoreError
-from anetcon.keeper import files
+from anetcon.keeper import store_files
 from anetcon.keeper.children import Reaper
-from anetcon.keeper.files import Aside
 from anetcon.keeper.loop import Loop
+from anetcon.keeper.store_files import Aside
 
 FOUND = {"nf_conntrack_events": "2"}
 
@@ -34,22 +34,22 @@ def loop() -> Iterator[Loop]:
 def test_a_store_is_made_and_owned_once(tmp_path: Path) -> None:
     """The lock holds the process id, keeps others out, and is free when it is closed."""
     store = tmp_path / "deep" / "store"
-    lock = files.lock_store(str(store))
+    lock = store_files.lock_store(str(store))
     assert (store / "lock").read_text() == f"{os.getpid()}\n"
     assert store.stat().st_mode & 0o777 == 0o750
     with pytest.raises(AlreadyRunningError, match=f"process {os.getpid()}, owns {store}: stop it first"):
-        files.lock_store(str(store))
+        store_files.lock_store(str(store))
     os.close(lock)
-    os.close(files.lock_store(str(store)))
+    os.close(store_files.lock_store(str(store)))
 
 
 def test_a_lock_left_by_a_killed_daemon_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the process that is named is dead, its children are given a moment to die too."""
-    lock = files.lock_store(str(tmp_path))
+    lock = store_files.lock_store(str(tmp_path))
     os.pwrite(lock, b"4194305\n", 0)  # above any process id
     monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
     with pytest.raises(AlreadyRunningError):
-        files.lock_store(str(tmp_path))
+        store_files.lock_store(str(tmp_path))
     monkeypatch.undo()
     os.close(lock)
 
@@ -58,7 +58,7 @@ def test_a_lock_names_nobody_who_is_gone(tmp_path: Path, monkeypatch: pytest.Mon
     """On a full disk, which does not take a number, it is rather empty."""
     (tmp_path / "lock").write_text("4194305\n")
     monkeypatch.setattr(os, "pwrite", _full)
-    os.close(files.lock_store(str(tmp_path)))
+    os.close(store_files.lock_store(str(tmp_path)))
     assert (tmp_path / "lock").read_text() == ""
 
 
@@ -66,7 +66,7 @@ def test_a_store_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     """The message names the folder and what to do."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot use .*: Not a directory; give another by --store"):
-        files.lock_store(str(tmp_path / "file" / "store"))
+        store_files.lock_store(str(tmp_path / "file" / "store"))
 
 
 def test_a_file_is_replaced_by_a_child(tmp_path: Path, loop: Loop) -> None:
@@ -126,13 +126,13 @@ def test_a_full_disk_is_told_in_the_blocks_there_are(
     def full(target: Path, _content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(files, "replace", full)
+    monkeypatch.setattr(store_files, "replace", full)
     aside = Aside(Reaper(loop), path)
     assert aside.write(b"{}")
     loop.every(0.01, lambda: loop.stop() if path.read_bytes().rstrip() == b"{}" else None)
     loop.run()
     with pytest.raises(OSError, match="No space"):
-        files.rewrite(path, b"y" * 5000)
+        store_files.rewrite(path, b"y" * 5000)
     assert path.read_bytes().rstrip() == b"{}"
 
 
@@ -148,7 +148,7 @@ def test_a_reader_sees_what_was_written_over_or_what_was_there(tmp_path: Path, m
         return written
 
     monkeypatch.setattr(os, "write", write)
-    files.rewrite(path, b'{"of": "now"}\n')
+    store_files.rewrite(path, b'{"of": "now"}\n')
     assert seen == [{"of": "now"}]
 
 
@@ -156,12 +156,12 @@ def test_a_lock_that_everybody_could_hold(tmp_path: Path) -> None:
     """The mode that versions before gave it is mended; a link in its place is one sentence."""
     (tmp_path / "lock").touch()
     (tmp_path / "lock").chmod(0o640)
-    os.close(files.lock_store(str(tmp_path)))
+    os.close(store_files.lock_store(str(tmp_path)))
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
     (tmp_path / "lock").rename(tmp_path / "another")
     (tmp_path / "lock").symlink_to(tmp_path / "another")
     with pytest.raises(StoreError, match=r"cannot use .*lock as the store"):
-        files.lock_store(str(tmp_path))
+        store_files.lock_store(str(tmp_path))
 
 
 def _full(*_: object) -> None:

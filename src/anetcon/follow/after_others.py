@@ -14,7 +14,7 @@ from anetcon.identity import Verdict
 from anetcon.identity.tuples import Array, numbers
 
 
-class Handover:
+class AfterOthers:
     """A sink that begins when the others are done: what began before is to it a repeat, and nothing is taken back of
     what is written while it waits: that is theirs."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from anetcon.capture import packets
+from anetcon.capture import sampled_packets
 from anetcon.capture.pipeline import tracked
 from anetcon.capture.repeats import repeated
 from anetcon.decode.nflog import AF_INET, AF_INET6
@@ -23,10 +23,10 @@ def test_each_is_a_row(tmp_path: Path) -> None:
     line.add(space)
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     SOCKETS.extend((near, far))
-    packets.read(near, space, line, at(NOW))
+    sampled_packets.read(near, space, line, at(NOW))
     far.send(message(AF_INET, four(6, PORTS), mark=7) * 10 + message(AF_INET6, six(17, PORTS)))
     far.send(message(AF_INET, b"?"))
-    packets.read(near, space, line, at(NOW))
+    sampled_packets.read(near, space, line, at(NOW))
     assert repeated(line.columns) == {}
     assert tracked(line.columns) == {}
     line.flush(at(NOW + 1))
@@ -54,7 +54,7 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     SOCKETS.extend((near, far))
     far.send(message(AF_INET, four(6, PORTS)) + message(AF_INET, four(17, PORTS)))
-    packets.read(near, space, line, at(NOW))
+    sampled_packets.read(near, space, line, at(NOW))
     line.flush(at(NOW + 1))
     line.journals.close()
     assert [row["proto"] for row in rows(tmp_path)] == [17]
