@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +14,7 @@ from anetcon import bash
 from anetcon.cli.options import bad
 from anetcon.cli.output import VERSION, Format
 from anetcon.cli.people import print_json, say, warn
+from anetcon.cli.progress import progress
 from anetcon.config.load import Given, Loaded, load
 from anetcon.errors import NOT_FOUND, InputError, PermissionMissingError, StoreError
 from anetcon.link.settings import DEFAULT
@@ -33,9 +30,6 @@ if bash.has("history"):  # else the command is left away
     from anetcon.history.years import NETFILTER
 
 LOCAL = "local"
-SAID_EVERY = 30.0
-"""Seconds between two lines on how far it is, off a terminal."""
-
 INTERRUPTED = 128 + 2
 
 MOST_NAMED = 5
@@ -122,8 +116,8 @@ def import_(
     _require_writable(settings.store)
     _say_retention(settings, loaded)
     try:
-        with _progress(sources) as progress:
-            report = Import(settings, progress).run(sources)
+        with progress("importing", _total(sources)) as more:
+            report = Import(settings, more).run(sources)
     except KeyboardInterrupt:
         warn("anetcon: interrupted; what was imported so far is whole: run it again for the rest")
         raise typer.Exit(INTERRUPTED) from None
@@ -244,37 +238,10 @@ def _say_retention(settings: Settings, loaded: Loaded) -> None:
         )
 
 
-@contextmanager
-def _progress(sources: list[Source]) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; else a line now and then."""
+def _total(sources: list[Source]) -> int | None:
+    """How many bytes will be read, for the progress: each twice; None where that is not known."""
     sizes = [source.size for source in sources]
-    total = None if None in sizes else 2 * sum(source.weight for source in sources)
-    if not sys.stderr.isatty():
-        yield _Lines(total, sys.stderr)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("importing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("importing", total=total)
-        yield lambda more: bar.advance(task, more)
-
-
-class _Lines:
-    """Says how far it is, seldom."""
-
-    def __init__(self, total: int | None, to: TextIO) -> None:
-        self._total, self._to = total, to
-        self._done, self._said = 0, time.monotonic()
-
-    def __call__(self, more: int) -> None:
-        self._done += more
-        if time.monotonic() - self._said >= SAID_EVERY:
-            self._said = time.monotonic()
-            share = f"{100 * self._done / self._total:.0f} %" if self._total else f"{self._done / 1e6:.0f} MB"
-            self._to.write(f"importing: {share} read\n")
-            self._to.flush()
+    return None if None in sizes else 2 * sum(source.weight for source in sources)
 
 
 _OF_ONE = ("file", "year", "bytes", "sha256", "damage")

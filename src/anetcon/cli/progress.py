@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-SAID_EVERY = 10.0
+SAID_EVERY = 30.0
 """Seconds between two lines."""
 
 
