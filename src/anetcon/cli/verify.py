@@ -97,6 +97,8 @@ def _verdict(result: Result, known: str | None) -> list[str]:
     whole = "whole: all that was read is as the manifest says"
     if known is None:
         return [whole, *_UNPROVEN.splitlines()]
+    if result.partly:
+        return [whole, "files of other times were not read, so nothing is said of them"]
     if result.known == result.lines:
         return [whole, "proven: what is sealed; what is not sealed is not"]
     return [whole, f"proven up to line {result.known} of {result.lines}; what came behind it is not"]

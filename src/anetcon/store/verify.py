@@ -90,11 +90,13 @@ class Result:
     unsealed: list[Unsealed] = field(default_factory=list)
     before: int = 0
     """Files that an earlier run had read, and that have not been touched since."""
+    partly: bool = False
+    """Whether only the files of some time were read."""
 
     @property
     def proven(self) -> bool:
         """Whether a digest that was given covers all there is."""
-        return self.known is not None and self.known == self.lines and not self.unsealed
+        return self.known is not None and self.known == self.lines and not self.unsealed and not self.partly
 
 
 class Scope(NamedTuple):
@@ -110,7 +112,7 @@ class Verifier:
     def __init__(self, store: Path, scope: Scope, checked: Checked) -> None:
         self._store, self._scope, self._checked = store, scope, checked
         self._progress: Callable[[int], None] = lambda _: None
-        self.result = Result()
+        self.result = Result(partly=scope != Scope())
         self._lines: dict[str, int] = {}
         """The number of the last line that adds a file, by its name."""
 

@@ -168,6 +168,7 @@ def test_what_is_sealed_later_is_proven_by_no_earlier_head(tmp_path: Path) -> No
     assert result.known < result.lines
     assert (result.days["2026-11-20"].proven, result.days["2026-11-20"].files) == (2, 3)
     assert verified(store, result.head).proven
+    assert not verified(store, result.head, Scope(T0, None)).proven  # not all of it was read
 
 
 @given(st.data())
