@@ -74,7 +74,7 @@ class Store:
     """The records under `path`, of one daemon."""
 
     def __init__(self, path: Path) -> None:
-        _check(path)
+        require_store(path)
         self.path = path
         self.slower = ""
         """Why the last question took longer than it need, in a sentence; empty when it did not."""
@@ -340,7 +340,7 @@ def _unreadable(store: Path, error: Exception | None) -> str:
     return f"cannot read {file}: it is not as it was written; restore it from a backup"
 
 
-def _check(path: Path) -> None:
+def require_store(path: Path) -> None:
     """Raise StoreError with what to do when there is no store, or none that we may read."""
     try:
         found = {entry.name for entry in path.iterdir()}

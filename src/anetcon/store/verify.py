@@ -26,6 +26,7 @@ from anetcon.record import TABLES
 from anetcon.store import layout, manifest
 from anetcon.store.checked import Checked
 from anetcon.store.entry import Entry, rfc3339
+from anetcon.store.reader import require_store
 from anetcon.store.state import State
 
 BLOCK = 1 << 20
@@ -119,6 +120,7 @@ class Verifier:
     def run(self, known: str | None = None, progress: Callable[[int], None] = lambda _: None) -> Result:
         """Everything; `known` is the digest of a line as somebody noted it. `progress` is told how many bytes more are
         read. Once."""
+        require_store(self._store)
         self._progress = progress
         entries, state = self._manifest(known)
         for entry in entries:

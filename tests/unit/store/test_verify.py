@@ -198,6 +198,12 @@ def test_a_line_of_a_newer_version(store: Path) -> None:
         verified(store)
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A path that is mistyped is no store that is whole."""
+    with pytest.raises(StoreError, match="there is no store in"):
+        verified(tmp_path / "mistyped")
+
+
 def test_only_what_is_asked_for(made: Path) -> None:
     """A window reads the files that may have rows in it; everything else is checked all the same."""
     assert verified(made, scope=Scope(T0 + DAY, None)).days.keys() == {"addresses", "open"}
