@@ -20,10 +20,11 @@ from anetcon.gaps import Cause, Gap
 from anetcon.journal.write import Writer
 from anetcon.record import FAMILIES, Family, arrow_schema
 from anetcon.store import layout, manifest
+from anetcon.store.draft import Draft
 from anetcon.store.entry import Entry, Why
 from anetcon.store.seal import SAVED_SEALS
 from anetcon.store.state import State
-from anetcon.store.writer import Draft, FileWriter
+from anetcon.store.writer import FileWriter
 from bench.realistic import SECOND, World, generate, started, world
 
 NODE = "net-1"

@@ -23,15 +23,15 @@ REFERENCE, SHARE = ROOT / "docs" / "reference", ROOT / "src" / "anetcon" / "shar
 NOTICE = "<!-- Written by `make docs` from {source}: edit that, not this. -->"
 
 KINDS = {
-    "time": ("timestamp[us, UTC]", "text, RFC 3339 UTC with microseconds"),
-    "text": ("string", "text"),
-    "enum": ("string", "text"),
-    "address": ("fixed 16 bytes, IPv4 as ::ffff:a.b.c.d", "text"),
-    "mac": ("fixed 6 bytes", "text"),
-    "u8": ("uint8", "number"),
-    "u16": ("uint16", "number"),
-    "u32": ("uint32", "number"),
-    "u64": ("uint64", "number"),
+    "time": ("timestamp[us, UTC]", "", "text, RFC 3339 UTC with microseconds"),
+    "text": ("string", "", "text"),
+    "enum": ("string", "", "text"),
+    "address": ("fixed 16 bytes, IPv4 as ::ffff:a.b.c.d", "", "text"),
+    "mac": ("fixed 6 bytes", "", "text"),
+    "u8": ("uint8", "int16", "number"),
+    "u16": ("uint16", "int32", "number"),
+    "u32": ("uint32", "int64", "number"),
+    "u64": ("uint64", "int64", "number"),
 }
 
 TABLES = {
@@ -59,19 +59,26 @@ def fields() -> list[str]:
     lines = [
         "# Record fields",
         "",
-        "The fields of each table, with their type in journal and store (Arrow, Parquet) and in JSON. Names and types",
-        f"are a promise; a change of meaning changes the format number, which is {record.FORMAT}. A field marked",
-        "*internal* is in the files only: it is not part of JSON, CSV or tables.",
+        "The fields of each table, with their type in the journal (Arrow) and in JSON. Names and types are a promise;",
+        f"a change of meaning changes the format number, which is {record.FORMAT}. A field marked *internal* is in the",
+        "files only: it is not part of JSON, CSV or tables.",
+        "",
+        "The column *in files* says what is different in the store's Parquet files: numbers are signed there, and wide",
+        "enough for the same values. Times, ports and `bytes_in` are encoded as `DELTA_BINARY_PACKED`. Addresses and",
+        "`bytes_out` are `PLAIN`, all else is `RLE_DICTIONARY`.",
     ]
     for name, columns in record.TABLES.items():
         rows = []
         for field in columns:
-            stored, shown = KINDS[field.kind]
+            stored, in_files, shown = KINDS[field.kind]
+            in_files = in_files if field.sealed else f"{in_files}, only in `open/`"
             shown = "text: the name" if field.name == "proto" else shown
             values = f": {', '.join(f'`{v}`' for v in field.values)}" if field.values else ""
             marks = f"{', null' if field.nullable else ''}{values}"
-            rows.append([f"`{field.name}`", stored + marks, shown if field.public else "*internal*", field.meaning])
-        lines += ["", f"## {name}", "", TABLES[name], "", *table(("field", "stored as", "in JSON", "meaning"), rows)]
+            shown = shown if field.public else "*internal*"
+            rows.append([f"`{field.name}`", stored + marks, in_files, shown, field.meaning])
+        head = ("field", "in the journal", "in files", "in JSON", "meaning")
+        lines += ["", f"## {name}", "", TABLES[name], "", *table(head, rows)]
     return lines
 
 

@@ -1,9 +1,10 @@
 """The one field table: what a record is, in every form it takes.
 
-A field is declared here once. The numpy dtype of the capture columns, the Arrow schema of journal and store, the
-names in JSON and CSV and the reference page all derive from it. Names and types are a promise (docs/reference).
+A field is declared here once. The numpy dtype of the capture columns, the Arrow schema of the journal, type and
+encoding in the files of the store, the names in JSON and CSV and the reference page all derive from it. Names and
+types are a promise (docs/reference).
 
-Imports numpy only; `arrow_schema` imports pyarrow when it is called, so that decoding does not need it.
+Imports numpy only; what makes a schema imports pyarrow when it is called, so that decoding does not need it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 2
+FORMAT = 3
 """Number of the journal and store format; not the release number."""
 
 GROUPS = bytes(10) + b"\xff\xff\xe0\0\0", b"\xff\x02"
@@ -134,14 +135,30 @@ class Field:
     since: int = 1
     source: str = ""
     filter: str = ""
+    sealed: bool = True
+    """Whether files of connections that ended have it, from format 3 on; in answers from such files it is null."""
+    encoding: str = ""
+    """That of its column in the store's files, as Parquet names it, where it is not the one of its kind."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """numpy dtype of the column before it becomes Arrow; text and enum are codes into a dictionary."""
         return _DTYPES[self.kind]
 
+    @property
+    def stored_as(self) -> str:
+        """How Parquet encodes its column in the store's files. What is here each reader knows (tests/readers)."""
+        return self.encoding or _ENCODINGS[self.kind]
+
+    def file_type(self) -> pa.DataType:
+        """Arrow type in the store's files: that of the journal, but numbers are signed, as every reader has them."""
+        import pyarrow as pa
+
+        wider = {"u8": pa.int16(), "u16": pa.int32(), "u32": pa.int64(), "u64": pa.int64()}
+        return wider.get(self.kind) or self.arrow_type()
+
     def arrow_type(self) -> pa.DataType:
-        """Arrow type in journal and store."""
+        """Arrow type in the journal."""
         import pyarrow as pa
 
         return {
@@ -167,6 +184,21 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "u16": np.dtype(np.uint16),
     "u32": np.dtype(np.uint32),
     "u64": np.dtype(np.uint64),
+}
+
+DICTIONARY, PLAIN, DELTA = "RLE_DICTIONARY", "PLAIN", "DELTA_BINARY_PACKED"
+"""Encodings of Parquet. Which one is smallest was measured on bench/realistic.py, see docs/decisions/0016."""
+
+_ENCODINGS = {
+    "time": DELTA,
+    "text": DICTIONARY,
+    "enum": DICTIONARY,
+    "address": PLAIN,  # the order of the rows puts equal ones side by side, which zstd does best with
+    "mac": PLAIN,
+    "u8": DICTIONARY,
+    "u16": DELTA,
+    "u32": DICTIONARY,
+    "u64": DICTIONARY,
 }
 
 _NODE = Field("node", "text", "name of the machine that recorded the row")
@@ -237,6 +269,7 @@ CONNECTIONS: tuple[Field, ...] = (
         "bytes in the opener's direction; null if unknown",
         True,
         source="CTA_COUNTERS_ORIG/CTA_COUNTERS_BYTES",
+        encoding=PLAIN,
     ),
     Field(
         "packets_in",
@@ -251,6 +284,7 @@ CONNECTIONS: tuple[Field, ...] = (
         "bytes towards the opener; null if unknown",
         True,
         source="CTA_COUNTERS_REPLY/CTA_COUNTERS_BYTES",
+        encoding=DELTA,
     ),
     Field(
         "end_reason",
@@ -259,15 +293,17 @@ CONNECTIONS: tuple[Field, ...] = (
         True,
         tuple(END_REASONS),
     ),
-    Field("zone", "u16", "conntrack zone", filter="Conntrack zone, or a range of them (1-9)."),
+    Field("zone", "u16", "conntrack zone", filter="Conntrack zone, or a range of them (1-9).", encoding=DICTIONARY),
     Field(
         "mark", "u32", "conntrack mark", source="CTA_MARK", filter="Conntrack mark (67108864, 0x4000000), or a range."
     ),
     Field(
         "ct_id",
         "u32",
-        "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one",
+        "conntrack id; identifies nothing by itself: a reused 5-tuple gets the same one. It serves merging: "
+        "null once the connection is over and sealed",
         source="CTA_ID",
+        sealed=False,
     ),
     Field(
         "origin",
@@ -364,8 +400,30 @@ with equal other columns are one interval, and the row with `to` wins."""
 
 
 def arrow_schema(table: str) -> pa.Schema:
-    """Arrow schema of one table, in journal and store alike."""
+    """Arrow schema of one table in the journal, and of its rows wherever Python has them."""
     import pyarrow as pa
 
-    fields = [pa.field(f.name, f.arrow_type(), nullable=f.nullable) for f in TABLES[table]]
-    return pa.schema(fields, metadata={"anetcon.table": table, "anetcon.format": str(FORMAT)})
+    fields = [pa.field(f.name, f.arrow_type(), nullable=f.nullable or not f.sealed) for f in TABLES[table]]
+    return pa.schema(fields, metadata=_metadata(table))
+
+
+def file_fields(kind: str) -> tuple[Field, ...]:
+    """The fields in a file of the store of this kind: a table, or `open`."""
+    return tuple(field for field in TABLES[table_of(kind)] if field.sealed or kind != "connections")
+
+
+def file_schema(kind: str) -> pa.Schema:
+    """Arrow schema of the store's files of this kind."""
+    import pyarrow as pa
+
+    fields = [pa.field(f.name, f.file_type(), nullable=f.nullable) for f in file_fields(kind)]
+    return pa.schema(fields, metadata=_metadata(table_of(kind)))
+
+
+def table_of(kind: str) -> str:
+    """The table whose rows a file of this kind has: connections that are open are connections."""
+    return "connections" if kind == "open" else kind
+
+
+def _metadata(table: str) -> dict[str, str]:
+    return {"anetcon.table": table, "anetcon.format": str(FORMAT)}

@@ -70,4 +70,4 @@ def test_a_field_travels(world: World, server: Server, daemon: Start) -> None:
     assert asked("--format", "jsonl", "--status", elsewhere) == ""
     page = "from tools import docs; print('\\n'.join(docs.fields()))"
     printed = subprocess.run([sys.executable, "-c", page], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "| `status` | uint32, null | number | bits of enum ip_conntrack_status |" in printed
+    assert "| `status` | uint32, null | int64 | number | bits of enum ip_conntrack_status |" in printed

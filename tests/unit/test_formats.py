@@ -3,6 +3,7 @@ as it is, its journal is sealed into the new format, and text is imported into i
 
 from __future__ import annotations
 
+import json
 import shutil
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from anetcon import formats
 from anetcon.errors import StoreError
 from anetcon.journal.read import read_segment
-from anetcon.record import TABLES, arrow_schema
+from anetcon.record import FORMAT, TABLES, arrow_schema
 from anetcon.store import layout, manifest, parquet
 from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
@@ -23,13 +24,15 @@ from anetcon.store.seal import Sealer
 from anetcon.store.state import State
 from tests.support.asking import Answer
 from tests.support.old_lines import line
-from tests.support.records import DAY, SECOND, T0, packed
+from tests.support.records import DAY, SECOND, T0, batch, end, packed
 from tests.support.rooms import belongs_to
 
 OLD = Path(__file__).parents[1] / "data" / "format1"
 MONTHS = OLD.with_name("format2")
 """A store of format 2 in which every table but connections has one file a month, the first of which retention took away
 (commit 58e1a01, by tests/support/records.py of then)."""
+DAYS = OLD.with_name("format2-days")
+"""A store of format 2 with parts of days, an import, and what `search` of then said of it (commit 47a5b62)."""
 
 KNOWN = {
     "addresses": [("203.0.113.7", -70, None), ("203.0.113.9", -40, -8), ("203.0.113.10", 0, None)],
@@ -114,14 +117,14 @@ def test_its_journal_is_sealed_into_the_new_format(store: Path) -> None:
     state = sealed(store)
     assert found(store) == PORTS
     assert {entry.format for entry in state.connections if entry.seal == 1} == {1}
-    assert {entry.format for entry in state.connections if entry.seal > 1} == {2}
+    assert {entry.format for entry in state.connections if entry.seal > 1} == {FORMAT}
     written = [
         entry for entry in (*state.of("open"), *state.of("addresses"), *state.of("neighbours")) if entry.seal > 1
     ]
     assert len(written) == 3
     for entry in written:
         schema = pq.read_schema(store / entry.file)
-        assert (entry.format, schema.metadata[b"anetcon.format"]) == (2, b"2")
+        assert (entry.format, schema.metadata[b"anetcon.format"]) == (FORMAT, b"%d" % FORMAT)
         assert "family" in schema.names
 
 
@@ -178,7 +181,7 @@ def test_of_a_slice_too() -> None:
     assert formats.as_now(batch.slice(4), "here").num_rows == 0
 
 
-@pytest.mark.parametrize("number", ["3", "x"])
+@pytest.mark.parametrize("number", [str(FORMAT + 1), "x"])
 def test_a_newer_format_is_refused(number: str) -> None:
     """Rows that a newer program wrote are not guessed at."""
     schema = arrow_schema("gaps").with_metadata({"anetcon.table": "gaps", "anetcon.format": number})
@@ -186,10 +189,43 @@ def test_a_newer_format_is_refused(number: str) -> None:
         formats.as_now(schema.empty_table(), "here")
 
 
+def test_numbers_of_files_are_signed() -> None:
+    """Every number that the journal holds comes back from a file; one above 63 bits is the largest there."""
+    row = end(proto=255, src_port=65535, zone=65535, mark=0xFFFFFFFF, bytes_out=(1 << 64) - 1, bytes_in=(1 << 63) - 1)
+    table = pa.Table.from_batches([batch("connections", [row])])
+    written = formats.as_files(table, "connections")
+    assert not {str(field.type) for field in written.schema if str(field.type).startswith("uint")}
+    back = formats.as_now(written, "here").to_pylist()
+    assert back == [{**table.to_pylist()[0], "ct_id": None, "bytes_out": (1 << 63) - 1}]
+
+
 def test_every_field_that_came_later_has_something_in_its_place() -> None:
     """A field that format 1 did not have is null there, or derived."""
     for fields in TABLES.values():
         assert all(field.since == 1 or field.nullable or field.name == "family" for field in fields)
+
+
+def test_the_format_before(tmp_path: Path) -> None:
+    """A store of the version before is answered as that version did, sealed into the format of today, and answered so
+    again: but for `ct_id` of what is over and was sealed now."""
+    store = Path(shutil.copytree(DAYS / "store", tmp_path / "store"))
+    said = [json.loads(line) for line in (DAYS / "answers.jsonl").read_text().splitlines()]
+
+    def asked() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = Answer("search", "--store", store, "--format", "jsonl", "--limit", "0").lines
+        return rows
+
+    assert asked() == said
+    state = sealed(store)
+    assert {entry.format for entry in state.connections} == {2, FORMAT}
+    over = {40002, 40004, 40008}
+    assert asked() == [row | {"ct_id": None} if row["src_port"] in over else row for row in said]
+    who = Answer("who", "203.0.113.7:40002", "--at", "2026-11-20T13:06:00Z", "--store", store, "--format", "json").json
+    assert (who["verdict"], who["connections"][0]["src_port"], who["neighbours"][0]["mac"]) == (
+        "one",
+        40002,
+        "fa:16:3e:00:00:05",
+    )
 
 
 def known(store: Path, since: int | None = None, until: int | None = None) -> dict[str, list[Any]]:

@@ -111,13 +111,14 @@ def by_hash(hashes: Array) -> tuple[Array, Array]:
 
 def columns_of(table: pa.Table | pa.RecordBatch, before: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """What identity needs of journal-schema rows: `end` is OPEN where null, `kind` is PLAIN, DUMP or SINGLE, `found`
-    whether `start` is when it was found. Where the `end` of a SINGLE is not known, it is its start.
+    whether `start` is when it was found. Where the `end` of a SINGLE is not known, it is its start. A `ct_id`
+    that is not kept is 0: it is that of no other row.
 
     The rows of `before`, columns of the same kind, come first.
     """
     readers: dict[str, Callable[[pa.Array], Array]] = dict.fromkeys(_NUMBERS, _numbers)
     readers["end"] = lambda chunk: _numbers(chunk, OPEN)
-    readers["dst_port"] = lambda chunk: _numbers(chunk, 0)
+    readers["dst_port"] = readers["ct_id"] = lambda chunk: _numbers(chunk, 0)
     readers["src_ip"] = readers["dst_ip"] = _addresses
     readers["node"] = lambda chunk: _per_value(chunk, node_number, np.uint64)
     readers["family"] = lambda chunk: _per_value(chunk, _FAMILIES.__getitem__, np.uint8)

@@ -22,11 +22,12 @@ from anetcon.errors import StoreError
 from anetcon.gaps import Gap
 from anetcon.identity.tuples import Array
 from anetcon.store import layout, lock, manifest, parquet
+from anetcon.store.draft import Draft
 from anetcon.store.entry import Entry, Read, Why
 from anetcon.store.limits import Limits
 from anetcon.store.state import State
 from anetcon.store.sweep import sweep
-from anetcon.store.writer import Draft, FileWriter, rows_of_gaps
+from anetcon.store.writer import FileWriter, rows_of_gaps
 
 ROW_BYTES = 64
 """More than a row takes at rest: what must be free before rows are written."""

@@ -1,9 +1,8 @@
-"""How a table becomes a Parquet file that stays: ordered, encoded, written aside, synced, read back.
+"""How a table becomes a Parquet file that stays: encoded, written aside, synced, read back.
 
-Sizes and times measured on 500,000 realistic connections (bench/realistic.py). Each column has the encoding that is
-smallest for little time: byte-stream-split where high bytes repeat and low ones do not (times, ports, counters), a
-dictionary where values repeat, plain under zstd for addresses that the order already puts side by side. DuckDB and
-format 2.11 of Parquet set the limits: byte-stream-split of 16-byte values is not read everywhere.
+`writer` is the one door to a file's form: which columns, of which types, how encoded. All of it is from the field
+table, and every reader of tests/readers takes it. Byte-stream-split of numbers would save 0.7 bytes a connection, and
+DuckDB before 2.0 and Spark could not read a file (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -15,67 +14,58 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anetcon import formats
 from anetcon.errors import StoreError
 from anetcon.identity.tuples import Array
-from anetcon.record import arrow_schema
+from anetcon.record import DICTIONARY, arrow_schema, file_fields, file_schema, table_of
 from anetcon.store import layout
 from anetcon.store.entry import Entry
 from anetcon.system import ondisk
 
-ROW_GROUP = 120_000
-"""Rows: large enough for dictionaries, small enough that a question bounded in time reads little."""
-
 ZSTD_LEVEL = 1
 """Higher levels cost time and gain under 1 % here."""
 
-_SPLIT = (
-    *("start", "end", "proto", "src_port", "nat_src_port", "packets_out", "bytes_out", "packets_in", "bytes_in"),
-    *("zone", "mark", "ct_id"),
-)
-_PLAIN = ("src_ip", "nat_src_ip", "netns_inode")
 _FEW = 8
-_STATISTICS = ["start", "end", "from", "to"]
-
-_MAPPED = np.uint64(0xFFFF0000)
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
-_ROW = np.uint64((1 << ROW_GROUP.bit_length()) - 1)
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+_STATISTICS = {"start", "end", "nat_src_ip", "class", "origin", "from", "to"}
+"""What questions skip row groups by."""
 
 
-def encode(table: pa.Table, groups: Sequence[Array] | None = None) -> pa.Buffer:
-    """The bytes of a file with these rows of `table`, one row group each; with all in their order by default.
+def writer(sink: Any, kind: str) -> pq.ParquetWriter:
+    """What writes the store's files of this kind (a table, or `open`) to a path or stream, a row group each `add`."""
+    fields = file_fields(kind)
+    return pq.ParquetWriter(
+        sink,
+        file_schema(kind),
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        use_dictionary=[field.name for field in fields if field.stored_as == DICTIONARY],
+        column_encoding={field.name: field.stored_as for field in fields if field.stored_as != DICTIONARY},
+        write_statistics=[field.name for field in fields if field.name in _STATISTICS],
+    )
+
+
+def add(file: pq.ParquetWriter, kind: str, rows: pa.Table) -> None:
+    """One row group more, of rows as the journal has them."""
+    file.write_table(formats.as_files(rows, kind), row_group_size=max(1, rows.num_rows))
+
+
+def encode(kind: str, table: pa.Table, groups: Sequence[Array]) -> pa.Buffer:
+    """The bytes of a file with these rows of `table`, one row group each.
 
     Raises MemoryError, also where it is zstd that has too little.
     """
+    sink = pa.BufferOutputStream()
     try:
-        return _encode(table, pieces(np.arange(table.num_rows)) if groups is None else groups)
+        with writer(sink, kind) as file:
+            for group in groups:
+                add(file, kind, fetch(table, group))
     except OSError as error:
         if _is_short(error):
             raise MemoryError(str(error)) from error
         raise
-
-
-def _encode(table: pa.Table, groups: Sequence[Array]) -> pa.Buffer:
-    names = table.column_names
-    split = [name for name in _SPLIT if name in names and "src_ip" in names]
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink,
-        table.schema,
-        compression="zstd",
-        compression_level=ZSTD_LEVEL,
-        use_dictionary=[name for name in names if name not in split and name not in _PLAIN],
-        column_encoding=dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
-        write_statistics=[name for name in _STATISTICS if name in names],
-    ) as writer:
-        for group in groups:
-            writer.write_table(fetch(table, group), row_group_size=ROW_GROUP)
     return sink.getvalue()
 
 
@@ -89,37 +79,6 @@ def fetch(table: pa.Table, rows: Array) -> pa.Table:
         return table.take(pa.array(rows))
     at = pa.array(rows - first)
     return pa.Table.from_arrays([column.combine_chunks().take(at) for column in stretch.columns], schema=table.schema)
-
-
-def pieces(rows: Array) -> list[Array]:
-    """Row numbers, a row group at a time."""
-    return [rows[at : at + ROW_GROUP] for at in range(0, len(rows), ROW_GROUP)]
-
-
-def by_address(rows: Array, source: Array, destination: Array) -> list[Array]:
-    """Row numbers, a row group at a time, inside of each by source and destination address, (n, 2) words for every
-    row: a fifth smaller."""
-    return [group[_by_address(source.take(group, axis=0), destination.take(group, axis=0))] for group in pieces(rows)]
-
-
-def _by_address(source: Array, destination: Array) -> Array:
-    """The order of at most ROW_GROUP address pairs: IPv4 by source and as much of the destination as fits into a word
-    beside the row number (sorting such words takes a third of an argsort); IPv6 so that equal ones are together."""
-    key = _in_order(source[:, 1]) << _HALF | _in_order(destination[:, 1])
-    six = np.flatnonzero((source[:, 0] != 0) | (source[:, 1] & _LOW != _MAPPED))
-    if len(six):
-        key[six] = ((source[six, 0] ^ source[six, 1]) * _MIX >> _HALF << _HALF) | (
-            (destination[six, 0] ^ destination[six, 1]) * _MIX >> _HALF
-        )
-    key &= ~_ROW
-    key |= np.arange(len(key), dtype=np.uint64)
-    key.sort()
-    return (key & _ROW).astype(np.int64)
-
-
-def _in_order(word: Array) -> Array:
-    """The IPv4 addresses in the second words of addresses, as numbers that sort as they do."""
-    return (word >> _HALF).astype(np.uint32).byteswap().astype(np.uint64)
 
 
 def put(store: Path, file: str, data: pa.Buffer, rows: int) -> dict[str, Any]:
@@ -161,7 +120,7 @@ def read_sealed(store: Path, entry: Entry, columns: list[str] | None = None) -> 
 
 def read_whole(store: Path, entry: Entry) -> pa.Table:
     """All of them, in the schema of the record. Raises StoreError."""
-    return read_sealed(store, entry).cast(arrow_schema("connections" if entry.kind == "open" else entry.kind))
+    return read_sealed(store, entry).cast(arrow_schema(table_of(entry.kind)))
 
 
 def read(store: Path, file: str, columns: list[str] | None = None) -> pa.Table:

@@ -84,7 +84,6 @@ class Store:
         self._duckdb = duckdb.connect(
             ":memory:",
             config={
-                "threads": min(4, os.cpu_count() or 1),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 **spill.settings(path),
@@ -113,10 +112,10 @@ class Store:
             closed = now.state.connections.covering(since, until)
             live = self._live(now, condition)
             cursor = self._duckdb.cursor()
-            cursor.register("live", live)
+            cursor.register("live", formats.as_files(live, "open"))
             query = f"SELECT * FROM live WHERE {sql.every([*bounds, result])}"  # noqa: S608
             if closed:
-                files = self._files("connections", closed)
+                files = self._files(closed)
                 query += f" UNION ALL {files} WHERE {sql.every([condition, *bounds, result])}"
             first = f" LIMIT {limit:d}" if limit else ""
             query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port{first}'  # noqa: S608
@@ -140,13 +139,13 @@ class Store:
 
         def ask(now: Snapshot) -> pa.Table:
             closed = [e for e in now.state.connections.covering(since, until) if e.file not in without]
-            sources = [self._files("connections", closed, places=True)] if closed else []
-            self._duckdb.register("live", self._live(now, condition))
+            sources = [self._files(closed, places=True)] if closed else []
+            self._duckdb.register("live", formats.as_files(self._live(now, condition), "open"))
             self._duckdb.register("among", among)
             sources.append("SELECT *, NULL::VARCHAR AS file, NULL::BIGINT AS row FROM live")
             rows = f"SELECT {chosen}, file, row FROM ({' UNION ALL '.join(sources)}) WHERE {sql.every(bounds)}"  # noqa: S608
             query = f"SELECT * FROM ({rows}) SEMI JOIN among USING ({same})"  # noqa: S608
-            return self._duckdb.sql(query).to_arrow_table()
+            return formats.typed(self._duckdb.sql(query).to_arrow_table(), "connections")
 
         return self._consistent(ask)
 
@@ -160,7 +159,7 @@ class Store:
             self._duckdb.register("live", self._live(now, condition))
             sources = ["live"]
             if closed := now.state.connections.covering(since, until):
-                sources.append(f"({self._files('connections', closed)})")
+                sources.append(f"({self._files(closed)})")
             columns = f'node::VARCHAR AS node, netns::VARCHAR AS netns, "start", {last} AS last'
             chosen = sql.every([condition, *sql.open_between(since, until)])
             rows = " UNION ALL ".join(f"SELECT {columns} FROM {source} WHERE {chosen}" for source in sources)  # noqa: S608
@@ -216,7 +215,7 @@ class Store:
             self._duckdb.register("live", self._journal(table, now, sql.EVERYTHING).select([column]))
             sources = ["live"]
             if sealed := [*now.state.of(table), *(now.state.of("open") if table == "connections" else ())]:
-                sources.append(f"({self._files(table, sealed)})")
+                sources.append(f"({self._files(sealed)})")
             rows = " UNION ALL ".join(f"SELECT {column}::VARCHAR AS name FROM {source}" for source in sources)  # noqa: S608
             found = self._duckdb.sql(f"SELECT DISTINCT name FROM ({rows}) WHERE name IS NOT NULL").to_arrow_table()  # noqa: S608
             return set(found["name"].to_pylist())
@@ -289,7 +288,7 @@ class Store:
         schema = arrow_schema(table)
         if not entries:
             return schema.empty_table()
-        query = f"{self._files(table, entries)} WHERE {condition}"
+        query = f"{self._files(entries)} WHERE {condition}"
         return self._duckdb.sql(query).to_arrow_table().cast(schema)
 
     def _journal(self, table: str, now: Snapshot, condition: str) -> pa.Table:
@@ -305,15 +304,16 @@ class Store:
         mask[self._duckdb.sql(query).to_arrow_table().column(0).to_numpy()] = True
         return rows.filter(pa.array(mask))
 
-    def _files(self, table: str, entries: Sequence[Entry], *, places: bool = False) -> str:
-        """The SELECT of a table's files; with where each row is, if wanted."""
+    def _files(self, entries: Sequence[Entry], *, places: bool = False) -> str:
+        """The SELECT of files of one table; with where each row is, if wanted."""
         parquet.require_as_sealed(self.path, [entry for entry in entries if entry.file not in self._checked])
         self._checked.update(entry.file for entry in entries)
         parts = []
-        for number in sorted({entry.format for entry in entries}):
+        for number, kind in sorted({(entry.format, entry.kind) for entry in entries}):
             formats.require(number, self.path)
-            names = ", ".join(sql.quoted(str(self.path / e.file)) for e in entries if e.format == number)
-            chosen, more = formats.selected(table, number), ""
+            these = [entry for entry in entries if (entry.format, entry.kind) == (number, kind)]
+            names = ", ".join(sql.quoted(str(self.path / entry.file)) for entry in these)
+            chosen, more = formats.selected(kind, number), ""
             if places:
                 chosen += f", substr(filename, {len(str(self.path)) + 2}) AS file, file_row_number AS row"
                 more = ", filename = true, file_row_number = true"

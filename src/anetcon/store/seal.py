@@ -35,13 +35,14 @@ from anetcon.journal.write import segment_path, segments
 from anetcon.record import TABLES
 from anetcon.store import followers, layout, lock, manifest, missed_ends, parquet, parts, retain
 from anetcon.store.damage import unexplained
+from anetcon.store.draft import Draft
 from anetcon.store.entry import Entry, Why
 from anetcon.store.intake import Intake, closed_segments
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.state import State
 from anetcon.store.sweep import sweep
-from anetcon.store.writer import Draft, FileWriter, rows_of_gaps
+from anetcon.store.writer import FileWriter, rows_of_gaps
 from anetcon.system.report import WARNING, report
 
 ENOUGH_ROWS = 500_000

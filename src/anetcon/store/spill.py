@@ -25,20 +25,28 @@ DAY = 86_400
 MACHINE_SHARE, GROUP_SHARE = 0.25, 0.5
 """Of the machine's memory, which is a router's, and of what the control group may use."""
 
+THREAD = 128 << 20
+"""Bytes of memory for each thread of a question. Two that read row groups fail at 130 MB, where one does with 60."""
+
+THREADS = 4
+"""At most: a question is not to take a router's processors."""
+
 DISK_SHARE = 0.5
 """Of what is free above the floor, below which the oldest records would have to go."""
 
 
 def settings(store: Path) -> dict[str, str]:
     """The settings of DuckDB for a question about this store."""
+    size = _memory()
+    threads = max(1, min(THREADS, os.cpu_count() or 1, size // THREAD))
+    always = {"memory_limit": f"{size}B", "threads": str(threads)}
     try:
         above = store if _is_ours(store) else Path(tempfile.gettempdir())
         disk = shutil.disk_usage(above)
     except OSError:  # neither can be written to
-        return {"memory_limit": f"{_memory()}B", "temp_directory": ""}
+        return always | {"temp_directory": ""}
     room = max(0, disk.free - Limits().floor(disk.total))
-    return {
-        "memory_limit": f"{_memory()}B",
+    return always | {
         "temp_directory": str(above / f"{layout.SPILLED}{secrets.token_hex(16)}"),
         "max_temp_directory_size": f"{room * DISK_SHARE:.0f}B",
     }

@@ -8,39 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from anetcon.gaps import Gap
 from anetcon.identity import merge_intervals
-from anetcon.identity.tuples import OPEN, Array, addresses, columns_of, numbers
+from anetcon.identity.tuples import OPEN, Array, numbers
 from anetcon.record import arrow_schema
 from anetcon.store import layout, parquet, parts
+from anetcon.store.draft import Draft, pieces
 from anetcon.store.entry import Entry, rfc3339
 from anetcon.store.state import State
 from anetcon.system import ondisk
-
-
-class Draft(NamedTuple):
-    """Connections to be written: a table whose chunks have the same dictionaries; of all its rows the source and
-    destination addresses, as (n, 2) words, and the starts and ends."""
-
-    table: pa.Table
-    words: tuple[Array, Array]
-    times: tuple[Array, Array]
-
-    @classmethod
-    def of(cls, table: pa.Table) -> Draft:
-        """All that there is to know of a table."""
-        table = table.unify_dictionaries().combine_chunks()
-        source, destination = (addresses(table[name]).view(np.uint64) for name in ("src_ip", "dst_ip"))
-        return cls(table, (source, destination), (numbers(table["start"]), columns_of(table)["end"]))
-
-    def every(self) -> Array:
-        """The number of each."""
-        return np.arange(self.table.num_rows)
 
 
 class FileWriter:
@@ -60,11 +40,11 @@ class FileWriter:
 
     def kept(self, file: str, rows: Draft, these: Array) -> Entry:
         """Connections that ended, in one file."""
-        return self._put("connections", file, rows.table, parquet.by_address(these, *rows.words), rows.times)
+        return self._put("connections", file, rows.table, rows.groups(these), rows.times)
 
     def opened(self, rows: Draft, these: Array) -> Entry:
         """Connections that are open."""
-        groups = parquet.by_address(these, *rows.words)
+        groups = rows.groups(these)
         return self._put("open", layout.open_file(self.seal), rows.table, groups, rows.times)
 
     def month(self, table: str, rows: pa.Table) -> list[Entry]:
@@ -114,7 +94,7 @@ class FileWriter:
     def _interval(self, table: str, file: str, rows: pa.Table) -> Entry:
         """Write a file of one of `layout.INTERVALS`."""
         times = numbers(rows["from"], OPEN), numbers(rows["to"], OPEN)
-        return self._put(table, file, rows, parquet.pieces(np.arange(rows.num_rows)), times)
+        return self._put(table, file, rows, pieces(np.arange(rows.num_rows)), times)
 
     def _put(self, kind: str, file: str, table: pa.Table, groups: list[Array], times: tuple[Array, Array]) -> Entry:
         """Write these rows; `times` has the first and the last time of each row of `table`, OPEN where unknown."""
@@ -128,7 +108,7 @@ class FileWriter:
             start=None if (starts == OPEN).any() else rfc3339(int(starts.min())),
             end=None if (ends == OPEN).any() else rfc3339(int(ends.max())),
             latest=None if layout.part_of_file(file) is None or latest == OPEN else rfc3339(latest),
-            **parquet.put(self._store, file, parquet.encode(table, groups), len(rows)),
+            **parquet.put(self._store, file, parquet.encode(kind, table, groups), len(rows)),
         )
 
 

@@ -60,7 +60,7 @@ def test_an_instance_that_calls_out(making: Making, sealed: bool) -> None:
     assert (record["src_ip"], record["dst_ip"], record["nat_dst_port"]) == ("10.0.0.5", "198.51.100.9", 443)
     unknown = [name for name, value in record.items() if value is None and "tes" not in name and "pack" not in name]
     assert (unknown, record["end_reason"], record["origin"]) == (
-        ["end", "nat_src_ip", "nat_src_port", "reply"],
+        ["end", "nat_src_ip", "nat_src_port", *(["ct_id"] if sealed else []), "reply"],
         "unknown",
         "log",
     )

@@ -124,7 +124,7 @@ def test_lines_are_as_promised(tmp_path: Path) -> None:
         "kind": "commit",
         "why": "seal",
         "seal": 2,
-        "format": 2,
+        "format": 3,
         "removes": ["gaps/2026-11.00000001.parquet", "open/00000001.parquet"],
         "through": {"connections": 20},
         "time": "2026-11-20T13:05:09.000000Z",

@@ -12,17 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from anetcon.errors import StoreError
-from anetcon.identity.tuples import Array, addresses
-from anetcon.record import arrow_schema
+from anetcon.record import arrow_schema, file_schema
 from anetcon.store import parquet
 from bench.realistic import events, generate
 
 ROWS = 5_000
 
 
-def words(table: pa.Table) -> list[Array]:
-    """Both addresses of all rows, as `by_address` wants them."""
-    return [addresses(table[name]).view(np.uint64) for name in ("src_ip", "dst_ip")]
+def encoded(table: pa.Table) -> pa.Buffer:
+    """A file with all of these rows as they are."""
+    return parquet.encode("open", table, [np.arange(table.num_rows)])
 
 
 @pytest.fixture(name="made", scope="module")
@@ -34,8 +33,8 @@ def made_() -> pa.Table:
 
 def test_everything_comes_back(made: pa.Table, tmp_path: Path) -> None:
     """Every value of every column, nulls too, in the schema of the record; the order inside a row group is new."""
-    groups = parquet.by_address(np.arange(made.num_rows), *words(made))
-    said = parquet.put(tmp_path, "node=n/date=d/1.parquet", parquet.encode(made, groups), made.num_rows)
+    groups = [np.arange(made.num_rows)[::-1]]
+    said = parquet.put(tmp_path, "node=n/date=d/1.parquet", parquet.encode("open", made, groups), made.num_rows)
     found = parquet.read(tmp_path, said["file"])
     assert found.schema == arrow_schema("connections")
     assert found.equals(made.take(pa.array(np.concatenate(groups))))
@@ -51,31 +50,28 @@ def test_some_rows_are_fetched_with_their_nulls(made: pa.Table) -> None:
         assert parquet.fetch(made, rows).equals(made.take(pa.array(rows)))
 
 
-def test_row_groups_are_in_order_of_address(made: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows stay in their row group, there IPv4 sources ascend, equal destinations of one are together."""
-    monkeypatch.setattr(parquet, "ROW_GROUP", 4_000)
-    groups = parquet.by_address(np.arange(made.num_rows), *words(made))
-    assert [sorted(group.tolist()) for group in groups] == [
-        list(range(at, min(at + 4_000, made.num_rows))) for at in range(0, made.num_rows, 4_000)
-    ]
-    for group in groups:
-        sources = [row for row in made["src_ip"].take(pa.array(group)).to_pylist() if row[:12].endswith(b"\xff\xff")]
-        inner = [source for source in sources if source[12] == 10]
-        assert inner == sorted(inner)
-
-
-def test_a_connection_takes_few_bytes() -> None:
-    """Well under the 31 bytes of a file without any tuning, the conntrack id's four incompressible ones included."""
-    table = generate(np.random.default_rng(1), 120_000, seconds=150)
-    groups = parquet.by_address(np.arange(table.num_rows), *words(table))
-    assert parquet.encode(table, groups).size / table.num_rows < 26.5
+def test_every_column_is_as_the_field_table_says(made: pa.Table, tmp_path: Path) -> None:
+    """Types, encodings, statistics: no unsigned number, no byte-stream-split, no dictionary of addresses."""
+    rows = made.filter(made["end"].is_valid())
+    parquet.put(tmp_path, "open/1.parquet", parquet.encode("connections", rows, [np.arange(len(rows))]), len(rows))
+    assert pq.read_schema(tmp_path / "open/1.parquet").equals(file_schema("connections"))
+    group = pq.read_metadata(tmp_path / "open/1.parquet").row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+    assert "ct_id" not in columns
+    used = {name: {*column.encodings} - {"RLE"} for name, column in columns.items()}
+    assert used["src_port"] == used["start"] == used["bytes_in"] == {"DELTA_BINARY_PACKED"}
+    assert used["src_ip"] == used["nat_dst_ip"] == used["bytes_out"] == {"PLAIN"}
+    assert used["packets_in"] == used["netns"] == used["proto"] == {"PLAIN", "RLE_DICTIONARY"}
+    assert {name for name, column in columns.items() if column.statistics is not None} == {
+        "start", "end", "nat_src_ip", "class", "origin",
+    }  # fmt: skip
 
 
 def test_duckdb_and_pyarrow_read_a_store_without_us(made: pa.Table, tmp_path: Path) -> None:
     """Plain readers find the partitions; `node` is in both path and file, and the same."""
     ended = pa.array(np.flatnonzero(made["end"].is_valid().to_numpy()))
     made = made.take(ended)
-    parquet.put(tmp_path, "node=net-1/date=2026-05-28/1.parquet", parquet.encode(made), made.num_rows)
+    parquet.put(tmp_path, "node=net-1/date=2026-05-28/1.parquet", encoded(made), made.num_rows)
     files = f"read_parquet('{tmp_path}/node=*/date=*/*.parquet', hive_partitioning = true)"
     with duckdb.connect() as database:
         relation = database.sql(f"SELECT * FROM {files}")  # noqa: S608
@@ -99,7 +95,7 @@ def test_a_file_that_does_not_read_back_is_refused(
     """A disk that returns other bytes than it was given is found out before the file has its name."""
     monkeypatch.setattr(parquet, "_digest", lambda _: "0" * 64)
     with pytest.raises(StoreError, match="check the disk"):
-        parquet.put(tmp_path, "open/1.parquet", parquet.encode(made), made.num_rows)
+        parquet.put(tmp_path, "open/1.parquet", encoded(made), made.num_rows)
     assert not (tmp_path / "open/1.parquet").exists()
 
 
@@ -121,7 +117,7 @@ def test_too_little_memory_is_no_damage(
     made: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """Neither of a file that is read, which nobody needs to restore, nor of the disk that one is written to."""
-    data = parquet.encode(made)
+    data = encoded(made)
     parquet.put(tmp_path, "some.parquet", data, made.num_rows)
     fail = Mock(side_effect=error)
     monkeypatch.setattr(pq, "read_table", fail)
@@ -129,4 +125,4 @@ def test_too_little_memory_is_no_damage(
     with pytest.raises(MemoryError):
         parquet.read(tmp_path, "some.parquet")
     with pytest.raises(MemoryError):
-        parquet.encode(made)
+        encoded(made)

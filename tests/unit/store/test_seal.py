@@ -44,8 +44,15 @@ def of(store: Path, entry: Entry) -> list[dict[str, Any]]:
 
 
 def ids(store: Path, kind: str = "connections") -> list[int]:
-    """The ct_ids of the rows that count: tests number their connections with them."""
-    return sorted(row["ct_id"] for row in rows(store, kind))
+    """The marks of the rows that count: tests number their connections with them."""
+    return sorted(row["mark"] for row in rows(store, kind))
+
+
+def told(table: pa.Table) -> list[tuple[int, ...]]:
+    """What tells generated connections apart."""
+    return sorted(
+        zip(*(table[name].to_pylist() for name in ("end", "src_port", "nat_src_port", "bytes_in")), strict=True)
+    )
 
 
 def files(store: Path) -> set[str]:
@@ -65,7 +72,7 @@ def seal_all(store: Path, clock: int = T0) -> Sealer:
 def test_what_ended_and_what_is_open(tmp_path: Path) -> None:
     """Starts and ends become one row a connection; what has no end yet is in the snapshot; the journal is dropped when
     something was written behind it."""
-    making = Making(tmp_path).add(*whole(10, ct_id=1), start(ct_id=2, src_port=1)).rotate()
+    making = Making(tmp_path).add(*whole(10, mark=1), start(mark=2, src_port=1)).rotate()
     sealer = seal_all(tmp_path)
     assert ids(tmp_path) == [1]
     assert ids(tmp_path, "open") == [2]
@@ -84,20 +91,20 @@ def test_what_ended_and_what_is_open(tmp_path: Path) -> None:
 
 def test_the_manifest_tells_the_times_of_each_file(tmp_path: Path) -> None:
     """From the earliest start to the latest end; a file with open rows has no end."""
-    Making(tmp_path).add(*whole(10, ct_id=1), *whole(5, ct_id=2, src_port=1, start=T0 + 1), start(src_port=2)).close()
+    Making(tmp_path).add(*whole(10, mark=1), *whole(5, mark=2, src_port=1, start=T0 + 1), start(src_port=2)).close()
     state = seal_all(tmp_path)._state()
     (closed,), (still_open,) = state.of("connections"), state.of("open")
     assert (closed.start, closed.end) == ("2026-11-20T13:05:09.000000Z", "2026-11-20T13:05:19.000000Z")
     assert (still_open.start, still_open.end) == ("2026-11-20T13:05:09.000000Z", None)
-    assert (closed.rows, closed.format, state.through) == (2, 2, {"connections": 1})
+    assert (closed.rows, closed.format, state.through) == (2, 3, {"connections": 1})
 
 
 def test_only_closed_segments_are_sealed(tmp_path: Path) -> None:
     """What capture still writes to is left alone."""
-    making = Making(tmp_path).add(*whole(ct_id=1))
+    making = Making(tmp_path).add(*whole(mark=1))
     assert not Sealer(tmp_path).pending()
     assert not Sealer(tmp_path).seal()
-    making.rotate().add(*whole(ct_id=2, src_port=1))
+    making.rotate().add(*whole(mark=2, src_port=1))
     seal_all(tmp_path)
     assert ids(tmp_path) == [1]
     making.close()
@@ -105,13 +112,13 @@ def test_only_closed_segments_are_sealed(tmp_path: Path) -> None:
 
 def test_open_connections_are_carried_until_they_end(tmp_path: Path) -> None:
     """A connection that stays open over several seals is in each snapshot, and in the end one row with both times."""
-    making = Making(tmp_path).add(start(ct_id=1)).rotate()
+    making = Making(tmp_path).add(start(mark=1)).rotate()
     sealer = seal_all(tmp_path)
     for number in range(2, 5):
-        making.add(*whole(ct_id=number, src_port=number)).rotate()
+        making.add(*whole(mark=number, src_port=number)).rotate()
         assert sealer.seal()
         assert ids(tmp_path, "open") == [1]
-    making.add(end(ct_id=1)).close()
+    making.add(end(mark=1)).close()
     assert sealer.seal()
     assert ids(tmp_path) == [1, 2, 3, 4]
     assert ids(tmp_path, "open") == []
@@ -122,14 +129,14 @@ def test_days_and_long_ones_have_their_own_files(tmp_path: Path) -> None:
     """A connection is in the folder of the UTC day it ended; one of over an hour in a file of its own."""
     midnight = T0 - T0 % DAY + DAY
     Making(tmp_path).add(
-        *whole(1, ct_id=1, start=midnight - SECOND - 1),
-        *whole(1, ct_id=2, start=midnight - SECOND, src_port=2),
-        *whole(3600, ct_id=3, start=midnight - HOUR, src_port=3),
-        *whole(3600.1, ct_id=4, start=midnight - HOUR, src_port=4),
+        *whole(1, mark=1, start=midnight - SECOND - 1),
+        *whole(1, mark=2, start=midnight - SECOND, src_port=2),
+        *whole(3600, mark=3, start=midnight - HOUR, src_port=3),
+        *whole(3600.1, mark=4, start=midnight - HOUR, src_port=4),
     ).close()
     seal_all(tmp_path)
     by_file = {
-        entry.file: sorted(row["ct_id"] for row in parquet.read(tmp_path, entry.file).to_pylist())
+        entry.file: sorted(row["mark"] for row in parquet.read(tmp_path, entry.file).to_pylist())
         for entry in manifest.replay(tmp_path).of("connections")
     }
     assert by_file == {
@@ -144,13 +151,13 @@ def test_lines_of_text_are_filed_by_their_start(tmp_path: Path) -> None:
     time the manifest has of its end, so that no other day's question reads it."""
     midnight = T0 - T0 % DAY + DAY
     making = Making(tmp_path).add(
-        logged(ct_id=1, start=midnight - 1), logged(ct_id=2, start=midnight - 1), logged_float(ct_id=3, start=midnight)
+        logged(mark=1, start=midnight - 1), logged(mark=2, start=midnight - 1), logged_float(mark=3, start=midnight)
     )
-    making.rotate().add(logged(ct_id=4, start=midnight - 1, origin="import"), *whole(ct_id=5))
-    making.add(start(ct_id=6, src_port=6)).close()
+    making.rotate().add(logged(mark=4, start=midnight - 1, origin="import"), *whole(mark=5))
+    making.add(start(mark=6, src_port=6)).close()
     seal_all(tmp_path)
     entries = manifest.replay(tmp_path).of("connections")
-    assert {entry.file: sorted(row["ct_id"] for row in of(tmp_path, entry)) for entry in entries} == {
+    assert {entry.file: sorted(row["mark"] for row in of(tmp_path, entry)) for entry in entries} == {
         "node=gw1/date=2026-11-20/00000001.parquet": [1, 2, 4, 5],
         "node=gw1/date=2026-11-21/00000001.parquet": [3],
     }
@@ -161,20 +168,20 @@ def test_lines_of_text_are_filed_by_their_start(tmp_path: Path) -> None:
 
 def test_lines_of_text_are_not_remembered(tmp_path: Path) -> None:
     """They are compared with nothing: what is remembered of a seal are its ends, in the next process too."""
-    making = Making(tmp_path).add(*whole(ct_id=1), *(logged(ct_id=n, start=T0 + HOUR) for n in range(2, 9))).rotate()
-    assert seal_all(tmp_path)._remembered["ct_id"].tolist() == [1]
-    making.add(logged(ct_id=9), end(ct_id=1)).rotate()
+    making = Making(tmp_path).add(*whole(mark=1), *(logged(mark=n, start=T0 + HOUR) for n in range(2, 9))).rotate()
+    assert seal_all(tmp_path)._remembered["src_port"].tolist() == [40000]
+    making.add(logged(mark=9), end(mark=1)).rotate()
     again = seal_all(tmp_path)
-    assert again._remembered["ct_id"].tolist() == [1]
+    assert again._remembered["src_port"].tolist() == [40000]
     assert ids(tmp_path) == [1, *range(2, 10)]
-    making.add(logged(ct_id=10), *whole(ct_id=11, src_port=1)).close()
+    making.add(logged(mark=10), *whole(mark=11, src_port=1)).close()
     assert again.seal()
     assert ids(tmp_path) == [1, *range(2, 12)]
 
 
 def test_nodes_have_their_own_folders(tmp_path: Path) -> None:
     """A journal that was written under two host names is sealed into two partitions."""
-    Making(tmp_path).add(*whole(ct_id=1)).add(*whole(ct_id=2, node="gw 2")).close()
+    Making(tmp_path).add(*whole(mark=1)).add(*whole(mark=2, node="gw 2")).close()
     seal_all(tmp_path)
     assert {entry.file.split("/")[0] for entry in manifest.replay(tmp_path).of("connections")} == {
         "node=gw1",
@@ -185,9 +192,9 @@ def test_nodes_have_their_own_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("again", ["the same sealer", "another process"])
 def test_copies_that_come_after_the_seal_are_not_written_again(tmp_path: Path, again: str) -> None:
     """An END repeated in a later segment, or a START read late, makes neither a second row nor an open one."""
-    making = Making(tmp_path).add(*whole(ct_id=1)).rotate()
+    making = Making(tmp_path).add(*whole(mark=1)).rotate()
     sealer = seal_all(tmp_path)
-    making.add(end(ct_id=1), end(ct_id=1), start(ct_id=1), *whole(ct_id=2, src_port=1)).close()
+    making.add(end(mark=1), end(mark=1), start(mark=1), *whole(mark=2, src_port=1)).close()
     (sealer if again == "the same sealer" else Sealer(tmp_path, lambda: T0)).seal()
     assert ids(tmp_path) == [1, 2]
     assert ids(tmp_path, "open") == []
@@ -195,12 +202,12 @@ def test_copies_that_come_after_the_seal_are_not_written_again(tmp_path: Path, a
 
 def test_what_ended_is_remembered_over_a_seal_without_connections(tmp_path: Path) -> None:
     """A process that starts after a seal of gaps alone knows the ends of the seal before, and opens nothing again."""
-    making = Making(tmp_path).add(*whole(ct_id=1)).rotate()
+    making = Making(tmp_path).add(*whole(mark=1)).rotate()
     sealer = seal_all(tmp_path)
     gap = {"node": "gw1", "netns": None, "from": T0, "to": T0 + 1, "cause": "overrun", "lost": None}
     making.add(gap, table="gaps").rotate()
     assert sealer.seal()
-    making.add(start(ct_id=1)).close()
+    making.add(start(mark=1)).close()
     seal_all(tmp_path)
     assert ids(tmp_path) == [1]
     assert ids(tmp_path, "open") == []
@@ -208,9 +215,9 @@ def test_what_ended_is_remembered_over_a_seal_without_connections(tmp_path: Path
 
 def test_a_tuple_used_again_after_the_seal_is_a_second_connection(tmp_path: Path) -> None:
     """What is remembered of sealed ends swallows nothing new."""
-    making = Making(tmp_path).add(*whole(0.1, ct_id=1)).rotate()
+    making = Making(tmp_path).add(*whole(0.1, mark=1)).rotate()
     sealer = seal_all(tmp_path)
-    making.add(*whole(ct_id=2, start=T0 + SECOND // 2)).close()
+    making.add(*whole(mark=2, start=T0 + SECOND // 2)).close()
     sealer.seal()
     assert ids(tmp_path) == [1, 2]
 
@@ -220,9 +227,9 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(seal, "REMEMBERED_ROWS", 3)
     making = Making(tmp_path)
     for number in range(10):
-        making.add(*whole(ct_id=number, src_port=number, start=T0 + number * SECOND))
+        making.add(*whole(mark=number, src_port=number, start=T0 + number * SECOND))
     making.close()
-    assert sorted(seal_all(tmp_path)._remembered["ct_id"].tolist()) == [7, 8, 9]
+    assert sorted(seal_all(tmp_path)._remembered["src_port"].tolist()) == [7, 8, 9]
 
 
 def test_intervals_have_one_file_a_month(tmp_path: Path) -> None:
@@ -339,7 +346,7 @@ def test_what_a_follower_needs_is_kept(tmp_path: Path, saved: str, left: list[in
     path.write_text(saved)
     making = Making(tmp_path)
     for number in range(3):
-        making.add(*whole(ct_id=number, src_port=number)).rotate()
+        making.add(*whole(mark=number, src_port=number)).rotate()
     making.alive(T0)
     sealer = seal_all(tmp_path)
     folder = layout.journal_folder(tmp_path, "connections")
@@ -356,7 +363,7 @@ def test_a_seal_takes_whole_segments_up_to_a_size(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(seal, "ENOUGH_ROWS", 4)
     making = Making(tmp_path)
     for number in range(5):
-        making.add(*whole(ct_id=number, src_port=number)).rotate()
+        making.add(*whole(mark=number, src_port=number)).rotate()
     sealer = seal_all(tmp_path)
     assert [entry.rows for entry in manifest.replay(tmp_path).of("connections")] == [2, 2, 1]
     assert sealer.statistics.seals == 3
@@ -368,7 +375,7 @@ def test_small_flushes_make_no_difference(tmp_path: Path) -> None:
     made = generate(np.random.default_rng(4), 300)
     journal(tmp_path, events(made), 1, 600)
     seal_all(tmp_path)
-    assert ids(tmp_path) == sorted(made["ct_id"].to_pylist())
+    assert told(pa.Table.from_pylist(rows(tmp_path))) == told(made)
 
 
 def journal(store: Path, rows_: pa.Table, flush: int, segment: int) -> None:
@@ -391,7 +398,7 @@ def test_cut_anywhere_it_is_the_same_store(
     made = generate(np.random.default_rng(seed), 60)
     journal(store, events(made), flush, segment)
     seal_all(store)
-    assert ids(store) == sorted(made["ct_id"].to_pylist())
+    assert told(pa.Table.from_pylist(rows(store))) == told(made)
     assert ids(store, "open") == []
     shutil.rmtree(store)
 
@@ -400,10 +407,10 @@ def prepared(store: Path) -> None:
     """A store with one seal behind it and another to come, with something of every kind, over midnight."""
     midnight = T0 - T0 % DAY + DAY
     gap = {"node": "gw1", "netns": None, "from": T0, "to": None, "cause": "overrun", "lost": None}
-    making = Making(store).add(*whole(ct_id=1), start(ct_id=2, src_port=2)).add(gap, table="gaps").rotate()
+    making = Making(store).add(*whole(mark=1), start(mark=2, src_port=2)).add(gap, table="gaps").rotate()
     seal_all(store)
-    making.add(end(ct_id=2, src_port=2), end(ct_id=1), start(ct_id=3, src_port=3))
-    making.add(*whole(7200, ct_id=4, src_port=4, start=midnight - HOUR), {**start(ct_id=5, src_port=5), "end": None})
+    making.add(end(mark=2, src_port=2), end(mark=1), start(mark=3, src_port=3))
+    making.add(*whole(7200, mark=4, src_port=4, start=midnight - HOUR), {**start(mark=5, src_port=5), "end": None})
     making.add({**gap, "to": T0 + 9}, table="gaps").close()
 
 
@@ -447,7 +454,7 @@ def test_a_manifest_that_was_lost_stops_sealing(tmp_path: Path) -> None:
     making = Making(tmp_path).add(*whole(src_port=9)).rotate()
     seal_all(tmp_path)
     for number in range(2):
-        making.add(*whole(ct_id=number, src_port=number)).rotate()
+        making.add(*whole(mark=number, src_port=number)).rotate()
         seal_all(tmp_path)
         before = files(tmp_path) - {"manifest.jsonl"}
         saved = layout.manifest_path(tmp_path).read_bytes()
@@ -463,11 +470,11 @@ def test_a_journal_begun_again_is_sealed(tmp_path: Path) -> None:
     """Somebody removed the journal's folder: segments that are numbered from 1 again are not taken for sealed."""
     making = Making(tmp_path)
     for number in range(3):
-        making.add(*whole(ct_id=number, src_port=number)).rotate()
+        making.add(*whole(mark=number, src_port=number)).rotate()
     seal_all(tmp_path)
     making.close()
     shutil.rmtree(layout.journal_folder(tmp_path, "connections"))
-    Making(tmp_path).add(*whole(ct_id=7, src_port=7)).rotate().add(*whole(ct_id=8, src_port=8)).close()
+    Making(tmp_path).add(*whole(mark=7, src_port=7)).rotate().add(*whole(mark=8, src_port=8)).close()
     seal_all(tmp_path)
     assert ids(tmp_path) == [0, 1, 2, 7, 8]
     assert manifest.replay(tmp_path).through == {"connections": 2}
@@ -477,9 +484,9 @@ def test_a_damaged_manifest_stops_sealing(tmp_path: Path) -> None:
     """The journal is kept until somebody repaired it."""
     making = Making(tmp_path)
     for number in range(2):
-        making.add(*whole(ct_id=number, src_port=number)).rotate()
+        making.add(*whole(mark=number, src_port=number)).rotate()
         seal_all(tmp_path)
-    making.add(*whole(ct_id=9)).close()
+    making.add(*whole(mark=9)).close()
     path = layout.manifest_path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"rows":1', b'"rows":2', 1))
     with pytest.raises(StoreError, match=r"line [12] was changed"):
@@ -489,7 +496,7 @@ def test_a_damaged_manifest_stops_sealing(tmp_path: Path) -> None:
 
 def test_strangers_files_are_left_alone(tmp_path: Path) -> None:
     """What is not named as ours is not removed with what a crash left."""
-    making = Making(tmp_path).add(*whole(ct_id=1)).rotate()
+    making = Making(tmp_path).add(*whole(mark=1)).rotate()
     seal_all(tmp_path)
     for name in ("node=gw1/date=2026-11-20/mine.parquet", "open/README", "node=gw1/date=2026-11-20/00000002.parquet"):
         layout.make_folder((tmp_path / name).parent)
@@ -503,8 +510,8 @@ def test_strangers_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_journal_with_a_damaged_flush_is_sealed_up_to_it(tmp_path: Path) -> None:
     """A flipped byte costs what follows in its segment, not the next segment; what is lost is a gap, also before."""
-    making = Making(tmp_path).add(*whole(ct_id=1)).add(*whole(ct_id=2, src_port=2)).rotate()
-    making.add(*whole(ct_id=3, src_port=3)).close()
+    making = Making(tmp_path).add(*whole(mark=1)).add(*whole(mark=2, src_port=2)).rotate()
+    making.add(*whole(mark=3, src_port=3)).close()
     index = layout.journal_folder(tmp_path, "connections") / "0000000001.index"
     lines = index.read_text().splitlines()
     data = index.with_suffix(".arrows")
@@ -525,7 +532,7 @@ def test_the_store_says_how_it_was_made(tmp_path: Path) -> None:
     """Each file in the manifest has the digest and size of what is on disk."""
     import hashlib
 
-    Making(tmp_path).add(*whole(ct_id=1)).close()
+    Making(tmp_path).add(*whole(mark=1)).close()
     seal_all(tmp_path)
     for line in layout.manifest_path(tmp_path).read_text().splitlines()[:-1]:
         said = json.loads(line)

@@ -97,6 +97,14 @@ def test_a_store_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first != second
 
 
+def test_threads_by_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has room to read a row group in; one there always is."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for size, threads in ((1 << 20, "1"), (spill.THREAD * 2 - 1, "1"), (spill.THREAD * 2, "2"), (1 << 40, "4")):
+        monkeypatch.setattr(spill, "_memory", lambda size=size: size)
+        assert spill.settings(tmp_path)["threads"] == threads
+
+
 def test_nowhere_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no folder for temporary files a question is asked without."""
 

@@ -13,9 +13,10 @@ from anetcon.gaps import Cause, Gap
 from anetcon.identity.tuples import one_piece
 from anetcon.record import arrow_schema
 from anetcon.store import manifest, parquet
+from anetcon.store.draft import Draft
 from anetcon.store.entry import Entry, Why, microseconds
 from anetcon.store.state import State
-from anetcon.store.writer import Draft, FileWriter, rows_of_gaps
+from anetcon.store.writer import FileWriter, rows_of_gaps
 from tests.support.records import DAY, SECOND, T0, batch, packed, start, whole
 
 
