@@ -221,8 +221,9 @@ class Guard:
         self._out = False
         """Whether one may be out of hold."""
         self._progress = shared.progress()
-        self._packed = b""
-        """What capture had said of drops at the last look."""
+        self._counted = bytearray()
+        self._drops: list[int] = []
+        """What capture had said at the last look: all of it, and of drops."""
         self._turn = 0
         self._unmoved = 0
 
@@ -267,11 +268,13 @@ class Guard:
         self._unmoved = self._unmoved + 1 if progress == self._progress else 0
         self._progress = progress
         frozen = self._unmoved >= FROZEN_TICKS
-        packed = self._shared.packed("drops")
-        if not frozen and packed == self._packed and not self._out:
+        calm = not frozen and not self._out
+        if not self._shared.has_changed(self._counted) and calm:
             return
-        self._packed, self._out, terms = packed, False, self._terms()
-        drops = self._shared.column("drops", self._shared.used)
+        drops = self._shared.column("drops")
+        if calm and drops == self._drops:
+            return
+        self._drops, self._out, terms = drops, False, self._terms()
         for slot, namespace in attached.items():
             held = namespace.attachment.held if namespace.attachment else None
             if held is not None:

@@ -24,6 +24,7 @@ ON = b"1\n"
 
 COUNT = "nf_conntrack_count"
 MAX = "nf_conntrack_max"
+NEARLY_FULL = 0.9
 READS = 64
 """Messages about a ruleset that are read at a time."""
 
@@ -64,13 +65,10 @@ class Inside:
         """Set one of them to 1."""
         os.pwrite(self._switches[number], b"1", 0)
 
-    def connections(self) -> int:
-        """How many the table holds."""
-        return int(os.pread(self._count, 16, 0))
-
-    def limit(self) -> int:
-        """How many it may hold; 0: any number."""
-        return int(os.pread(self._max, 16, 0))
+    def is_nearly_full(self) -> bool:
+        """Whether the table holds nearly as many connections as it may."""
+        limit = int(os.pread(self._max, 16, 0))
+        return 0 < limit * NEARLY_FULL <= int(os.pread(self._count, 16, 0))  # a limit of 0: any number
 
     def changed(self) -> bool:
         """Whether something was told of the ruleset since the last time; what it was is thrown away."""

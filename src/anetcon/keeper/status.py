@@ -55,7 +55,7 @@ class Status:
         self._shared = shared
         self._file = shown
         self._texts: list[str] = []
-        self._counted = b""
+        self._counted = bytearray()
         self._written = 0
         self._told: tuple[object, ...] = ()
 
@@ -91,10 +91,9 @@ class Status:
 
     def _all(self, listed: list[Namespace]) -> list[str]:
         """A text each; with many of them nobody looks at each while nothing changed at all."""
-        counted, before = self._shared.rows(), self._counted
-        self._counted = counted
+        changed = self._shared.has_changed(self._counted)
         old = any(each.shown.is_old for each in listed)
-        if counted == before and not old and len(listed) == len(self._texts):
+        if not changed and not old and len(listed) == len(self._texts):
             return self._texts
         return [self._text(each) for each in listed]
 

@@ -1,5 +1,8 @@
-"""Once a second, in every namespace: is what the audit needs still switched on, did the table refuse connections, is
-the ruleset still the same? What is kept of one is in its `watched`.
+"""Once a second, in every namespace: are events still switched on, is the ruleset still the same? In turn: is all else
+that the audit needs switched on, did the table refuse connections? What is kept of one is in its `watched`.
+
+Whoever switches events off makes connections that nobody hears of, so that switch is looked at each second. The others
+lose no connection, and their gap begins at the last look at which they were on.
 
 The kernel counts, per processor, the connections that a full table refused, and the packets that conntrack calls
 invalid; these counters are read where the table is nearly full or events flow, and everywhere else in turn. The kernel
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import select
 from collections.abc import Callable, Mapping, Sequence
 
@@ -32,19 +34,14 @@ EACH_TICK = 50
 """Namespaces entered for the first time at a tick."""
 
 IN_TURN, FLOWING = 100, 300
-"""Namespaces whose counters are read at a tick though nothing is known to have happened there, each after ten seconds
-where they are a thousand; and those where events came since the last. One takes 14 us, more where something changed."""
+"""Namespaces in which everything is looked at in a tick though nothing is known to have happened there, each after ten
+seconds where they are a thousand; and those where events came since the last. One takes 30 us, to look at events 2."""
 
 LEGACY_IN_TURN = 10
 """Namespaces that are entered at a tick, to look for rules of iptables-legacy."""
 
-MANY = 500
-"""With more namespaces only events are looked at each second, everything else every other second."""
-
 SOON = 0.02
 """Seconds after a change in which others come as a rule: whoever writes a ruleset has many messages of one go."""
-
-NEARLY_FULL = 0.9
 
 Open = tuple[Namespace, Attachment, Watched]
 """One that is watched."""
@@ -68,7 +65,6 @@ class Watch:
         self._soon = False
         """Whether changes are about to be passed on before the next tick."""
         self._inactive: Sequence[int] = ()
-        self._odd = False
         self._blind = False
         self._events: Sequence[int] = ()
         """How many had come at the last tick; and whether some of the namespaces they came in were not looked at."""
@@ -84,13 +80,14 @@ class Watch:
         self._inactive = inactive
         self._open_some(attached)
         watched = list(self._hearing.values())
-        due = self._look_at_all(watched, now)
-        due += [
+        due = [
+            *(each for each in watched if not each[2].glance(now)),
             *_in_turn(self._turns, 0, watched, IN_TURN),
             *_in_turn(self._turns, 2, self._flowing(watched, events), FLOWING),
         ]
         for each in dict.fromkeys(due):
             with contextlib.suppress(OSError, ValueError):  # the namespace is going: the listing will tell
+                self._look(each, now)
                 self._count(each, events[each[0].slot] if events else 0)
         for each in _in_turn(self._turns, 1, watched, LEGACY_IN_TURN * legacy.there()):
             with contextlib.suppress(OSError, ValueError):
@@ -207,24 +204,12 @@ class Watch:
 
     # Switches and counters
 
-    def _look_at_all(self, watched: list[Open], now: int) -> list[Open]:
-        """Look at switches, and at tables; where the counters are to be read."""
-        self._odd = not self._odd
-        full, due = self._full(watched), []
-        many = len(watched) > MANY
-        for number, each in enumerate(watched):
-            look = each[2]
-            try:
-                if many and number % 2 == self._odd and look.glance(now):
-                    continue
-                if not look.look(now):
-                    for gap in look.mend(now):
-                        self._send(gap)
-                if look.is_due(full):
-                    due.append(each)
-            except (OSError, ValueError):
-                continue  # the namespace is going: the listing will tell
-        return due
+    def _look(self, each: Open, now: int) -> None:
+        """Look at every switch, and put back what is off."""
+        watched = each[2]
+        if not watched.look(now):
+            for gap in watched.mend(now):
+                self._send(gap)
 
     def _flowing(self, watched: list[Open], events: Sequence[int]) -> list[Open]:
         """Where events came since the counters were read there."""
@@ -235,15 +220,8 @@ class Watch:
         self._behind = len(flowing) > FLOWING
         return flowing
 
-    def _full(self, watched: list[Open]) -> float:
-        """How many connections are nearly as many as a table may hold; it is the same for all."""
-        for _, _, each in watched:
-            with contextlib.suppress(OSError, ValueError):
-                return (each.inside.limit() or math.inf) * NEARLY_FULL
-        return math.inf
-
     def _last(self, each: Open) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._count(each, each[2].events)
 
     def _count(self, each: Open, events: int) -> None:
@@ -256,6 +234,7 @@ class Watch:
         slot, seen = namespace.slot, namespace.seen
         if (invalid := attachment.invalid.look(slot, counted.untracked, now, seen, attachment.stats)) is not None:
             self._send(invalid)
+        watched.refusals.look(near=watched.inside.is_nearly_full())
 
 
 def _open(namespace: Namespace) -> Open | None:

@@ -43,23 +43,16 @@ class Refusals:
 
     def __init__(self, netns: str) -> None:
         self._netns = netns
-        self._near = False
-        """Whether the table was nearly full at the last look."""
         self._asked = 0
         self._told: int | None = None
         """The kernel's count up to which everything was told."""
         self._now: Refusing | None = None
         self.is_calm = False
-        """Whether a table that is not nearly full is nothing new."""
+        """Whether the kernel's count need not be read each second."""
 
-    def look(self, near: bool, before: int) -> bool:
-        """The table is nearly full, or is not; the look before was at `before`. Whether the kernel's count is due."""
-        if near and not self._near:
-            self._asked = max(self._asked, before)  # it was not full then
-        due = near or self._near or self._now is not None or self._told is None
-        self._near = near
-        self.is_calm = not due
-        return due
+    def look(self, near: bool) -> None:
+        """The table is nearly full, or is not, after the kernel's count was read."""
+        self.is_calm = not near and self._now is None
 
     def count(self, total: int, now: int) -> Gap | None:
         """The kernel has counted that many. The gap of what is over, or goes on for long."""
@@ -117,35 +110,30 @@ class Watched:
         self.events = 0
         """How many had come when the kernel's counts were read last."""
         self._netns = netns
-        self._seen = self._all_seen = self._before = seen
-        """When the first switch, and when everything was looked at last, and the time before that."""
+        self._seen = self._all_seen = seen
+        """When events were seen on last, and when everything was."""
         self._off: dict[int, int] = {}
         """What is off and cannot be put back, and since when."""
         self._counted: tuple[bytes, conntrack.KernelCounts] = b"", conntrack.KernelCounts(0, 0)
 
     def glance(self, now: int) -> bool:
-        """Look at the first switch alone; False: there is more to look at."""
-        if self.inside.is_on():
-            self._seen = now
-            return True
-        return False
+        """Look whether events are on, `now` or later; False: everything is to be looked at."""
+        if self._off or not self.refusals.is_calm or not self._is_on():
+            return False
+        self._seen = now
+        return True
 
     def look(self, now: int) -> bool:
         """Look at every switch, `now` or later; False: something is to be put back, by `mend`."""
         if self._off or not self.inside.are_on():
             return False
-        self._before, self._all_seen, self._seen = self._all_seen, now, now
+        self._all_seen = self._seen = now
         return True
 
     def mend(self, now: int) -> Iterator[Gap]:
         """Put back what is off; `now` is before that was seen."""
         yield from self._mend()
-        self._before, self._all_seen, self._seen = self._all_seen, now, now
-
-    def is_due(self, full: float) -> bool:
-        """Whether the kernel's counts are to be read, since the table holds nearly as many as it may, `full`."""
-        near = self.inside.connections() >= full
-        return (near or not self.refusals.is_calm) and self.refusals.look(near, self._before)
+        self._all_seen = self._seen = now
 
     def count(self, asking: socket.socket, events: int) -> conntrack.KernelCounts:
         """Read what the kernel counted; so many events had come by then."""
@@ -159,6 +147,12 @@ class Watched:
         """What is off and cannot be put back."""
         for number, began in self._off.items():
             yield Gap(self._netns, began, None, CAUSES[number])
+
+    def _is_on(self) -> bool:
+        try:
+            return self.inside.is_on()
+        except OSError:  # it was not seen on
+            return False
 
     def _mend(self) -> Iterator[Gap]:
         for number, value in enumerate(self.inside.switches()):

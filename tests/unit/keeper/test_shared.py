@@ -21,14 +21,15 @@ def test_columns_rows_and_header_agree_with_the_slots() -> None:
     assert shared.progress() == shared.header()["progress"] == 5
     for slot in range(3):
         assert dict(zip(counters.SLOT, shared.row(slot), strict=True)) == counters.slot(memory, slot)
-    assert shared.column("drops", 3) == [counters.slot(memory, slot)["drops"] for slot in range(3)]
-    assert len(shared.column("state")) == SLOTS
-    assert (shared.rows(), shared.packed("drops")) == (b"", b""), "no slot was taken"
-    assert [shared.take() for _ in range(3)] == [0, 1, 2]
-    assert shared.column("drops", 3) == [0, 0, 0]
-    before, drops = shared.rows(), shared.packed("drops")
+    seen = bytearray()
+    assert (shared.has_changed(seen), shared.column("drops")) == (False, []), "no slot was taken"
+    shared.resume(range(3), shared.past)
+    assert shared.column("drops") == [counters.slot(memory, slot)["drops"] for slot in range(3)]
+    assert [shared.take() for _ in range(3)] == [3, 4, 5]
+    assert shared.column("drops")[3:] == [0, 0, 0]
+    assert [shared.has_changed(seen) for _ in range(2)] == [True, False]
     struct.pack_into("=Q", memory, counters.HEADER_SIZE + counters.SLOT_SIZE, 1)
-    assert (shared.rows() != before, shared.packed("drops") == drops) == (True, True)
+    assert ([shared.has_changed(seen) for _ in range(2)], shared.column("events")[1]) == ([True, False], 1)
     os.close(descriptor)
 
 

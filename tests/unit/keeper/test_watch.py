@@ -29,10 +29,12 @@ class Inside:
 
     def __init__(self, *_: object) -> None:
         self.ruleset, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.looked = 0
+        self.looked = self.glanced = 0
+        self.full = False
 
     def is_on(self) -> bool:
         """As of Inside."""
+        self.glanced += 1
         return True
 
     def are_on(self) -> bool:
@@ -40,13 +42,9 @@ class Inside:
         self.looked += 1
         return True
 
-    def connections(self) -> int:
+    def is_nearly_full(self) -> bool:
         """As of Inside."""
-        return 0
-
-    def limit(self) -> int:
-        """As of Inside."""
-        return 0
+        return self.full
 
     def changed(self) -> bool:
         """As of Inside."""
@@ -196,15 +194,20 @@ def test_counters_are_read_where_events_flow_and_everywhere_in_turn(world: World
     assert len(world.counted) == watching.IN_TURN + 1
 
 
-def test_of_many_every_other_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them within two ticks; their events at each."""
-    monkeypatch.setattr(watching, "MANY", 3)
-    world.add(*range(4))
+def test_events_are_looked_at_each_second_and_everything_in_turn(world: World) -> None:
+    """Everything also each second where a table is nearly full."""
+    world.add(*range(2 * watching.IN_TURN))
+    while len(world.counted) < 2 * watching.IN_TURN:
+        world.tick()
+    world.inside(0).full = True
     world.tick()
-    before = [world.inside(slot).looked for slot in range(4)]
     world.tick()
-    world.tick()
-    assert [world.inside(slot).looked - times for slot, times in enumerate(before)] == [1] * 4
+    slots = [world.inside(slot) for slot in world.attached]
+    before = [(each.glanced, each.looked) for each in slots]
+    for _ in range(4):
+        world.tick()
+    assert [each.glanced - glanced for each, (glanced, _) in zip(slots, before, strict=True)][1:] == [4] * 199
+    assert [each.looked - looked for each, (_, looked) in zip(slots, before, strict=True)] == [4] + [2] * 199
 
 
 def test_tables_that_may_not_be_read_are_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

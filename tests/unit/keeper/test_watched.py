@@ -25,10 +25,11 @@ class HeldUp:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100
         self.values = [ON] * len(SYSCTLS)
-        self.there = 0
-        self.refuses = False
+        self.full = False
+        self.refuses = self.gone = False
         self.meanwhile: Callable[[], None] = lambda: None
         self.watched = Watched("a", cast("Any", self), seen=90)
+        self.watched.refusals.look(near=False)
         self.said: list[str] = []
         monkeypatch.setattr(watching, "now_us", lambda: self.now)
         monkeypatch.setattr(watching, "report", self.said.append)
@@ -44,6 +45,8 @@ class HeldUp:
 
     def is_on(self) -> bool:
         """As of Inside."""
+        if self.gone:
+            raise OSError(2, "No such file or directory")
         return self.values[0] == ON
 
     def are_on(self) -> bool:
@@ -62,9 +65,9 @@ class HeldUp:
             raise OSError(1, "Operation not permitted")
         self.values[number] = ON
 
-    def connections(self) -> int:
+    def is_nearly_full(self) -> bool:
         """As of Inside."""
-        return self.there
+        return self.full
 
 
 @pytest.fixture
@@ -78,13 +81,16 @@ def test_a_gap_lasts_until_the_switch_is_on_again(held: HeldUp) -> None:
     assert held.look() == []
     seen = held.now
     held.now += 5
+    held.gone = True
+    assert not held.watched.glance(held.now), "what cannot be read was not seen on"
+    held.now, held.gone = held.now + 5, False
     held.values[0] = OFF
     assert not held.watched.glance(held.now)
     assert held.look() == [Gap("a", seen, held.now, Cause.EVENTS_OFF)]
     assert held.look() == []
 
 
-def test_a_glance_sees_the_first_switch_alone(held: HeldUp) -> None:
+def test_a_glance_sees_events_alone(held: HeldUp) -> None:
     """What it saw on counts for that one; another is off since everything was looked at."""
     held.now = 200
     assert held.watched.glance(held.now)
@@ -113,26 +119,25 @@ def test_events_for_listeners_alone_are_no_gap(held: HeldUp) -> None:
     assert held.values[0] == ON
 
 
-def test_counts_are_due_while_the_table_is_nearly_full(held: HeldUp) -> None:
-    """And once after it was; and at the first look."""
-    assert held.watched.is_due(10)
-    assert held.watched.refusals.count(0, held.now) is None
-    due = []
-    for held.there in (0, 0, 10, 10, 0, 0):
-        held.look()
-        due.append(held.watched.is_due(10))
-    assert due == [False, False, True, True, True, False]
+def test_everything_is_looked_at_while_the_table_is_nearly_full() -> None:
+    """And while refusals go on; and at the first look."""
+    refusals = Refusals("a")
+    calm = [refusals.is_calm]
+    for total, near in ((0, False), (0, True), (7, False), (7, False)):
+        refusals.count(total, 1)
+        refusals.look(near=near)
+        calm.append(refusals.is_calm)
+    assert calm == [False, True, False, False, True]
 
 
 def test_refusals_are_told_when_they_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From when the table was not full to when they were counted last; said once."""
+    """From when there were none yet to when they were counted last; said once."""
     said: list[str] = []
     clock = [0]
     monkeypatch.setattr(watching, "report", said.append)
     monkeypatch.setattr(watching, "now_us", lambda: clock[0] + 1)
     refusals, told = Refusals("a"), []
-    for clock[0], total, near in ((10, 5, False), (20, 5, True), (30, 7, True), (40, 8, True), (50, 8, True)):
-        refusals.look(near=near, before=clock[0] - 3)
+    for clock[0], total in ((10, 5), (20, 5), (30, 7), (40, 8), (50, 8)):
         told.append((clock[0], refusals.count(total, clock[0])))
     assert told[-1] == (50, Gap("a", 20, 41, Cause.TABLE_FULL, 3))
     assert {gap for _, gap in told[:-1]} == {None}
