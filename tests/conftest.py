@@ -16,6 +16,7 @@ import os
 import platform
 import resource
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +27,16 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] # it ships no type information
 
+from tests.support.examples import EXAMPLES
 from tests.support.machine import CAPABILITIES, TIERS, can, lacking
 
 IN_CI = os.environ.get("CI") == "true"
-EXAMPLES = int(os.environ.get("ANETCON_EXAMPLES", "100"))
-"""Of each property test; `make fuzz` has more."""
 LONG = EXAMPLES > 100
 LIMIT_SECONDS = 7200.0 if LONG else 180.0
 TESTS = Path(__file__).parent
+
+sys.modules.setdefault("dateutil", None)  # type: ignore[arg-type]
+# pyarrow looks for it on the disk at each value it converts, a hundred times an answer, where it is not installed.
 
 # A busy machine is no reason to fail, and two runs of CI see the same examples.
 hypothesis.settings.register_profile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from anetcon.cli import doctor
@@ -25,12 +24,12 @@ from anetcon.query.times import rfc3339
 from anetcon.store.live import Live
 from anetcon.system.printable import visible
 from tests.support.asking import Answer, Terminal
+from tests.support.examples import examples
 from tests.support.records import SECOND, T0, Making, logged, start
 
 EVIL = "\x1b[31m\n\r\x07\x9b\x7f\u202e\u2066\u200b\u2028 \\=+-@'\",\tnode NAT_SRC=1"
 TEXTS = st.one_of(st.text(st.sampled_from(EVIL)), st.text(st.characters(exclude_categories=["Cs"])))
-EXAMPLES = int(os.environ.get("ANETCON_EXAMPLES", "0"))
-QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
+FEW = settings(examples(0.03), phases=(Phase.explicit, Phase.reuse, Phase.generate))
 """A store for each example is too slow to look for the smallest that fails."""
 
 TEXT_COLUMNS = ("node", "netns")
@@ -77,7 +76,8 @@ def questions(store: Path, name: str) -> list[list[str | Path]]:
     return [[*words, "--store", store] for words in asked]
 
 
-@settings(max_examples=max(4, EXAMPLES // 20), phases=QUICK)
+@FEW
+@example(["x", EVIL], EVIL)
 @given(st.lists(TEXTS, min_size=1, max_size=4, unique=True), TEXTS.filter(lambda text: "\0" not in text))
 def test_all_commands_that_print(names: list[str], node: str) -> None:
     """In tables and csv, and on standard error, there is no control character, no bidi control and no line that was not
@@ -100,7 +100,8 @@ def test_all_commands_that_print(names: list[str], node: str) -> None:
             assert not any(value.startswith("'") for name, value in row.items() if name not in TEXT_COLUMNS)
 
 
-@settings(max_examples=max(3, EXAMPLES // 20), phases=QUICK)
+@FEW
+@example(EVIL)
 @given(TEXTS)
 def test_follow(name: str) -> None:
     """So is what is printed as it becomes known, of gaps too."""
@@ -122,7 +123,8 @@ def test_follow(name: str) -> None:
         assert harmless(answer.err)
 
 
-@settings(max_examples=max(5, EXAMPLES // 20), phases=QUICK)
+@FEW
+@example(EVIL, EVIL)
 @given(st.text(st.sampled_from(EVIL), min_size=1), st.text(st.sampled_from(EVIL)))
 def test_import(name: str, host: str) -> None:
     """So is the report of an import, with names of files, hosts and namespaces that anybody chose."""

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.install import apply, undo
@@ -15,6 +15,7 @@ from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import HOST
 from anetcon.install.tree import Tree
+from tests.support.examples import examples
 
 PATHS = ("/etc/a/one.toml", "/etc/b/two")
 CONTENTS = (b"shipped 1\n", b"shipped 2\n", b"shipped 3\n")
@@ -105,7 +106,7 @@ def run(root: Path, operation: tuple[str, object, object], mine: dict[str, bytes
             (root / "usr/local/share/anetcon/installed.json").unlink(missing_ok=True)
 
 
-@settings(max_examples=80)
+@examples(0.8)
 @given(st.lists(OPERATIONS, max_size=12))
 def test_no_edited_byte_is_ever_lost(operations: list[tuple[str, object, object]]) -> None:
     """Whatever happens in whatever order: what an operator wrote, and we never shipped, is where it was written."""
@@ -117,7 +118,7 @@ def test_no_edited_byte_is_ever_lost(operations: list[tuple[str, object, object]
                 assert text in CONTENTS or Path(folder, path[1:]).read_bytes() == text, operation
 
 
-@settings(max_examples=15)
+@examples(0.15)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=4), st.integers(0, 6))
 def test_unedited_files_follow_every_version_and_go_without_a_trace(versions: list[int], cut: int) -> None:
     """Upgrades bring unedited files up to date, also over an interrupted one; then everything is taken away."""

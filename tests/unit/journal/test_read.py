@@ -28,6 +28,7 @@ from anetcon.journal.read import (
 )
 from anetcon.journal.segment import Lost, Segment
 from anetcon.journal.write import Writer, index_line, schema_bytes, segment_path, segments
+from tests.support.examples import EXAMPLES
 from tests.support.forging import forged
 from tests.support.records import batch as connections
 from tests.support.records import start
@@ -265,6 +266,7 @@ FUZZ = """
 import random, shutil, sys
 from pathlib import Path
 from tests.support.asking import Answer
+from tests.support.examples import EXAMPLES
 from tests.support.forging import forged
 from tests.support.records import Making, start, whole
 
@@ -289,7 +291,7 @@ for number in range(many):
 @pytest.mark.hypothesis
 def test_forged_bytes_end_no_program(tmp_path: Path) -> None:
     """Whatever bytes of a batch somebody changed together with its checksum, a question is answered."""
-    many, seed = int(os.environ.get("ANETCON_EXAMPLES", "100")), random.randrange(1 << 32)
+    many, seed = EXAMPLES, random.randrange(1 << 32)
     ran = subprocess.run(
         [sys.executable, "-c", FUZZ, tmp_path, str(many), str(seed)],
         check=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.gaps import Cause
@@ -25,6 +25,7 @@ from anetcon.keeper.roster import Roster
 from anetcon.keeper.shared import Shared
 from anetcon.keeper.status import Status
 from anetcon.link import counters
+from tests.support.examples import examples
 
 WORDS = len(counters.HEADER) + len(counters.SLOT)
 
@@ -120,7 +121,7 @@ def test_every_state_and_counter_is_told(fixture: Fixture) -> None:
     assert set(counters.SLOT[:-1]) < listed["one"].keys()
 
 
-@settings(max_examples=30)
+@examples(0.3)
 @given(
     st.lists(
         st.sampled_from([0, 1, 2**31, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1), min_size=WORDS, max_size=WORDS

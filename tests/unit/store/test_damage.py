@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anetcon.capture import batch
@@ -22,6 +22,7 @@ from anetcon.store.coverage import Question, coverage
 from anetcon.store.damage import unexplained
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
+from tests.support.examples import examples
 from tests.support.records import SECOND, T0, Making, start, whole
 
 DOWN = {"node": "gw1", "netns": None, "from": T0 + 9 * SECOND, "to": T0 + 12 * SECOND, "cause": "daemon-down"}
@@ -151,7 +152,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return crashed(tmp_path_factory.mktemp("crashed") / "store")
 
 
-@settings(max_examples=40)
+@examples(0.4)
 @given(
     kind=st.sampled_from(["arrows", "index"]),
     damage=st.sampled_from(["torn", "zeroed", "flipped"]),

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
@@ -23,6 +23,7 @@ from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
 from anetcon.store.state import State
+from tests.support.examples import examples
 from tests.support.records import DAY, INODE, ROUTER, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 HOUR = 3600 * SECOND
@@ -295,7 +296,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=25)
+@examples(0.25)
 @given(EVENTS)
 def test_sealing_changes_no_answer(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int, int]]
@@ -365,10 +366,11 @@ def rewritten(path: Path, kind: str, pad: bool) -> None:
 def test_a_sealed_file_that_was_changed(making: Making, table: str, pad: bool) -> None:
     """A file that has not the size, or not the rows, that the manifest says is an error that names it, and is used for
     no answer and no seal."""
-    for number in range(300):
-        making.add(*whole(src_port=number), start(src_port=1000 + number)).audited(f"2001:db8::{number}")
-        making.add({"node": "gw1", "from": T0 + number, "to": T0 + number, "cause": "overrun"}, table="gaps")
-    seal(making)
+    many = range(300)  # so that a file without its last row is smaller
+    making.add(*(row for each in many for row in [*whole(src_port=each), start(src_port=1000 + each)]))
+    making.audited(*(f"2001:db8::{each}" for each in many))
+    gaps = ({"node": "gw1", "from": T0 + each, "to": T0 + each, "cause": "overrun"} for each in many)
+    seal(making.add(*gaps, table="gaps"))
     store = Store(making.path)
     (entry,) = manifest.replay(making.path).of(table)
     rewritten(making.path / entry.file, entry.kind, pad)
@@ -383,7 +385,7 @@ CHANGES = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@examples(0.4)
 @given(CHANGES, st.integers(1, 3))
 def test_parts_change_no_answer(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, int]], most: int

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
@@ -22,6 +22,7 @@ from anetcon.store.seal import Sealer
 from anetcon.store.state import State
 from tests.support.asking import Answer
 from tests.support.crashing import CrashError, crash_at
+from tests.support.examples import examples
 from tests.support.records import SECOND, T0, Making, start, whole
 
 HOUR = 3_600 * SECOND
@@ -84,7 +85,7 @@ def step(store: Path, state: State, what: str, number: int) -> None:
 STEPS = st.lists(st.sampled_from(["seal", "seal", "part", "import", "retention", "save"]), max_size=12)
 
 
-@settings(max_examples=60)
+@examples(0.6)
 @given(STEPS)
 def test_what_is_begun_with_adds_up_to_the_same(steps: list[str]) -> None:
     """Whatever happened before a state was saved and behind it; and from an older one as well."""
@@ -109,7 +110,7 @@ def history(store: Path) -> State:
     return state
 
 
-@settings(max_examples=80)
+@examples(0.8)
 @given(
     damage=st.sampled_from(["torn", "zeroed", "flipped", "longer", "rubbish"]),
     share=st.floats(0, 1, exclude_max=True),

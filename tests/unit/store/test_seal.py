@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
@@ -27,6 +27,7 @@ from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
 from bench.realistic import events, generate
 from tests.support.crashing import CrashError, crash_at
+from tests.support.examples import examples
 from tests.support.records import DAY, SECOND, T0, Making, end, logged, logged_float, start, whole
 
 HOUR = 3600 * SECOND
@@ -388,7 +389,7 @@ def journal(store: Path, rows_: pa.Table, flush: int, segment: int) -> None:
                 writer.rotate()
 
 
-@settings(max_examples=20)
+@examples(0.2)
 @given(st.integers(1, 60), st.integers(20, 120), st.integers(0, 9))
 def test_cut_anywhere_it_is_the_same_store(
     tmp_path_factory: pytest.TempPathFactory, flush: int, segment: int, seed: int

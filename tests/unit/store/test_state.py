@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.store import layout
 from anetcon.store.entry import Entry, Removed, Why, rfc3339
 from anetcon.store.saved import Counted
 from anetcon.store.state import State, WrongCommitError
+from tests.support.examples import examples
 
 NAMES = [
     *(f"node=n/date=2026-11-20/{which}%08d.parquet" for which in ("", "long-", "kept.")),
@@ -38,7 +39,7 @@ def saved(state: State) -> State:
     return State(**vars(state) | {"connections": Counted(saved=state.connections.table())})
 
 
-@settings(max_examples=300)
+@examples(3)
 @given(data=st.data())
 def test_a_state_is_what_was_added_and_not_removed(data: st.DataObject) -> None:
     """A commit is taken if it removes what counts, and nothing is there twice then; else it changes nothing. So it is

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import InputError, StoreError
@@ -18,6 +18,7 @@ from anetcon.store.checked import Checked
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.verify import Result, Scope, Verifier, Wrong
+from tests.support.examples import examples
 from tests.support.records import DAY, T0, Making, start, whole
 
 Tamper = Callable[[Path], object]
@@ -172,7 +173,7 @@ def test_what_is_sealed_later_is_proven_by_no_earlier_head(tmp_path: Path) -> No
 
 
 @given(st.data())
-@settings(max_examples=60)
+@examples(0.6)
 def test_any_byte(made: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Whichever byte of a file that counts, of the manifest or of its saved state is another one, it is found by who
     has noted the head; who has not does not see a change of the last line alone."""

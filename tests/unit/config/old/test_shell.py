@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.config.old.shell import Assigned, ShellError, read
+from tests.support.examples import examples
 
 BASH = shutil.which("bash")
 NAMES = ("A", "B", "NETS")
@@ -120,7 +121,7 @@ HARMLESS = st.text(alphabet="AB=+()[]\"'\\${}#;: \t\n~,.*?^ab01@", max_size=40)
 
 @pytest.mark.skipif(BASH is None, reason="needs bash")
 @given(text=FILES)
-@settings(max_examples=300, deadline=None)
+@examples(3)
 def test_what_is_read_is_what_bash_reads(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """A file of assignments is refused, or means what it means to bash: same variables, same kinds, same words."""
     text = 'A=1\nB="x y"\n' + text
@@ -133,7 +134,7 @@ def test_what_is_read_is_what_bash_reads(tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.skipif(BASH is None, reason="needs bash")
 @given(text=HARMLESS)
-@settings(max_examples=300, deadline=None)
+@examples(3)
 def test_any_text_is_read_as_bash_does_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """Whatever the characters: nothing is accepted that bash would refuse, run or understand otherwise."""
     try:

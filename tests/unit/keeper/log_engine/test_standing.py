@@ -29,6 +29,7 @@ from anetcon.netlink.generation import UNKNOWN
 from anetcon.rules.outcome import VisitOutcome
 from anetcon.rules.wording import WantedRules
 from anetcon.system.report import DEBUG
+from tests.support.examples import examples
 
 WANTED = WantedRules("nftables-log", "anetcon", "[A]D ", "[A]X ")
 OTHER = WANTED._replace(dnat="[B]D ")
@@ -395,5 +396,5 @@ class Rules(RuleBasedStateMachine):
                 )
 
 
-Rules.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+Rules.TestCase.settings = settings(examples(2), stateful_step_count=30)
 TestRules = Rules.TestCase
