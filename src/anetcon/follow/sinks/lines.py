@@ -47,7 +47,8 @@ _ALL = 1 << 16
 _MAPPED = np.uint64(0xFFFF0000)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+_HEX = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16)
+"""The two digits of each byte."""
 
 # A key of `_address`: the address's number (an IPv4 address, or _SIX and more), then two small numbers.
 _SIX = np.uint64(1 << 32)
@@ -109,16 +110,17 @@ class Lines:
         self.settings = settings
         self._tables = _tables()
 
-    def of(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
-        """The lines of these rows, all of class `kind`, each with its newline."""
+    def of(self, batch: pa.RecordBatch, rows: Array, kinds: Array | Class) -> pa.StringArray:
+        """The lines of these rows, each with its newline; `kinds` is the class of each, or of all."""
+        kinds = np.broadcast_to(np.int8(kinds), len(rows)) if isinstance(kinds, Class) else kinds
         itself = are(batch, "origin", map(label, LINES))[rows]
         if not itself.any():
-            return self._of_both_sides(batch, rows, kind)
+            return self._of_both_sides(batch, rows, kinds)
         parts = [(self._of_both_sides, np.flatnonzero(~itself)), (self._of_one_side, np.flatnonzero(itself))]
-        made = pa.concat_arrays([make(batch, rows[at], kind) for make, at in parts])
+        made = pa.concat_arrays([make(batch, rows[at], kinds[at]) for make, at in parts])
         return made.take(pa.array(np.argsort(np.concatenate([at for _, at in parts]))))
 
-    def _of_both_sides(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
+    def _of_both_sides(self, batch: pa.RecordBatch, rows: Array, kinds: Array) -> pa.StringArray:
         """Lines with the translation."""
         tables = self._tables
         netns = numbers(batch["netns"].indices)[rows]
@@ -126,10 +128,10 @@ class Lines:
         shape = _SHAPE[proto]
         first, second = self._ports(batch, rows, shape, "src_port", "dst_port")
         nat_first, nat_second = self._nat_ports(batch, rows, shape)
-        before, behind = self._of_namespaces(batch, kind, " NAT_SRC=")
+        before, which, behind = self._of_namespaces(batch, netns, kinds, " NAT_SRC=")
         return pc.binary_join_element_wise(
             *self._times(numbers(batch["start"])[rows]),
-            self._address(batch, "src_ip", rows, netns, before, _NOUGHT, _DST),
+            self._address(batch, "src_ip", rows, which, before, _NOUGHT, _DST),
             self._address(batch, "dst_ip", rows, _NOUGHT, _EMPTY, proto, tables.protocol),
             _fetch(tables.port_1, first),
             _fetch(tables.port_2, second),
@@ -140,16 +142,16 @@ class Lines:
             _EMPTY[0],
         )
 
-    def _of_one_side(self, batch: pa.RecordBatch, rows: Array, kind: Class) -> pa.StringArray:
+    def _of_one_side(self, batch: pa.RecordBatch, rows: Array, kinds: Array) -> pa.StringArray:
         """Lines without the translation: what these connections know is not null."""
         tables = self._tables
         netns = numbers(batch["netns"].indices)[rows]
         proto = numbers(batch["proto"])[rows]
         first, second = self._ports(batch, rows, _SHAPE[proto], "src_port", "nat_dst_port")
-        before, behind = self._of_namespaces(batch, kind, "\n")
+        before, which, behind = self._of_namespaces(batch, netns, kinds, "\n")
         return pc.binary_join_element_wise(
             *self._times(numbers(batch["start"])[rows]),
-            self._address(batch, "src_ip", rows, netns, before, _NOUGHT, _DST),
+            self._address(batch, "src_ip", rows, which, before, _NOUGHT, _DST),
             self._address(batch, "nat_dst_ip", rows, _NOUGHT, _EMPTY, proto, tables.protocol),
             _fetch(tables.port_1, first),
             _fetch(tables.port_2, second),
@@ -204,12 +206,12 @@ class Lines:
             upper[new], lower[new] = _ALL, number[new] - _SIX + np.uint64(_ALL)
             table = pa.concat_arrays([table, _six(addresses(sixes.dictionary))])
         made = pc.binary_join_element_wise(
-            before.take(_array(pa.uint64(), unique >> _OTHER_BITS & _ONE)),
+            _pick(before, unique >> _OTHER_BITS & _ONE),
             pa.concat_arrays([self._tables.upper, _EMPTY]).take(_array(pa.uint64(), upper))
             if len(six)
             else self._tables.upper.take(_array(pa.uint64(), upper)),
             table.take(_array(pa.uint64(), lower)),
-            behind.take(_array(pa.uint64(), unique & _OTHER)),
+            _pick(behind, unique & _OTHER),
             _EMPTY[0],
         )
         return made.take(found.indices)
@@ -224,16 +226,22 @@ class Lines:
         thousandths = self._tables.thousandths
         return [texts.take(found.indices), _fetch(thousandths, milli), _fetch(thousandths, micro - milli * 1000)]
 
-    def _of_namespaces(self, batch: pa.RecordBatch, kind: Class, end: str) -> tuple[pa.Array, pa.Array]:
-        """What comes before the addresses and what behind the ports, up to `end`, for each namespace of the batch."""
+    def _of_namespaces(
+        self, batch: pa.RecordBatch, netns: Array, kinds: Array, end: str
+    ) -> tuple[pa.Array, Array, pa.Array]:
+        """What comes before the addresses, for each namespace of the batch and then for each where the destination was
+        translated, and which of these each row has; and what comes behind the ports, up to `end`, by namespace."""
         wanted = self.settings
-        prefix = wanted.prefix + (wanted.prefix_dnat if kind == Class.FLOAT else wanted.prefix_other)
-        before, behind = [], []
-        for name in batch["netns"].dictionary.to_pylist():
-            hashed = f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT else ""
-            before.append(f"+00:00 {wanted.node} anetcon: {prefix}{hashed} IN= OUT= SRC=")
-            behind.append(" NETNS=" + name.replace(" ", SPACE) + end)
-        return pa.array(before, pa.string()), pa.array(behind, pa.string())
+        names = batch["netns"].dictionary.to_pylist()
+        hashes = [f"[{namespace_hash(name)}]" if wanted.namespace_hash and name != DEFAULT else "" for name in names]
+        before = [
+            f"+00:00 {wanted.node} anetcon: {wanted.prefix}{prefix}{hashed} IN= OUT= SRC="
+            for prefix in (wanted.prefix_other, wanted.prefix_dnat)
+            for hashed in hashes
+        ]
+        behind = [" NETNS=" + name.replace(" ", SPACE) + end for name in names]
+        which = netns + len(names) * (kinds == Class.FLOAT)
+        return pa.array(before, pa.string()), which, pa.array(behind, pa.string())
 
 
 _EMPTY = pa.array([""])
@@ -244,6 +252,11 @@ _NAT_SHAPES = pa.array([" NAT_SPT=", " NAT_ID=", ""])
 
 def _fetch(table: pa.Array, at: Array) -> pa.Array:
     return pc.take(table, _array(pa.int32(), at), boundscheck=False)
+
+
+def _pick(table: pa.Array, at: Array) -> pa.Array | pa.Scalar:
+    """The texts at these places; where there is but one, that one for all."""
+    return table[0] if len(table) == 1 else table.take(_array(pa.uint64(), at))
 
 
 def _array(kind: pa.DataType, values: Array) -> pa.Array:
@@ -265,11 +278,10 @@ def _protocol(number: int) -> str:
 def _six(octets: Array) -> pa.Array:
     """IPv6 addresses as the kernel prints them: 8 groups of 4 hex digits; `::ffff:10.1.0.12` where one holds IPv4."""
     digits = np.full((len(octets), 8, 5), ord(":"), np.uint8)
-    digits[:, :, 0:4:2] = _HEX[octets >> 4].reshape(-1, 8, 2)
-    digits[:, :, 1:4:2] = _HEX[octets & 15].reshape(-1, 8, 2)
+    digits[:, :, :4] = _HEX[octets].view(np.uint8).reshape(-1, 8, 4)
     text = np.ascontiguousarray(digits.reshape(-1, 40)[:, :39])
-    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(39), len(text), [None, pa.py_buffer(text)])
-    texts = fixed.cast(pa.binary()).cast(pa.string())
+    ends = np.arange(len(text) + 1, dtype=np.int32) * np.int32(39)
+    texts = pa.StringArray.from_buffers(len(text), pa.py_buffer(ends), pa.py_buffer(text))
     words = octets.view(np.uint64)
     mapped = (words[:, 0] == 0) & (words[:, 1] & _LOW == _MAPPED)
     if not mapped.any():
