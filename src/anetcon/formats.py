@@ -45,10 +45,8 @@ def as_now(rows: Rows, where: object, wanted: Collection[str] | None = None) -> 
     require(int(number) if number.isdigit() else FORMAT + 1, where)
     if name not in TABLES:
         return rows
-    now = arrow_schema(name)
-    fields = [
-        field for field in TABLES[name] if field.name in rows.schema.names or wanted is None or field.name in wanted
-    ]
+    now, there = arrow_schema(name), {*rows.schema.names}
+    fields = [field for field in TABLES[name] if field.name in there or wanted is None or field.name in wanted]
     schema = pa.schema([now.field(field.name) for field in fields], now.metadata)
     if rows.schema.equals(schema):
         return rows

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -399,6 +400,7 @@ TABLES: dict[str, tuple[Field, ...]] = {
 with equal other columns are one interval, and the row with `to` wins."""
 
 
+@cache
 def arrow_schema(table: str) -> pa.Schema:
     """Arrow schema of one table in the journal, and of its rows wherever Python has them."""
     import pyarrow as pa
