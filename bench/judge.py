@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from anetcon.formats import typed
 from bench.loads import KEY, TRANSLATED, Columns, Made
 
 
@@ -74,7 +75,8 @@ def stored(store: Path) -> Columns:
     wanted = [*KEY, *TRANSLATED, "end"]
     if not files:
         return {name: np.zeros((0, 16) if name.endswith("_ip") else 0, np.uint8) for name in [*wanted, "ended"]}
-    table = pa.concat_tables(pq.ParquetFile(file).read(wanted) for file in files).combine_chunks()
+    read = pa.concat_tables(pq.ParquetFile(file).read(wanted) for file in files)
+    table = typed(read, "connections").combine_chunks()  # a port has other bytes in a file: it is signed there
     columns: Columns = {name: _values(table.column(name).chunk(0)) for name in wanted[:-1]}
     columns["ended"] = table.column("end").is_valid().to_numpy()
     return columns
