@@ -16,6 +16,7 @@ Data flows one way; imports follow it (a test enforces this).
     identity/   which start belongs to which end
     store/      Parquet, manifest, the one view of store and journal, coverage
     query/      questions to the record, without a terminal
+    proof/      what is signed of a store, and what that proves
     kmsg/       child process under a LOG engine: /dev/kmsg -> capture
     keeper/     parent process: namespaces, sockets, guard; standard library only
     capture/    child process: sockets -> decode -> classify -> journal

@@ -43,6 +43,7 @@ LAYERS: dict[str, set[str]] = {
     "identity": {"gaps", "system", "protocols", "record"},
     "store": {"errors", "gaps", "system", "protocols", "record", "formats", "journal", "identity"},
     "query": {"errors", "gaps", "system", "protocols", "record", "store"},
+    "proof": {"errors", "system", "record", "store"},
     "kmsg": {"system"},
     "keeper": {"errors", "gaps", "system", "netlink", "rules", "link"},
     "capture": {
@@ -77,6 +78,7 @@ LAYERS: dict[str, set[str]] = {
         "journal",
         "store",
         "query",
+        "proof",
         "keeper",
         "follow",
         "history",
@@ -152,7 +154,7 @@ def test_the_map_of_the_package_is_true() -> None:
 
 
 MAPPED = [
-    *("system", "netlink", "link", "query", "legacy", "keeper", "rules", "follow"),
+    *("system", "netlink", "link", "query", "proof", "legacy", "keeper", "rules", "follow"),
     *("capture", "capture/engine"),
 ]
 
