@@ -31,8 +31,10 @@ Install = Callable[[], None]
 ROOT = Path(__file__).parents[3]
 BEFORE = "58e1a01"
 RECORD = ROOT / "tests/unit/keeper/handed_over.jsonl"
-MOST, RATE, EVENLY = 40_000, 3_000, 30
+MOST, RATE, EVENLY = 120_000, 1_500, 15
 """Connections at most, a second, and at a time."""
+ROOM = {"buffer_bytes": 16 << 20}
+"""The queue of events has room for what comes while a busy machine starts the next capture."""
 AS_RECORDED = f"""
 import sys
 if "anetcon.keeper.main" in sys.orig_argv:
@@ -84,6 +86,7 @@ def among_many(auditor: Daemon, router: Router) -> Iterator[Ledger]:
         making.start()
         try:
             wait_until(lambda: ledger.sent >= RATE // 2, 30, "some are made", every=0.01)
+            wait_starts_known(auditor, ledger)
             yield ledger
         finally:
             over.set()
@@ -93,7 +96,17 @@ def among_many(auditor: Daemon, router: Router) -> Iterator[Ledger]:
         auditor.wait_attached([router.name])
         auditor.wait_recorded(lambda totals: totals["ends"] > 0)
         assert flood.made() == ledger.sent
+    wait_starts_known(auditor, ledger)
     assert auditor.stop() == 0, auditor.errors()
+
+
+def wait_starts_known(auditor: Daemon, ledger: Ledger) -> None:
+    """Until the table was listed after starts were dropped, if any were: a capture that ends before leaves a gap."""
+
+    def unknown() -> list[str]:
+        return [gap["cause"] for gap in auditor.gaps("--since", ledger.since()) if gap["cause"] == "starts-off"]
+
+    wait_until(lambda: not unknown(), 60, "no start is missing")
 
 
 def goes_on_as_a_new_one(auditor: Daemon, signalled: int, number: signal.Signals) -> None:
@@ -106,7 +119,7 @@ def goes_on_as_a_new_one(auditor: Daemon, signalled: int, number: signal.Signals
 
 def test_replaced_by_this_version(daemon: Start, router: Router, install: Install) -> None:
     """Each connection is on record once, with its end, and there is no gap; neither version wonders at the other."""
-    auditor = daemon(router.name)
+    auditor = daemon(router.name, audit=ROOM)
     with among_many(auditor, router) as ledger:
         install()
         goes_on_as_a_new_one(auditor, auditor.process.pid, signal.SIGUSR2)
@@ -119,12 +132,14 @@ def test_replaced_by_this_version(daemon: Start, router: Router, install: Instal
 def test_a_capture_of_this_version_under_the_keeper_before(daemon: Start, router: Router, install: Install) -> None:
     """A capture that dies once this version is installed is followed by one of this version, which understands the
     keeper; what the dead one took with it is a gap, and the replacement later is none."""
-    auditor = daemon(router.name)
+    auditor = daemon(router.name, audit=ROOM)
     with among_many(auditor, router) as ledger:
         install()
         goes_on_as_a_new_one(auditor, auditor.capture_pid() or 0, signal.SIGKILL)
+        wait_starts_known(auditor, ledger)
         goes_on_as_a_new_one(auditor, auditor.process.pid, signal.SIGUSR2)
-    gaps = [gap for gap in auditor.gaps("--since", ledger.since()) if gap["to"] and gap["cause"] != "journal-damaged"]
-    assert [gap["cause"] for gap in gaps] == ["capture-down"]
+    gaps = [gap for gap in auditor.gaps("--since", ledger.since()) if gap["to"]]
+    unread = "journal-damaged"  # on a busy machine a follower of the version before finds what it cannot read
+    assert [gap["cause"] for gap in gaps if gap["cause"] != unread] == ["capture-down"]
     ledger.explained(auditor, gaps)
     assert "does not know" not in auditor.errors()
