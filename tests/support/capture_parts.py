@@ -163,14 +163,16 @@ class Bench:
 class Capture:
     """The whole of capture in this process, under the engine conntrack, on a store of its own."""
 
-    def __init__(self, store: Path, channel: Channel | None = None) -> None:
+    def __init__(self, store: Path, channel: Channel | None = None, handed: int = 0) -> None:
         (store / "lock").touch()  # the store is there
         resolved: dict[str, Any] = {**RESOLVED, "store": {**RESOLVED["store"], "path": str(store)}}  # type: ignore[dict-item]
         if channel is None:
             ours, theirs = pair()
             SOCKETS.extend((ours, theirs))
             channel = Channel(theirs)
-        self.recording = Recording(capture_settings.Settings.of(resolved), shared(), channel)
+        memory = shared()
+        counters.Header(memory).progress = handed  # none: this is the first
+        self.recording = Recording(capture_settings.Settings.of(resolved), memory, channel, handed)
         self.conntrack = Conntrack(self.recording)
         self.loop = Loop(self.recording, self.conntrack)
 

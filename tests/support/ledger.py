@@ -139,14 +139,14 @@ class Ledger:
         if not 0 <= int(recorded.ended.sum()) + lost - made <= slack:
             raise UnaccountedError(f"{made} made, {recorded.ended.sum()} recorded with their end, {lost} counted lost")
 
-    def explained(self, auditor: Auditor, gaps: Sequence[dict[str, Any]] | None = None) -> Recorded:
+    def explained(self, auditor: Auditor, gaps: Sequence[dict[str, Any]] | None = None, near: float = NEAR) -> Recorded:
         """Whatever is not on record was made inside a gap, or so near it as bounds may be. Raises UnaccountedError."""
         recorded = self.each_once(auditor)
         missing = (recorded.times == 0) & (np.arange(len(self.flood)) < self.sent)
         for gap in auditor.gaps() if gaps is None else gaps:
             begin = seconds(gap["from"]) if gap["from"] else -np.inf
             end = seconds(gap["to"]) if gap["to"] else np.inf
-            missing &= (self.ended < begin - NEAR) | (self.began > end)
+            missing &= (self.ended < begin - near) | (self.began > end)
         if missing.any():
             raise UnaccountedError(f"{missing.sum()} connections are neither on record nor in a gap")
         return recorded

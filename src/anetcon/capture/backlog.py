@@ -38,12 +38,19 @@ _HALF = np.uint64(32)
 
 @dataclass
 class PackedFlush:
-    """One flush: its bytes, its rows, the time it covers."""
+    """One flush: its bytes, its rows, the time it covers. `whole`: whether nothing of that time is still to be read; if
+    not, the journal says no more than before."""
 
     payload: bytes | memoryview
     rows: int
     start: int
     end: Moment
+    whole: bool = True
+
+    @property
+    def until(self) -> int:
+        """Up to when all is recorded with it."""
+        return self.end.wall if self.whole else self.start
 
 
 @dataclass
@@ -94,7 +101,7 @@ class Waiting:
     def idle(self, start: int, end: Moment) -> None:
         """Nothing happened in that time, which follows on what waits."""
         if self.flushes:
-            self.flushes[-1].end = end
+            self.flushes[-1].end, self.flushes[-1].whole = end, True
         else:
             self.flushes.append(PackedFlush(b"", 0, start, end))
 

@@ -23,6 +23,8 @@ class Lifecycle:
         self.namespaces: dict[int, Namespace] = {}
         self.unlisted: set[Namespace] = set()
         """Those whose first listing, or the last of one that is gone, is not in yet."""
+        self.attached = 0
+        """How many there were so far."""
         self._recording = recording
         self._engine = engine
 
@@ -48,6 +50,7 @@ class Lifecycle:
                 namespace, lambda opened: self._opened(namespace, opened), record=self._engine.lists
             )
         self._tell_what_is_left_out(namespace, start)
+        self.attached += 1
 
     def _tell_what_is_left_out(self, namespace: Namespace, start: int) -> None:
         recording, attached, started = self._recording, namespace.attached, self._recording.began.started.wall

@@ -86,6 +86,7 @@ class Loop:
         return clocks.moment
 
     def _flush(self, now: Moment) -> None:
+        self._recording.journals.behind = self.lifecycle.attached < self._recording.handed
         self.lifecycle.before_flush()
         self._engine.flush(now)
         header, journals = self._recording.header, self._recording.journals
@@ -147,6 +148,8 @@ class Loop:
         self._hear_all()
         self._engine.finish()
         now = self.now()
+        for namespace in self.lifecycle.namespaces.values():
+            self._engine.read(namespace, now)  # up to then the last flush says that all is recorded
         self.lifecycle.finish(now.wall)
         for network in recording.settings.public:
             recording.journals.public(network, recording.began.origin, now.wall)

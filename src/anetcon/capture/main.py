@@ -1,8 +1,8 @@
 """The capture process: sockets handed over by the keeper -> journal. Does nothing that can wait.
 
-`python -m anetcon.capture.main --channel FD --counters FD --settings FD --home FD`; started by the keeper only, with
-CAP_NET_ADMIN alone and in a network namespace of its own: it asks through sockets that were opened elsewhere. When it
-dies these stay open in the keeper and go on queueing; the next capture is handed them again.
+`python -m anetcon.capture.main --channel FD --counters FD --settings FD --home FD --handed N`. The keeper alone starts
+it, with CAP_NET_ADMIN alone and in a network namespace of its own: it asks through sockets that were opened elsewhere.
+When it dies these stay open in the keeper and go on queueing; the next capture is handed them again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("channel", "counters", "settings", "home"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--handed", type=int, default=0, help="namespaces that the keeper hands over at once")
     options = parser.parse_args()
     set_name("anetcon-capture")
     resolved = read(options.settings)
@@ -40,7 +41,7 @@ def main() -> int:
 
     try:
         used = Settings.of(resolved, Path(f"/proc/self/fd/{options.home}"))
-        recording = Recording(used, counters.attach(options.counters), Channel.of(options.channel))
+        recording = Recording(used, counters.attach(options.counters), Channel.of(options.channel), options.handed)
         loop = Loop(recording, make(recording))
         signal.signal(signal.SIGTERM, lambda *_: loop.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)

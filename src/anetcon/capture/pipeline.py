@@ -118,7 +118,7 @@ class Pipeline:
     def take(self, batch: Batch, now: Moment) -> None:
         """Decode events, classify them, and keep those that are wanted."""
         if self.columns.room() < len(batch.lengths):
-            self.write(now)
+            self.write(now, whole=False)
         first = self.columns.rows
         outcome = self.decoder.decode(batch, self.columns)
         self._count(batch.codes, "events")
@@ -134,7 +134,7 @@ class Pipeline:
         ones only those that are `fresh` count as starts (None: none does): the others were, or are still to be, told
         by an event."""
         if self.columns.room() < found.rows:
-            self.write(now)
+            self.write(now, whole=False)
         first = self.columns.rows
         self.columns.append(found)
         self._finish(first, np.zeros(found.rows, np.bool_) if fresh is None else fresh)
@@ -155,7 +155,7 @@ class Pipeline:
             self.undecodable[namespace.netns] = self.undecodable.get(namespace.netns, 0) + unread
             self._count(np.full(unread, self.codes[namespace], np.int32), "undecodable")
         if self.columns.room() < found.rows:
-            self.write(now)
+            self.write(now, whole=False)
         here = slice(self.columns.rows, self.columns.rows + found.rows)
         self.columns.append(found)
         self.columns.of["class"][here] = classes(self.columns.of, self.columns.words, here, self.own)
@@ -206,13 +206,13 @@ class Pipeline:
             there = (counts > 0) & (slots >= 0)
             self.counted[counter][slots[there]] += counts[there].astype(np.uint64)
 
-    def write(self, now: Moment) -> None:
-        """Flush the columns."""
+    def write(self, now: Moment, *, whole: bool = True) -> None:
+        """Flush the columns; `whole` as of `Journals.flush`: when they are full, more of what came may wait."""
         for name, count in self.undecodable.items():
             until = max(now.wall, self._late().wall)
             self.journals.gap(Gap(name, self.journals.taken, until, Cause.UNDECODABLE, count))
         self.undecodable.clear()
-        self.journals.flush(self.columns, self.codes.names, now)
+        self.journals.flush(self.columns, self.codes.names, now, whole=whole)
 
     def flush(self, now: Moment) -> None:
         """Decode and write whatever there is, and take codes of namespaces that are gone back into use."""

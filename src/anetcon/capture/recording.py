@@ -22,10 +22,12 @@ from anetcon.system import clock
 
 
 class Recording:
-    """The journal and what leads there, the keeper, the descriptors, the shared counters."""
+    """The journal and what leads there, the keeper, the descriptors, the shared counters. `handed` namespaces are
+    handed over by the keeper at once: their sockets hold what came while no capture ran."""
 
-    def __init__(self, settings: Settings, shared: mmap.mmap, channel: Channel) -> None:
+    def __init__(self, settings: Settings, shared: mmap.mmap, channel: Channel, handed: int = 0) -> None:
         self.settings = settings
+        self.handed = handed
         self.clock = clock.now
         self.clocks = clock_steps.read(clock.now_us)
         """Before anything that takes time: what is compared with it later is of one moment."""
@@ -34,6 +36,7 @@ class Recording:
         journal = store / "journal" / "connections"
         self.began = Beginning.look(journal, self.clocks.moment, restarted=bool(self.header.progress))
         self.journals = Journals(settings.journals, self.began.started)
+        self.journals.taken = self.began.origin
         self.lasting = Lasting(store / "lasting.json", self.journals.gap, self.began.origin)
         self.vanished = Vanished(store / "namespaces.json", settings.where)
         self.journals.beside += [self.lasting, self.vanished]

@@ -67,11 +67,12 @@ class Journals:
         """`flushed`: up to when the journal is on disk; `taken`: or waits to be."""
         self.steps = 0
         """How often the wall clock was set."""
+        self.behind = False
+        """Whether something waits that came before the last flush: no flush is whole."""
         self._tried = now.steady
         self.flushes = self.rows = 0
         self.trouble = Trouble()
         self.backlog = Backlog(settings.memory, now.wall, starts=settings.starts)
-        self._heartbeat = max(settings.flush_seconds, min(settings.sync_seconds, HEARTBEAT))
         self._unkept: Gap | None = None
         self.segments = Segments(settings.store / "journal", settings.lock, now)
         try:
@@ -95,8 +96,10 @@ class Journals:
 
     def due(self, now: Moment, pending: bool) -> bool:
         """Whether it is time to flush, given whether anything waits to be."""
-        waiting = pending or self.trouble.failing or any(self.small.values())
-        return now.steady - self._tried >= (self.settings.flush_seconds if waiting else self._heartbeat) * 1e6
+        after = self.settings.flush_seconds
+        if not (pending or self.trouble.failing or any(self.small.values())):
+            after = max(after, min(self.settings.sync_seconds, HEARTBEAT))
+        return now.steady - self._tried >= after * 1e6
 
     def stepped(self, by: int) -> None:
         """The wall clock was set: what is recorded until now is so until now on the clock as it is now."""
@@ -104,18 +107,19 @@ class Journals:
         self.taken += by
         self.steps += 1
 
-    def flush(self, columns: Columns, names: list[str], now: Moment) -> None:
-        """Write what there is, and empty the columns. Never raises for a full or failing disk."""
+    def flush(self, columns: Columns, names: list[str], now: Moment, *, whole: bool = True) -> None:
+        """Write what there is, and empty the columns. Never raises for a full or failing disk. `whole`: whether all
+        that came until `now` was taken; if not, the gap after a crash begins no later than it would have before."""
         self._tried = now.steady
         for file in self.beside:
             file.before_flush()
-        self._flush(columns, names, now)
+        self._flush(columns, names, now, whole and not self.behind)
         if not self.trouble.failing:
             for file in self.beside:
                 file.after_flush()
 
-    def _flush(self, columns: Columns, names: list[str], now: Moment) -> None:
-        flush = PackedFlush(b"", columns.rows, min(self.taken, now.wall), now)
+    def _flush(self, columns: Columns, names: list[str], now: Moment, whole: bool) -> None:
+        flush = PackedFlush(b"", columns.rows, min(self.taken, now.wall), now, whole)
         if columns.rows:
             flush.payload = self.segments.encode(batch.connections(columns, self.settings.node, names))
         try:
@@ -129,12 +133,14 @@ class Journals:
         else:
             self.backlog.written(columns)
             self.trouble.over()
-            self._tend(now)
-        self.taken = now.wall
+            self._tend(now, whole)
+        self.taken = flush.until
 
-    def _tend(self, now: Moment) -> None:
-        """See to segments, and to what the disk did with them."""
-        self.segments.rotate(now, self.settings.seal_minutes * 60)
+    def _tend(self, now: Moment, whole: bool) -> None:
+        """See to segments, and to what the disk did with them. A flush that is not whole is no segment's last: if it
+        cannot be read back, the time that it covers is told by those behind it."""
+        if whole:
+            self.segments.rotate(now, self.settings.seal_minutes * 60)
         if (error := self.segments.not_kept()) is not None:
             self.trouble.say("unsynced", now, f"what was written may not be on the disk: {error.strerror}; check it")
         try:
@@ -143,8 +149,8 @@ class Journals:
             self._failed(error, now)
 
     def _put(self, flush: PackedFlush) -> None:
-        self.segments.put(flush.payload, flush.rows, flush.start, flush.end.wall)
-        self.flushed = flush.end
+        self.segments.put(flush.payload, flush.rows, flush.start, flush.until)
+        self.flushed = flush.end._replace(wall=flush.until)
         self.rows += flush.rows
         self.flushes += 1
 

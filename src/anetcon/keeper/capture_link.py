@@ -7,7 +7,7 @@ to read what capture records: the channel carries namespaces and gaps only.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Sized
 from typing import Any, NamedTuple
 
 from anetcon.keeper.children import Child
@@ -52,11 +52,16 @@ class Processes:
         self._programs = programs
         self._on_start = on_start
         self._on_message = on_message
+        self._handed: Sized = ()
         self._channel: Channel | None = None
 
     def use(self, resolved: dict[str, Any]) -> None:
         """Children that are started from now on get these settings."""
         self._programs = self._programs._replace(resolved=resolved)
+
+    def hands_over(self, attached: Sized) -> None:
+        """A new capture is handed as many namespaces at once as these are then."""
+        self._handed = attached
 
     def replace(self) -> None:
         """Have both end in order, and start again."""
@@ -103,7 +108,8 @@ class Processes:
         counters, home = self._host.shared.descriptor, self._host.home.fileno()
         options = {"channel": theirs.fileno(), "counters": counters, "settings": descriptor, "home": home}
         try:
-            pid = self._launch(self._programs.capture, options, _set_apart, capable=[privileges.NET_ADMIN])
+            handed = ("--handed", str(len(self._handed)))
+            pid = self._launch(self._programs.capture, options, handed, _set_apart, capable=[privileges.NET_ADMIN])
         except OSError:
             ours.close()
             raise
@@ -126,10 +132,12 @@ class Processes:
         self,
         module: str,
         options: dict[str, int],
+        more: Sequence[str] = (),
         before: Callable[[], object] | None = None,
         capable: Collection[int] = (),
     ) -> int:
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        words += more
         keep = [self._programs.lock, *options.values()]
         return spawn(python(module, *words), keep=keep, before=before, held=WITHHELD, capable=capable)
 

@@ -82,6 +82,7 @@ class Keeper:
         self.processes = Processes(self.host, programs, self._start_capture, self._on_message)
         self.watchdog = Watchdog(self.processes.capture, self.host.shared.progress)
         self.audit = Audit(self.host, chosen, self.processes.send)
+        self.processes.hands_over(self.audit.roster.attached)
         shown = Aside(self.host.reaper, Path(chosen.store) / "status.json", state and state.writing)
         self.status = Status(self.audit.roster, self.host.shared, shown)
         self.reload = Reload(self.host, options, self._show)

@@ -12,6 +12,7 @@ import pytest
 from anetcon.capture import beginning
 from anetcon.capture.clock_steps import THRESHOLD
 from anetcon.gaps import Cause, Gap
+from anetcon.journal.read import last_flush
 from anetcon.link.channel import Channel, pair
 from anetcon.link.messages import Attach
 from anetcon.system import clock
@@ -68,6 +69,30 @@ def test_what_the_keeper_said_last_is_heard(tmp_path: Path, said: list[str]) -> 
     assert [gap["lost"] for gap in parts.rows(tmp_path, "gaps") if gap["cause"] == "overrun"] == [7]
     assert [row["src_port"] for row in parts.rows(tmp_path, "connections")] == [1]
     assert ["later version" in line for line in said] == [True, False]
+
+
+def test_what_waits_for_a_capture_is_not_on_record(tmp_path: Path) -> None:
+    """Until a new capture has read all that it is handed, it says no more than the one before: should it die, the gap
+    begins there."""
+    Capture(tmp_path).loop._finish()
+    before = last_flush(journal := tmp_path / "journal/connections")
+    ours, theirs = map(Channel, pair())
+    made = Capture(tmp_path, theirs, handed=2)
+    made.loop._flush(made.recording.clock())
+    assert last_flush(journal) == before
+    for slot in range(2):
+        space, far_events, _ = parts.namespace(slot=slot)
+        far_events.send(parts.message(slot + 1, destroy=True))
+        ours.send(Attach(slot, f"qrouter-{slot}", space.inode, 1, 1, newborn=False, resumed=True), parts.handed(space))
+        now = made.loop.now()
+        made.loop._keeper_speaks(now)
+        made.loop._flush(now)
+        assert last_flush(journal) == (now.wall if slot else before)
+        assert len(parts.rows(tmp_path, "connections")) == slot + 1  # and with it what waited there
+    ours.close()
+    theirs.close()
+    for namespace in made.loop.lifecycle.namespaces.values():
+        namespace.close()
 
 
 def test_a_keeper_that_is_gone(tmp_path: Path, said: list[str]) -> None:

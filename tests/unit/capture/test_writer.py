@@ -80,6 +80,24 @@ def test_what_lasts_is_saved_whoever_flushes(tmp_path: Path, disk: Disk) -> None
     assert file.saw[2:] == [("before", 1)]
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_flush_in_the_middle_of_a_turn(tmp_path: Path, disk: Disk, full: bool) -> None:
+    """It has rows and says no more than the flush before: what came meanwhile may wait in a socket. It is no segment's
+    last, also where the disk takes it later."""
+    pipe = pipeline(tmp_path)
+    pipe.add(namespace()[0])
+    pipe.columns = Columns(4)
+    journal, late = tmp_path / "journal" / "connections", NOW + 3600 * SECOND
+    pipe.flush(at(NOW))
+    disk.room = not full
+    for ports in (range(3), range(3, 6)):
+        pipe.take(events(*map(message, ports)), at(late))
+    disk.room = True
+    assert (last_flush(journal), len(rows(tmp_path)), segments(journal)) == (NOW, 0 if full else 3, [1])
+    pipe.flush(at(late))
+    assert (last_flush(journal), len(rows(tmp_path)), segments(journal)) == (late, 6, [1, 2])
+
+
 def test_a_clock_that_is_set_delays_no_flush(tmp_path: Path) -> None:
     """What is due stays due when the clock goes back an hour, and no flush covers a time that ends before it begins."""
     journals = Journals(settings(tmp_path), at(NOW))

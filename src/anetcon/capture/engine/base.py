@@ -60,4 +60,4 @@ class Engine:
         self.recording.pipeline.flush(now)
 
     def finish(self) -> None:
-        """Take all there is: capture ends, and flushes once more."""
+        """Take what cannot wait for the next capture: this one reads each namespace again, flushes, and ends."""

@@ -69,6 +69,7 @@ class Conntrack(Engine):
             self.starts.missed(namespace, began.started.wall, now)
         if known:
             self.listings.want(namespace)  # of those on record some may have ended meanwhile
+        self._drain(namespace, now)  # what came before `now` is in the flush that says so
 
     def opened(self, namespace: Namespace, found: int) -> None:
         """Where something was tracked, connection tracking runs."""
@@ -166,9 +167,6 @@ class Conntrack(Engine):
         """Also what the kernel held back."""
         if self.recording.settings.hold:
             self._read_held_back()
-        now = self.recording.clock()
-        for namespace in self._namespaces:
-            self.read(namespace, now)
         self._untracked.end_all()
 
     def _drain(self, namespace: Namespace, now: Moment) -> int:
