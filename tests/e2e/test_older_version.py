@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from anetcon.store import layout, manifest
+from anetcon.store.compact import Compactor
 from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
@@ -22,7 +23,8 @@ from tests.support.records import DAY, T0, Making, whole
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-SINCE_STATE, BEFORE_STATE = "0286880", "58e1a01"
+BEFORE_COMPACTION, SINCE_STATE, BEFORE_STATE = "47a5b62", "0286880", "58e1a01"
+NEWER = "is of a newer version of anetcon"
 
 
 def asked(before: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -32,7 +34,9 @@ def asked(before: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.fixture(params=[(SINCE_STATE, "is of a newer version of anetcon"), (BEFORE_STATE, "no anetcon writes")])
+@pytest.fixture(
+    params=[(BEFORE_COMPACTION, NEWER), *((old, "no anetcon writes") for old in (SINCE_STATE, BEFORE_STATE))]
+)
 def before(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
     """A version before, and what it says of lines that it does not know."""
     commit, says = request.param
@@ -47,13 +51,13 @@ def before(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 @pytest.mark.parametrize("state", [False, True])
 def test_it_refuses(before: tuple[Path, str], tmp_path: Path, state: bool) -> None:
-    """It read the store before; behind a seal and a retention of this version every question ends with one sentence,
-    whether it begins with a saved state or not."""
+    """It read the store before; behind a seal, a retention and a compaction of this version every question ends with
+    one sentence, whether it begins with a saved state or not."""
     program, says = before
     store = tmp_path / "store"
     making = Making(store).audited()
-    for days in (3, 2, 1):
-        making.add(*whole(start=T0 - days * DAY, src_port=days)).alive(T0 - days * DAY).rotate()
+    for number, days in enumerate((3, 2, 2, 1)):
+        making.add(*whole(start=T0 - days * DAY, src_port=number)).alive(T0 - days * DAY).rotate()
         assert Sealer(store, lambda at=T0 - days * DAY: at).seal()  # type: ignore[misc]
     making.alive(T0).close()
     questions = [
@@ -62,9 +66,10 @@ def test_it_refuses(before: tuple[Path, str], tmp_path: Path, state: bool) -> No
         ("gaps",),
     ]
     assert Sealer(store, lambda: T0, limits=Limits(age=2 * DAY)).retain() is not None
+    assert list(Compactor(store, clock=lambda: T0).run())
     if state:
         manifest.save(store, manifest.replay(store))
-    assert len(Store(store).connections().read_all()) == 2
+    assert len(Store(store).connections().read_all()) == 3
     for question in questions:
         assert Answer(*question, "--store", store).status in (0, 1, 3)
         said = asked(program, *question, "--store", store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,19 @@ class CrashError(OSError):
     """The process dies here."""
 
 
+def raised() -> None:
+    """How a process dies that goes on to be tested."""
+    raise CrashError("died here")
+
+
+def killed() -> None:
+    """How one really does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @contextmanager
-def crash_at(number: int, torn: bool) -> Iterator[Callable[[], int]]:
-    """Everything that changes the disk, counted; the one of this number raises instead, having done half of its work
+def crash_at(number: int, torn: bool, die: Callable[[], None] = raised) -> Iterator[Callable[[], int]]:
+    """Everything that changes the disk, counted; the one of this number dies instead, having done half of its work
     or nothing. Yields how many there were."""
     count = 0
 
@@ -28,7 +39,7 @@ def crash_at(number: int, torn: bool) -> Iterator[Callable[[], int]]:
             if count == number:
                 if torn and half is not None:
                     half(*arguments)
-                raise CrashError("died here")
+                die()
             return real(*arguments, **named)
 
         return call

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("anetcon.cli.status:status", "Show how the daemon is doing, namespace by namespace."),
     "gaps": ("anetcon.cli.gaps:gaps", "List the gaps: when something could not be recorded, and why."),
     "verify": ("anetcon.cli.verify:verify", "Read the whole store again and compare it with its manifest."),
+    "compact": ("anetcon.cli.compact:compact", "Put small files of the store together."),
     "doctor": ("anetcon.cli.doctor:doctor", "Find what would silence or weaken the audit of this host."),
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),

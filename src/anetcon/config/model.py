@@ -159,6 +159,13 @@ class StoreSettings(Struct, frozen=True, kw_only=True):
         Seconds, Meta(description="seconds between two syncs of the journal: what a power cut can cost")
     ] = 5.0
     seal_minutes: Annotated[Minutes, Meta(description="minutes after which the journal is sealed into Parquet")] = 10.0
+    compact: Annotated[
+        Flag,
+        Meta(
+            description="put small files together when an hour and a day are over, at the lowest priority. Without it "
+            "questions take longer the older the store is; `anetcon compact` does it by hand"
+        ),
+    ] = True
     memory_megabytes: Annotated[
         Memory,
         Meta(

@@ -160,7 +160,7 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         # Not above: threads of pyarrow must begin with our signals blocked, or one of them gets a signal, and ends us.
-        from anetcon.follow import position, sealing
+        from anetcon.follow import compaction, position, sealing
         from anetcon.follow.sinks import hash_file, kinds
 
         self._journal = layout.journal_folder(settings.store, "connections")
@@ -175,6 +175,8 @@ class Process:
             self._turns.append(Turn("hash file", lambda: hash_file.Hashes(settings)))
         # The sealer has its turn behind the others, which have said by then which segments they need.
         self._turns.append(Turn("sealing", lambda: sealing.Sealing(settings)))
+        if settings.compact:
+            self._turns.append(Turn("compaction", lambda: compaction.Compacting(settings)))
 
     def run(self) -> None:
         """Until SIGTERM, and then until nothing is left to do."""

@@ -27,6 +27,7 @@ class Settings:
     namespace_hash: bool = True
     hash_file: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    compact: bool = True
     sinks: dict[str, dict[str, str]] = field(default_factory=dict)
     """By name: what is configured of each."""
 
@@ -49,5 +50,6 @@ class Settings:
             namespace_hash=logs["namespace_hash"],
             hash_file=hash_file if logs["namespace_hash"] else None,
             limits=Limits.of(resolved["store"]),
+            compact=resolved["store"]["compact"],
             sinks=resolved["sinks"],
         )

@@ -7,11 +7,10 @@ are written as the store's owner, whoever runs this, so that the daemon can remo
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from pathlib import Path
@@ -40,6 +39,7 @@ from anetcon.store.entry import Read
 from anetcon.store.imports import add
 from anetcon.store.layout import DAY
 from anetcon.store.limits import Limits
+from anetcon.store.owner import as_owner
 from anetcon.store.reader import Store
 from anetcon.system.printable import recorded
 
@@ -97,7 +97,7 @@ class Import:
         """Import these files. Raises StoreError, InputError, OSError."""
         store = self.settings.store
         with ExitStack() as held:
-            with _owner(store):
+            with as_owner(store):
                 layout.make_folder(store)
                 turn = held.enter_context(lock.turn(store, wait=False, name=layout.IMPORTING_LOCK))
             if turn is None:
@@ -194,7 +194,7 @@ class Import:
             self._stretches.add(here, self._events.times)
             self._take_events(counts)
         counts.unreadable += len(unreadable)
-        with nullcontext() if self.settings.rejects else _owner(self.settings.store):
+        with nullcontext() if self.settings.rejects else as_owner(self.settings.store):
             for number, line in unreadable:
                 self._rejects.write(counts.name, begin + number + 1, line)
 
@@ -242,7 +242,7 @@ class Import:
             self._sources.append(source)
         if adds or (self._brought and source is not None):
             rows = table(batch, np.flatnonzero(fresh), self.settings.nodes.names, self.settings.namespaces.names)
-            with _owner(settings.store):
+            with as_owner(settings.store):
                 self._mine |= add(
                     settings.store, rows, gaps, settings.limits, gone=found.gone(better), sources=self._sources
                 )
@@ -267,26 +267,3 @@ def _old(batch: LineBatch, oldest: int) -> Array:
     start, end = batch.of["start"][: batch.rows], batch.of["end"][: batch.rows]
     found: Array = np.where(end == NONE, start, end) < oldest
     return found
-
-
-@contextmanager
-def _owner(store: Path) -> Iterator[None]:
-    """Be who owns the store, if root runs this for somebody else: the daemon's followers give root up."""
-    try:
-        owner = store.stat()
-    except FileNotFoundError:
-        owner = None
-    if os.geteuid() != 0 or owner is None or owner.st_uid == 0:
-        yield
-        return
-    group = layout.group()
-    groups = os.getgroups()
-    os.setgroups([] if group is None else [group])
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)

@@ -105,8 +105,8 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-# Capture comes before others.
-SystemCallFilter=setpriority
+# Capture comes before others, compaction behind them.
+SystemCallFilter=setpriority sched_setscheduler
 
 [Install]
 WantedBy=multi-user.target
@@ -125,7 +125,6 @@ BindReadOnlyPaths=/dev/kmsg
 RestrictRealtime=no
 LimitRTPRIO=1
 LimitNICE=-20
-SystemCallFilter=sched_setscheduler
 """
 
 _IPTABLES = """\

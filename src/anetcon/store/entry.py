@@ -19,6 +19,7 @@ class Why(StrEnum):
     SEAL = "seal"
     IMPORT = "import"
     RETENTION = "retention"
+    COMPACTION = "compact"
 
 
 COMMIT, STATE = "commit", "state"
@@ -35,6 +36,7 @@ MOST = 1 << 48
 """Rows, bytes and seals are fewer, so that sums of them are numbers too."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+_CONTENT = re.compile("(?:[0-9a-f]{32})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,7 +54,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `start` and `end` (JSON: `from`, `to`) are the earliest start and the latest end of the file's rows, RFC 3339 UTC
     with microseconds; `end` is missing when rows are open or have none. The end of a line of text is its start here.
-    `latest` is the latest time that rows of a part (`layout.part_file`) have, of either kind.
+    `latest` is the latest time that rows of a part (`layout.part_file`) have, of either kind. `content` is the sum of
+    the rows of connections (`store.content`).
 
     A commit adds the files of the lines between it and the commit before, and `removes` others. `through` is the last
     sealed segment of each journal table. `sources` are the files that an import read to their end since the line before
@@ -74,6 +77,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: str | None = msgspec.field(name="from", default=None)
     end: str | None = msgspec.field(name="to", default=None)
     latest: str | None = None
+    content: str = ""
     format: int = 0
     removes: tuple[str, ...] = ()
     through: dict[str, int] = {}
@@ -107,7 +111,7 @@ def is_sound(entry: Entry) -> bool:
     try:
         times = [
             datetime.fromisoformat(text)
-            for text in (entry.start, entry.end, entry.latest, entry.before)
+            for text in (entry.start, entry.end, entry.latest, entry.before, entry.time)
             if text is not None
         ]
     except ValueError:
@@ -115,7 +119,7 @@ def is_sound(entry: Entry) -> bool:
     sound = all(time.tzinfo is UTC for time in times) and 0 <= entry.bytes < MOST and 0 <= entry.seal < MOST
     if entry.kind not in WITHOUT_FILE:
         named = layout.is_named_so(entry.file) and layout.kind_of_file(entry.file) == entry.kind
-        return sound and named and 0 <= entry.rows < MOST
+        return sound and named and 0 <= entry.rows < MOST and _CONTENT.fullmatch(entry.content) is not None
     return (
         sound
         and all(map(layout.is_named_so, (*entry.removes, *entry.replaced)))

@@ -89,6 +89,8 @@ def _commit(
     new = Draft.of(rows)
     files = writer.closed(new, new.every())
     brought = {entry.file for entry in files}
+    if any(file in state.leaving for file in gone):
+        raise StoreError("files of imports were compacted meanwhile; what was imported before is whole: run it again")
     # Or retention was faster. What a seal wrote is nobody's to take away, whoever asks.
     there = [entry for entry in state.connections.of_seals(state.imports) if entry.file in gone]
     files += _kept(writer, {entry.file: parquet.read_whole(store, entry) for entry in there}, gone)

@@ -5,6 +5,8 @@
     node=<node>/date=<day>/<seal>.parquet  connections that ended on that UTC day; began, where no end is recorded
     node=<node>/date=<day>/long-<seal>.parquet  those of them that lasted over an hour
     node=<node>/date=<day>/kept.<seal>.parquet  and long-kept.<seal>.parquet: what an import left of another's
+    node=<node>/date=<day>/hour.<seal>.parquet  and day.<seal>.parquet, also long-: what compaction made of many
+    compacting/                            what compaction writes aside
     open/<seal>.parquet                    connections open at the last seal
     gaps/<month>.<seal>.parquet            and so listings/: one file a month
     neighbours/<day>.<seal>.parquet        and so addresses/ and routes/: one file a day, <day>-2 and so on once one is
@@ -56,6 +58,12 @@ SPILLED = "spill-"
 """What the names of folders begin with that questions put things in for which memory has no room."""
 
 JOURNAL = "journal"
+COMPACTING = "compacting"
+COMPACTING_LOCK = "compacting.lock"
+"""Of compactions alone: one at a time."""
+
+HOURLY, DAILY = "hour", "day"
+"""What compaction makes one file of."""
 
 NO_ROOM = 64 << 10
 """A file system with fewer bytes free than these is full."""
@@ -64,7 +72,7 @@ DAY = 86_400_000_000
 """Microseconds."""
 
 _NAMES = re.compile(
-    r"(?:node=[A-Za-z0-9_.~%-]*/date=\d{4}-\d\d-\d\d/(?:long-)?(?:kept\.)?|open/"
+    r"(?:node=[A-Za-z0-9_.~%-]*/date=\d{4}-\d\d-\d\d/(?:long-)?(?:kept\.|hour\.|day\.)?|open/"
     rf"|(?:{'|'.join(INTERVALS)})/\d{{4}}-\d\d\."
     rf"|(?:{'|'.join(CUT_SHORT)})/\d{{4}}-\d\d-\d\d(?:-\d{{1,9}})?\.)\d{{8,20}}\.parquet",
     re.ASCII,
@@ -125,6 +133,18 @@ def connections_file(node: str, day: str, seal: int, long: bool) -> str:
 def kept_file(file: str, seal: int) -> str:
     """File of what a seal leaves of a `connections_file`, relative to the store."""
     return str(Path(file).with_name(f"{LONG_PREFIX if is_long(file) else ''}kept.{seal:08d}.parquet"))
+
+
+def compacted_file(file: str, span: str, seal: int) -> str:
+    """File that has the rows of a `connections_file`, and of others of its folder, HOURLY or DAILY, relative to the
+    store."""
+    return str(Path(file).with_name(f"{LONG_PREFIX if is_long(file) else ''}{span}.{seal:08d}.parquet"))
+
+
+def span_of_file(file: str) -> str:
+    """What a `compacted_file` is one file of: HOURLY or DAILY; empty for any other."""
+    first = Path(file).name.removeprefix(LONG_PREFIX).partition(".")[0]
+    return first if first in (HOURLY, DAILY) else ""
 
 
 def open_file(seal: int) -> str:

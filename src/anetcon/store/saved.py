@@ -1,7 +1,7 @@
 """The saved state of a manifest, and the files of connections that count.
 
-`manifest.state` is an Arrow file: a row for each file of connections that counts, and in its schema the rest
-(`anetcon.state`, JSON). A year has so many files that an Entry for each would take longer than the answer. So they stay
+`manifest.state` is an Arrow file: a row for each file of connections that counts, and in its schema the rest (KEY,
+JSON). A year has so many files that an Entry for each would take longer than the answer. So they stay
 columns, and become entries when a question needs them. Pure; the manifest says whether a state may be believed.
 """
 
@@ -15,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anetcon.errors import StoreError
+from anetcon.store import layout
 from anetcon.store.entry import Entry, Removed, is_sound, microseconds, rfc3339
 
-KEY = b"anetcon.state"
+KEY = b"anetcon.state.2"
+OLD_KEY = b"anetcon.state"
+"""Of versions that know no compaction: they are to read all lines, and to find that they do not know some."""
 
 SCHEMA = pa.schema(
     [
@@ -29,6 +32,7 @@ SCHEMA = pa.schema(
         ("from", pa.int64()),
         ("to", pa.int64()),
         ("format", pa.int64()),
+        ("content", pa.string()),
     ]
 )
 """What is known of a file of connections; times in microseconds, null as in a manifest's line."""
@@ -51,6 +55,7 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True):
     saved: int
     removed: Removed | None
     imports: set[int]
+    leaving: dict[str, int] = {}
 
 
 class Total(NamedTuple):
@@ -89,6 +94,11 @@ class Counted:
         """Those of these that do not count."""
         unknown = {file for file in files if file not in self._new}
         return unknown.difference(self._saved["file"].filter(self._are(unknown)).to_pylist()) if unknown else unknown
+
+    def named(self, files: Collection[str]) -> list[Entry]:
+        """The entries of these files, as far as they count."""
+        saved = _entries(self._saved.filter(self._are(files))) if len(self._saved) else ()
+        return [*saved, *(self._new[file] for file in files if file in self._new)]
 
     def remove(self, files: Collection[str]) -> Counted:
         """These count no more; they alone."""
@@ -129,11 +139,12 @@ class Counted:
         return [*_entries(over), *(e for e in new if before is None or microseconds(e.end or "") < before)]
 
     def last_seal(self, without: Collection[int]) -> int | None:
-        """The latest commit of any, but for these."""
-        seals = self._saved["seal"]
+        """The latest commit of any that compaction did not write, but for these."""
+        seals = self._saved["seal"].filter(pc.invert(_are_compacted(self._saved["file"])))
         if without:
             seals = seals.filter(pc.invert(pc.is_in(seals, pa.array(sorted(without), pa.int64()))))
-        found = [pc.max(seals).as_py(), *(entry.seal for entry in self._new.values() if entry.seal not in without)]
+        own = (entry.seal for entry in self._new.values() if not layout.span_of_file(entry.file))
+        found = [pc.max(seals).as_py(), *(seal for seal in own if seal not in without)]
         return max((seal for seal in found if seal is not None), default=None)
 
     def of_seals(self, seals: Collection[int]) -> list[Entry]:
@@ -153,17 +164,22 @@ class Counted:
             "from": [entry.start and microseconds(entry.start) for entry in new],
             "to": [entry.end and microseconds(entry.end) for entry in new],
             "format": [entry.format for entry in new],
+            "content": [entry.content for entry in new],
         }
         return pa.concat_tables([self._saved, pa.table(rows, SCHEMA)]).combine_chunks()
+
+
+def _are_compacted(files: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.match_substring_regex(files, rf"/(?:{layout.LONG_PREFIX})?(?:{layout.HOURLY}|{layout.DAILY})\.\d+\.\w+$")
 
 
 def _entries(rows: pa.Table) -> Iterator[Entry]:
     """Raises StoreError when one is of a file that no anetcon writes, so that none outside of the store is opened."""
     for row in rows.to_pylist():
         start, end = (None if row[name] is None else rfc3339(row[name]) for name in ("from", "to"))
-        numbers = {name: row[name] for name in ("seal", "bytes", "rows", "format")}
+        same = {name: row[name] for name in ("seal", "file", "bytes", "rows", "format", "content")}
         digest = row["sha256"].hex()
-        entry = Entry(prev="", kind="connections", file=row["file"], sha256=digest, start=start, end=end, **numbers)
+        entry = Entry(prev="", kind="connections", sha256=digest, start=start, end=end, **same)
         if not is_sound(entry):
             raise StoreError("manifest.state says what no anetcon writes; remove it: the daemon writes it again")
         yield entry
@@ -185,7 +201,10 @@ def decode(content: bytes) -> tuple[Rest, Counted] | None:
         options = pa.ipc.IpcReadOptions(use_threads=False)
         table = pa.ipc.open_file(pa.py_buffer(content), options=options).read_all()
         table.validate(full=True)
-        rest = msgspec.json.decode((table.schema.metadata or {})[KEY], type=Rest)
+        said = table.schema.metadata or {}
+        if OLD_KEY in said:
+            table = table.append_column("content", pa.array([""] * len(table), pa.string()))
+        rest = msgspec.json.decode(said[OLD_KEY if OLD_KEY in said else KEY], type=Rest)
         good = table.schema.equals(SCHEMA) and all(map(is_sound, rest.snapshots.values()))
         return (rest, Counted(saved=table)) if good and rest.size >= 0 else None
     except BAD:

@@ -36,12 +36,12 @@ from anetcon.record import TABLES
 from anetcon.store import followers, layout, lock, manifest, missed_ends, parquet, parts, retain
 from anetcon.store.damage import unexplained
 from anetcon.store.draft import Draft
-from anetcon.store.entry import Entry, Why
+from anetcon.store.entry import Entry, Why, microseconds
 from anetcon.store.intake import Intake, closed_segments
 from anetcon.store.limits import Limits
 from anetcon.store.retain import Cut, Disk
 from anetcon.store.state import State
-from anetcon.store.sweep import sweep
+from anetcon.store.sweep import make_room, sweep
 from anetcon.store.writer import FileWriter, rows_of_gaps
 from anetcon.system.report import WARNING, report
 
@@ -141,6 +141,7 @@ class Sealer:
             files, removes, events = self._write(state)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                make_room(self.store, state)
                 sweep(self.store, state)  # what was written for nothing is room for the journal
             raise
         self._known = state
@@ -188,9 +189,14 @@ class Sealer:
 
     def _retain(self, state: State) -> Cut | None:
         now = self._clock()
-        cut = retain.cut(state, self.limits, self._disk(state), now)
+        disk = self._disk(state)
+        if state.leaving and disk.free < self.limits.floor(disk.total):
+            make_room(self.store, state)
+            disk = self._disk(state)
+        cut = retain.cut(state, self.limits, disk, now)
         if cut is None:
             return None
+        make_room(self.store, state)  # rows that are to go are in there, too
         for removes in retain.steps(state, cut.before):
             manifest.commit(self.store, state, Why.RETENTION, now, removes=removes, before=cut.before)
             for file in removes:
@@ -319,11 +325,14 @@ def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Arr
 
 
 def _remember_again(store: Path, state: State) -> dict[str, Array]:
-    """What the last seal with connections would have remembered, read from its files."""
+    """What the last seal with connections would have remembered, read from its files and from those of just before:
+    after every compaction and every import all is read again."""
     last = state.last_seal()
     if last is None:
         return {}
-    files = state.connections.of_seals([last])
+    ends = [microseconds(entry.end) for entry in state.connections.of_seals([last]) if entry.end is not None]
+    near = state.connections.covering(max(ends, default=0) - REMEMBERED, None)
+    files = [entry for entry in near if entry.seal not in state.imports]
     columns = columns_of(pa.concat_tables([parquet.read_sealed(store, entry, IDENTITY) for entry in files]))
     by_end = np.argsort(columns["end"], kind="stable")
     return _remember(columns, by_end, int(columns["end"].max()))

@@ -1,7 +1,8 @@
 """What the commits of a manifest add up to: which files count, and what retention removed. Pure.
 
 A file counts from the commit that adds it until one that removes it. Of what `layout.slot_of_file` calls a slot (the
-open connections, a month or part of another table) at most one file counts at a time.
+open connections, a month or part of another table) at most one file counts at a time. What a compaction adds has the
+rows of what it removes, no more and no other.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from anetcon.store import layout
+from anetcon.store.content import Content
 from anetcon.store.entry import Entry, Removed, Why, microseconds, rfc3339
 from anetcon.store.saved import Counted
 
 FIRST = "0" * 64
 """`prev` of the first line."""
+
+GRACE = 3_600_000_000
+"""Microseconds that a file which compaction replaced stays: a question of before may still open it."""
 
 
 class WrongCommitError(Exception):
@@ -28,6 +33,9 @@ class State:
     `connections` are the files of closed connections, oldest commit first; `snapshots` the others that count, by slot
     (`open`, `gaps/2026-11`, `routes/2026-11-20-2`). `seal` is the number of the last commit that had files, `through`
     the last sealed segment of each journal table; `imports` are the numbers of commits that were imports.
+
+    A compaction of imports' files is one of `imports`, too. `leaving` are the files that compaction replaced in the
+    last hour before the last commit, and when.
 
     `size`, `lines` and `head` are where the chain ends: bytes, lines, and the digest the next line must have as `prev`;
     `saved` is `seal` as the last line `state` found it.
@@ -43,6 +51,7 @@ class State:
     saved: int = 0
     removed: Removed | None = None
     imports: set[int] = field(default_factory=set)
+    leaving: dict[str, int] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind that count, oldest first."""
@@ -68,6 +77,8 @@ class State:
             raise WrongCommitError("has the number of another commit")
         if len({entry.file for entry in adds}) < len(adds):
             raise WrongCommitError("adds a file twice")
+        if commit.why == Why.COMPACTION:
+            self._require_same(adds, self.connections.named(closed), commit)
         new = set[str]()
         for entry in adds:
             if layout.seal_of_file(entry.file) != commit.seal:
@@ -77,6 +88,18 @@ class State:
                 if slot in new or (slot in self.snapshots and slot not in slots):
                     raise WrongCommitError("adds a file beside one that it is to take the place of")
                 new.add(slot)
+
+    def _require_same(self, adds: Sequence[Entry], removes: Sequence[Entry], commit: Entry) -> None:
+        """Raise WrongCommitError unless a compaction has the rows that it takes the place of, and nothing else."""
+        new = [entry for entry in adds if entry.kind == "connections"]
+        if len({entry.seal in self.imports for entry in removes}) != 1 or commit.through != self.through:
+            raise WrongCommitError("compacts what does not belong together")
+        same = sum(entry.rows for entry in new) == sum(entry.rows for entry in removes)
+        if all(entry.content for entry in (*new, *removes)):
+            one, other = (Content.sum(Content.read(entry.content) for entry in some) for some in (new, removes))
+            same &= one == other
+        if not same:
+            raise WrongCommitError("adds other rows than it removes, though it only compacts")
 
     def commit(self, adds: Sequence[Entry], commit: Entry) -> None:
         """Take a commit in, and the files that it adds."""
@@ -94,8 +117,12 @@ class State:
             del self.snapshots[slot]
         if commit.why == Why.RETENTION:
             self._remove(microseconds(commit.before or rfc3339(0)), removed, gone)
-        elif commit.why == Why.IMPORT:
+        elif commit.why == Why.IMPORT or any(entry.seal in self.imports for entry in removed):
             self.imports.add(commit.seal)
+        time = microseconds(commit.time or rfc3339(0))
+        self.leaving = {file: since for file, since in self.leaving.items() if since > time - GRACE}
+        if commit.why == Why.COMPACTION:
+            self.leaving |= dict.fromkeys(closed, time)
         self.seal, self.through = commit.seal, commit.through
 
     def _remove(self, before: int, closed: Iterable[Entry], others: Iterable[Entry]) -> None:

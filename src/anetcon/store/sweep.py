@@ -1,4 +1,5 @@
-"""What a crash left in a store is removed: files that no commit counts, and what questions spilled.
+"""What a crash left in a store is removed: files that no commit counts, and what questions spilled. So is what
+compaction replaced, an hour later: a question that began before may still open it.
 
 Refuses where the store has more than its manifest can explain: then the manifest lost its end.
 """
@@ -6,13 +7,14 @@ Refuses where the store has more than its manifest can explain: then the manifes
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from anetcon.errors import StoreError
 from anetcon.journal.write import segments
 from anetcon.record import TABLES
 from anetcon.store import layout, spill
-from anetcon.store.state import State
+from anetcon.store.state import GRACE, State
 
 _NAMED = re.compile(rb'"file":"([^"]+)"')
 
@@ -20,6 +22,7 @@ _NAMED = re.compile(rb'"file":"([^"]+)"')
 def sweep(store: Path, state: State) -> None:
     """Remove what a crash left. Raises StoreError when the store has more than its manifest can explain."""
     counted, left, doubtful = state.files(), list[Path](), dict[str, Path]()
+    counted |= _leaving(state, time.time_ns() // 1000 - GRACE)
     for path in layout.files_of(store):
         number = layout.seal_of_file(path.name)
         if number is None:
@@ -42,6 +45,17 @@ def sweep(store: Path, state: State) -> None:
         for path in folder.glob("*.arrows"):
             if path.stem.isdigit() and int(path.stem) < oldest:
                 path.unlink(missing_ok=True)
+
+
+def make_room(store: Path, state: State) -> None:
+    """Remove at once what compaction replaced."""
+    for file in _leaving(state, 0):
+        (store / file).unlink(missing_ok=True)
+
+
+def _leaving(state: State, since: int) -> set[str]:
+    """What compaction replaced since a time."""
+    return {file for file, replaced in state.leaving.items() if replaced > since}
 
 
 def _once_counted(store: Path, files: dict[str, Path]) -> set[str]:

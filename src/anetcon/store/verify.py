@@ -230,6 +230,7 @@ class Verifier:
             now = state
         counted = now.files()
         self._lines |= {link.line.file: link.number for link in manifest.chain(self._store) if link.line.file}
+        replaced = 0
         for name, path in sorted(there.items()):
             number = layout.seal_of_file(name)
             if name in counted or not path.exists():
@@ -241,10 +242,16 @@ class Verifier:
                 self._find(
                     Wrong.ADDED, str(path), f"{path} is in no line of the manifest: remove it, or ask who added it"
                 )
+            elif name in now.leaving:
+                replaced += 1
             elif number > now.seal:
                 self.result.notes.append(f"{path} is of the next commit: it is being made, or the manifest was cut")
             else:
                 self.result.notes.append(f"{path} counts no more; the daemon removes it when it starts")
+
+        if replaced:
+            said = f"{replaced} files that compaction replaced are there for an hour, for questions that began before"
+            self.result.notes.append(said)
 
     def _journal(self, state: State) -> None:
         """Say what is not sealed, and find what cannot be read back of it."""

@@ -17,6 +17,7 @@ from anetcon.identity import merge_intervals
 from anetcon.identity.tuples import OPEN, Array, numbers
 from anetcon.record import arrow_schema
 from anetcon.store import layout, parquet, parts
+from anetcon.store.content import Content
 from anetcon.store.draft import Draft, pieces
 from anetcon.store.entry import Entry, rfc3339
 from anetcon.store.state import State
@@ -108,8 +109,14 @@ class FileWriter:
             start=None if (starts == OPEN).any() else rfc3339(int(starts.min())),
             end=None if (ends == OPEN).any() else rfc3339(int(ends.max())),
             latest=None if layout.part_of_file(file) is None or latest == OPEN else rfc3339(latest),
+            content=content_of(table, groups) if kind == "connections" else "",
             **parquet.put(self._store, file, parquet.encode(kind, table, groups), len(rows)),
         )
+
+
+def content_of(table: pa.Table, groups: Iterable[Array]) -> str:
+    """The sum of these rows of connections, as the manifest has it."""
+    return str(Content.sum(Content.of(parquet.fetch(table, group)) for group in groups))
 
 
 def rows_of_gaps(gaps: Iterable[Gap]) -> pa.Table:
