@@ -10,6 +10,7 @@ import contextlib
 import io
 import ipaddress
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -71,6 +72,27 @@ def query(report: Report, rows: int, store: Path | None) -> None:
         report.table("at rest", [{"connections": kept, "files": len(files), "bytes/connection": size / kept}])
         drawn = _draw(files)
         report.table("query", [_asked(name, make, drawn, store) for name, make in QUESTIONS.items()])
+        report.table("match", [_matched(store, number) for number in (1, 10_000)])
+
+
+def _matched(store: Path, number: int) -> dict[str, Any]:
+    """A list of addresses that are nowhere in the store."""
+    lines = "".join(f"{ipaddress.IPv4Address('240.0.0.1') + at * 9973}\n" for at in range(number))
+    took, used = [], []
+    for _ in range(3):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        command = [*ANETCON, "match", "-", "--store", str(store), "--format", "json"]
+        said = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+        took.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    seen = sum(row["seen"] for row in json.loads(said.stdout)["addresses"])
+    return {
+        "absent addresses": number,
+        "seen": seen,
+        "whole ms, least": 1000 * min(took),
+        "cpu ms, least": 1000 * min(used),
+    }
 
 
 def _draw(files: Sequence[Path]) -> list[Row]:

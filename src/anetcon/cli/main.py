@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("anetcon.cli.run:run", "Run the audit daemon in the foreground."),
     "who": ("anetcon.cli.who:who", "Find who was behind a public address at a given time."),
     "search": ("anetcon.cli.search:search", "Find connections by any field."),
+    "match": ("anetcon.cli.match:match", "Find which addresses of a list anybody talked to."),
     "follow": ("anetcon.cli.follow:follow", "Print connections as they become known."),
     "status": ("anetcon.cli.status:status", "Show how the daemon is doing, namespace by namespace."),
     "gaps": ("anetcon.cli.gaps:gaps", "List the gaps: when something could not be recorded, and why."),
@@ -52,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 if not bash.has("history"):
     del COMMANDS["import"]
 
-READING = {"who", "search", "follow", "status", "gaps", "verify"}
+READING = {"who", "search", "match", "follow", "status", "gaps", "verify"}
 """Those that read records: what they put into a temporary file is for nobody else."""
 
 PIPE_CLOSED = 128 + 13  # as of a program that SIGPIPE ended

@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import duckdb
@@ -154,17 +155,28 @@ class Store:
         start `to` the last end; far in the future while one is open. `condition` as in `connections`."""
         last = f"""CASE WHEN "end" IS NULL AND end_reason IS NULL THEN {sql.timestamp(1 << 62)}
             ELSE coalesce("end", "start") END"""
+        columns = f'node::VARCHAR AS node, netns::VARCHAR AS netns, min("start") AS "from", max({last}) AS "to"'
+        chosen = sql.every([condition, *sql.open_between(since, until)])
+        return self.asked(f"SELECT {columns} FROM rows WHERE {chosen} GROUP BY ALL", since, until, condition)  # noqa: S608
+
+    def asked(
+        self,
+        query: str,
+        since: int | None,
+        until: int | None,
+        condition: str = sql.EVERYTHING,
+        tables: Mapping[str, pa.Table] = MappingProxyType({}),
+    ) -> pa.Table:
+        """What SQL makes of these tables and of `rows`: the connections that may have been open at some time from
+        `since` to `until`, and that `condition` may hold for, as in `connections`."""
 
         def ask(now: Snapshot) -> pa.Table:
-            self._duckdb.register("live", self._live(now, condition))
-            sources = ["live"]
-            if closed := now.state.connections.covering(since, until):
-                sources.append(f"({self._files(closed)})")
-            columns = f'node::VARCHAR AS node, netns::VARCHAR AS netns, "start", {last} AS last'
-            chosen = sql.every([condition, *sql.open_between(since, until)])
-            rows = " UNION ALL ".join(f"SELECT {columns} FROM {source} WHERE {chosen}" for source in sources)  # noqa: S608
-            query = f'SELECT node, netns, min("start") AS "from", max(last) AS "to" FROM ({rows}) GROUP BY ALL'  # noqa: S608
-            return self._duckdb.sql(query).to_arrow_table()
+            for name, table in tables.items():
+                self._duckdb.register(name, table)
+            self._duckdb.register("live", formats.as_files(self._live(now, condition), "open"))
+            closed = now.state.connections.covering(since, until)
+            sources = ["SELECT * FROM live", *([self._files(closed)] if closed else [])]
+            return self._duckdb.sql(f"WITH rows AS ({' UNION ALL '.join(sources)}) {query}").to_arrow_table()
 
         return self._consistent(ask)
 
@@ -308,17 +320,22 @@ class Store:
         """The SELECT of files of one table; with where each row is, if wanted."""
         parquet.require_as_sealed(self.path, [entry for entry in entries if entry.file not in self._checked])
         self._checked.update(entry.file for entry in entries)
-        parts = []
-        for number, kind in sorted({(entry.format, entry.kind) for entry in entries}):
-            formats.require(number, self.path)
-            these = [entry for entry in entries if (entry.format, entry.kind) == (number, kind)]
-            names = ", ".join(sql.quoted(str(self.path / entry.file)) for entry in these)
-            chosen, more = formats.selected(kind, number), ""
-            if places:
-                chosen += f", substr(filename, {len(str(self.path)) + 2}) AS file, file_row_number AS row"
-                more = ", filename = true, file_row_number = true"
-            parts.append(f"SELECT {chosen} FROM read_parquet([{names}], hive_partitioning = false{more})")  # noqa: S608
-        return f"SELECT * FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+        return _select(self.path, entries, places=places)
+
+
+def _select(path: Path, entries: Sequence[Entry], *, places: bool) -> str:
+    """The SELECT of files of one table, which may be of several formats."""
+    parts = []
+    for number, kind in sorted({(entry.format, entry.kind) for entry in entries}):
+        formats.require(number, path)
+        these = [entry for entry in entries if (entry.format, entry.kind) == (number, kind)]
+        names = ", ".join(sql.quoted(str(path / entry.file)) for entry in these)
+        chosen, more = formats.selected(kind, number), ""
+        if places:
+            chosen += f", substr(filename, {len(str(path)) + 2}) AS file, file_row_number AS row"
+            more = ", filename = true, file_row_number = true"
+        parts.append(f"SELECT {chosen} FROM read_parquet([{names}], hive_partitioning = false{more})")  # noqa: S608
+    return f"SELECT * FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
 
 
 def _what(error: RuntimeError) -> BaseException:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anetcon.errors import StoreError
@@ -31,6 +31,7 @@ from anetcon.store.limits import Limits
 from anetcon.store.reader import Store
 from anetcon.store.seal import Sealer
 from anetcon.store.verify import Scope, Verifier, Wrong
+from tests.support.examples import examples
 from tests.support.records import DAY, SECOND, T0, Making, batch, end, logged, start, whole
 
 HOUR, MINUTE = 3600 * SECOND, 60 * SECOND
@@ -334,7 +335,7 @@ def histories(draw: st.DrawFn) -> tuple[dict[int, tuple[int, int | None]], list[
     return known, sorted(heard)
 
 
-@settings(deadline=None, max_examples=15)
+@examples(0.15)
 @given(histories(), st.data())
 def test_each_connection_once(
     tmp_path_factory: pytest.TempPathFactory,
