@@ -6,7 +6,8 @@ processes: what is sent goes to the capture there is, and a new one is told by `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Sequence, Set
 
 from anetcon.errors import AnetconError
 from anetcon.keeper import attach
@@ -61,7 +62,8 @@ class Audit:
     def _list(self) -> None:
         """The full listing, and whatever else is due every period."""
         self._see(self._namespaces.scan)
-        self._reconcile()
+        self._namespaces.changes()  # all of them are seen to
+        self._reconcile(dict.fromkeys((DEFAULT, *self._namespaces.present, *self.roster.namespaces)).keys())
         self.roster.retry()
         self.rules.check()
         if self._listing is not None:
@@ -70,7 +72,7 @@ class Audit:
 
     def _on_namespaces(self) -> None:
         self._see(self._namespaces.on_events)
-        self._reconcile()
+        self._reconcile(self._namespaces.changes())
 
     def _see(self, look: Callable[[], None]) -> None:
         """Have namespaces looked for. Where they cannot be listed those that are audited go on; with none of them it
@@ -86,13 +88,15 @@ class Audit:
     def _look_again(self) -> None:
         self._look = None
         self._namespaces.look_again()
-        self._reconcile()
+        self._reconcile(self._namespaces.changes())
 
-    def _reconcile(self) -> None:
-        there = self._namespaces.present
-        present = {DEFAULT: self._own, **there} if self._settings.with_default else there
-        self.roster.reconcile(present, self._leaving)
-        self.rules.keep(self.roster.namespaces.values())
+    def _reconcile(self, names: Set[str]) -> None:
+        """Do what follows where these have changed; others come and go all day of which none is ours."""
+        if names:
+            there = ChainMap({DEFAULT: self._own} if self._settings.with_default else {}, self._namespaces.present)
+            present = {name: there[name] for name in names if name in there}
+            self.roster.reconcile(names, present, self._leaving)
+            self.rules.keep(self.roster.namespaces.values())
         never_became, missed = self._namespaces.news()
         for name in never_became:
             report(

@@ -84,6 +84,7 @@ class Namespaces:
         self.missed: list[tuple[str, int]] = []
         """Names that came and went without having been a namespace at any look, and since when that may have been
         (us)."""
+        self._changed: set[str] = set()
         self._looked = now_us()
         self._folder = Path(folder)
         self._selects = selects
@@ -115,6 +116,11 @@ class Namespaces:
     def select(self, selects: Callable[[str], bool]) -> None:
         """Use another selection from the next listing on."""
         self._selects = selects
+
+    def changes(self) -> set[str]:
+        """Names of which `present` says something else than it said the last time."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def news(self) -> tuple[list[str], list[tuple[str, int]]]:
         """What never became one, and what was missed since the last time."""
@@ -193,13 +199,15 @@ class Namespaces:
         except OSError:
             status = None
         if status is None or status.st_dev != self._device or not self._selects(name):
-            self.present.pop(name, None)
+            if self.present.pop(name, None) is not None:
+                self._changed.add(name)
             if status is None:
                 self._candidates.pop(name, None)
             return status is None
         self._candidates.pop(name, None)
         if name not in self.present or self.present[name].inode != status.st_ino:
             self.present[name] = Seen(status.st_ino, newborn, now_us())
+            self._changed.add(name)
         return True
 
     def _read(self) -> Iterator[tuple[int, int, str]]:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 from anetcon.gaps import Cause
@@ -68,10 +68,10 @@ class Roster:
         for namespace in self.namespaces.values():
             namespace.move(settings.netns_dir)
 
-    def reconcile(self, present: Mapping[str, Seen], leaving: Each) -> None:
-        """Let go of what is not there any more, having called `leaving` for it; attach what is new."""
-        for name, namespace in list(self.namespaces.items()):
-            seen = present.get(name)
+    def reconcile(self, names: Set[str], present: Mapping[str, Seen], leaving: Each) -> None:
+        """Of these names let go of what is not there any more, having called `leaving` for it; attach what is new."""
+        for name in names & self.namespaces.keys():
+            namespace, seen = self.namespaces[name], present.get(name)
             if seen is None or seen.inode != namespace.inode:
                 what = announce.GONE if _selects(self._settings, namespace) else announce.DESELECTED
                 if namespace.state is not Stage.FOUND:

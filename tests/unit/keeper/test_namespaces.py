@@ -239,3 +239,19 @@ def test_a_file_that_vanishes_before_it_is_a_namespace(
     (folder / "other").unlink()
     watch.on_events()
     assert [name for name, _ in watch.missed] == ["plain", "other"]
+
+
+def test_only_names_that_are_another_than_before_are_changes(watch: Namespaces, folder: Path) -> None:
+    """Each once; what comes and goes and is none of ours is no change."""
+    folder.mkdir(parents=True)
+    watch.scan()
+    (folder / "one").symlink_to(NET)
+    (folder / ".two").symlink_to(NET)
+    watch.on_events()
+    watch.look_again()
+    assert [watch.changes(), watch.changes()] == [{"one"}, set()]
+    watch.scan()
+    assert watch.changes() == set()
+    (folder / "one").unlink()
+    watch.scan()
+    assert watch.changes() == {"one"}
