@@ -67,8 +67,9 @@ class Inside:
 
     def is_nearly_full(self) -> bool:
         """Whether the table holds nearly as many connections as it may."""
-        limit = int(os.pread(self._max, 16, 0))
-        return 0 < limit * NEARLY_FULL <= int(os.pread(self._count, 16, 0))  # a limit of 0: any number
+        count = int(os.pread(self._count, 16, 0))
+        limit = int(os.pread(self._max, 16, 0)) if count else 0
+        return 0 < limit * NEARLY_FULL <= count  # a limit of 0: any number
 
     def changed(self) -> bool:
         """Whether something was told of the ruleset since the last time; what it was is thrown away."""

@@ -33,9 +33,9 @@ from anetcon.system.report import WARNING, report
 EACH_TICK = 50
 """Namespaces entered for the first time at a tick."""
 
-IN_TURN, FLOWING = 100, 300
-"""Namespaces in which everything is looked at in a tick though nothing is known to have happened there, each after ten
-seconds where they are a thousand; and those where events came since the last. One takes 30 us, to look at events 2."""
+IN_TURN, FLOWING = 50, 300
+"""Namespaces in which everything is looked at in a tick though nothing is known to have happened there, each after 20 s
+where they are a thousand; and those where events came since the last. One takes 30 us, to look at events alone 2 us."""
 
 LEGACY_IN_TURN = 10
 """Namespaces that are entered at a tick, to look for rules of iptables-legacy."""
