@@ -9,6 +9,7 @@
 - together  flood, sealing and a loop of questions at once
 - covered   from a new namespace to its being listened to
 - repaired  from a new namespace, or from wiped LOG rules, to their standing; what watching them costs
+- attaching  the keeper's own time to attach namespaces
 - idle      memory and CPU with 1 and with 500 namespaces
 - query     times of questions to a large store
 - report    the table, the JSON, the promises

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anetcon.testbed.bed import sweep
 from bench.compaction import compaction
+from bench.attaching import attaching
 from bench.compare import compare
 from bench.covered import covered
 from bench.doctor import doctor
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "frozen": lambda report, _: frozen(report),
     "overfull": lambda report, o: overfull(report, o.connections),
     "covered": lambda report, o: covered(report, o.namespaces),
+    "attaching": lambda report, o: attaching(report, o.namespaces),
     "idle": lambda report, o: idle(report, o.namespaces),
     "doctor": lambda report, o: doctor(report, o.namespaces),
     "repaired": lambda report, o: repaired(report, o.namespaces),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from pathlib import Path
 
@@ -16,10 +17,11 @@ _FOLDER = "/proc/sys/net/netfilter/"
 
 def read_sysctls() -> dict[str, str]:
     """The three sysctls of the namespace we are in; loads conntrack when it is not there."""
-    if not Path(_FOLDER, SYSCTLS[0]).exists():
-        _load_modules()
+    with contextlib.suppress(FileNotFoundError):
+        return _values()
+    _load_modules()
     try:
-        return {name: Path(_FOLDER, name).read_text().strip() for name in SYSCTLS}
+        return _values()
     except FileNotFoundError as error:
         raise OSError(
             errno.ENOENT, f"the kernel has no {error.filename}: run `modprobe nf_conntrack_netlink`"
@@ -31,6 +33,18 @@ def switch_on(found: dict[str, str]) -> None:
     for name, value in found.items():
         if value != "1":
             Path(_FOLDER, name).write_text("1")
+
+
+def _values() -> dict[str, str]:
+    return {name: _value(name) for name in SYSCTLS}
+
+
+def _value(name: str) -> str:
+    opened = os.open(_FOLDER + name, os.O_RDONLY | os.O_CLOEXEC)  # a third of the cost of a Path and a file
+    try:
+        return os.read(opened, 16).decode().strip()
+    finally:
+        os.close(opened)
 
 
 def _load_modules() -> None:

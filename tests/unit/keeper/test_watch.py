@@ -207,8 +207,9 @@ def test_events_are_looked_at_each_second_and_everything_in_turn(world: World) -
     before = [(each.glanced, each.looked) for each in slots]
     for _ in range(4):
         world.tick()
-    assert [each.glanced - glanced for each, (glanced, _) in zip(slots, before, strict=True)][1:] == [4] * (len(slots) - 1)
-    assert [each.looked - looked for each, (_, looked) in zip(slots, before, strict=True)] == [4] + [2] * (len(slots) - 1)
+    others = len(slots) - 1
+    assert [each.glanced - glanced for each, (glanced, _) in zip(slots, before, strict=True)][1:] == [4] * others
+    assert [each.looked - looked for each, (_, looked) in zip(slots, before, strict=True)] == [4] + [2] * others
 
 
 def test_tables_that_may_not_be_read_are_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
