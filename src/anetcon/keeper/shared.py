@@ -27,16 +27,17 @@ class Shared:
         """Sums of the counters of namespaces that have no slot any more."""
         self.used = 0
         """No slot from this one on was ever taken."""
-        self._free = list(range(SLOTS - 1, -1, -1))
+        self._free: list[int] = []
+        """Those before it that are free again."""
 
     @property
     def full(self) -> bool:
         """Whether no slot is free."""
-        return not self._free
+        return not self._free and self.used == SLOTS
 
     def take(self) -> int:
         """A slot for a namespace, with nothing counted in it."""
-        slot = self._free.pop()
+        slot = self._free.pop() if self._free else self.used
         self.used = max(self.used, slot + 1)
         counters.clear_slot(self._memory, slot)
         return slot
@@ -44,8 +45,8 @@ class Shared:
     def resume(self, slots: Iterable[int], past: list[int]) -> None:
         """These are taken, and that was counted in others, by the program before this one."""
         taken = set(slots)
-        self._free = [slot for slot in self._free if slot not in taken]
         self.used = max(taken, default=-1) + 1
+        self._free = [slot for slot in range(self.used) if slot not in taken]
         self.past = past
 
     def release(self, slot: int) -> tuple[int, ...]:
