@@ -42,7 +42,7 @@ def read() -> tuple[int, int] | None:
 
 def clock(machine: Machine, said: tuple[int, int] | None) -> Iterator[Finding]:
     """Synchronised, and kept by a source that costs little to read."""
-    remedy = "have it synchronised: `timedatectl set-ntp true`, or `apt-get install chrony`"
+    remedy = "synchronise it: `timedatectl set-ntp true`, or `apt-get install chrony`"
     means = "times in the record drift from the time in a report: `who` may find the wrong connection, or none"
     if said is None:
         yield unchecked("clock", "the kernel does not tell whether its clock is synchronised", "see `timedatectl`")

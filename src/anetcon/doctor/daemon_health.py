@@ -64,7 +64,7 @@ def _children(machine: Machine) -> Iterator[Finding]:
         pid, restarts = said.get("pid"), said.get("restarts", 0)
         state = _state(machine, pid)
         if pid is None or (machine.processes and pid not in machine.processes and machine.daemon.family):
-            means = "it is started again by itself, after a pause that grows to 10 s; what it reads waits"
+            means = "the keeper starts it again, after a pause that grows to 10 s; what it reads waits"
             remedy = "see why it ended, in the daemon's log: `journalctl -u anetcon -n 50`"
             yield Finding("daemon", Severity.PROBLEM, f"{name} does not run", means, remedy)
         elif state and state != STUCK["D"]:
@@ -73,7 +73,7 @@ def _children(machine: Machine) -> Iterator[Finding]:
         if restarts:
             found = f"{name} was started again {restarts} times since the daemon started"
             means = (
-                "each time what capture had not flushed is a gap" if name == "capture" else "what waited is read late"
+                "each time what capture had not flushed is a gap" if name == "capture" else "it reads late what waited"
             )
             remedy = "see why, in the daemon's log: `journalctl -u anetcon`; and `anetcon gaps`"
             yield Finding("daemon", Severity.NOTE, found, means, remedy)
@@ -85,12 +85,12 @@ def _capture(machine: Machine) -> Iterator[Finding]:
     last = max((machine.daemon.flushed or 0) / SECOND, started or 0)
     if last and machine.now - last > STALE / SECOND:
         found = f"capture wrote the journal last {machine.now - last:.0f} s ago"
-        means = "connections wait in the kernel, then are lost (counted)"
+        means = "connections wait in the kernel, which drops and counts those that it has no room for"
         remedy = "see the daemon's log, and free space: `journalctl -u anetcon -n 50`"
         yield Finding("daemon", Severity.PROBLEM, found, means, remedy)
     if waits := status.get("capture", {}).get("unwritten"):
-        found = f"the journal cannot be written since {waits['since']}: {waits['reason']}"
-        means = f"{waits['waiting_rows']} rows wait in memory; what does not fit there is lost (counted)"
+        found = f"capture cannot write the journal since {waits['since']}: {waits['reason']}"
+        means = f"{waits['waiting_rows']} rows wait in memory; capture drops and counts what does not fit there"
         remedy = f"make room or mount it writable: `df -h {machine.store}`"
         yield Finding("daemon", Severity.PROBLEM, found, means, remedy)
 
@@ -103,7 +103,7 @@ def _counted(machine: Machine) -> Iterator[Finding]:
             remedy = "do what the message says; the daemon tries again by itself"
             yield Finding("attached", Severity.PROBLEM, found, "nothing is recorded here", remedy, name)
         if entry.get("undecodable"):
-            found = f"{entry['undecodable']} messages could not be read"
+            found = f"{entry['undecodable']} messages that capture could not read"
             means = "each is in a gap record; this kernel sends something unknown"
             remedy = "please report it, with the daemon's log and `uname -r`"
             yield Finding("attached", Severity.WARNING, found, means, remedy, name)
@@ -121,4 +121,6 @@ def _file(machine: Machine) -> Iterator[Finding]:
     if theirs != asked:
         found = f"the daemon runs with {theirs or 'no configuration file'}, this looked at {asked or 'the defaults'}"
         remedy = f"ask with the same one: `anetcon doctor -c {theirs}`" if theirs else "ask with the same options"
-        yield Finding("daemon", Severity.NOTE, found, "what is said about namespaces may not fit", remedy)
+        yield Finding(
+            "daemon", Severity.NOTE, found, "what doctor says about namespaces may not fit the daemon", remedy
+        )

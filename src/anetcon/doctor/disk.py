@@ -66,11 +66,11 @@ def space(store: Path, left: Room, growth: int | None, machine: Machine) -> Iter
     floor = limits.floor(left.total)
     days = (left.free - floor) / growth if growth else None
     means = (
-        f"below {floor / GIB:.2f} GiB free the oldest records are removed; on a full disk connections wait in memory, "
-        "then are lost (counted)"
+        f"below {floor / GIB:.2f} GiB free the daemon removes the oldest records; on a full disk connections wait in "
+        "memory until that is full too"
     )
     bounded = limits.size is not None or limits.age is not None
-    remedy = "make room, or say how much is kept: " + machine.setting("store.max_gigabytes", f"{_half(left.free)}")
+    remedy = "make room, or limit how much is kept: " + machine.setting("store.max_gigabytes", f"{_half(left.free)}")
     if left.free < min(floor, GIB) // 10 or (days is not None and days < 1 and not bounded):
         yield Finding("disk", Severity.PROBLEM, found, means, remedy)
     elif left.free < max(floor, GIB // 2) or (days is not None and days < DAYS and not bounded):
@@ -126,12 +126,12 @@ def writable(store: Path, machine: Machine) -> Iterator[Finding]:
     for folder in folders if os.geteuid() == 0 else []:
         if folder.exists() and not folder.is_dir():
             means, remedy = "the daemon cannot start", f"move it away: `mv {folder} {folder}.old`"
-            yield Finding("disk", Severity.PROBLEM, f"{folder} is no folder", means, remedy)
+            yield Finding("disk", Severity.PROBLEM, f"{folder} is not a folder", means, remedy)
     for name, sink in machine.resolved.get("sinks", {}).items() if os.geteuid() == 0 else []:
         path = Path(sink["to"].removeprefix("file:"))
         if path.exists() and not path.is_file():
             means, remedy = f"sink {name} gets nothing; it catches up later", f"move it away: `mv {path} {path}.old`"
-            yield Finding("disk", Severity.PROBLEM, f"{path} is no file", means, remedy)
+            yield Finding("disk", Severity.PROBLEM, f"{path} is not a file", means, remedy)
 
 
 def journal(machine: Machine) -> Iterator[Finding]:

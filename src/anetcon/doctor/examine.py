@@ -71,7 +71,7 @@ def examine(
         home = Home()
         looks = [visit(home, look) for look in chosen]
     else:
-        why, remedy = "not entered: that needs root", "run it as root: `sudo anetcon doctor`"
+        why, remedy = "doctor did not enter it: that needs root", "run it as root: `sudo anetcon doctor`"
         found = [unchecked("namespace", why, remedy, look.netns) for look in chosen if look.audited]
     inodes = {each.inode for look in looks for each in listeners.of_conntrack(look)}
     pids = sorted(seen.processes, key=lambda pid: pid not in seen.daemon.family)
@@ -149,7 +149,7 @@ def unselected(looks: Sequence[NamespaceLook], names: Sequence[str], seen: Machi
     for look in looks:
         if names and not look.audited:
             found = "audit.namespaces does not select it"
-            means = "no connection of it is recorded; it was only looked at for rules that we left there"
+            means = "nobody records its connections; doctor only looked for rules that we left there"
             remedy = f"add its name to `namespaces` under [audit] in {seen.file}; to look at it: `-n {look.netns}`"
             yield Finding("selection", Severity.WARNING, found, means, remedy, look.netns)
 
@@ -157,7 +157,7 @@ def unselected(looks: Sequence[NamespaceLook], names: Sequence[str], seen: Machi
 def of_namespace(look: NamespaceLook, seen: Machine) -> Iterator[Finding]:
     """Everything about one namespace; of one that is not audited only what we left there."""
     if "namespace" in look.failed:
-        why = f"it cannot be entered: {look.failed['namespace']}"
+        why = f"doctor cannot enter it: {look.failed['namespace']}"
         remedy = f"see whether it is still there: `ls -l {look.path}`"
         yield unchecked("namespace", why, remedy, look.netns)
         return

@@ -40,7 +40,7 @@ class Finding:
 
 def unchecked(check: str, found: str, remedy: str, netns: str | None = None) -> Finding:
     """What could not be looked at."""
-    return Finding(check, Severity.NOTE, found, "whether this is well is not known", remedy, netns, checked=False)
+    return Finding(check, Severity.NOTE, found, "doctor cannot tell whether this is well", remedy, netns, checked=False)
 
 
 def inside(path: Path | None, command: str) -> str:

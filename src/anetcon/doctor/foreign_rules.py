@@ -17,8 +17,8 @@ OUR_PRIORITY = 99
 
 _LEGACY = re.compile(r"^-A (?P<rule>.*-j (?:NOTRACK|CT)\b.*)$", re.MULTILINE)
 _EVENTS = re.compile(r"--ctevents (\S+)")
-UNTRACKED = "what it matches is not tracked, so never recorded"
-SILENT = "what it matches makes no events, or not all: a connection without its end, or none at all"
+UNTRACKED = "the kernel does not track what it matches, so nobody records it"
+SILENT = "the kernel tells only part of what it matches: a connection without its end, or none at all"
 
 
 def hiding(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def hiding(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
         return
     if "rules" in look.failed or "legacy rules" in look.failed:
         why = look.failed.get("rules") or look.failed["legacy rules"]
-        yield unchecked("rules", f"the rules could not be read: {why}", "see `nft list ruleset` there", look.netns)
+        yield unchecked("rules", f"doctor could not read the rules: {why}", "see `nft list ruleset` there", look.netns)
         return
     found = list(_found(look))
     yield from found
@@ -38,7 +38,7 @@ def hiding(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
 def _found(look: NamespaceLook) -> Iterator[Finding]:
     for rule in look.rules.rules:
         if rule.hides:
-            remedy = f"delete it, unless that is wanted: `{inside(look.path, _delete(rule))}`"
+            remedy = f"delete it, unless you want that: `{inside(look.path, _delete(rule))}`"
             means = SILENT if "events" in rule.hides else UNTRACKED
             found = f"{rule.hides} (handle {rule.handle})"
             yield Finding("rules", Severity.WARNING, found, means, remedy, look.netns)
@@ -47,7 +47,7 @@ def _found(look: NamespaceLook) -> Iterator[Finding]:
         for match in _LEGACY.finditer(text):
             if means := _hides_legacy(match["rule"]):
                 command = inside(look.path, f"{program} -w -t raw -D {match['rule']}")
-                remedy = f"delete it, unless that is wanted: `{command}`"
+                remedy = f"delete it, unless you want that: `{command}`"
                 found = f"rule of {program}, table raw: {match['rule']}"
                 yield Finding("rules", Severity.WARNING, found, means, remedy, look.netns)
 
@@ -74,7 +74,7 @@ def offload(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
             found = f"flowtable {each.family} {each.table} {each.name} has no counter"
             means = "connections that it carries are recorded, but with too few packets and bytes"
             remedy = (
-                "add the line `counter` to its definition, where the rules come from, and load them again; look at it: "
+                "add the line `counter` to its definition where the rules come from, and load them again; to see it: "
                 f"`{inside(look.path, f'nft list flowtable {each.family} {each.table} {each.name}')}`"
             )
             yield Finding("offload", Severity.WARNING, found, means, remedy, look.netns)
@@ -100,7 +100,7 @@ def _translating_chains(look: NamespaceLook, ours: str) -> Iterator[Finding]:
         ):
             place = f"{chain.family} {chain.table} {chain.name}"
             found = f"chain {place} translates at priority {chain.priority}, before ours at {OUR_PRIORITY}"
-            means = "what it translates never comes to our LOG rules"
+            means = "our LOG rules never see what it translates"
             remedy = f"give it priority 100 where it comes from: `{inside(look.path, f'nft list chain {place}')}`"
             yield Finding("order", Severity.WARNING, found, means, remedy, look.netns)
 
@@ -126,7 +126,7 @@ def _jump_not_first(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
             first = bool(chain) and any(e.jump == name for e in chain[0].expressions)
         if not first:
             found = f"the jump to {name} is not the first rule of {program}'s nat POSTROUTING"
-            means = "connections that a rule before it translates or accepts are not logged"
+            means = "our rules do not log connections that an earlier rule translates or accepts"
             jump = f"{program} -w -t nat -D POSTROUTING -j {name}; {program} -w -t nat -I POSTROUTING -j {name}"
             command = inside(look.path, f"sh -c {shlex.quote(jump)}")
             remedy = f"the daemon repairs it within seconds; if it stays: `{command}`"

@@ -40,7 +40,7 @@ def processors(machine: Machine) -> Iterator[Finding]:
     load = machine.text("/proc/loadavg").split()[:1]
     found = f"{count} processors, load {load[0] if load else 'unknown'}"
     if load and float(load[0]) > 2 * count:
-        means = "capture gets its turn late: in bursts ends are held back, and starts may be missing until they end"
+        means = "capture gets its turn late: in bursts the kernel holds ends back and may drop starts"
         remedy = "see what runs: `top -b -n 1 -o %CPU`; give the daemon's unit a larger CPUWeight="
         yield Finding("processors", Severity.NOTE, found, means, remedy)
     else:
@@ -52,7 +52,7 @@ def containers(machine: Machine, own_namespace: str) -> Iterator[Finding]:
     first_network = (machine.root / LOG_ALL_NETNS.lstrip("/")).exists() or not _conntrack(machine)
     if own_namespace and own_namespace != FIRST_PID_NAMESPACE:
         found = "this runs in a pid namespace of its own, as in a container"
-        means = "the host's other processes cannot be seen: who listens, whether an old daemon runs"
+        means = "doctor cannot see the host's other processes: who listens, whether an old daemon runs"
         remedy = "run the container with the host's: `--pid=host`"
         yield Finding("container", Severity.NOTE, found, means, remedy)
     if not first_network:
@@ -60,7 +60,7 @@ def containers(machine: Machine, own_namespace: str) -> Iterator[Finding]:
         if machine.settings.with_default:
             severity = max(severity, Severity.WARNING, key=lambda each: each.rank)
         found = "this runs in a network namespace that is not the host's"
-        means = "`default` is the container's namespace, and nf_log_all_netns cannot be set from here"
+        means = "`default` is the container's namespace, and the daemon cannot set nf_log_all_netns from here"
         yield Finding("container", severity, found, means, "run the container with the host's: `--network=host`")
     elif own_namespace in ("", FIRST_PID_NAMESPACE):
         yield Finding("container", Severity.OK, "this runs in the host's network and pid namespace")
@@ -99,7 +99,7 @@ def folder(machine: Machine, plain: list[str]) -> Iterator[Finding]:
     where = Path(machine.settings.netns_dir)
     for name in plain:
         found = f"{where / name} is a plain file, no namespace is mounted on it"
-        means = "either it was left behind, or it was mounted where we do not see it: then it is not audited"
+        means = "somebody left it behind, or mounted a namespace where we do not see it, which nobody audits then"
         remedy = (
             f"see on the host: `findmnt {where / name}`; a container needs the folder mounted with rslave "
             f"(`-v {where}:{where}:rslave`)"

@@ -13,44 +13,47 @@ from anetcon.doctor.probe import OPTIONS
 from anetcon.system.process import python
 
 PATIENCE = 60.0
-PROBLEMS = {
-    "setns": (
-        "no other namespace can be audited",
-        "run a kernel with CONFIG_NET_NS, outside of a restricted container",
-    ),
-    "SO_RCVBUFFORCE": (
-        "receive buffers stay at net.core.rmem_max: bursts are lost",
-        "give CAP_NET_ADMIN in the first user namespace, or raise the limit: `sysctl -w net.core.rmem_max=4194304`",
-    ),
-    "ctnetlink": ("no connection can be learnt from conntrack", "load it: `modprobe nf_conntrack_netlink`"),
-    "conntrack sysctls": (
-        "connections have no times and counters, or no events",
-        "run a kernel with CONFIG_NF_CONNTRACK_EVENTS and CONFIG_NF_CONNTRACK_TIMESTAMP",
-    ),
-    "NETLINK_NO_ENOBUFS": ("one overrun would silence the events until the queue is empty", "run a newer kernel"),
-    "NETLINK_BROADCAST_ERROR": (
-        "the kernel cannot hold back the ends that a slow reader missed",
-        'run a newer kernel, or set `on_overload = "shed"` under [audit]',
-    ),
-    "SO_MEMINFO": ("losses cannot be counted", "run a kernel of 4.12 or later"),
-    "events": ("connections would not be recorded", "load it: `modprobe nf_conntrack_netlink`"),
-    "nf_tables": (
-        "whether conntrack runs cannot be read from the rules",
-        "load it: `modprobe nf_tables`; namespaces with iptables-legacy alone do without",
-    ),
-    "nft": ("audit.activate_conntrack has no effect", "install it: `apt-get install nftables`"),
-    "nft sample": (
-        "audit.record_invalid has no effect",
-        "install nftables, and run a kernel with CONFIG_NETFILTER_NETLINK_LOG: `modprobe nfnetlink_log`",
-    ),
-    "nft log rules": ("the engine nftables-log logs nothing", "install it: `apt-get install nftables`"),
-    "iptables log rules": ("the engine iptables-log logs no IPv4", "install it: `apt-get install iptables`"),
-    "ip6tables log rules": ("the engine iptables-log logs no IPv6", "install it: `apt-get install iptables`"),
+MEANS = {
+    "setns": "no other namespace can be audited",
+    "SO_RCVBUFFORCE": "receive buffers stay at net.core.rmem_max, so a burst is lost",
+    "ctnetlink": "the daemon cannot learn connections from conntrack",
+    "conntrack sysctls": "connections have no times and counters, or no events",
+    "NETLINK_NO_ENOBUFS": "after one overrun the kernel sends no event until the queue is empty",
+    "NETLINK_BROADCAST_ERROR": "the kernel cannot hold back the ends that a slow reader missed",
+    "SO_MEMINFO": "the daemon cannot count losses",
+    "events": "the daemon records no connection",
+    "nf_tables": "the daemon cannot tell from the rules whether conntrack runs",
+    "nft": "audit.activate_conntrack has no effect",
+    "nft sample": "audit.record_invalid has no effect",
+    "nft log rules": "the engine nftables-log logs nothing",
+    "iptables log rules": "the engine iptables-log logs no IPv4",
+    "ip6tables log rules": "the engine iptables-log logs no IPv6",
 }
-"""What it means that a feature is missing, and what to do."""
+"""What it means that a feature is missing."""
+
+_LOAD = "load it: `modprobe nf_conntrack_netlink`"
+_NFTABLES, _IPTABLES = (f"install it: `apt-get install {package}`" for package in ("nftables", "iptables"))
+REMEDIES = {
+    "setns": "run a kernel with CONFIG_NET_NS, outside of a restricted container",
+    "SO_RCVBUFFORCE": "give CAP_NET_ADMIN in the first user namespace, or raise the limit: "
+    "`sysctl -w net.core.rmem_max=4194304`",
+    "ctnetlink": _LOAD,
+    "conntrack sysctls": "run a kernel with CONFIG_NF_CONNTRACK_EVENTS and CONFIG_NF_CONNTRACK_TIMESTAMP",
+    "NETLINK_NO_ENOBUFS": "run a newer kernel",
+    "NETLINK_BROADCAST_ERROR": 'run a newer kernel, or set `on_overload = "shed"` under [audit]',
+    "SO_MEMINFO": "run a kernel of 4.12 or later",
+    "events": _LOAD,
+    "nf_tables": "load it: `modprobe nf_tables`; namespaces with iptables-legacy alone do without",
+    "nft": _NFTABLES,
+    "nft sample": "install nftables, and run a kernel with CONFIG_NETFILTER_NETLINK_LOG: `modprobe nfnetlink_log`",
+    "nft log rules": _NFTABLES,
+    "iptables log rules": _IPTABLES,
+    "ip6tables log rules": _IPTABLES,
+}
+"""What to do then."""
 
 OPTIONAL = {
-    "CTA_TIMESTAMP_EVENT": "a start is dated by the time it was read, some milliseconds late, until its end is known",
+    "CTA_TIMESTAMP_EVENT": "capture dates a start by when it reads it, some milliseconds late, until the end comes",
 }
 """What the audit does without, and what that costs."""
 
@@ -59,7 +62,7 @@ def probe(machine: Machine) -> Iterator[Finding]:
     """Try every feature that the engine needs."""
     if not can_enter():
         yield unchecked(
-            "kernel", "the kernel's features were not tried: that needs root", "run `anetcon doctor` as root"
+            "kernel", "doctor did not try the kernel's features: that needs root", "run `anetcon doctor` as root"
         )
         return
     audit = machine.resolved["audit"]
@@ -78,7 +81,7 @@ def findings(found: Mapping[str, str], release: str) -> Iterator[Finding]:
     if "unshare" in found:
         yield unchecked(
             "kernel",
-            f"the kernel's features were not tried: no network namespace can be made ({found['unshare']})",
+            f"doctor could not try the kernel's features: it cannot make a network namespace ({found['unshare']})",
             "run `anetcon doctor` as root outside of a restricted container",
         )
         return
@@ -87,10 +90,9 @@ def findings(found: Mapping[str, str], release: str) -> Iterator[Finding]:
             continue
         what = f"{feature} does not work on Linux {release}: {failure}"
         if feature in OPTIONAL:
-            means = OPTIONAL[feature]
-            yield Finding("kernel", Severity.NOTE, what, means, "nothing has to be done; newer kernels have it")
+            remedy = "you need do nothing; newer kernels have it"
+            yield Finding("kernel", Severity.NOTE, what, OPTIONAL[feature], remedy)
         else:
-            means, remedy = PROBLEMS[feature]
-            yield Finding("kernel", Severity.PROBLEM, what, means, remedy)
+            yield Finding("kernel", Severity.PROBLEM, what, MEANS[feature], REMEDIES[feature])
     if not any(found.values()):
         yield Finding("kernel", Severity.OK, f"Linux {release}: {', '.join(found)} work, each was tried")

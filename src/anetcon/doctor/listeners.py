@@ -44,7 +44,7 @@ def ours(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     elif not any(machine.owners.values()):
         yield unchecked(
             "attached",
-            "whose sockets these are cannot be seen",
+            "doctor cannot see whose sockets these are",
             "run `anetcon doctor` as root in the daemon's pid namespace",
             look.netns,
         )
@@ -69,15 +69,15 @@ def _stranger(look: NamespaceLook, machine: Machine, each: NetlinkSocket) -> Fin
     remedy = f"if nobody needs it, end it: `kill {numbers}`" if pids else "find it on the host: `ss -f netlink -p`"
     if any(machine.processes[pid].name.startswith("anetcon-") for pid in pids if pid in machine.processes):
         means = (
-            "another ANetCon, with another store, audits this namespace too: each of the two guards its own hold only"
+            "another ANetCon, with another store, audits this namespace too; each of the two guards its own hold only"
         )
         remedy = f"look at its own settings: `ps -o args= {numbers}`; if nobody needs it, end its anetcon-keeper"
         return Finding("listeners", Severity.NOTE, found, means, remedy, look.netns)
     if each.waiting >= BEHIND:
         means = (
-            "it does not keep up or does not read; if it listens reliably (that cannot be seen from outside) ends stay "
-            "in the table until it reads: the table fills, ends come many times and late"
+            "it does not keep up or does not read. In reliable mode (which cannot be seen from outside) ends stay in "
+            "the table until it reads: the table fills, ends come many times and late"
         )
         return Finding("listeners", Severity.WARNING, found, means, remedy, look.netns)
-    means = "it costs some speed; would it listen reliably and stop reading, ends would stay in the table"
+    means = "it costs some speed; if it listens in reliable mode and stops reading, ends stay in the table"
     return Finding("listeners", Severity.NOTE, found, means, remedy, look.netns)

@@ -17,7 +17,7 @@ def ours(machine: Machine) -> Iterator[Finding]:  # noqa: ARG001 - the shape of 
         return
     held = effective_capabilities() or 0
     missing = [name for name, bit in capabilities.ALWAYS.items() if not held >> bit & 1] or ["root"]
-    found = f"not looked into the namespaces: {' and '.join(missing)} missing"
+    found = f"doctor did not look into the namespaces: {' and '.join(missing)} missing"
     yield unchecked("privileges", found, "run it as root: `sudo anetcon doctor`")
 
 
@@ -28,15 +28,13 @@ def of_daemon(machine: Machine) -> Iterator[Finding]:
     held = effective_capabilities(machine.daemon.pid)
     if held is None:
         yield unchecked(
-            "privileges", f"the capabilities of process {machine.daemon.pid} cannot be read", "run it as root"
+            "privileges", f"doctor cannot read the capabilities of process {machine.daemon.pid}", "run it as root"
         )
         return
     missing = [name for name, bit in machine.needed_capabilities().items() if not held >> bit & 1]
     if missing:
         means = f"the engine {machine.engine} needs them: namespaces stay without audit"
-        remedy = (
-            "run `anetcon install`, which writes its unit a drop-in for the engine that is configured, and restart it"
-        )
+        remedy = "run `anetcon install`, which gives its unit a drop-in for this engine, and restart it"
         yield Finding("privileges", Severity.PROBLEM, f"the daemon lacks {' and '.join(missing)}", means, remedy)
     else:
         yield Finding("privileges", Severity.OK, "the daemon has the capabilities that its engine needs")

@@ -53,5 +53,5 @@ def _left(look: NamespaceLook, machine: Machine, what: str, command: str) -> Fin
         remedy = f"if that one does not audit this namespace, remove it: `{command}`"
         return Finding("stale", Severity.NOTE, f"{what} is there", means, remedy, look.netns)
     why = "the daemon does not need it here" if machine.daemon.runs else "no daemon runs that keeps it"
-    means = f"{why}: left by one that was killed or set up otherwise; it costs time, and logs what nobody expects"
+    means = f"{why}; it was left by one that was killed or had other settings, costs time, and logs what nobody expects"
     return Finding("stale", Severity.WARNING, f"{what} is there", means, f"remove it: `{command}`", look.netns)

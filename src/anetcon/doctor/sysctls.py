@@ -74,7 +74,7 @@ WEAKNESSES = (
         Severity.NOTE,
         "conntrack takes up a TCP connection in the middle if it ran before; `handshake completed` then says no more "
         "than that packets went both ways",
-        "nothing; or, where such connections may break when a router is set up anew",
+        "do nothing; or, where such connections may break when a router is set up anew",
     ),
 )
 

@@ -41,7 +41,7 @@ def tracking(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     elif not families and not look.number("nf_conntrack_count"):
         means = "the kernel tracks nothing here, so nothing is recorded"
         set_it = machine.setting("audit.activate_conntrack", "true")
-        remedy = f"see who was to write its rules; where none is to be, {set_it}"
+        remedy = f"see who should write its rules; where none should be, {set_it}"
         if machine.resolved["audit"]["activate_conntrack"] and machine.daemon.runs:
             remedy = "see why the daemon could not make it run: `anetcon status`, and its log"
         yield Finding("conntrack", Severity.WARNING, "no rule uses conntrack", means, remedy, look.netns)
@@ -62,7 +62,7 @@ def size(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     if not look.audited or count is None or limit is None:
         return
     if not limit:
-        means = "the table may grow without end, so the daemon never lets the kernel hold ends back: a burst loses some"
+        means = "the table may grow without end, so the daemon lets the kernel hold no end back: a burst loses some"
         remedy = "on the host: `sysctl -w net.netfilter.nf_conntrack_max=262144`"
         yield Finding("table", Severity.WARNING, "nf_conntrack_max is 0: no limit", means, remedy, look.netns)
         return
@@ -73,7 +73,7 @@ def size(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
         means = "the router refuses connections, which are then in no record"
         yield Finding("table", Severity.PROBLEM, f"the table is full: {found}", means, remedy, look.netns)
     elif share >= guard and machine.settings.hold and not machine.logs_rules:
-        means = f"above guard_share ({guard:g}) ends are not held back: what is not read in time is lost, and counted"
+        means = f"above guard_share ({guard:g}) the kernel drops and counts ends that capture has not read in time"
         yield Finding("table", Severity.WARNING, found, means, remedy, look.netns)
     elif buckets and count > LONG_CHAINS * buckets:
         means = "every lookup walks long chains: packets and dumps cost more"
@@ -95,7 +95,7 @@ def refused(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:  # noqa
     count, limit = look.number("nf_conntrack_count") or 0, look.number("nf_conntrack_max") or 0
     grave = bool(seen["drop"] or seen["early_drop"]) and limit > 0 and count > CALM * limit
     counted = ", ".join(f"{name} {value}" for name, value in seen.items() if value)
-    means = "packets were dropped or connections thrown out early (table full), or two packets raced for one tuple"
+    means = "the kernel dropped packets or ended connections early (table full), or two packets raced for one tuple"
     if seen["drop"] or seen["early_drop"]:
         remedy = f"on the host: `sysctl -w net.netfilter.nf_conntrack_max={_twice(limit)}`, if it happens again"
     elif seen["chain_toolong"]:
@@ -116,8 +116,8 @@ def untracked(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     counted = {family for family in families if tuple(invalid_sample.made(family).name.split()) in look.rules.tables}
     wanted = machine.settings.record_invalid and machine.daemon.runs
     if wanted and not counted >= tracked_families(replace(look, legacy={})):  # legacy's are known by connections alone
-        means = "packets that are invalid are neither counted where they leave nor sampled here"
-        remedy = "see why the daemon could not write its table: its log; or wait a second, where it has just begun"
+        means = "the daemon neither counts nor samples packets here that conntrack calls invalid"
+        remedy = "see in the daemon's log why it could not write its table; if it has just started, wait a second"
         found = "audit.record_invalid is set, and its table is not there"
         yield Finding("invalid", Severity.WARNING, found, means, remedy, look.netns)
     if look.rules.drops_invalid >= {"ip", "ip6"}:
@@ -129,7 +129,7 @@ def untracked(look: NamespaceLook, machine: Machine) -> Iterator[Finding]:
     count = sum(look.statistics.get(name, 0) for name in ("invalid", "error"))
     found = f"packets that conntrack calls invalid may be forwarded, of {missing}; it counted {count} since it was made"
     told = (
-        "those that leave are counted, and a sample is on record" if wanted and counted else "no record tells of them"
+        "the daemon counts those that leave and records a sample" if wanted and counted else "no record tells of them"
     )
     means = f"such packets (scans by FIN or NULL, unasked replies) cross untranslated, and {told}"
     chain = "{ type filter hook forward priority 0; }"

@@ -19,19 +19,17 @@ def files(machine: Machine) -> Iterator[Finding]:
     """Configuration of syslog and of logrotate that does not fit who writes the text logs now."""
     logs = machine.resolved["logs"]
     if machine.logs_rules and logs["enabled"] and logs["writer"] == "anetcon" and machine.text(RSYSLOG):
-        means = "rsyslog writes the kernel's lines into the text logs, and so do we: every line is there twice"
+        means = "rsyslog writes the kernel's lines into the text logs, as the daemon does: every line is there twice"
         remedy = (
             f'let one of them write: set `writer = "rsyslog"` under [logs] in {machine.file}, '
             f"or remove it: `rm /{RSYSLOG} && systemctl restart rsyslog`"
         )
         yield Finding("syslog", Severity.WARNING, f"/{RSYSLOG} is there", means, remedy)
     elif machine.logs_rules and logs["enabled"] and logs["writer"] == "rsyslog" and not _runs(machine, "rsyslogd"):
-        means = "logs.writer leaves the two text logs to it: they get no line (the store has all)"
+        means = "logs.writer leaves the two text logs to rsyslog: they get no line (the store has all)"
         yield Finding("syslog", Severity.WARNING, "no rsyslogd runs", means, "start it: `systemctl start rsyslog`")
     elif not machine.logs_rules and "anetcon" in machine.text(RSYSLOG).lower():
-        means = (
-            "it sorts the lines of LOG rules, of which this engine has none; those of rules left over would be doubled"
-        )
+        means = "it sorts the lines of LOG rules, of which this engine has none; lines of rules left over come twice"
         remedy = f"remove it once no such rule is left: `rm /{RSYSLOG} && systemctl restart rsyslog`"
         yield Finding("syslog", Severity.NOTE, f"/{RSYSLOG} is left of a LOG engine", means, remedy)
     rotation = machine.text(LOGROTATE)

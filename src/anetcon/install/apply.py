@@ -112,7 +112,7 @@ def _directory(tree: Tree, item: Item, coming: bool) -> Iterator[Step]:
         yield Step(Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}{content}")
     else:
         command = f"chown -R {item.owner}:{item.group} {shlex.quote(item.path)}"
-        why = f"it must belong to {item.owner}: see what is in it, then `{command}`"
+        why = f"it must belong to {item.owner}: see what is in it, then run `{command}`"
         yield Step(Verb.KEEP, item.path, None, why)
 
 
@@ -141,7 +141,10 @@ def _configuration(tree: Tree, item: Item, manifest: Manifest) -> Iterator[Step]
                 yield Step(Verb.ASIDE, item.beside, item, f"{item.path} was edited and stays as it is")
         else:
             yield Step(
-                Verb.KEEP, item.beside, None, f"both it and {item.path} were edited; remove it to see what is new"
+                Verb.KEEP,
+                item.beside,
+                None,
+                f"somebody edited both it and {item.path}; remove it, and the next install writes it anew",
             )
         return
     if beside is not None and _ours(manifest, item, beside):
@@ -160,4 +163,4 @@ def _no_longer(tree: Tree, path: str, digests: list[str]) -> Iterator[Step]:
     if digest(found) in digests:
         yield Step(Verb.REMOVE, path, None, "no longer part of it")
     else:
-        yield Step(Verb.KEEP, path, None, "no longer part of it, but it was edited: remove it yourself")
+        yield Step(Verb.KEEP, path, None, "no longer part of the program, but it was edited: remove it yourself")

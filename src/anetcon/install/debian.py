@@ -36,8 +36,8 @@ def refuse_another(tree: Tree) -> None:
     """Raise AnetconError when a program that is not the package's wants to take the service of the package."""
     if not is_packaged() and tree.status(DEBIAN.unit) is not None:
         raise AnetconError(
-            "the Debian package anetcon is installed: run its own `/usr/bin/anetcon install`, or remove it first "
-            f"(`apt remove anetcon`) to have that of {sys.prefix} instead"
+            "the Debian package anetcon is installed: run its own `/usr/bin/anetcon install`; "
+            f"to use that of {sys.prefix} instead, run `apt remove anetcon` first"
         )
 
 

@@ -132,7 +132,7 @@ class Putback:
     def _entered(self, back: Back) -> Iterator[None]:
         """In the namespace; OSError when it is gone, or another by now, or no name of one."""
         if back.path is not None and back.path.name != file_name(back.netns):
-            raise OSError("it has a name that none can have")
+            raise OSError("no namespace can have that name")
         with self._home.entered(back.path) as inode:
             if inode != back.inode:
                 raise OSError("it is another namespace by now")

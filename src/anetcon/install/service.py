@@ -23,8 +23,8 @@ SYSTEMD = Path("/run/systemd/system")
 ROOT_OF_1 = Path("/proc/1/root")
 SHOWN = ("LoadState", "ActiveState", "NeedDaemonReload", "MainPID")
 NO_SYSTEMD = (
-    "systemd does not run here, so nothing is started: where it never does, have the machine's own means start "
-    "`{program} run` at boot, and send SIGHUP to it when its configuration changes"
+    "systemd does not run here, so install starts nothing. Where it never does, have the machine start "
+    "`{program} run` at boot, and send it SIGHUP when its configuration changes"
 )
 
 
@@ -77,7 +77,7 @@ class Action:
 
 
 NEXT_START = Action(
-    note=f"not all of it holds before the daemon's next start: `systemctl restart {UNIT}`, a gap of a second"
+    note=f"part of it holds only from the daemon's next start: `systemctl restart {UNIT}`, a gap of a second"
 )
 RSYSLOG = Action(("systemctl", "try-restart", "rsyslog.service"))
 
@@ -112,7 +112,7 @@ def after_install(
     """What is to be done when everything is in its place; `interpreter` is that of the program now, `in_place` whether
     the daemon that runs can take the configuration over. Raises AnetconError where systemd would not start it."""
     if start and state.masked and not state.active:
-        raise AnetconError(f"{UNIT} is masked: `systemctl unmask {UNIT}`, then install again, or give --no-start")
+        raise AnetconError(f"{UNIT} is masked: run `systemctl unmask {UNIT}` and install again, or give --no-start")
     actions = [Action(RELOAD)] if changed.units or state.stale else []
     if changed.rsyslog:
         actions.append(RSYSLOG)

@@ -213,7 +213,7 @@ def named(error: OSError, place: Path, verb: str) -> AnetconError:
         errno.ENOSPC: "make room on that file system and run it again",
         errno.EDQUOT: "make room on that file system and run it again",
         errno.EROFS: "mount that file system writable and run it again",
-        errno.ENOTDIR: "something on the way is no directory: move it away",
+        errno.ENOTDIR: "a part of that path is not a directory: move it away",
         errno.EISDIR: "something else is in its place: move it away",
         errno.EEXIST: "something else is in its place: move it away",
     }.get(error.errno or 0, "put that right and run it again")

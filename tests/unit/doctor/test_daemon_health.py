@@ -61,7 +61,7 @@ def test_none(tmp_path: Path) -> None:
         ({"capture": STATUS["capture"] | {"unwritten": FULL}}, Severity.PROBLEM, "since noon: No space left"),  # type: ignore[operator]
         ({"kmsg": {"pid": None, "restarts": 0}}, Severity.PROBLEM, "kmsg does not run"),
         ({"namespaces": [ENTRY | {"state": "retrying", "message": "gone"}]}, Severity.PROBLEM, "not attached: gone"),
-        ({"namespaces": [ENTRY | {"undecodable": 1}]}, Severity.WARNING, "1 messages could not be read"),
+        ({"namespaces": [ENTRY | {"undecodable": 1}]}, Severity.WARNING, "1 messages that capture could not read"),
         ({"namespaces": [ENTRY | {"drops": 5}]}, Severity.NOTE, "5 messages did not fit"),
         ({"settings_file": "/etc/x.toml"}, Severity.NOTE, "the daemon runs with /etc/x.toml"),
     ],

@@ -137,7 +137,7 @@ def test_what_is_invalid_and_to_be_recorded(tables: tuple[tuple[str, str], ...],
     assert ill(table.untracked(look(rules=rules), without_daemon(audit__record_invalid=True))) == []
     forwarding = NamespaceRules(tables=rules.tables, rules=rules.rules)
     *_, found_then = ill(table.untracked(look(rules=forwarding), machine(audit__record_invalid=True)))
-    assert ("sample is on record" in found_then.means) is there
+    assert ("records a sample" in found_then.means) is there
     legacy = {"ip6": "-A INPUT -m conntrack --ctstate NEW"}
     assert len(ill(table.untracked(look(rules=rules, legacy=legacy), machine(audit__record_invalid=True)))) == (
         not there
