@@ -1,7 +1,8 @@
 """The configuration as it is installed: every setting with its line of help and its default, commented out.
 
-So nothing in it counts until somebody takes a # away, and a default that changes with a new version changes everywhere.
-What has no default has an example, which says so. On a plain gateway the namespaces are set: `gateway`.
+So but for one nothing in it counts until somebody takes a # away, and a default that changes with a new version changes
+everywhere. What has no default has an example, which says so. Set are how many days are kept, since who spoke with whom
+is personal data, and on a plain gateway (`gateway`) the namespaces.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ from anetcon.config.toml_text import described, value_text
 
 HEAD = """\
 # Configuration of anetcon. Every setting is here with its default, commented out: take the # away and change it.
-# A setting without a default has an example, which says so. After a change run
-# `anetcon config check`, then `systemctl reload anetcon`. `anetcon config show` prints what holds and why.
+# A setting without a default has an example, which says so. One is set: how many days records are kept. After a change
+# run `anetcon config check`, then `systemctl reload anetcon`. `anetcon config show` prints what holds and why.
 """
 EXAMPLES = {
     "node": '"network-1"',
-    "store.retention_days": "365",
     "store.max_gigabytes": "100",
     "store.min_free_gigabytes": "1",
     "logs.namespace_hash_file": '"/var/lib/anetcon/namespace.hash"',
 }
 """For what has no default that could be written down."""
 EXAMPLE = "  # an example, not the default"
+RETENTION = """\
+# Who spoke with whom, and when, is personal data: keep it as long as the law and your purpose need, and no longer.
+# Half a year is usual. Without this setting records are kept until the disk is full.
+retention_days = 180\
+"""
 GATEWAY = (DEFAULT_NETNS,)
 """The namespaces of a plain gateway."""
 NETWORKS = """\
@@ -61,6 +66,9 @@ def _table(name: str, gateway: bool) -> str:
 def _lines(setting: Setting, gateway: bool) -> Iterator[str]:
     yield ""
     yield from described(setting.help)
+    if setting.key == "store.retention_days":
+        yield RETENTION
+        return
     if gateway and setting.key == "audit.namespaces":
         yield f"namespaces = {value_text(GATEWAY)}"
         return

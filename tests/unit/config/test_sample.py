@@ -9,6 +9,8 @@ from pathlib import Path
 from anetcon.config.load import SETTINGS, load
 from anetcon.config.sample import sample
 
+KEPT = "store.retention_days"
+
 
 def test_each_setting_can_be_uncommented(tmp_path: Path) -> None:
     """With every # before a setting taken away it is a configuration that can be used, and sets each of them."""
@@ -36,20 +38,22 @@ def test_what_is_shown_is_the_default_or_called_an_example() -> None:
             default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
             assert (shown == default) is (found[3] is None), line
             seen.add(setting.key)
-    assert seen == {*SETTINGS} - {"audit.networks", "sinks"}
+    assert seen == {*SETTINGS} - {"audit.networks", "sinks", "store.retention_days"}
 
 
 def test_a_plain_gateway(tmp_path: Path) -> None:
-    """Its sample sets which namespaces are audited, and nothing else."""
+    """Its sample sets which namespaces are audited as well."""
     file = tmp_path / "anetcon.toml"
     file.write_text(sample(gateway=True))
     loaded = load(file, environment={})
-    assert {key for key, source in loaded.sources.items() if source != "default"} == {"audit.namespaces"}
+    assert {key for key, source in loaded.sources.items() if source != "default"} == {"audit.namespaces", KEPT}
     assert loaded.config.audit.namespaces == ("default",)
 
 
 def test_it_means_the_defaults(tmp_path: Path) -> None:
-    """As it stands nothing in it counts."""
+    """As it stands it sets how many days are kept, and nothing else: who spoke with whom is personal data."""
     file = tmp_path / "anetcon.toml"
     file.write_text(sample())
-    assert set(load(file, environment={}).sources.values()) == {"default"}
+    loaded = load(file, environment={})
+    assert {key for key, source in loaded.sources.items() if source != "default"} == {KEPT}
+    assert loaded.config.store.retention_days == 180

@@ -105,9 +105,9 @@ def test_what_is_written_beside_is_read_by_nobody(path: str, tmp_path: Path) -> 
 
 
 def test_the_installed_configuration_means_the_defaults(tmp_path: Path) -> None:
-    """It reads as no setting at all, and names each."""
+    """It reads as the one setting that is no default, how many days are kept, and names each."""
     content = planned(configured(tmp_path), Choice())[TOML].content.decode()
-    assert tomllib.loads(content) == {"audit": {}, "store": {}, "logs": {}}
+    assert tomllib.loads(content) == {"audit": {}, "store": {"retention_days": 180}, "logs": {}}
     (tmp_path / "written.toml").write_text(content)
     loaded = load(tmp_path / "written.toml", environment={})
     assert json.dumps(loaded.resolved()["audit"]) == json.dumps(configured(tmp_path).resolved()["audit"])
