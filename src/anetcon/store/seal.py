@@ -239,14 +239,14 @@ class Sealer:
                 needed = min((number - 1 for number in followers.needed(self.store)), default=passed)
                 passed = min(passed, max(needed, self._given_up))
             there = segments(folder)
-            last = max(there, default=0)
-            if table == "connections" and (written := last_written(folder)) is not None:
-                last = min(last, written[0])
-            for number in there:
-                if number <= passed and number < last:
-                    # The index first: without it the segment is not there.
-                    segment_path(folder, number, "index").unlink(missing_ok=True)
-                    segment_path(folder, number).unlink(missing_ok=True)
+            gone = [number for number in there[:-1] if number <= passed]
+            # Only now: it reads the last segment whole.
+            if gone and table == "connections" and (written := last_written(folder)) is not None:
+                gone = [number for number in gone if number < written[0]]
+            for number in gone:
+                # The index first: without it the segment is not there.
+                segment_path(folder, number, "index").unlink(missing_ok=True)
+                segment_path(folder, number).unlink(missing_ok=True)
 
     def _state(self) -> State:
         """What counts now. Only in our turn, or where nobody else has one."""
