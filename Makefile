@@ -23,10 +23,12 @@ check: setup  ## the quick half: unit and netns tests, with a fifth of the examp
 
 test: setup  ## every test this machine can run, two at a time, but the slow; one tier: make test T=tests/unit
 	@case "$(T)" in tests/unit*) ;; *) tests/debian-image.sh >/dev/null || true ;; esac # tests that need it say so
+	@case "$(T)" in tests/unit*) ;; *) for each in duckdb frames; do tests/readers.sh $$each >/dev/null || true; done ;; esac
 	@$(run_tests) -m "not slow" $(T)
 
 slow: setup  ## the tests that take long: floods, crashes, packages, taking over
 	@tests/debian-image.sh >/dev/null || true # tests that need it say so
+	@case "$(T)" in tests/unit*) ;; *) tests/readers.sh spark >/dev/null || true ;; esac
 	@$(run_tests) -m slow $(T)
 
 fuzz: setup  ## the property tests again and again, 2,000 examples each: make fuzz SECONDS=600

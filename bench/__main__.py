@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anetcon.testbed.bed import sweep
-from bench.compaction import compaction
 from bench.attaching import attaching
+from bench.compaction import compaction
 from bench.compare import compare
 from bench.covered import covered
 from bench.doctor import doctor

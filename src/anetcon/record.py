@@ -148,7 +148,8 @@ class Field:
 
     @property
     def stored_as(self) -> str:
-        """How Parquet encodes its column in the store's files. What is here each reader knows (tests/readers)."""
+        """How Parquet encodes its column in the store's files. What is here each reader knows
+        (tests/e2e/test_readers.py)."""
         return self.encoding or _ENCODINGS[self.kind]
 
     def file_type(self) -> pa.DataType:

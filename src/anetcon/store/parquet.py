@@ -1,8 +1,8 @@
 """How a table becomes a Parquet file that stays: encoded, written aside, synced, read back.
 
 `writer` is the one door to a file's form: which columns, of which types, how encoded. All of it is from the field
-table, and every reader of tests/readers takes it. Byte-stream-split of numbers would save 0.7 bytes a connection, and
-DuckDB before 2.0 and Spark could not read a file (docs/decisions/0016).
+table, and every reader of tests/e2e/test_readers.py takes it. Byte-stream-split of numbers would save 0.7 bytes a
+connection, and DuckDB before 2.0 and Spark could not read a file (docs/decisions/0016).
 """
 
 from __future__ import annotations
