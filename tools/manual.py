@@ -16,7 +16,7 @@ from anetcon.config.toml_text import value_text
 from anetcon.errors import statuses
 from tools.described import Command, Parameter
 
-FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo")
+FOR_ROOT = ("run", "doctor", "install", "uninstall", "import", "demo", "keys", "sign")
 """Commands of an administrator: section 8."""
 FILES = {
     "/etc/anetcon/anetcon.toml": "the configuration, see anetcon.toml(5)",

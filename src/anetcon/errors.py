@@ -56,6 +56,12 @@ class InputError(AnetconError):
     exit_status = 12
 
 
+class KeyringError(AnetconError):
+    """The keys of the node are not there, or cannot be used: the message says what to do."""
+
+    exit_status = 13
+
+
 USAGE = 2
 DEFECT = 70
 """A defect of the program (sysexits.h, EX_SOFTWARE), with its traceback: please report it."""

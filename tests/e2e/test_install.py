@@ -327,6 +327,8 @@ def test_a_tree(tmp_path: Path) -> None:
     """An image is prepared with its own users and nothing of this machine touched; purged, it is as it was."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nanetcon:x:4711:4711::/:/bin/false\n")
+    with (tmp_path / "etc/passwd").open("a") as file:
+        file.write("anetcon-sign:x:4713:4713::/:/bin/false\n")
     (tmp_path / "etc/group").write_text("root:x:0:\nadm:x:4712:\n")
     empty = tree(tmp_path)
     said = anetcon("install", "--root", str(tmp_path), "--dry-run").stdout.splitlines()

@@ -41,6 +41,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gaps": ("anetcon.cli.gaps:gaps", "List the gaps: when something could not be recorded, and why."),
     "verify": ("anetcon.cli.verify:verify", "Read the whole store again and compare it with its manifest."),
     "compact": ("anetcon.cli.compact:compact", "Put small files of the store together."),
+    "export": ("anetcon.cli.export:export", "Write an evidence bundle of some time."),
+    "keys": ("anetcon.cli.keys:app", "Make, show or renew the keys that sign the store."),
+    "sign": ("anetcon.cli.sign:sign", "Sign what the daemon seals, until SIGTERM or SIGINT."),
     "doctor": ("anetcon.cli.doctor:doctor", "Find what would silence or weaken the audit of this host."),
     "config": ("anetcon.cli.config_cmd:app", "Show, check or migrate the configuration; starts nothing."),
     "install": ("anetcon.cli.install:install", "Install the service on this host, or into a tree."),
@@ -53,7 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 if not bash.has("history"):
     del COMMANDS["import"]
 
-READING = {"who", "search", "match", "follow", "status", "gaps", "verify"}
+READING = {"who", "search", "match", "follow", "status", "gaps", "verify", "export"}
 """Those that read records: what they put into a temporary file is for nobody else."""
 
 PIPE_CLOSED = 128 + 13  # as of a program that SIGPIPE ended

@@ -18,9 +18,10 @@ from anetcon.errors import StoreError
 from anetcon.gaps import LIMITS, WHOLE, Cause, Mark
 from anetcon.journal.read import last_flush
 from anetcon.link import counters
+from anetcon.proof.told import told
 from anetcon.query.times import moment, spoken
 from anetcon.store.coverage import SECOND, STALE, Question, coverage, running, unwritten
-from anetcon.store.layout import follower_path, journal_folder, status_path
+from anetcon.store.layout import follower_path, journal_folder, sign_folder, status_path
 from anetcon.store.reader import Store
 
 SINCE = "since (UTC)"
@@ -31,6 +32,8 @@ NOT_WELL = 1
 CHILDREN = ("capture", "follow", "kmsg")
 LATELY = 600 * SECOND
 """So long a process that ended by itself is told of: what ends again and again has not yet come to rest."""
+UNSIGNED = 300 * SECOND
+"""Whoever signs says once a minute that it lives."""
 HARMLESS = WHOLE | LIMITS | Cause.having(Mark.TOLD)
 """Causes of gaps that may last though all is well, or of which more is said."""
 SHOWN = 3
@@ -148,6 +151,7 @@ def _wrong(store: Path, said: dict[str, Any], gaps: list[dict[str, Any]]) -> Ite
     yield from _failed(store)
     yield from _wrong_namespaces(said["namespaces"])
     yield from _lasting(said, gaps)
+    yield from _unsigned(store)
 
 
 def _failed(store: Path) -> Iterator[str]:
@@ -183,6 +187,17 @@ def _lasting(said: dict[str, Any], gaps: list[dict[str, Any]]) -> Iterator[str]:
     for cause, each in sorted(found.items()):
         where = _some([gap for gap in each if gap["netns"]]) or "every namespace"
         yield f"a gap lasts ({cause}) in {where} since {_clock(min(gap['from'] for gap in each))}: see `anetcon gaps`"
+
+
+def _unsigned(store: Path) -> Iterator[str]:
+    """Where the store was signed once, and is not any more."""
+    now = told(sign_folder(store))
+    if now is None:
+        return
+    if now.refused:
+        yield f"what is sealed is not signed: {now.refused}; see `anetcon verify`"
+    elif _age(now.time) > UNSIGNED:
+        yield f"what is sealed is not signed since {_clock(now.time)}: `anetcon sign` does not run"
 
 
 def _some(rows: list[dict[str, Any]]) -> str:

@@ -19,7 +19,6 @@ from anetcon.install.apply import Step, Verb
 from anetcon.install.one_at_a_time import alone
 from anetcon.install.plan import STORE
 from anetcon.install.restore import Back, Putback
-from anetcon.install.unit import USER
 from anetcon.store.coverage import running
 
 if bash.has("legacy"):
@@ -90,7 +89,7 @@ class _Removal:
         self.steps: list[Step] = undo.steps(found.tree, found.items, found.manifest, purge)
         self.steps += [Step(Verb.REMOVE, path) for path in (way_back.made(found.tree) if bash.has("legacy") else ())]
         self.records = self._records()
-        self.user = purge and users.is_there(found.tree)
+        self.users = users.there(found.tree) if purge else []
         self.kept = [step for step in self.steps if not step.changes]
 
     @property
@@ -100,7 +99,7 @@ class _Removal:
         known = bool(
             self.found.manifest.program or self.found.manifest.paths.keys() - {each.path for each in self.kept}
         )
-        return not (changes or known or self.actions or self.backs or self.records or self.user)
+        return not (changes or known or self.actions or self.backs or self.records or self.users)
 
     def _records(self) -> list[Path]:
         """What --purge takes of them. A daemon that is stopped makes further ones."""
@@ -121,7 +120,7 @@ class _Removal:
         kept = [Step(Verb.KEEP, path, None, "it is the bash ANetCon's") for path in theirs if self.purge]
         lines = [*self.actions, *self.backs, *self.steps, *kept]
         gone = [Step(Verb.REMOVE, str(place), None, "records or logs") for place in self.records]
-        user = [Step(Verb.REMOVE, USER, None, "the system user")] if self.user else []
+        user = [Step(Verb.REMOVE, name, None, "the system user") for name in self.users]
         return [str(line) for line in [*lines, *gone, *user]]
 
     def carry_out(self) -> list[str]:
@@ -138,7 +137,7 @@ class _Removal:
         manifest.forget({step.path for step in self.kept})
         for folder in folders:
             tree.remove_empty(folder)
-        if self.user:
+        if self.users:
             users.remove(tree)
         if self.systemd:
             service.run(service.RELOAD)

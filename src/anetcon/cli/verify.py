@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from anetcon.cli.export import verify_bundle
 from anetcon.cli.options import StoreOption, bad, with_options
 from anetcon.cli.output import VERSION, Format, FormatOption, print_rows
 from anetcon.cli.people import print_json, say
 from anetcon.cli.progress import progress
+from anetcon.errors import InputError
+from anetcon.proof.anchors import anchors
+from anetcon.proof.attested import Attested, Seal, attested
+from anetcon.proof.note import PublicKey
 from anetcon.query.filters import Span
 from anetcon.query.times import rfc3339, spoken
 from anetcon.store.checked import Checked
@@ -27,9 +33,20 @@ note this head elsewhere, and give it with --known next time"""
 @with_options(Span)
 def verify(
     span: Span,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Evidence bundle to check, in place of a store.")
+    ] = None,
     known: Annotated[
         str | None,
         typer.Option("--known", metavar="SHA256", help="Head that an earlier run printed: it must be in the chain."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="Public root key of the node, from elsewhere, for the signatures."),
+    ] = None,
+    noted: Annotated[
+        Path | None,
+        typer.Option("--anchors", metavar="FILE", help="Log from elsewhere with lines of `anetcon sign` in it."),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -42,44 +59,94 @@ def verify(
     """Read the whole store again and compare it with its manifest.
 
     Finds a byte that was changed, a file that is missing, added or replaced, and a manifest that was changed or cut.
-    With --known it also finds a store that was rewritten, or rolled back to before that head. It changes nothing, and
-    the daemon may run.
+    With --known it also finds a store that was rewritten, or rolled back to before that head. Where the store is
+    signed, it checks every signature and what was signed; --key says whose signatures count. With --anchors it also
+    finds a signed store that was rolled back. It changes nothing, and
+    the daemon may run. With FILE it checks a bundle of `anetcon export`, on any machine.
 
-    Exit status 0: whole, and --known proves all of it. 1: something is wrong. 3: nothing is wrong, but not all of it is
-    proven.
+    Exit status 0: whole, and --known or --anchors proves all of it. 1: something is wrong. 3: nothing is wrong, but not
+    all of it is proven. 8: the store cannot be read.
     """
     if known is not None and not _DIGEST.fullmatch(known):
         raise bad("known", f"{known!r} is no SHA-256: 64 hexadecimal digits")
+    trusted = None if key is None else _public_key(key)
+    if bundle is not None:
+        verify_bundle(bundle, trusted, form)
     scope = Scope(*span.bounds())
     checked = Checked(resume)
     verifier = Verifier(store, scope, checked)
     with progress("verifying", verifier.bytes()) as more:
         result = verifier.run(known, more)
+    signed = attested(store, trusted, anchors(noted) if noted else ())
+    result.notes.extend(signed.notes)
     if form is Format.JSON:
-        print_json(_plain(result, store, {"query": span.given() | {"known": known}}))
+        print_json(_plain(result, signed, store, {"query": span.given() | {"known": known}}))
     elif form is Format.TABLE:
-        _print(result, store, known)
+        _print(result, signed, store, known)
         say(*span.notes())
     else:
-        print_rows(form, [each._asdict() for each in result.findings])
-    raise typer.Exit(1 if result.findings else 0 if result.proven else 3)
+        print_rows(form, [each._asdict() for each in (*result.findings, *signed.flaws)])
+    raise typer.Exit(1 if result.findings or signed.flaws else 0 if _is_proven(result, signed) else 3)
 
 
-def _print(result: Result, store: Path, known: str | None) -> None:
+def _is_proven(result: Result, signed: Attested) -> bool:
+    """Whether all there is is as somebody noted it elsewhere."""
+    anchored = signed.anchored and signed.anchored >= result.lines and not result.unsealed and not result.partly
+    return not result.findings and not signed.flaws and bool(result.proven or anchored)
+
+
+def _public_key(path: Path) -> PublicKey:
+    try:
+        return PublicKey.read(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _print(result: Result, signed: Attested, store: Path, known: str | None) -> None:
     say(f"store    {store}", f"chain    {result.lines} lines, head {result.head or '-'}", "")
-    print_rows(Format.TABLE, [_row(name, day, known) for name, day in sorted(result.days.items())])
+    print_rows(Format.TABLE, [_row(name, day, signed, known) for name, day in sorted(result.days.items())])
     lines = [f"not sealed: {_unsealed(each)}" for each in result.unsealed]
     lines += [_CHECKSUMS] if lines else []
     lines += result.notes
     if result.before:
         lines.append(f"{result.before} files were read by an earlier run, and not touched since")
-    lines += [f"wrong: {each.says}" for each in result.findings]
-    say("", *lines, *([""] if lines else []), *_verdict(result, known))
+    lines += [f"wrong: {each.says}" for each in (*result.findings, *signed.flaws)]
+    say("", *lines, *([""] if lines else []), *_signatures(result, signed), *_verdict(result, signed, known))
 
 
-def _row(name: str, day: Day, known: str | None) -> dict[str, Any]:
+def _row(name: str, day: Day, signed: Attested, known: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"day or table": name, "files": day.files, "rows": day.rows, "bytes": day.bytes}
-    return row if known is None else row | {"files proven": day.proven}
+    row |= {} if known is None else {"files proven": day.proven}
+    if not signed.seals:
+        return row
+    seal = signed.of(day.line)
+    return row | {"signed by": _by(seal), "at (UTC)": None if seal is None else spoken(seal.time)}
+
+
+def _by(seal: Seal | None) -> str | None:
+    """The key that signed a checkpoint."""
+    if seal is None:
+        return None
+    return "the node's key" if seal.epoch is None else f"epoch {seal.epoch}"
+
+
+def _signatures(result: Result, signed: Attested) -> Iterator[str]:
+    """What the signatures prove, and to whom."""
+    if not signed.seals or signed.trusted is None:
+        return
+    last = signed.seals[-1]
+    lines = max(signed.size, result.lines)
+    yield f"signed: {signed.size} of {lines} lines, the last at {spoken(last.time)} UTC ({_by(last)})"
+    if signed.own:
+        yield f"the root key is the one that the node names: compare it with the one you noted: {signed.trusted.root}"
+    if signed.trusted.made_here:
+        yield "the root key was made on this node: whoever was root there then may have kept it"
+    if signed.anchored:
+        yield f"anchored: {signed.anchored} of {lines} lines are as they were noted elsewhere"
+        return
+    yield "signed, not anchored: if store and signatures were rolled back together, it can't be detected from here"
 
 
 def _unsealed(each: Unsealed) -> str:
@@ -87,16 +154,16 @@ def _unsealed(each: Unsealed) -> str:
     return f"{each.rows} rows of {each.table} in {segments}, {spoken(each.begin)} to {spoken(each.end)} UTC"
 
 
-def _verdict(result: Result, known: str | None) -> list[str]:
-    if result.findings:
-        count = len(result.findings)
+def _verdict(result: Result, signed: Attested, known: str | None) -> list[str]:
+    if result.findings or signed.flaws:
+        count = len(result.findings) + len(signed.flaws)
         what = "one thing is" if count == 1 else f"{count} things are"
         return [f"{what} wrong: keep the store as it is as evidence, and restore a copy of it from a backup"]
-    if result.proven:
+    if _is_proven(result, signed):
         return ["whole, and proven: the store is as it was when the head was noted"]
     whole = "whole: all that was read is as the manifest says"
     if known is None:
-        return [whole, *_UNPROVEN.splitlines()]
+        return [whole, *([] if signed.seals else _UNPROVEN.splitlines())]
     if result.partly:
         return [whole, "files of other times were not read, so nothing is said of them"]
     if result.known == result.lines:
@@ -104,7 +171,7 @@ def _verdict(result: Result, known: str | None) -> list[str]:
     return [whole, f"proven up to line {result.known} of {result.lines}; what came behind it is not"]
 
 
-def _plain(result: Result, store: Path, head: dict[str, Any]) -> dict[str, Any]:
+def _plain(result: Result, signed: Attested, store: Path, head: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": VERSION,
         "store": str(store),
@@ -112,7 +179,9 @@ def _plain(result: Result, store: Path, head: dict[str, Any]) -> dict[str, Any]:
         "chain": {"lines": result.lines, "head": result.head or None, "known": result.known},
         "days": [
             {"day": name, "files": day.files, "rows": day.rows, "bytes": day.bytes, "proven": day.proven}
+            | {"signed_by": _by(seal), "signed_at": None if seal is None else seal.time}
             for name, day in sorted(result.days.items())
+            for seal in [signed.of(day.line)]
         ],
         "unsealed": [
             {
@@ -124,7 +193,24 @@ def _plain(result: Result, store: Path, head: dict[str, Any]) -> dict[str, Any]:
             }
             for each in result.unsealed
         ],
-        "findings": [{"wrong": each.wrong, "path": each.path, "says": each.says} for each in result.findings],
+        "findings": [
+            {"wrong": each.wrong, "path": each.path, "says": each.says} for each in (*result.findings, *signed.flaws)
+        ],
+        "signed": _signed(signed),
         "notes": result.notes,
-        "proven": result.proven and not result.findings,
+        "proven": _is_proven(result, signed),
+    }
+
+
+def _signed(signed: Attested) -> dict[str, Any]:
+    """What the signatures prove."""
+    last = signed.seals[-1] if signed.seals else None
+    return {
+        "integrity": signed.integrity,
+        "lines": signed.size,
+        "anchored": signed.anchored,
+        "time": last and last.time,
+        "epoch": last and last.epoch,
+        "root": None if signed.trusted is None else str(signed.trusted.root),
+        "root_given": not signed.own,
     }

@@ -16,7 +16,6 @@ from anetcon.install import users
 from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, ItemKind, digest
 from anetcon.install.tree import Tree
-from anetcon.install.unit import USER
 
 
 class Verb(Enum):
@@ -58,7 +57,8 @@ def steps(tree: Tree, items: Sequence[Item], manifest: Manifest, replaced: Colle
     for item in items:
         found += _of(tree, item, manifest, coming, item.path in replaced)
         if coming and item.path.endswith(users.FILE):
-            found.append(Step(Verb.USER, USER, item, f"made as {item.path} has it"))
+            missing = " and ".join(users.missing(tree))
+            found.append(Step(Verb.USER, missing, item, f"made as {item.path} has it"))
     wanted = {path for item in items for path in (item.path, item.beside)}
     for path, digests in manifest.paths.items():
         if path not in wanted:
@@ -107,7 +107,7 @@ def _directory(tree: Tree, item: Item, coming: bool) -> Iterator[Step]:
         yield Step(Verb.MAKE, item.path, item, f"directory, {item.mode:04o} {item.owner}:{item.group}")
     elif tree.fits(item, coming):
         pass
-    elif item.path.endswith("/anetcon") or not any(tree.folder(item.path).iterdir()):
+    elif item.path.endswith(("/anetcon", "/anetcon-sign")) or not any(tree.folder(item.path).iterdir()):
         content = ", and what is in it" if tree.hands_over(item, coming) else ""
         yield Step(Verb.ADJUST, item.path, item, f"{item.mode:04o} {item.owner}:{item.group}{content}")
     else:

@@ -16,7 +16,7 @@ from anetcon.errors import AnetconError
 from anetcon.install.apply import Step, Verb
 from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, ItemKind
-from anetcon.install.places import DEBIAN, HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, TOML, UNIT
+from anetcon.install.places import DEBIAN, HOST, LOGROTATE, OLD_CONFIGURATION, RSYSLOG, SIGN_UNIT, TOML, UNIT
 from anetcon.install.plan import WANTS
 from anetcon.install.service import Action
 from anetcon.install.tree import Tree
@@ -44,7 +44,7 @@ def refuse_another(tree: Tree) -> None:
 def left(items: Iterable[Item]) -> list[Item]:
     """Of all that is installed elsewhere, what the package does not bring: drop-ins, the snippet for rsyslog, folders
     of the configuration."""
-    drop_ins = HOST.drop_in("").rpartition("/")[0] + "/"
+    drop_ins = tuple(HOST.drop_in("", unit).rpartition("/")[0] + "/" for unit in (UNIT, SIGN_UNIT))
     return [
         item
         for item in items

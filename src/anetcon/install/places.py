@@ -14,6 +14,7 @@ OLD_CONFIGURATION = "/etc/anetcon.conf"
 LOGROTATE = "/etc/logrotate.d/anetcon"
 RSYSLOG = RSYSLOG_FILE
 UNIT = "anetcon.service"
+SIGN_UNIT = "anetcon-sign.service"
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,14 @@ class Layout:
         """The unit."""
         return f"{self.units}/{UNIT}"
 
-    def drop_in(self, name: str) -> str:
-        """A drop-in of the unit."""
-        return f"{self.units}/{UNIT}.d/{name}.conf"
+    @property
+    def sign_unit(self) -> str:
+        """The unit of who signs."""
+        return f"{self.units}/{SIGN_UNIT}"
+
+    def drop_in(self, name: str, unit: str = UNIT) -> str:
+        """A drop-in of a unit."""
+        return f"{self.units}/{unit}.d/{name}.conf"
 
     def man(self, name: str, section: int) -> str:
         """A man page."""

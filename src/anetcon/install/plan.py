@@ -9,7 +9,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from anetcon.config.load import Loaded
 from anetcon.config.logrotate import logrotate_text
@@ -19,17 +19,19 @@ from anetcon.install import places
 from anetcon.install.item import Item, ItemKind
 from anetcon.install.places import HOST, Layout
 from anetcon.install.shipped import Documents
-from anetcon.install.unit import GROUP, USER, engine_drop_in, unit_text
+from anetcon.install.unit import GROUP, SIGN_USER, USER, engine_drop_in, sign_unit_text, unit_text
+from anetcon.store.layout import sign_folder
 
-STORE, LOGS = "/var/lib/anetcon", "/var/log/anetcon"
+STORE, LOGS, SIGNED = "/var/lib/anetcon", "/var/log/anetcon", "/var/lib/anetcon-sign"
 SHARED = ("/", "/var", "/var/lib", "/var/log", "/srv", "/opt", "/etc", "/run", "/tmp")  # noqa: S108 - never ours
 FOLDER_MODE, SETTINGS_MODE = 0o750, 0o640
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 """Where `systemctl enable` makes its link, as WantedBy= of the unit has it."""
 SYSUSERS = f"""\
-# Whom the daemon of anetcon runs as, and whose members read its records.
+# Whom the daemon of anetcon runs as, whose members read its records, and who signs them.
 g {GROUP} - -
 u {USER} - "ANetCon, audit of connections" {STORE}
+u {SIGN_USER} - "ANetCon, signatures" {SIGNED}
 """
 TABOO = ".dpkg-dist"
 """logrotate reads every file of its folder but those whose names end like this one (tabooext in logrotate.conf(5)):
@@ -76,6 +78,12 @@ def _folders(loaded: Loaded) -> Iterator[Item]:
     yield Item(ItemKind.DIRECTORY, "/etc/anetcon", mode=0o755)
     for path in folders(loaded):
         yield Item(ItemKind.DIRECTORY, path, mode=FOLDER_MODE, owner=USER, group=GROUP)
+    yield Item(ItemKind.DIRECTORY, _signed(loaded), mode=FOLDER_MODE, owner=SIGN_USER, group=GROUP)
+
+
+def _signed(loaded: Loaded) -> str:
+    """Where who signs writes."""
+    return str(sign_folder(Path(loaded.config.store.path)))
 
 
 def folders(loaded: Loaded) -> list[str]:
@@ -110,13 +118,25 @@ def _unit(loaded: Loaded, choice: Choice) -> Iterator[Item]:
     for name, content in drop_ins.items():
         if content is not None:
             yield Item(kind, layout.drop_in(name), content.encode())
+    yield Item(kind, layout.sign_unit, sign_unit_text(layout.program).encode())
+    for name, content in {"50-folders": _sign_drop_in(loaded), "50-place": drop_ins["50-place"]}.items():
+        if content is not None:
+            yield Item(kind, layout.drop_in(name, places.SIGN_UNIT), content.encode())
     if choice.enable:
         yield Item(ItemKind.LINK, f"{WANTS}/{places.UNIT}", layout.unit.encode(), 0o777)
 
 
 def _folders_drop_in(loaded: Loaded) -> str | None:
     """Folders that the unit cannot know of, for it to leave them writable, and to wait for their file systems."""
-    others = [path for path in folders(loaded) if path not in (STORE, LOGS)]
+    return _writable([path for path in folders(loaded) if path not in (STORE, LOGS)])
+
+
+def _sign_drop_in(loaded: Loaded) -> str | None:
+    """The same for who signs."""
+    return _writable([path for path in [_signed(loaded)] if path != SIGNED])
+
+
+def _writable(others: list[str]) -> str | None:
     if not others:
         return None
     mounts = "".join(f"RequiresMountsFor={_word(path)}\n" for path in others)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anetcon.config.model import Config
-from anetcon.install.plan import LOGS, STORE
+from anetcon.install.plan import LOGS, SIGNED, STORE
 from anetcon.install.tree import Tree, named
+from anetcon.store.layout import sign_folder
 
 STORED = (
     *("lock", "sealing.lock", "importing.lock", "*.json", "*.jsonl", "*.json.new", "*.jsonl.new", "namespace.hash*"),
@@ -28,7 +29,10 @@ ALL = ("*",)
 def places(tree: Tree, config: Config) -> list[Path]:
     """Every file and folder that would go, as it is in the tree."""
     logs, store = config.logs, config.store
-    wanted: list[tuple[str, tuple[str, ...]]] = [(STORE, ALL), (LOGS, ALL), (store.path, STORED), (logs.dir, LOGGED)]
+    wanted: list[tuple[str, tuple[str, ...]]] = [
+        *((STORE, ALL), (LOGS, ALL), (SIGNED, ALL), (store.path, STORED), (logs.dir, LOGGED)),
+        (str(sign_folder(Path(store.path))), ALL),
+    ]
     files = [logs.file, logs.namespace_hash_file or "", *(sink.path for sink in config.every_sink.values())]
     wanted += [_one(file) for file in files if file]
     found = [place for folder, patterns in wanted for place in _matching(tree, folder, patterns)]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anetcon.errors import AnetconError, ProgramMissingError
-from anetcon.install.places import UNIT
+from anetcon.install.places import SIGN_UNIT, UNIT
 
 SYSTEMD = Path("/run/systemd/system")
 ROOT_OF_1 = Path("/proc/1/root")
@@ -121,7 +121,7 @@ def after_install(
     elif state.active and not in_place:
         pass  # it would refuse it, and go on as it was
     elif state.active and changed.program:
-        actions.append(Action(process=state.pid))
+        actions += [Action(process=state.pid), Action(("systemctl", "try-restart", SIGN_UNIT))]
     elif state.active and changed.rsyslog:
         actions.append(Action(("systemctl", "reload", UNIT)))
     elif start and not state.active:

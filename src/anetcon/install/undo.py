@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from anetcon.install.apply import Step, Verb
 from anetcon.install.installed import Manifest
 from anetcon.install.item import Item, ItemKind, digest
-from anetcon.install.plan import LOGS, STORE
+from anetcon.install.plan import LOGS, SIGNED, STORE
 from anetcon.install.tree import Tree
 
 
@@ -26,7 +26,7 @@ def folders(tree: Tree, items: Sequence[Item], manifest: Manifest) -> list[str]:
     """Folders of ours and those made on the way, the deepest first: each is removed when nothing is in it."""
     own = {item.path for item in items if item.kind is ItemKind.DIRECTORY}
     above = {manifest.path.rpartition("/")[0]}
-    found = {*own, STORE, LOGS, *manifest.folders, *above}
+    found = {*own, STORE, LOGS, SIGNED, *manifest.folders, *above}
     return sorted((path for path in found if path != "/" and tree.is_directory(path)), key=len, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""The text of anetcon.service and of the drop-in that a LOG engine needs besides. Pure text.
+"""The text of anetcon.service, of the drop-in that a LOG engine needs besides, and of anetcon-sign.service. Pure text.
 
 The unit is for the engine conntrack, with the folders /var/lib/anetcon and /var/log/anetcon, as user `anetcon` and
 group `adm`: the user has to be there (sysusers.d). Why each line is as it is: docs/explanation/unit.md; tests measure
@@ -14,6 +14,9 @@ from anetcon.link.engine_kinds import KINDS
 USER, GROUP = "anetcon", "adm"
 """Not root: what capture and follow might be made to do they could do to the files of nobody else. The group reads the
 records, and owns whatever the daemon creates, so that nothing has to be given away."""
+
+SIGN_USER = "anetcon-sign"
+"""Who signs what that user writes."""
 
 STOPS_FOR_GOOD = (
     USAGE,
@@ -38,6 +41,8 @@ _UNIT = """\
 Description=ANetCon: audit of connections through network namespaces
 Documentation=man:anetcon(1)
 StartLimitIntervalSec=0
+# What is sealed is signed by another user. To have it unsigned: `systemctl mask anetcon-sign`.
+Wants=anetcon-sign.service
 
 [Service]
 Type=notify
@@ -112,6 +117,60 @@ SystemCallFilter=setpriority sched_setscheduler
 WantedBy=multi-user.target
 """
 
+_SIGN_UNIT = """\
+# Signs what ANetCon seals. Another version replaces this file: changes belong in drop-ins.
+[Unit]
+Description=ANetCon: signatures of what is sealed
+Documentation=man:anetcon-sign(8)
+PartOf=anetcon.service
+After=anetcon.service
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={program} sign
+Restart=always
+RestartSec=10
+RestartPreventExitStatus={stops_for_good}
+Nice=10
+
+# Alone can read the keys; reads the store as a member of the group, and writes nothing but its own folder.
+User={user}
+Group={group}
+StateDirectory=anetcon-sign
+StateDirectoryMode=0750
+UMask=0027
+Environment=PYTHONSAFEPATH=1
+
+CapabilityBoundingSet=
+NoNewPrivileges=yes
+PrivateMounts=yes
+PrivateNetwork=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateIPC=yes
+ProtectProc=invisible
+ProtectHostname=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_UNIX
+IPAddressDeny=any
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RemoveIPC=yes
+LockPersonality=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+"""
+
 _LOG_ENGINE = """\
 # What the engine {engine} needs besides. Written by `anetcon install`, for the engine that is configured.
 [Service]
@@ -144,6 +203,12 @@ def unit_text(program: str) -> str:
         user=USER,
         group=GROUP,
     )
+
+
+def sign_unit_text(program: str) -> str:
+    """The whole unit of who signs."""
+    stops = " ".join(map(str, (USAGE, ConfigError.exit_status)))
+    return _SIGN_UNIT.format(program=program, stops_for_good=stops, user=SIGN_USER, group=GROUP)
 
 
 def engine_drop_in(engine: str) -> str | None:

@@ -134,8 +134,8 @@ class Note(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What was true of a log at a time: so many lines, under this root. `gaps` is the digest of `log.gaps`, `boot` the
-    kernel's id of the boot, `counters` what the daemon said it had read and lost, `name=number` each."""
+    """What was true of a log at a time: so many lines, under this root. `gaps` is the digest of `leaves.Log`, `boot`
+    the kernel's id of the boot, `counters` what the daemon said it had read and lost, `name=number` each."""
 
     origin: str
     size: int

@@ -80,6 +80,12 @@ _NAMES = re.compile(
 _PART = re.compile(r"(\d{4}-\d\d-\d\d)(?:-(\d+))?\.", re.ASCII)
 
 
+def sign_folder(store: Path) -> Path:
+    """Where the keys and the checkpoints of a store are: beside it, and not for whoever writes the store."""
+    store = store.absolute()
+    return store.with_name(f"{store.name}-sign")
+
+
 def journal_folder(store: Path, table: str) -> Path:
     """Folder of a journal table's segments."""
     return store / JOURNAL / table

@@ -46,6 +46,14 @@ class Wrong(StrEnum):
     """A Parquet file that no commit added, where whoever reads the folder with another program finds it."""
     DAMAGED = "damaged"
     """Rows of the journal that can not be read back."""
+    SIGNATURE = "signature"
+    """A signature that does not hold (`anetcon.proof`), as all below."""
+    REWRITTEN = "rewritten"
+    """Lines of the manifest that are not those that were signed."""
+    EPOCHS = "epochs"
+    """An epoch without checkpoints."""
+    UNSIGNED = "unsigned"
+    """Nothing is signed, though it was."""
 
 
 class Discrepancy(NamedTuple):
@@ -69,12 +77,13 @@ class Unsealed(NamedTuple):
 @dataclass
 class Day:
     """What was read of a day, or of a table: files, their rows and bytes; `proven`: how many files the digest that was
-    given covers."""
+    given covers; `line`: the number of the last line of the manifest that adds one of them."""
 
     files: int = 0
     rows: int = 0
     bytes: int = 0
     proven: int = 0
+    line: int = 0
 
 
 @dataclass
@@ -190,6 +199,7 @@ class Verifier:
         day.files += 1
         day.rows += entry.rows
         day.bytes += entry.bytes
+        day.line = max(day.line, line)
         day.proven += self.result.known is not None and line <= self.result.known
 
     def _as_written(self, path: Path, entry: Entry) -> str:

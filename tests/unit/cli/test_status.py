@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from anetcon.proof.told import LastWord
 from anetcon.query.times import rfc3339, spoken
 from anetcon.store import layout
 from anetcon.store.coverage import STALE
@@ -209,6 +210,23 @@ def test_what_the_daemon_has_not_said_or_not_taken(store: Path) -> None:
     assert "wrong: the configuration is refused" in Answer("status", "--store", store).out
     (store / "status.json").unlink()
     assert "is that disk full?" in Answer("status", "--store", store).out
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_store_that_is_not_signed_any_more(store: Path) -> None:
+    """Told where it was signed once: that nobody does, or why it is refused; of who never signed nothing is said."""
+    assert "signed" not in Answer("status", "--store", store).out
+    folder = layout.sign_folder(store)
+    folder.mkdir()
+    for time_, refused, words in (
+        (NOW, "", None),
+        (NOW - 400 * SECOND, "", "`anetcon sign` does not run"),
+        (NOW, "it was rolled back", "what is sealed is not signed: it was rolled back; see `anetcon verify`"),
+    ):
+        LastWord(rfc3339(time_), 5, 1, refused).write(folder)
+        answer = Answer("status", "--store", store)
+        assert ("signed" in answer.out) == (words is not None)
+        assert (words or "") in answer.out
 
 
 def test_a_damaged_status(store: Path) -> None:

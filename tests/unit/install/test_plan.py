@@ -11,7 +11,7 @@ import pytest
 
 from anetcon.config.load import Loaded, load
 from anetcon.install.item import Item, ItemKind
-from anetcon.install.places import DEBIAN, HOST, LOGROTATE, RSYSLOG, TOML
+from anetcon.install.places import DEBIAN, HOST, LOGROTATE, RSYSLOG, SIGN_UNIT, TOML
 from anetcon.install.plan import Choice, plan
 from anetcon.install.shipped import Documents
 
@@ -38,12 +38,15 @@ def test_a_host(tmp_path: Path) -> None:
     assert {(i.path, oct(i.mode), i.owner, i.group) for i in items.values() if i.kind is ItemKind.DIRECTORY} == {
         ("/etc/anetcon", "0o755", "root", "root"),
         ("/var/lib/anetcon", "0o750", "anetcon", "adm"),
+        ("/var/lib/anetcon-sign", "0o750", "anetcon-sign", "adm"),
         ("/var/log/anetcon", "0o750", "anetcon", "adm"),
     }
     assert (items[TOML].mode, items[TOML].group) == (0o640, "adm")
     assert items["/usr/local/bin/anetcon"].content == b"/opt/anetcon/bin/anetcon"
     assert b"ExecStart=/usr/local/bin/anetcon run\n" in items["/etc/systemd/system/anetcon.service"].content
     assert "/etc/systemd/system/multi-user.target.wants/anetcon.service" in items
+    assert b"ExecStart=/usr/local/bin/anetcon sign\n" in items["/etc/systemd/system/anetcon-sign.service"].content
+    assert b"u anetcon-sign - " in items["/etc/sysusers.d/anetcon.conf"].content
     assert b"u anetcon - " in items["/etc/sysusers.d/anetcon.conf"].content
     assert "/usr/local/share/man/man1/anetcon.1" in items
     assert "/usr/local/share/bash-completion/completions/anetcon" in items
@@ -69,7 +72,9 @@ def test_what_the_configuration_decides(tmp_path: Path) -> None:
     """Folders elsewhere are made and left writable by the unit; a LOG engine has its drop-in; rsyslog its snippet."""
     text = '[audit]\nengine = "nftables-log"\n[store]\npath = "/srv/audit"\n[logs]\nfile = "/var/log/anetcon.log"\n'
     items = planned(configured(tmp_path, text), Choice(rsyslog=True, old_configuration=True))
-    drop_ins = {Path(path).name: item.content for path, item in items.items() if ".service.d/" in path}
+    drop_ins = {Path(path).name: item.content for path, item in items.items() if "anetcon.service.d/" in path}
+    signs = items[HOST.drop_in("50-folders", SIGN_UNIT)].content
+    assert signs.endswith(b"[Service]\nReadWritePaths=-/srv/audit-sign\n")
     assert drop_ins["50-folders.conf"].endswith(b"[Service]\nReadWritePaths=-/srv/audit\n")
     assert b"CAP_SYSLOG" in drop_ins["50-engine.conf"]
     spaces = 'node = "a"\n[store]\npath = "/srv/100% \\"my\\" audit"\n'
@@ -94,6 +99,7 @@ def test_a_program_in_a_home_directory(tmp_path: Path) -> None:
     """As much of it as is needed is shown to the service, which sees no home directory else."""
     items = planned(configured(tmp_path), Choice(exposed=("/root/.local/venv",)))
     text = items[HOST.drop_in("50-place")].content.decode()
+    assert text == items[HOST.drop_in("50-place", SIGN_UNIT)].content.decode()
     assert text.endswith("[Service]\nProtectHome=tmpfs\nBindReadOnlyPaths=/root/.local/venv\n")
 
 

@@ -35,12 +35,13 @@ def test_a_running_daemon_is_replaced_in_place() -> None:
     """A new program by SIGUSR2, never by a restart; nothing at all when nothing changed."""
     assert words(RUNS, Changed()) == []
     assert words(RUNS, Changed(program=True)) == [
-        "SIGUSR2 to process 7: the daemon goes on as the new program, without a gap"
+        "SIGUSR2 to process 7: the daemon goes on as the new program, without a gap",
+        "systemctl try-restart anetcon-sign.service",
     ]
     said = words(RUNS, Changed(units=True, program=True))
     assert said[0] == "systemctl daemon-reload"
     assert "restart" not in said[1]
-    assert "next start" in said[2]
+    assert "next start" in said[3]
 
 
 def test_a_program_that_moved_needs_a_restart() -> None:

@@ -27,7 +27,9 @@ def settings(text: str) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("text", [unit.unit_text(PROGRAM), *filter(None, map(unit.engine_drop_in, ENGINES))])
+@pytest.mark.parametrize(
+    "text", [unit.unit_text(PROGRAM), unit.sign_unit_text(PROGRAM), *filter(None, map(unit.engine_drop_in, ENGINES))]
+)
 def test_each_line_is_one_that_systemd_can_read(text: str) -> None:
     """Comments are lines of their own, no place-holder is left, the text ends with a line."""
     assert text.endswith("\n")
@@ -45,7 +47,8 @@ def test_the_program_is_the_one_given() -> None:
 
 def test_only_what_waiting_may_mend_is_started_again() -> None:
     """Every exit status is on one side: a class of errors that is new has to be put there."""
-    mends_itself, no_daemons = {"AnetconError", "StoreError", "AlreadyRunningError"}, {"TakeoverError", "InputError"}
+    mends_itself = {"AnetconError", "StoreError", "AlreadyRunningError"}
+    no_daemons = {"TakeoverError", "InputError", "KeyringError"}
     for_good = {error.exit_status for error in every_error() if error.__name__ not in mends_itself | no_daemons}
     assert set(unit.STOPS_FOR_GOOD) == {2, *for_good}
     assert AnetconError.exit_status not in unit.STOPS_FOR_GOOD

@@ -19,22 +19,10 @@ from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.verify import Result, Scope, Verifier, Wrong
 from tests.support.examples import examples
-from tests.support.records import DAY, T0, Making, start, whole
+from tests.support.records import DAY, T0
+from tests.support.stores import sealed
 
 Tamper = Callable[[Path], object]
-
-
-def sealed(store: Path, seals: int = 3) -> Path:
-    """A store with so many seals, in each some of every kind of file, and a segment that is not sealed."""
-    making = Making(store).audited("203.0.113.7")
-    sealer = Sealer(store, node="gw1")
-    for number in range(seals):
-        making.add(*whole(src_port=number + 1), *whole(7200, src_port=100 + number), start(src_port=200 + number))
-        gap = {"node": "gw1", "from": T0, "to": T0 + number + 1, "cause": "overrun"}
-        making.add(gap, table="gaps").rotate()
-        assert sealer.seal()
-    manifest.save(store, manifest.replay(store))
-    return making.add(*whole(src_port=999)).close()
 
 
 @pytest.fixture(scope="module")

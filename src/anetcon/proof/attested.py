@@ -1,0 +1,180 @@
+"""What the checkpoints of a store prove of its manifest, to whoever trusts a root key.
+
+Wrong is what cannot come about by itself: a signature that does not hold, lines that are not those that were signed, a
+manifest that is shorter than what was signed, an epoch whose checkpoints are missing. What was signed last can be taken
+away unseen, together with the lines: only a copy of a checkpoint in another place shows that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from anetcon.errors import KeyringError, StoreError
+from anetcon.proof import leaves
+from anetcon.proof.anchors import Anchor
+from anetcon.proof.certificate import Trusted
+from anetcon.proof.checkpoints import Checkpoints, Kept
+from anetcon.proof.keyring import Keyring
+from anetcon.proof.note import NoteError, PublicKey
+from anetcon.proof.signing import REFUSALS
+from anetcon.store import layout
+from anetcon.store.verify import Discrepancy, Wrong
+
+MOST_TOLD = 20
+"""Of one kind of finding; one byte of the manifest makes all later checkpoints wrong."""
+
+
+class Seal(NamedTuple):
+    """A checkpoint that holds: so many lines, when, by the key of which epoch; None: by the key that stays alone."""
+
+    size: int
+    time: str
+    epoch: int | None
+    kept: Kept
+
+
+@dataclass
+class Attested:
+    """What is proven: `seals` that hold, oldest first, whose keys come from `trusted`; `own`: the root key is the one
+    that the node itself names."""
+
+    trusted: Trusted | None = None
+    own: bool = True
+    seals: list[Seal] = field(default_factory=list)
+    flaws: list[Discrepancy] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    anchored: int = 0
+    """How many lines are as they were when they were noted in another place."""
+
+    @property
+    def size(self) -> int:
+        """How many lines are proven."""
+        return max((seal.size for seal in self.seals), default=0)
+
+    def of(self, line: int) -> Seal | None:
+        """The first checkpoint over a line of the manifest, counted from 1."""
+        return next((seal for seal in self.seals if 0 < line <= seal.size), None)
+
+    @property
+    def integrity(self) -> str:
+        """In a few words, for an answer."""
+        if not self.seals:
+            return "chain only"
+        how = f"anchored up to line {self.anchored}" if self.anchored else "signed, not anchored"
+        return how + ("; root made on this node" if self.trusted and self.trusted.made_here else "")
+
+
+def attested(store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] = ()) -> Attested:
+    """Check every checkpoint, and those that were noted elsewhere. Raises KeyringError where the keys cannot be read,
+    though they are there."""
+    folder, found = layout.sign_folder(store), Attested(own=key is None)
+    keys, kept = Keyring(folder), Checkpoints(folder)
+    if not keys.certificate_files():
+        if key is not None:
+            says = f"{folder} has no keys: nothing is signed, or the signatures were removed"
+            found.flaws.append(Discrepancy(Wrong.UNSIGNED, str(folder), says))
+        return found
+    try:
+        found.trusted = trusted = keys.trusted(key)
+    except KeyringError as error:
+        found.flaws.append(Discrepancy(Wrong.SIGNATURE, str(folder), str(error)))
+        return found
+    held = list(_held(found, trusted, kept))
+    ours = [each for each in noted if each.origin == trusted.origin]
+    if noted and not ours:
+        found.notes.append(f"no checkpoint of {trusted.origin} was noted")
+    _compare(found, store, held, ours)
+    _missing(found, kept, keys)
+    found.notes += _refusals(folder)
+    if not held:
+        says = f"{folder} has keys and no checkpoint: nothing was signed yet, or the checkpoints were removed"
+        found.flaws += [Discrepancy(Wrong.UNSIGNED, str(folder), says)] if key is not None else []
+        found.notes += [says] if key is None else []
+    return found
+
+
+def _held(found: Attested, trusted: Trusted, kept: Checkpoints) -> Iterator[Seal]:
+    """The checkpoints whose signatures hold."""
+    size = 0
+    for number in kept.epochs():
+        try:
+            for each in kept.of(number):
+                try:
+                    epoch = trusted.epoch_of(each.note)
+                    wrong = "" if trusted.is_by_node(each.note) else "the key of the node has not signed it"
+                except NoteError as error:
+                    epoch, wrong = None, str(error)
+                if not wrong and each.checkpoint.origin != trusted.origin:
+                    wrong = f"it is of {each.checkpoint.origin}"
+                if not wrong and epoch not in (None, number):
+                    wrong = f"it is of epoch {epoch}"
+                if not wrong and each.checkpoint.size < size:
+                    wrong = f"it has {each.checkpoint.size} lines, and one before it {size}"
+                if wrong:
+                    _tell(found, Wrong.SIGNATURE, str(kept.folder), f"{each.place} does not hold: {wrong}")
+                    continue
+                size = each.checkpoint.size
+                yield Seal(size, each.checkpoint.time, epoch, each)
+        except KeyringError as error:
+            _tell(found, Wrong.SIGNATURE, str(kept.folder), str(error))
+
+
+def _compare(found: Attested, store: Path, held: list[Seal], noted: list[Anchor]) -> None:
+    """Keep those that hold of the manifest as it is, and take in what was noted."""
+    path = layout.manifest_path(store)
+    try:
+        now = leaves.read(store, {seal.size for seal in held} | {anchor.size for anchor in noted})
+    except StoreError as error:
+        found.notes.append(f"{error}: so no checkpoint could be compared")
+        return
+    for seal in held:
+        by = f"of {seal.time}" + (f" (epoch {seal.epoch})" if seal.epoch else "")
+        if seal.size > now.size:
+            says = f"{path} has {now.size} lines, and the checkpoint {by} {seal.size}: it was rolled back"
+            _tell(found, Wrong.ROLLED_BACK, str(path), says)
+        elif now.roots.get(seal.size) != seal.kept.checkpoint.root:
+            says = f"the first {seal.size} lines of {path} are not those of the checkpoint {by}: they were rewritten"
+            _tell(found, Wrong.REWRITTEN, str(path), says)
+        else:
+            found.seals.append(seal)
+    for anchor in noted:
+        if anchor.size > now.size:
+            says = f"{path} has {now.size} lines, and {anchor.place} notes {anchor.size}: it was rolled back"
+            _tell(found, Wrong.ROLLED_BACK, str(path), says)
+        elif now.roots.get(anchor.size) != anchor.root:
+            says = f"the first {anchor.size} lines of {path} are not those that {anchor.place} notes"
+            _tell(found, Wrong.REWRITTEN, str(path), says)
+        else:
+            found.anchored = max(found.anchored, anchor.size)
+
+
+def _missing(found: Attested, kept: Checkpoints, keys: Keyring) -> None:
+    """Find the epochs that have no checkpoint: each that is over has one, for else it had gone on."""
+    there, now = set(kept.epochs()), keys.epoch()
+    gone = [number for number in range(1, max(there | {now}, default=0)) if number not in there]
+    if gone:
+        names = ", ".join(map(str, gone[:MOST_TOLD])) + (" and more" if len(gone) > MOST_TOLD else "")
+        says = f"{kept.folder} has no checkpoints of epoch {names}: they were removed"
+        found.flaws.append(Discrepancy(Wrong.EPOCHS, str(kept.folder), says))
+
+
+def _refusals(folder: Path) -> Iterator[str]:
+    """What whoever signs refused to sign."""
+    try:
+        lines = (folder / REFUSALS).read_text(errors="replace").splitlines()
+        said = [json.loads(line) for line in lines]
+        yield from (f"at {each['time']} nothing was signed: {each['why']}" for each in said[-MOST_TOLD:])
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, LookupError, TypeError):
+        yield f"{folder / REFUSALS} cannot be read: it says when nothing was signed, and why"
+
+
+def _tell(found: Attested, wrong: Wrong, path: str, says: str) -> None:
+    """One more; of each kind only so many."""
+    if sum(flaw.wrong == wrong for flaw in found.flaws) < MOST_TOLD:
+        found.flaws.append(Discrepancy(wrong, path, says))

@@ -1,0 +1,210 @@
+"""An evidence bundle: a zip file that shows to a stranger, on another machine, what was recorded of some time.
+
+    README.txt              what it shows and what not, in plain words
+    custody.json            who exported it, when, by which version, with which clock; nobody signed that
+    checkpoint              the signed note over the manifest; missing where the store is not signed
+    root.pub, certificates/ whose keys signed it
+    manifest.jsonl          every line of the manifest up to the checkpoint: which files there were, and their digests
+    node=.../, gaps/, ...   the files, as they are in the store, that may have something of that time
+
+The whole manifest is in it, so that no file can have been left out: which ones belong to a time follows from its lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from anetcon.errors import InputError, KeyringError, StoreError
+from anetcon.proof import certificate, leaves
+from anetcon.proof.attested import Seal, attested
+from anetcon.proof.certificate import Trusted
+from anetcon.proof.keyring import Keyring
+from anetcon.proof.merkle import Range
+from anetcon.proof.note import Checkpoint, Note, NoteError, PublicKey
+from anetcon.store import layout, manifest
+from anetcon.store.entry import Entry
+from anetcon.store.state import State
+
+BLOCK = 1 << 20
+README, CUSTODY, CHECKPOINT, ROOT = "README.txt", "custody.json", "checkpoint", "root.pub"
+MANIFEST = layout.manifest_path(Path()).name
+CERTIFICATES = "certificates/"
+
+SHOWS = """\
+Evidence bundle of ANetCon.
+
+What it shows, to whoever has the public root key of the node from elsewhere (anetcon verify FILE --key KEY):
+- The files below were in the store, byte by byte, when the checkpoint was signed.
+- No file that the store then had of the time asked for was left out.
+- Gaps are included: when something could not be recorded, the files in gaps/ say so.
+
+What it does not show:
+- That the records were true when they were written. Whoever was root on the node then could write others.
+- That the store was not taken back to an older copy before it was signed. Compare it with what was noted elsewhere.
+- Rows that replaced others before they were signed, as where the daemon merged small files.
+- Anything that custody.json says: nobody signed that file. It is the word of whoever exported this bundle.
+- What happened after the checkpoint, and what was not sealed then.
+"""
+UNSIGNED = """
+THE STORE WAS NOT SIGNED. There is no checkpoint here: the digests show damage, and prove nothing against somebody who
+could write the store, or this file.
+"""
+
+
+@dataclass
+class Evidence:
+    """What a bundle shows: `wrong` is what does not fit, a sentence each."""
+
+    custody: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    epoch: int | None = None
+    trusted: Trusted | None = None
+    files: int = 0
+    rows: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def export(store: Path, span: tuple[int | None, int | None], out: IO[bytes], custody: dict[str, Any]) -> list[Entry]:
+    """Write a bundle of the files that may have something between two times; which they are. Raises StoreError."""
+    found = attested(store)
+    if found.flaws:
+        raise StoreError(f"{found.flaws[0].says}; `anetcon verify` says more: nothing was exported")
+    seal = found.seals[-1] if found.seals else None
+    lines = list(leaves.lines(store))[: seal.size if seal else leaves.read(store, []).size]
+    entries = _wanted(_replayed(lines), *span)
+    since, until = span
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as to:
+        to.writestr(README, SHOWS + ("" if seal else UNSIGNED))
+        to.writestr(CUSTODY, json.dumps({**custody, "since_us": since, "until_us": until}, indent=1) + "\n")
+        if seal:
+            _put_keys(to, store, seal)
+        to.writestr(MANIFEST, b"".join(lines))
+        for entry in entries:
+            _put_file(to, store, entry)
+    return entries
+
+
+def _put_keys(to: zipfile.ZipFile, store: Path, seal: Seal) -> None:
+    keys = Keyring(layout.sign_folder(store))
+    to.writestr(CHECKPOINT, str(seal.kept.note))
+    to.writestr(ROOT, f"{keys.root()}\n")
+    for name, (note, content) in keys.certificate_files().items():
+        to.writestr(f"{CERTIFICATES}{name}.note", note)
+        to.writestr(f"{CERTIFICATES}{name}.keys", content)
+
+
+def _put_file(to: zipfile.ZipFile, store: Path, entry: Entry) -> None:
+    """A file as it is, which has to be what its line says."""
+    path, digest = store / entry.file, hashlib.sha256()
+    try:
+        with path.open("rb") as file, to.open(zipfile.ZipInfo(entry.file), "w", force_zip64=True) as member:
+            while data := file.read(BLOCK):
+                digest.update(data)
+                member.write(data)
+    except FileNotFoundError:
+        raise StoreError(f"{path} was replaced meanwhile: export again when the next checkpoint is signed") from None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    if digest.hexdigest() != entry.sha256:
+        raise StoreError(f"{path} is not what the manifest says: `anetcon verify` says more; nothing was exported")
+
+
+def _replayed(lines: Sequence[bytes]) -> State:
+    """What these lines of a manifest add up to. Raises StoreError."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout.manifest_path(Path(folder)).write_bytes(b"".join(lines))
+        return manifest.replay(Path(folder))
+
+
+def _wanted(state: State, since: int | None, until: int | None) -> list[Entry]:
+    """The files that may have something between two times."""
+    found = [entry for kind in ("connections", "open") for entry in state.of(kind) if entry.covers(since, until)]
+    for table in layout.INTERVALS:
+        found += state.touching(table, since, until)
+    return found
+
+
+def verify(path: Path, key: PublicKey | None) -> Evidence:
+    """Check a bundle, for who trusts this root key; without one for who trusts the key in it. Raises InputError."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            return _shown(bundle, key)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is no evidence bundle: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no evidence bundle of ANetCon: {error}") from error
+
+
+def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
+    names = bundle.namelist()
+    custody = json.loads(bundle.read(CUSTODY))
+    since, until = (custody[name] for name in ("since_us", "until_us"))
+    if len(set(names)) < len(names) or not all(isinstance(time, int | None) for time in (since, until)):
+        raise ValueError("it says what no export says")
+    lines = bundle.read(MANIFEST).splitlines(keepends=True)
+    found = Evidence(custody)
+    if CHECKPOINT in names:
+        found.wrong += _signatures(found, bundle, lines, key)
+    elif key is not None:
+        found.wrong.append("it has no checkpoint, though a key was given: it was removed, or the store is not signed")
+    try:
+        wanted = _wanted(_replayed(lines), since, until)
+    except StoreError as error:
+        found.wrong.append(f"manifest.jsonl does not hold: {str(error).partition(': ')[2]}")
+        return found
+    for entry in wanted:
+        if entry.file not in names:
+            found.wrong.append(f"{entry.file} is not there, though the manifest has it for that time")
+        elif _digest(bundle, entry.file) != entry.sha256:
+            found.wrong.append(f"{entry.file} is not what the manifest says")
+        found.files += 1
+        found.rows += entry.rows
+    ours = {README, CUSTODY, CHECKPOINT, MANIFEST, ROOT, *(entry.file for entry in wanted)}
+    found.wrong += [f"{name} does not belong to it" for name in names if name not in ours and CERTIFICATES not in name]
+    return found
+
+
+def _signatures(found: Evidence, bundle: zipfile.ZipFile, lines: list[bytes], key: PublicKey | None) -> Iterator[str]:
+    """What is wrong with the signatures of a bundle."""
+    try:
+        root = key or PublicKey.read(bundle.read(ROOT).decode(errors="replace"))
+        notes = sorted(name for name in bundle.namelist() if name.startswith(CERTIFICATES) and name.endswith(".note"))
+        signed = [
+            certificate.read(bundle.read(name).decode(errors="replace"), bundle.read(f"{name[:-5]}.keys"))
+            for name in notes
+        ]
+        found.trusted = trusted = Trusted(root, signed)
+        note = Note.read(bundle.read(CHECKPOINT).decode(errors="replace"))
+        checkpoint = Checkpoint.read(note.text)
+        found.epoch = trusted.epoch_of(note)
+        if checkpoint.origin != trusted.origin or not trusted.is_by_node(note):
+            yield "the checkpoint is not signed by the node's key"
+            return
+    except (NoteError, KeyringError) as error:
+        yield str(error)
+        return
+    tree = Range()
+    for line in lines:
+        tree.append(line)
+    if (tree.size, tree.root()) != (checkpoint.size, checkpoint.root):
+        yield "manifest.jsonl is not what the checkpoint was signed over"
+        return
+    found.checkpoint = checkpoint
+
+
+def _digest(bundle: zipfile.ZipFile, name: str) -> str:
+    digest = hashlib.sha256()
+    with bundle.open(name) as member:
+        while data := member.read(BLOCK):
+            digest.update(data)
+    return digest.hexdigest()
