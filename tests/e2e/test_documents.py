@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,15 @@ def test_commands_that_read_run(store: Path) -> None:
     assert seen > 5
 
 
+@cache
+def helped(*module: str) -> str:
+    """What a program of bench prints about its options."""
+    command = [sys.executable, *module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (module, done.stderr)
+    return done.stdout
+
+
 @pytest.mark.parametrize("page", [*PAGES, *BENCHES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_benches_can_be_started_as_it_is_said(page: Path) -> None:
     """`python -m bench...` and `python bench/...py`, from the root of a checkout, know their options."""
@@ -135,9 +145,6 @@ def test_benches_can_be_started_as_it_is_said(page: Path) -> None:
             r"bench\b", words[1].removeprefix("-m") if words[1:] and words[1] != "-m" else "".join(words[2:3])
         ):
             module = words[1:3] if words[1] == "-m" else words[1:2]
-            done = subprocess.run(
-                [sys.executable, *module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, (words, done.stderr)
+            said = helped(*module)
             options = [word.partition("=")[0] for word in words if word.startswith("--")]
-            assert [option for option in options if option not in done.stdout] == [], words
+            assert [option for option in options if option not in said] == [], words

@@ -56,8 +56,12 @@ def house(bed: Testbed) -> Namespace:
 
 
 @pytest.fixture
-def doctor(house: Namespace, tmp_path: Path) -> Doctor:
-    """Looks at it as one that is audited, with further settings of `audit`; gives what is not well there."""
+def doctor(house: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """Looks at it as one that is audited, with further settings of `audit`; gives what is not well there.
+
+    It does not look at the host, which takes a process that tries what the kernel can: no test here asks for that.
+    """
+    monkeypatch.setattr("anetcon.doctor.examine.of_host", lambda *_: ())
 
     def ask(audited: bool = True, but: Collection[str] = EVERYWHERE, **audit: object) -> list[Finding]:
         settings = tmp_path / "anetcon.toml"

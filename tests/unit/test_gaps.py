@@ -60,6 +60,13 @@ def test_a_gap_is_its_row(start: int | None, end: int | None, cause: Cause, lost
     assert Gap.of(json.loads(json.dumps(gap.row()))) == gap
 
 
+ANSWERS = """
+import json, sys
+from tests.support.asking import Answer
+print(json.dumps([Answer(*words).out for words in json.loads(sys.argv[1])]))
+"""
+
+
 class Copy:
     """A copy of the program with one cause more: one line in the table."""
 
@@ -81,6 +88,13 @@ class Copy:
         """What it prints."""
         return self.start(*words).communicate(timeout=60)[0]
 
+    def answers(self, *questions: tuple[str | Path, ...]) -> list[str]:
+        """What its command line prints of each, in one process."""
+        self.environment["PYTHONPATH"] += f":{ROOT}"  # behind the copy: for the tests' support alone
+        asked = json.dumps([[str(word) for word in words] for words in questions])
+        answers: list[str] = json.loads(self.says("-c", ANSWERS, asked))
+        return answers
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
@@ -95,11 +109,14 @@ def test_a_new_cause_is_one_line(copy: Copy, tmp_path: Path) -> None:
     store = making.alive(T0 + DAY).close()
     at = ("--store", store, "--format", "json")
     since = ("--since", "2026-11-20T13:05:00Z", "--until", "2026-11-20T14:00:00Z")
-    for words in [("who", "203.0.113.7:40213", "--at", "2026-11-20T13:05:10Z"), ("search", *since)]:
-        coverage = json.loads(copy.says(*COMMAND, *words, *at))["coverage"]
-        assert (coverage["complete"], [gap["cause"] for gap in coverage["gaps"]]) == (False, ["full-moon"]), words
-    assert "full-moon in every namespace" in copy.says(*COMMAND, "search", *since, "--store", store)
-    assert [gap["cause"] for gap in json.loads(copy.says(*COMMAND, "gaps", *since, *at))["gaps"]] == ["full-moon"]
+    who = ("who", "203.0.113.7:40213", "--at", "2026-11-20T13:05:10Z")
+    questions = [(*who, *at), ("search", *since, *at), ("search", *since, "--store", store), ("gaps", *since, *at)]
+    told, found, table, gaps = copy.answers(*questions)
+    for answer in (told, found):
+        coverage = json.loads(answer)["coverage"]
+        assert (coverage["complete"], [gap["cause"] for gap in coverage["gaps"]]) == (False, ["full-moon"])
+    assert "full-moon in every namespace" in table
+    assert [gap["cause"] for gap in json.loads(gaps)["gaps"]] == ["full-moon"]
     assert "gaps.md" in copy.says("-m", "tools.docs")
     page = (copy.folder / "docs/reference/gaps.md").read_text()
     assert "| `full-moon` | the moon was full | wait |" in page

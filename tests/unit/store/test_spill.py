@@ -34,16 +34,22 @@ def many(number: int) -> pa.RecordBatch:
     return rows
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store whose rows, asked for as a whole, do not fit into memory; with a folder for temporary files."""
-    making = Making(tmp_path / "store")
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose rows, asked for as a whole, do not fit into memory."""
+    making = Making(tmp_path_factory.mktemp("spill") / "store")
     making.write(many(ROWS)).rotate()
     Sealer(making.close(), clock=lambda: T0 + 60 * SECOND).seal()
+    return making.path
+
+
+@pytest.fixture
+def store(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That store, with little memory and a folder for temporary files."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(spill, "_memory", lambda: SMALL)
-    return making.path
+    return sealed
 
 
 def modes(folder: Path) -> set[int]:
