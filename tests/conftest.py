@@ -3,7 +3,7 @@
 - A test in tests/netns or tests/e2e carries the marker of its folder.
 - `@pytest.mark.needs("nft", "conntrack")` names what else a test needs (tests/support/machine.py has the words).
 - A test that cannot run here is skipped with the reason; with CI=true, in netns and e2e, that is a failure.
-- Tests run two at a time, a file's one after the other, and so do those of all files that need a switch which the
+- Several tests run at a time, a file's one after the other, and so do those of all files that need a switch which the
   machine has once (`log_all_netns`): they would only wait for each other.
 - A test may take three minutes, which a busy machine may need; `@pytest.mark.timeout(300)` gives one another limit. Its
   set-up and clean-up have as much again.
@@ -35,6 +35,7 @@ LONG = EXAMPLES > 100
 LIMIT_SECONDS = 7200.0 if LONG else 180.0
 TESTS = Path(__file__).parent
 
+sys.dont_write_bytecode = False  # what pytest makes of the tests is kept, whatever the environment says
 sys.modules.setdefault("dateutil", None)  # type: ignore[arg-type]
 # pyarrow looks for it on the disk at each value it converts, a hundred times an answer, where it is not installed.
 
@@ -72,11 +73,16 @@ def _tier(path: Path) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder; what needs least runs first."""
+    """Mark by folder; what needs least runs first, and last where processes share the work: a file of it is short, so
+    that all of them end together."""
     for item in items:
         if _tier(item.path) in TIERS:
             item.add_marker(_tier(item.path))
-    items.sort(key=lambda item: ["unit", *TIERS].index(_tier(item.path)) if _tier(item.path) in TIERS else 0)
+    order = ["unit", *TIERS]
+    items.sort(
+        key=lambda item: order.index(_tier(item.path)) if _tier(item.path) in TIERS else 0,
+        reverse="PYTEST_XDIST_WORKER" in os.environ,
+    )
 
 
 class Files(LoadFileScheduling):  # type: ignore[misc] # for the same reason
@@ -96,7 +102,10 @@ def _needs_switch(file: Path) -> bool:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files | None:
     """With `--dist loadfile`, which is that of `make test`."""
-    return Files(config, log) if config.getoption("dist") == "loadfile" else None
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # by the number of their tests the longest files would come last
+    return Files(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

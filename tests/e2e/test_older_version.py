@@ -29,7 +29,7 @@ NEWER = "is of a newer version of anetcon"
 
 def asked(before: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """What that program says."""
-    environment = {**os.environ, "PYTHONPATH": str(before / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(before / "src"), "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-P", "-c", "from anetcon.cli.main import main; main()", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 

@@ -77,7 +77,7 @@ class Copy:
         line = '    FULL_MOON = "full-moon", "the moon was full", "wait"\n\n\nWHOLE, '
         table.write_text(table.read_text().replace("\n\nWHOLE, ", line, 1))
         self.folder = folder
-        self.environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
+        self.environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": ""}
 
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
         """Begin to run a Python program that uses it."""
