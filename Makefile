@@ -19,7 +19,7 @@ deb: setup  ## the Debian package, in dist/
 run_tests = $(bin)/python -m compileall -q src && $(bin)/python -m pytest -n 2 --dist loadfile # compiled once, for all starts
 
 check: setup  ## the quick half: unit and netns tests, with a fifth of the examples of property tests
-	@export ANETCON_EXAMPLES=20; $(run_tests) -m "not slow" tests/unit tests/netns
+	@export ANETCON_EXAMPLES=20; $(run_tests) -n 3 -m "not slow" tests/unit tests/netns # three: netns tests mostly wait
 
 test: setup  ## every test this machine can run, two at a time, but the slow; one tier: make test T=tests/unit
 	@case "$(T)" in tests/unit*) ;; *) tests/debian-image.sh >/dev/null || true ;; esac # tests that need it say so
