@@ -27,7 +27,7 @@ _BLOCK = re.compile(r"^```(?:sh|console)?\n(.*?)^```$|((?:^ {4}\S.*\n)+)", re.MU
 _SPAN = re.compile(r"`((?:\S*/)?anetcon [^`\n]+|python3? -m bench[^`\n]*|python3? bench/[^`\n]*)`")
 _ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&", ")"}
 _PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|\.\.\.|…|\$")
-READ = {"who", "search", "gaps", "status", "config"}
+READ = {"who", "search", "gaps", "status", "sql", "config"}
 
 
 def lines(text: str) -> Iterator[str]:

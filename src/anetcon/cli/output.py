@@ -140,8 +140,9 @@ def aligned(columns: Mapping[str, pa.ChunkedArray], widths: Sequence[int], title
     return "\n".join(lines) + "\n"
 
 
-def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | None = None) -> None:
-    """A few rows that are no records: namespaces, settings. As JSON they are part of a larger answer: not from here."""
+def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | None = None, head: bool = True) -> None:
+    """A few rows that are no records: namespaces, settings. As JSON they are part of a larger answer: not from here.
+    Of rows that follow others, CSV has no `head`."""
     to = to or sys.stdout
     if form is Format.JSONL:
         to.writelines(json.dumps(row) + "\n" for row in rows)
@@ -149,7 +150,8 @@ def print_rows(form: Format, rows: Sequence[Mapping[str, Any]], to: TextIO | Non
         import csv
 
         writer = csv.DictWriter(to, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
+        if head:
+            writer.writeheader()
         writer.writerows({name: _csv_cell(value) for name, value in row.items()} for row in rows)
     elif rows:
         cells = {name: pa.array([visible(_cell(row[name], "-")) for row in rows]) for name in rows[0]}

@@ -116,7 +116,7 @@ class Store:
             cursor.register("live", formats.as_files(live, "open"))
             query = f"SELECT * FROM live WHERE {sql.every([*bounds, result])}"  # noqa: S608
             if closed:
-                files = self._files(closed)
+                files = self.files(closed)
                 query += f" UNION ALL {files} WHERE {sql.every([condition, *bounds, result])}"
             first = f" LIMIT {limit:d}" if limit else ""
             query = f'SELECT * FROM ({query}) ORDER BY "start", src_ip, src_port{first}'  # noqa: S608
@@ -140,7 +140,7 @@ class Store:
 
         def ask(now: Snapshot) -> pa.Table:
             closed = [e for e in now.state.connections.covering(since, until) if e.file not in without]
-            sources = [self._files(closed, places=True)] if closed else []
+            sources = [self.files(closed, places=True)] if closed else []
             self._duckdb.register("live", formats.as_files(self._live(now, condition), "open"))
             self._duckdb.register("among", among)
             sources.append("SELECT *, NULL::VARCHAR AS file, NULL::BIGINT AS row FROM live")
@@ -175,7 +175,7 @@ class Store:
                 self._duckdb.register(name, table)
             self._duckdb.register("live", formats.as_files(self._live(now, condition), "open"))
             closed = now.state.connections.covering(since, until)
-            sources = ["SELECT * FROM live", *([self._files(closed)] if closed else [])]
+            sources = ["SELECT * FROM live", *([self.files(closed)] if closed else [])]
             return self._duckdb.sql(f"WITH rows AS ({' UNION ALL '.join(sources)}) {query}").to_arrow_table()
 
         return self._consistent(ask)
@@ -227,7 +227,7 @@ class Store:
             self._duckdb.register("live", self._journal(table, now, sql.EVERYTHING).select([column]))
             sources = ["live"]
             if sealed := [*now.state.of(table), *(now.state.of("open") if table == "connections" else ())]:
-                sources.append(f"({self._files(sealed)})")
+                sources.append(f"({self.files(sealed)})")
             rows = " UNION ALL ".join(f"SELECT {column}::VARCHAR AS name FROM {source}" for source in sources)  # noqa: S608
             found = self._duckdb.sql(f"SELECT DISTINCT name FROM ({rows}) WHERE name IS NOT NULL").to_arrow_table()  # noqa: S608
             return set(found["name"].to_pylist())
@@ -300,7 +300,7 @@ class Store:
         schema = arrow_schema(table)
         if not entries:
             return schema.empty_table()
-        query = f"{self._files(entries)} WHERE {condition}"
+        query = f"{self.files(entries)} WHERE {condition}"
         return self._duckdb.sql(query).to_arrow_table().cast(schema)
 
     def _journal(self, table: str, now: Snapshot, condition: str) -> pa.Table:
@@ -316,7 +316,7 @@ class Store:
         mask[self._duckdb.sql(query).to_arrow_table().column(0).to_numpy()] = True
         return rows.filter(pa.array(mask))
 
-    def _files(self, entries: Sequence[Entry], *, places: bool = False) -> str:
+    def files(self, entries: Sequence[Entry], *, places: bool = False) -> str:
         """The SELECT of files of one table; with where each row is, if wanted."""
         parquet.require_as_sealed(self.path, [entry for entry in entries if entry.file not in self._checked])
         self._checked.update(entry.file for entry in entries)

@@ -55,6 +55,11 @@ class Snapshot:
         batches = [flush.batch for segment in these for flush in segment.flushes() if flush.batch is not None]
         return pa.Table.from_batches(batches, arrow_schema(table))
 
+    def waiting(self, table: str) -> tuple[int, int | None]:
+        """How many rows of the journal are not sealed, and since when they were written."""
+        lines = [line for segment in self._unsealed[table] for line in segment.good if line.rows]
+        return sum(line.rows for line in lines), min((line.start for line in lines), default=None)
+
     def flushed(self) -> int | None:
         """Until which microsecond connections can be read back; None if none can: of `journal.read.last_flush`."""
         folder = layout.journal_folder(self._store, "connections")

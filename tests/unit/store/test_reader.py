@@ -101,13 +101,13 @@ def test_only_files_that_can_answer_are_read(making: Making, monkeypatch: pytest
         seal(making)
     store = Store(making.close())
     read: list[str] = []
-    real = Store._files
+    real = Store.files
 
     def files(self: Store, entries: list[Entry]) -> str:
         read.extend(entry.file for entry in entries)
         return real(self, entries)
 
-    monkeypatch.setattr(Store, "_files", files)
+    monkeypatch.setattr(Store, "files", files)
     at = T0 - 3 * DAY
     assert found(store, since=at, until=at) == [(2, 10.0), (11, 7200.0)]
     assert sorted(file.rpartition("/")[2] for file in read) == ["00000002.parquet", "long-00000002.parquet"]
@@ -439,8 +439,8 @@ def test_only_parts_that_can_answer_are_read(making: Making, monkeypatch: pytest
         making.add(address(address=f"203.0.113.{day}", **{"from": at, "to": at + HOUR}), table="addresses").rotate()
         Sealer(making.path, clock=partial(int, at)).seal()
     store = Store(making.close())
-    files = Mock(wraps=store._files)
-    monkeypatch.setattr(store, "_files", files)
+    files = Mock(wraps=store.files)
+    monkeypatch.setattr(store, "files", files)
     assert len(store.intervals("addresses", since=T0 + 3 * DAY)) == 2
     read = {entry.file[:20] for call in files.call_args_list for entry in call.args[0]}
     assert read == {"addresses/2026-11-23", "addresses/2026-11-24"}
