@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anetcon.testbed.bed import sweep
+from bench.at_rest import at_rest
 from bench.attaching import attaching
 from bench.compaction import compaction
 from bench.compare import compare
@@ -46,6 +47,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "doctor": lambda report, o: doctor(report, o.namespaces),
     "repaired": lambda report, o: repaired(report, o.namespaces),
     "query": lambda report, o: query(report, o.rows, o.store),
+    "bytes": lambda report, _: at_rest(report),
     "compaction": lambda report, _: compaction(report),
     "opening": lambda report, _: opening(report),
     "import": lambda report, o: old_text(report, o.connections, o.rounds),

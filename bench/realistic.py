@@ -1,8 +1,9 @@
 """Generated connections as a network node with Neutron routers records them: for stores, tests and benchmarks.
 
 What makes the size of a store is kept as found in the field: few routers have most of the traffic, few instances most
-of a router's, few servers most of the connections; ports are translated at random, as Neutron does; times are the
-kernel's, so an end has the idle timeout or TIME_WAIT inside. All is drawn from `rng`: one seed, one store.
+of a router's, few servers most of the connections, few scanners most of the scans, and they come again; ports are
+translated at random, as Neutron does; times are the kernel's, so an end has the idle timeout or TIME_WAIT inside. All
+is drawn from `rng`: one seed, one store.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class World:
     often: Array
     servers: Array
     met: Array
+    scanners: Array
+    scan_often: Array
 
     def instances(self, rng: np.random.Generator, rows: int) -> Array:
         """Which instance each of so many connections is of."""
@@ -74,6 +77,12 @@ class World:
         met: Array = self.servers[np.searchsorted(self.met, rng.random(rows)).clip(max=len(self.servers) - 1)]
         return met
 
+    def scanner(self, rng: np.random.Generator, rows: int) -> Array:
+        """An address of the world that scans, for each of so many connections."""
+        at = np.searchsorted(self.scan_often, rng.random(rows)).clip(max=len(self.scanners) - 1)
+        found: Array = self.scanners[at]
+        return found
+
 
 def _zipf(count: int, exponent: float) -> Array:
     weights = np.arange(1, count + 1) ** -exponent
@@ -81,8 +90,11 @@ def _zipf(count: int, exponent: float) -> Array:
     return cumulated
 
 
+SCANNERS = 200_000
+
+
 def world(rng: np.random.Generator, routers: int = 24, instances: int = 600, servers: int = 30_000) -> World:
-    """A network node with this many routers and instances, and the servers they talk to."""
+    """A network node with this many routers and instances, the servers they talk to, and who scans them."""
     names = [f"qrouter-{bytes(rng.bytes(16)).hex()}" for _ in range(routers)]
     names = [f"{n[:16]}-{n[16:20]}-{n[20:24]}-{n[24:28]}-{n[28:]}" for n in names]
     router_of = np.searchsorted(_zipf(routers, 1.0), rng.random(instances)).clip(max=routers - 1)
@@ -99,6 +111,8 @@ def world(rng: np.random.Generator, routers: int = 24, instances: int = 600, ser
         often=_zipf(instances, 1.1),
         servers=rng.integers(0x10000000, 0xDF000000, servers),
         met=_zipf(servers, 1.05),
+        scanners=rng.integers(0x10000000, 0xDF000000, SCANNERS),
+        scan_often=_zipf(SCANNERS, 1.0),
     )
 
 
@@ -235,7 +249,7 @@ class _Drawn:
         owners = np.flatnonzero(self.of.floating)
         who = owners[rng.integers(0, len(owners), count)]
         self.router[at], self.klass[at] = self.of.router_of[who], Class.FLOAT
-        self.src[at] = self.nat_src[at] = rng.integers(0x10000000, 0xDF000000, count)
+        self.src[at] = self.nat_src[at] = self.of.scanner(rng, count)
         self.src_port[at] = self.nat_src_port[at] = rng.integers(1024, 65536, count)
         self.dst[at], self.nat_dst[at] = self.of.floating[who], self.of.inner[who]
         self._destination(at, rng.choice(np.array([22, 23, 80, 443, 3389, 8080, 445], np.uint16), count))

@@ -3,8 +3,8 @@
 - Rows are cut into row groups as they come, which is by their end. So a question about a moment reads few row groups.
 - In a file of more than one, connections that lasted over SLOW are in row groups of their own: one of them makes the
   times of its whole row group reach back.
-- In a row group they are by class, protocol, destination port, reason, destination, source, and end. So what is alike
-  is side by side: a fifth smaller than by time.
+- In a row group they are by class, protocol, destination port, reason, namespace, destination, source, and end. So
+  what is alike is side by side: a fifth smaller than by time.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Draft(NamedTuple):
         ):
             kind = kind << np.uint64(bits) | codes.astype(np.uint64)
         source, destination = (_short(words.take(these, axis=0)) for words in self.words)
-        return these[_sorted(kind, destination, source)]
+        return these[_sorted(kind, self._codes("netns", these, 0).astype(np.uint64), destination, source)]
 
     def _codes(self, name: str, these: Array, null: int) -> Array:
         """The codes of a column of texts."""
