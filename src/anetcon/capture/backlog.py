@@ -98,12 +98,12 @@ class Waiting:
         self.size += len(flush.payload)
         self.rows += flush.rows
 
-    def idle(self, start: int, end: Moment) -> None:
-        """Nothing happened in that time, which follows on what waits."""
-        if self.flushes:
-            self.flushes[-1].end, self.flushes[-1].whole = end, True
-        else:
-            self.flushes.append(PackedFlush(b"", 0, start, end))
+    def idle(self, flush: PackedFlush) -> None:
+        """Nothing happened in its time, which follows on what waits."""
+        if not self.flushes:
+            self.flushes.append(flush)
+        elif flush.whole:
+            self.flushes[-1].end, self.flushes[-1].whole = flush.end, True
 
     def written(self) -> None:
         """The first is on disk."""
@@ -180,7 +180,7 @@ class Backlog:
         """Let a flush wait, or drop it when memory is full too; whether that begins with it."""
         begins = False
         if self._shed is None and not columns.rows:
-            self.waiting.idle(flush.start, flush.end)
+            self.waiting.idle(flush)
         elif self._shed is None and self.waiting.fits(flush.payload):
             self.waiting.add(flush, columns, self._started)
         elif columns.rows:

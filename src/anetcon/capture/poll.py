@@ -40,7 +40,7 @@ class Poll:
     def handle(self, now: Moment) -> int:
         """Have everything taken that waits; the most pieces that one took."""
         most = 0
-        for descriptor, _ in self._epoll.poll(0):
+        for descriptor, _ in self._epoll.poll(0, max(1, len(self._handlers))):
             handler = self._handlers.get(descriptor)  # none: one before it in this round was the last word on it
             if handler is not None:
                 taken = handler(now)

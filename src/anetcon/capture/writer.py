@@ -110,7 +110,8 @@ class Journals:
     def flush(self, columns: Columns, names: list[str], now: Moment, *, whole: bool = True) -> None:
         """Write what there is, and empty the columns. Never raises for a full or failing disk. `whole`: whether all
         that came until `now` was taken; if not, the gap after a crash begins no later than it would have before."""
-        self._tried = now.steady
+        if whole:
+            self._tried = now.steady
         for file in self.beside:
             file.before_flush()
         self._flush(columns, names, now, whole and not self.behind)
@@ -150,7 +151,8 @@ class Journals:
 
     def _put(self, flush: PackedFlush) -> None:
         self.segments.put(flush.payload, flush.rows, flush.start, flush.until)
-        self.flushed = flush.end._replace(wall=flush.until)
+        if flush.whole:
+            self.flushed = flush.end
         self.rows += flush.rows
         self.flushes += 1
 

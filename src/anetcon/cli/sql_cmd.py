@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from anetcon.cli.people import print_json, say, warn
 from anetcon.query.times import rfc3339, spoken
 from anetcon.store import macros
 from anetcon.store.views import Missing, Views, WrongQueryError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,8 +87,16 @@ def _statements() -> Iterator[str]:
             return
 
 
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch by the names of its columns."""
+    names = batch.schema.names
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise WrongQueryError(f"two columns are called {twice}: give one of them another name with AS")
+    return [_plain(row) for row in batch.to_pylist()]
+
+
 def _answer(views: Views, query: str, form: Format) -> None:
-    batches = ([_plain(row) for row in batch.to_pylist()] for batch in views.ask(query))
+    batches = map(_rows, views.ask(query))
     if form in (Format.CSV, Format.JSONL):
         for number, rows in enumerate(batches):
             print_rows(form, rows, head=not number)

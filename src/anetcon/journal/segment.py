@@ -89,7 +89,9 @@ class Segment:
             return None
         told = [line for line in bad if line is not None]
         start = until if until is not None else min((line.start for line in told), default=None)
-        end = min(self._written, max((line.end for line in told), default=self._written))  # a bad line may say anything
+        whole = told and (told[-1].start < told[-1].end or not told[-1].rows)  # else its rows are of a time behind it
+        latest = max(line.end for line in told) if whole else self._written
+        end = min(self._written, latest)  # a bad line may say anything
         return Lost(start, max(end, start or end), sum(line.rows for line in told) if len(told) == len(bad) else None)
 
 

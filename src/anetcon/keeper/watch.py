@@ -80,15 +80,14 @@ class Watch:
         self._inactive = inactive
         self._open_some(attached)
         watched = list(self._hearing.values())
-        due = [
-            *(each for each in watched if not each[2].glance(now)),
-            *_in_turn(self._turns, 0, watched, IN_TURN),
-            *_in_turn(self._turns, 2, self._flowing(watched, events), FLOWING),
-        ]
-        for each in dict.fromkeys(due):
-            with contextlib.suppress(OSError, ValueError):  # the namespace is going: the listing will tell
-                self._look(each, now)
-                self._count(each, events[each[0].slot] if events else 0)
+        looked = set[Namespace]()
+        for each in watched:
+            if not each[2].glance(now):
+                self._visit(each, now, events, looked)  # at once: what is off may be on again a moment later
+        for each in _in_turn(self._turns, 0, watched, IN_TURN):
+            self._visit(each, now, events, looked)
+        for each in _in_turn(self._turns, 2, self._flowing(watched, events), FLOWING):
+            self._visit(each, now, events, looked)
         for each in _in_turn(self._turns, 1, watched, LEGACY_IN_TURN * legacy.there()):
             with contextlib.suppress(OSError, ValueError):
                 self._look_legacy(each)
@@ -204,6 +203,14 @@ class Watch:
 
     # Switches and counters
 
+    def _visit(self, each: Open, now: int, events: Sequence[int], looked: set[Namespace]) -> None:
+        """Look at everything, once a tick."""
+        if each[0] not in looked:
+            looked.add(each[0])
+            with contextlib.suppress(OSError, ValueError):  # the namespace is going: the listing will tell
+                self._look(each, now)
+                self._count(each, events[each[0].slot] if events else 0)
+
     def _look(self, each: Open, now: int) -> None:
         """Look at every switch, and put back what is off."""
         watched = each[2]
@@ -223,6 +230,8 @@ class Watch:
     def _last(self, each: Open) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._count(each, each[2].events)
+        if (gap := each[2].refusals.rest()) is not None:
+            self._send(gap)
 
     def _count(self, each: Open, events: int) -> None:
         """Read what the kernel counted: connections that it refused, and packets that it calls invalid."""

@@ -68,10 +68,12 @@ class Refusals:
         if fresh:
             since, _, lost = self._now or Refusing(before, 0, 0)
             self._now = Refusing(since, now_us(), lost + fresh)
-        if self._now is not None and (not fresh or now - self._now.since > LONGEST):
-            told, self._now = self._now, None
-            return Gap(self._netns, told.since, told.until, Cause.TABLE_FULL, told.lost)
-        return None
+        return self.rest() if self._now is not None and (not fresh or now - self._now.since > LONGEST) else None
+
+    def rest(self) -> Gap | None:
+        """The gap of what is not told of yet: it is over, or nobody looks again."""
+        told, self._now = self._now, None
+        return told and Gap(self._netns, told.since, told.until, Cause.TABLE_FULL, told.lost)
 
 
 class Hiding:

@@ -50,9 +50,9 @@ class Done(NamedTuple):
     @property
     def said(self) -> str:
         """In words."""
-        names = " and ".join(entry.file for entry in self.files)
+        names, many = " and ".join(entry.file for entry in self.files), "s" * (self.replaced != 1)
         rows = sum(entry.rows for entry in self.files)
-        return f"compacted {self.replaced} files into {names}: {rows} connections in {self.bytes} bytes"
+        return f"compacted {self.replaced} file{many} into {names}: {rows} connections in {self.bytes} bytes"
 
 
 class Compactor:

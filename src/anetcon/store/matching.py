@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from anetcon.record import label
+from anetcon.record import Family, label
 from anetcon.store import sql
 from anetcon.store.reader import Store
 from anetcon.store.sql import Network
@@ -75,11 +75,19 @@ def _tables(some: Sequence[tuple[int, Network]]) -> dict[str, pa.Table]:
             "number": pa.array([number for number, _ in these], pa.int64()),
             "first": pa.array([network.first for _, network in these], pa.binary()),
             "last": pa.array([network.last for _, network in these], pa.binary()),
-            "wanted_family": pa.array([label(network.family) for _, network in these], pa.string()),
+            "wanted_family": pa.array([_family(network) for _, network in these], pa.string()),
         }
         if these:
             found[name] = pa.table(columns)
     return found
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def _family(network: Network) -> str | None:
+    """Of which family it is; None: an IPv4 address as a server of both families writes it, which may mean either."""
+    return None if network.family is Family.IPV6 and network.first[:12] == _MAPPED else label(network.family)
 
 
 def _leg(table: str, number: int, some: Sequence[tuple[int, Network]], bounds: str) -> str:
@@ -89,7 +97,8 @@ def _leg(table: str, number: int, some: Sequence[tuple[int, Network]], bounds: s
     once = f"NOT coalesce({sql.either(before)}, FALSE)" if before else "TRUE"
     named = [f"{ip} BETWEEN {sql.blob(one.first)} AND {sql.blob(one.last)}" for _, one in some]
     near = sql.either(named) if len(named) <= FEW else sql.EVERYTHING
+    same = "coalesce(family::VARCHAR = wanted_family, TRUE)"
     return (
         f'SELECT number, "start", "end", end_reason, {1 << number} AS side, {once} AS once FROM rows JOIN {table} '  # noqa: S608
-        f"ON {_JOINS[table].format(ip=ip)} AND family::VARCHAR = wanted_family WHERE {sql.every([near, bounds])}"
+        f"ON {_JOINS[table].format(ip=ip)} AND {same} WHERE {sql.every([near, bounds])}"
     )

@@ -36,9 +36,15 @@ def listings(rows: pa.Table, flushes: list[tuple[int, int, int]]) -> list[Listin
     for inode, start, end in zip(*columns, strict=True) if flushes else ():
         whole = flushes[0][0] <= start and start <= end <= flushes[-1][1]
         if whole and (inode not in latest or latest[inode].start < start):
-            skipped = sum(count for _, until, count in flushes if until < start)
-            latest[inode] = Listing(inode, start, skipped)
+            latest[inode] = Listing(inode, start, _before(start, flushes))
     return list(latest.values())
+
+
+def _before(start: int, flushes: list[tuple[int, int, int]]) -> int:
+    """How many rows are in flushes that ended before then. Where capture had more to read, a flush has no length, and
+    rows of the time up to the end of the next that has one: they count as if they were of that."""
+    ended = max((number for number, (begin, end, _) in enumerate(flushes, 1) if begin < end < start), default=0)
+    return sum(count for *_, count in flushes[:ended])
 
 
 def absent(columns: dict[str, Array], opened: Array, first: int, found: list[Listing]) -> tuple[Array, Array]:

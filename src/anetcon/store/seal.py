@@ -253,7 +253,7 @@ class Sealer:
         if self._known is None:
             state = self._replayed()
             sweep(self.store, state)
-            self._remembered = _remember_again(self.store, state)
+            self._remembered = _remember_again(self.store, state, self._clock())
             for table, number in state.through.items():
                 # The last segment is never dropped: where it is older than what is sealed, somebody removed the
                 # journal and it was begun again at 1. Taken for sealed, its segments would be dropped unread.
@@ -324,18 +324,19 @@ def _remember(columns: dict[str, Array], rows: Array, now: int) -> dict[str, Arr
     return rows_of(columns, rows)
 
 
-def _remember_again(store: Path, state: State) -> dict[str, Array]:
+def _remember_again(store: Path, state: State, now: int) -> dict[str, Array]:
     """What the last seal with connections would have remembered, read from its files and from those of just before:
-    after every compaction and every import all is read again."""
+    after every compaction and every import all is read again. An end in the future, by a clock that was put back, hides
+    none that is near."""
     last = state.last_seal()
     if last is None:
         return {}
     ends = [microseconds(entry.end) for entry in state.connections.of_seals([last]) if entry.end is not None]
-    near = state.connections.covering(max(ends, default=0) - REMEMBERED, None)
+    near = state.connections.covering(min(max(ends, default=0), now) - REMEMBERED, None)
     files = [entry for entry in near if entry.seal not in state.imports]
     columns = columns_of(pa.concat_tables([parquet.read_sealed(store, entry, IDENTITY) for entry in files]))
     by_end = np.argsort(columns["end"], kind="stable")
-    return _remember(columns, by_end, int(columns["end"].max()))
+    return _remember(columns, by_end, now)
 
 
 def _remove_empty_days(store: Path, gone: Sequence[str]) -> None:

@@ -260,7 +260,7 @@ class Verifier:
                 self.result.notes.append(f"{path} counts no more; the daemon removes it when it starts")
 
         if replaced:
-            said = f"{replaced} files that compaction replaced are there for an hour, for questions that began before"
+            said = f"files that compaction replaced, and that stay an hour for questions that began before: {replaced}"
             self.result.notes.append(said)
 
     def _journal(self, state: State) -> None:

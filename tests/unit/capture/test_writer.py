@@ -80,6 +80,17 @@ def test_what_lasts_is_saved_whoever_flushes(tmp_path: Path, disk: Disk) -> None
     assert file.saw[2:] == [("before", 1)]
 
 
+def test_a_whole_flush_is_due_however_many_come(tmp_path: Path) -> None:
+    """Flushes in the middle of turns put off none: or in a flood nothing would be on record for certain."""
+    pipe = pipeline(tmp_path)
+    pipe.add(namespace()[0])
+    pipe.columns = Columns(4)
+    for ports in (range(3), range(3, 6)):
+        pipe.take(events(*map(message, ports)), at(NOW + SECOND // 2))
+    assert len(rows(tmp_path)) == 3
+    assert pipe.journals.due(at(NOW + SECOND // 2), pending=True)
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_flush_in_the_middle_of_a_turn(tmp_path: Path, disk: Disk, full: bool) -> None:
     """It has rows and says no more than the flush before: what came meanwhile may wait in a socket. It is no segment's

@@ -68,6 +68,12 @@ def test_wrong_questions(store: Path) -> None:
         assert "Traceback" not in answer.err
 
 
+def test_two_columns_of_one_name(store: Path) -> None:
+    """None of them is left out silently."""
+    answer = Answer("sql", "SELECT a.src, b.src FROM connections a, connections b", "--store", store)
+    assert (answer.status, "two columns are called src" in answer.err) == (2, True)
+
+
 def test_statements_from_standard_input(store: Path) -> None:
     """Each up to its semicolon; the first that is wrong ends it."""
     words = [sys.executable, "-m", "anetcon.cli.main", "sql", "--store", str(store), "--format", "csv"]

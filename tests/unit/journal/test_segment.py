@@ -40,6 +40,18 @@ def test_what_is_lost_of_a_damaged_segment(tmp_path: Path) -> None:
         Segment(tmp_path, 2).lost()
 
 
+def test_damage_of_a_flush_that_is_not_whole(tmp_path: Path) -> None:
+    """It has rows of a time behind the end that it tells: until its segment was written to last."""
+    written(tmp_path, (1, 2), (3,))
+    path, index = segment_path(tmp_path, 1), segment_path(tmp_path, 1, "index")
+    lines = index.read_bytes().split(b"\n")
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    index.write_bytes(b"\n".join([*lines[:2], lines[2].replace(b" 1 10 20 ", b" 1 10 10 "), *lines[3:]]))
+    lost = Segment(tmp_path, 1).lost()
+    assert lost is not None
+    assert (lost.start, lost.end) == (10, index.stat().st_mtime_ns // 1000)
+
+
 def test_what_is_written_meanwhile_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flush that comes while a segment is looked at is not taken for a line that does not hold."""
     with Writer(tmp_path, "gaps") as writer:

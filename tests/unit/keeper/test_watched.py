@@ -142,6 +142,10 @@ def test_refusals_are_told_when_they_are_over(monkeypatch: pytest.MonkeyPatch) -
     assert told[-1] == (50, Gap("a", 20, 41, Cause.TABLE_FULL, 3))
     assert {gap for _, gap in told[:-1]} == {None}
     assert len(said) == 1
+    clock[0] = 60
+    assert refusals.count(9, 60) is None
+    assert refusals.rest() == Gap("a", 50, 61, Cause.TABLE_FULL, 1)  # nobody looks again
+    assert refusals.rest() is None
 
 
 def test_refusals_that_go_on_are_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,8 @@ TIMES = st.none() | st.integers(-4, 1).map(lambda days: T0 + days * DAY + 5 * SE
 def test_as_asking_for_each_alone(store: Store, texts: list[str], times: tuple[int | None, int | None]) -> None:
     """Addresses and networks, however they overlap, of either family, with and without bounds."""
     since, until = sorted(times) if None not in times else times  # type: ignore[type-var]
-    expected = {n: found for n, text in enumerate(texts) if (found := alone(store, text, since, until))}
+    plain = [text.removeprefix("::ffff:") for text in texts]
+    expected = {n: found for n, text in enumerate(plain) if (found := alone(store, text, since, until))}
     result = {}
     for each in talked(store, [*map(sql.network, texts)], since, until):
         row = each._asdict()
@@ -86,7 +87,7 @@ def _time(microseconds: int) -> Any:
 
 
 def test_all_at_once(store: Store) -> None:
-    """Of all of them some are seen and some are not."""
+    """Of all of them some are seen and some are not; an IPv4 address also as a server of both families writes it."""
     found = talked(store, [*map(sql.network, LIST)], None, None)
-    assert {LIST[each.number] for each in found} == {*LIST} - {"::ffff:10.0.0.5", "203.0.113.99"}
+    assert {LIST[each.number] for each in found} == {*LIST} - {"203.0.113.99"}
     assert talked(store, [], None, None) == []

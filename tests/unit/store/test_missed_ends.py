@@ -54,12 +54,22 @@ def test_what_a_listing_does_not_have_has_ended(making: Making) -> None:
 
 def test_the_last_of_several_listings_counts(making: Making) -> None:
     """What an earlier listing had and a later one has not ended between the two."""
-    making.add(listing(), table="listings").alive(LISTED + 10 * SECOND).add(
+    making.add(listing(), table="listings").alive(LISTED + 8 * SECOND).alive(LISTED + 10 * SECOND).add(
         start(src_port=4, start=LISTED, origin="dump")
     )
     later = listing(from_=LISTED + 9 * SECOND, to=LISTED + 12 * SECOND)
     making.add(later, table="listings").alive(LISTED + 12 * SECOND)
     assert lives(making, DONE) == [(1, 109.0, "unknown"), (2, 109.0, "unknown"), (3, 5.0, "closed"), (4, None, None)]
+
+
+def test_rows_of_a_flush_that_is_not_whole(making: Making) -> None:
+    """Capture had more to read, so the flush with what the later listing found ends when the one before did: it has it
+    nevertheless."""
+    making.add(listing(), table="listings").alive(LISTED + 8 * SECOND)
+    making.add(start(src_port=1, origin="dump"), start(src_port=4, start=LISTED, origin="dump"))
+    later = listing(from_=LISTED + 9 * SECOND, to=LISTED + 12 * SECOND)
+    making.add(later, table="listings").alive(LISTED + 12 * SECOND)
+    assert lives(making, DONE) == [(1, None, None), (2, 109.0, "unknown"), (3, 5.0, "closed"), (4, None, None)]
 
 
 def test_an_end_that_comes_late_wins(making: Making) -> None:

@@ -72,6 +72,7 @@ def test_what_is_missing_is_known(tmp_path: Path) -> None:
         "SELECT 1; SELECT 2",
         "",
         "SELECT * FROM query",
+        "WITH gone AS (DELETE FROM gaps RETURNING *) SELECT * FROM gone",
         "nonsense",
     ],
 )
