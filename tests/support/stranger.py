@@ -5,6 +5,7 @@ RFC 6962, C2SP signed notes, SHA-256, Ed25519, a zip file. Prints what it read; 
 
 import base64
 import hashlib
+import io
 import json
 import sys
 import zipfile
@@ -98,7 +99,7 @@ def main(path: str, key: str) -> None:
         number = int(by.rpartition("/")[2])
         assert signed_text(note, by, epochs[number]) == text, "two texts"
         said = text.splitlines()
-        lines = bundle.read("manifest.jsonl").splitlines(keepends=True)
+        lines = list(io.BytesIO(bundle.read("manifest.jsonl")))
         assert said[0] == origin, "it is of another store"
         assert int(said[1]) == len(lines), "the manifest has another number of lines"
         assert base64.b64decode(said[2]) == root_over(lines), "the manifest is not what was signed"

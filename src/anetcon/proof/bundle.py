@@ -13,6 +13,7 @@ The whole manifest is in it, so that no file can have been left out: which ones 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tempfile
 import zipfile
@@ -151,7 +152,7 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     since, until = (custody[name] for name in ("since_us", "until_us"))
     if len(set(names)) < len(names) or not all(isinstance(time, int | None) for time in (since, until)):
         raise ValueError("it says what no export says")
-    lines = bundle.read(MANIFEST).splitlines(keepends=True)
+    lines = list(io.BytesIO(bundle.read(MANIFEST)))
     found = Evidence(custody)
     if CHECKPOINT in names:
         found.wrong += _signatures(found, bundle, lines, key)

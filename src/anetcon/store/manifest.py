@@ -22,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -190,7 +191,7 @@ class Link(NamedTuple):
 def chain(store: Path) -> Iterator[Link]:
     """The lines, up to the last that fits the one before it. What they add up to is `replay`'s affair."""
     head = FIRST
-    for number, line in enumerate(_read(store).splitlines(keepends=True), 1):
+    for number, line in enumerate(io.BytesIO(_read(store)), 1):
         entry = _decode(line) if line.endswith(b"\n") else None
         if entry is None or entry.prev != head:
             return
@@ -216,6 +217,8 @@ def _size(path: Path) -> int:
 
 
 def _decode(line: bytes) -> Entry | None:
+    if b"\r" in line:  # JSON allows it between two words, and other programs begin another line there
+        return None
     try:
         return _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

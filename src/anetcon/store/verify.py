@@ -166,6 +166,8 @@ class Verifier:
                 raise
             self._find(Wrong.CHAIN, path, f"{error}; what it says behind that line is not known")
             return [entry for entry in named.values() if (self._store / entry.file).exists()], None
+        if result.lines < state.lines and sum(1 for _ in manifest.chain(self._store)) < state.lines:
+            self._find(Wrong.CHAIN, path, f"{path}: the chain of its lines ends at {result.lines} of {state.lines}")
         if differs:
             self._find(Wrong.CHANGED, str(layout.state_path(self._store)), differs)
         if known is not None and result.known is None:

@@ -123,6 +123,10 @@ CHANGES: dict[str, tuple[Callable[[Members], object], str]] = {
     "a file added": (lambda m: m.update({"node=x/date=2026-11-20/00000001.parquet": b""}), "does not belong to it"),
     "another time claimed": (narrowed, "does not belong to it"),
     "a line of the manifest": (lambda m: flip(m, "manifest.jsonl", -3), "is not what the checkpoint was signed over"),
+    "a carriage return in a line": (
+        lambda m: m.update({"manifest.jsonl": m["manifest.jsonl"].replace(b',"kind"', b',\r"kind"')}),
+        "is not what the checkpoint was signed over",
+    ),
     "a line cut off": (
         lambda m: m.update({"manifest.jsonl": b"".join(m["manifest.jsonl"].splitlines(keepends=True)[:-1])}),
         "is not what the checkpoint was signed over",

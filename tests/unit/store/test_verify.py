@@ -130,6 +130,35 @@ def test_a_chain_that_was_rewritten(store: Path) -> None:
     assert [each.wrong for each in verified(store, head).findings] == [Wrong.ROLLED_BACK]
 
 
+def removing(store: Path) -> bytes:
+    """A commit that removes the first file of connections, with a carriage return within."""
+    state = manifest.replay(store)
+    gone = counted(store, "connections")
+    gone.unlink()
+    said = {"prev": state.head, "kind": "commit", "why": "seal", "seal": state.seal + 1, "through": state.through}
+    said |= {"removes": [str(gone.relative_to(store))], "time": "2026-11-20T13:05:09.000000Z", "format": 3}
+    return json.dumps(said).replace(', "why"', ',\r"why"').encode() + b"\n"
+
+
+def test_a_line_with_a_carriage_return(store: Path) -> None:
+    """Nobody here writes one: it is a line that was changed, and no end of the chain that a noted head could prove."""
+    head = verified(store).head
+    line = removing(store)
+    lines(store, lambda text: [*text, line])
+    found = verified(store, head)
+    assert Wrong.CHAIN in {each.wrong for each in found.findings}
+    with pytest.raises(StoreError, match="was changed"):
+        manifest.replay(store)
+
+
+def test_a_chain_that_is_shorter_than_what_counts(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was replayed and was not compared with the noted head is told."""
+    chain = list(manifest.chain(store))
+    monkeypatch.setattr(manifest, "chain", lambda _: iter(chain[:-1]))
+    found = verified(store, chain[-2].digest)
+    assert Wrong.CHAIN in {each.wrong for each in found.findings}
+
+
 def test_a_store_that_was_rolled_back(tmp_path: Path) -> None:
     """So it is with yesterday's copy of all of it."""
     store = sealed(tmp_path / "store", 1)
