@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,7 +21,7 @@ from anetcon.proof import bundle
 from anetcon.proof.bundle import Evidence
 from anetcon.proof.note import PublicKey
 from anetcon.query.filters import Span
-from anetcon.query.times import spoken
+from anetcon.query.times import rfc3339, spoken
 from anetcon.store.reader import require_store
 from anetcon.system import clock, ondisk
 
@@ -74,7 +75,7 @@ def _custody(span: Span, reason: str) -> dict[str, Any]:
 def verify_bundle(path: Path, key: PublicKey | None, form: Format) -> NoReturn:
     """Say what a bundle shows. Exit status as of `verify`."""
     shown = bundle.verify(path, key)
-    proven = not shown.wrong and shown.checkpoint is not None and key is not None
+    proven = not shown.wrong and shown.is_all and shown.checkpoint is not None and key is not None
     if form is Format.JSON:
         print_json(_plain(shown, path) | {"proven": proven})
     else:
@@ -87,7 +88,7 @@ def _print(shown: Evidence, path: Path, key: PublicKey | None) -> None:
     say(f"bundle   {path}: {shown.files} files, {shown.rows} rows")
     say(f"exported {custody.get('exported')} by {custody.get('user')} on {custody.get('host')}; nobody signed that")
     since, until = (None if each is None else spoken(each) for each in (custody["since_us"], custody["until_us"]))
-    say(f"time     from {since or 'the first record'} to {until or 'the checkpoint'} (UTC)")
+    say(f"time     from {since or 'the first record'} to {until or 'the last that was sealed'} (UTC)")
     if checkpoint is not None and shown.trusted is not None:
         by = "the node's key alone" if shown.epoch is None else f"epoch {shown.epoch}"
         say(f"signed   {spoken(checkpoint.time)} UTC by {by} of {checkpoint.origin}, {checkpoint.size} lines")
@@ -99,17 +100,33 @@ def _print(shown: Evidence, path: Path, key: PublicKey | None) -> None:
         say("not signed: the digests show damage, and prove nothing")
     say(*(f"wrong: {each}" for each in shown.wrong))
     if not shown.wrong:
-        say("whole: the files are those of the manifest, and none of that time was left out")
+        say(*_extent(shown))
+        more = ", and none of that time was left out" if shown.is_all else "; they are not all of that time"
+        say(f"whole: the files are those of the manifest{more}")
+
+
+def _extent(shown: Evidence) -> Iterator[str]:
+    """What of the time that was asked for is not shown."""
+    until = shown.custody["until_us"]
+    if shown.removed is not None:
+        yield f"retention had removed records of before {spoken(shown.removed.before)} UTC"
+    if shown.through is None:
+        yield "no connection that was sealed is in the manifest: nothing is shown of what was recorded"
+    elif until is None or until > shown.through:
+        yield f"nothing is shown after {spoken(shown.through)} UTC"
 
 
 def _plain(shown: Evidence, path: Path) -> dict[str, Any]:
     checkpoint = shown.checkpoint
+    through, removed = shown.through, shown.removed
     return {
         "version": VERSION,
         "bundle": str(path),
         "custody": shown.custody,
         "files": shown.files,
         "rows": shown.rows,
+        "shown_to": None if through is None else rfc3339(through),
+        "removed_before": None if removed is None else rfc3339(removed.before),
         "signed": checkpoint
         and {"origin": checkpoint.origin, "lines": checkpoint.size, "time": checkpoint.time, "epoch": shown.epoch},
         "root": shown.trusted and str(shown.trusted.root),

@@ -31,7 +31,7 @@ from anetcon.proof.keyring import Keyring
 from anetcon.proof.merkle import Range
 from anetcon.proof.note import Checkpoint, Note, NoteError, PublicKey
 from anetcon.store import layout, manifest
-from anetcon.store.entry import Entry
+from anetcon.store.entry import Entry, Removed, microseconds
 from anetcon.store.state import State
 
 BLOCK = 1 << 20
@@ -44,15 +44,15 @@ Evidence bundle of ANetCon.
 
 What it shows, to whoever has the public root key of the node from elsewhere (anetcon verify FILE --key KEY):
 - The files below were in the store, byte by byte, when the checkpoint was signed.
-- No file that the store then had of the time asked for was left out.
+- No file that the manifest then had of the time asked for was left out.
 - Gaps are included: when something could not be recorded, the files in gaps/ say so.
 
 What it does not show:
 - That the records were true when they were written. Whoever was root on the node then could write others.
 - That the store was not taken back to an older copy before it was signed. Compare it with what was noted elsewhere.
+- What happened after the last connection that was sealed, or what retention had removed. The check says both times.
 - Rows that replaced others before they were signed, as where the daemon merged small files.
 - Anything that custody.json says: nobody signed that file. It is the word of whoever exported this bundle.
-- What happened after the checkpoint, and what was not sealed then.
 """
 UNSIGNED = """
 THE STORE WAS NOT SIGNED. There is no checkpoint here: the digests show damage, and prove nothing against somebody who
@@ -62,7 +62,8 @@ could write the store, or this file.
 
 @dataclass
 class Evidence:
-    """What a bundle shows: `wrong` is what does not fit, a sentence each."""
+    """What a bundle shows: `wrong` is what does not fit, a sentence each. `through` is the latest time (us) of which it
+    shows anything, None where that is not known; `removed` is what retention had removed of the time asked for."""
 
     custody: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
@@ -70,7 +71,15 @@ class Evidence:
     trusted: Trusted | None = None
     files: int = 0
     rows: int = 0
+    through: int | None = None
+    removed: Removed | None = None
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it has all of the time that custody.json says."""
+        until = self.custody["until_us"]
+        return self.through is not None and self.removed is None and (until is None or until <= self.through)
 
 
 def export(store: Path, span: tuple[int | None, int | None], out: IO[bytes], custody: dict[str, Any]) -> list[Entry]:
@@ -133,6 +142,25 @@ def _wanted(state: State, since: int | None, until: int | None) -> list[Entry]:
     return found
 
 
+def _through(state: State, checkpoint: Checkpoint | None) -> int | None:
+    """The latest time of a connection that was sealed, and not after the checkpoint. The time of a commit would be too
+    late: what waited for the next one may be hours old."""
+    sealed = (entry for entry in state.connections if entry.seal not in state.imports)
+    times = [entry.end or entry.start for entry in sealed]
+    latest = max((microseconds(time) for time in times if time is not None), default=None)
+    if latest is None or checkpoint is None:
+        return latest
+    return min(latest, microseconds(checkpoint.time))
+
+
+def _removed(state: State, since: int | None, until: int | None) -> Removed | None:
+    """What retention has removed, where some of it may be of this time."""
+    gone = state.removed
+    if gone is None or (since is not None and since >= gone.before) or (until is not None and until < gone.start):
+        return None
+    return gone
+
+
 def verify(path: Path, key: PublicKey | None) -> Evidence:
     """Check a bundle, for who trusts this root key; without one for who trusts the key in it. Raises InputError."""
     try:
@@ -159,10 +187,12 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     elif key is not None:
         found.wrong.append("it has no checkpoint, though a key was given: it was removed, or the store is not signed")
     try:
-        wanted = _wanted(_replayed(lines), since, until)
+        state = _replayed(lines)
     except StoreError as error:
         found.wrong.append(f"manifest.jsonl does not hold: {str(error).partition(': ')[2]}")
         return found
+    found.through, found.removed = _through(state, found.checkpoint), _removed(state, since, until)
+    wanted = _wanted(state, since, until)
     for entry in wanted:
         if entry.file not in names:
             found.wrong.append(f"{entry.file} is not there, though the manifest has it for that time")

@@ -10,8 +10,11 @@ import pytest
 
 from anetcon.proof.keyring import Keyring
 from anetcon.proof.signing import Signer
-from anetcon.store.layout import sign_folder
+from anetcon.store import manifest
+from anetcon.store.entry import Why
+from anetcon.store.layout import is_long, sign_folder
 from tests.support.asking import Answer
+from tests.support.records import DAY, T0
 from tests.support.stores import sealed
 
 
@@ -48,6 +51,26 @@ def test_from_one_machine_to_the_other(store: Path, tmp_path: Path) -> None:
     wrong = Answer("verify", out, "--key", key)
     assert wrong.status == 1
     assert "wrong: more does not belong to it" in wrong.out
+
+
+def test_a_time_that_is_not_all_there(store: Path, tmp_path: Path) -> None:
+    """What is said is how far it goes, and what retention removed; never that nothing was left out."""
+    out, key = tmp_path / "evidence.zip", tmp_path / "root.pub"
+    key.write_text(f"{Keyring(sign_folder(store)).root()}\n")
+    assert Answer("export", "--store", store, "--out", out, "--until", "2100-01-01").status == 0
+    late = Answer("verify", out, "--key", key)
+    assert (late.status, "nothing is shown after" in late.out) == (3, True)
+    assert "none of that time was left out" not in late.out
+    state = manifest.replay(store)
+    gone = [entry.file for entry in state.of("connections") if not is_long(entry.file)]
+    manifest.commit(store, state, Why.RETENTION, T0 + DAY, (), gone, before=T0 + DAY)
+    assert Signer(store, sign_folder(store)).step() is not None
+    out.unlink()
+    assert Answer("export", "--store", store, "--out", out).status == 0
+    cut = Answer("verify", out, "--key", key)
+    assert (cut.status, "retention had removed records of before 2026-11-21" in cut.out) == (3, True)
+    said = Answer("verify", out, "--key", key, "--format", "json").json
+    assert (said["proven"], said["removed_before"][:10]) == (False, "2026-11-21")
 
 
 def test_what_is_no_bundle_and_no_key(store: Path, tmp_path: Path) -> None:

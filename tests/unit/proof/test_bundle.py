@@ -21,9 +21,11 @@ from anetcon.proof.keyring import Keyring, new_root
 from anetcon.proof.note import PublicKey
 from anetcon.proof.signing import Signer
 from anetcon.store import manifest
-from anetcon.store.layout import sign_folder
+from anetcon.store.entry import Why, microseconds
+from anetcon.store.layout import is_long, sign_folder
+from anetcon.store.retain import HOUR
 from tests.support import stranger
-from tests.support.records import DAY, T0
+from tests.support.records import DAY, T0, Making
 from tests.support.stores import rechained, sealed
 
 Members = dict[str, bytes]
@@ -86,6 +88,34 @@ def test_some_time(store: Path, tmp_path: Path, key: PublicKey) -> None:
         kinds = {name.partition("/")[0].partition("=")[0] for name in content.namelist() if name.endswith(".parquet")}
     assert kinds == {"open", "gaps", "addresses"}
     assert by_stranger(path, key).returncode == 0
+
+
+def test_a_time_that_is_not_sealed(store: Path, tmp_path: Path, key: PublicKey) -> None:
+    """It shows nothing after the last connection that was sealed; what custody.json says does not change that."""
+    whole = bundle.verify(exported(store, tmp_path / "all.zip"), key)
+    ends = [microseconds(entry.end) for entry in manifest.replay(store).of("connections") if entry.end]
+    assert whole.checkpoint is not None
+    assert whole.through == min(max(ends), microseconds(whole.checkpoint.time))
+    for until, is_all in ((None, True), (whole.through, True), (whole.through + 1, False)):
+        shown = bundle.verify(exported(store, tmp_path / f"{until}.zip", None, until), key)
+        assert (shown.wrong, shown.is_all) == ([], is_all)
+
+
+def test_a_store_without_connections(tmp_path: Path) -> None:
+    """It is not known through which time it shows anything, so no time is shown as a whole."""
+    path = exported(Making(tmp_path / "store").close(), tmp_path / "none.zip")
+    assert (bundle.verify(path, None).through, bundle.verify(path, None).is_all) == (None, False)
+
+
+def test_what_retention_removed(tmp_path: Path) -> None:
+    """A time of which it removed something is not shown as a whole; one behind it is."""
+    store = sealed(tmp_path / "store")
+    state = manifest.replay(store)
+    gone = [entry.file for entry in state.of("connections") if not is_long(entry.file)]
+    manifest.commit(store, state, Why.RETENTION, T0 + DAY, (), gone, before=T0 + HOUR)
+    for name, since, until in (("all", None, None), ("old", T0 - DAY, T0), ("new", T0 + HOUR, None)):
+        shown = bundle.verify(exported(store, tmp_path / f"{name}.zip", since, until), None)
+        assert (shown.wrong, shown.is_all, shown.removed is None) == ([], name == "new", name == "new")
 
 
 def rewritten(path: Path, to: Path, change: Callable[[Members], object]) -> Path:
