@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import sys
 import zipfile
 
@@ -55,7 +56,7 @@ def certified(bundle: zipfile.ZipFile, root: tuple[str, bytes]) -> tuple[str, tu
     epochs: dict[int, bytes] = {}
     origin, node = "", ("", b"")
     for name in sorted(bundle.namelist()):
-        if name.startswith("certificates/") and name.endswith(".note"):
+        if re.fullmatch(r"certificates/[0-9]+\.note", name):
             lines = signed_text(bundle.read(name).decode(), *root).splitlines()
             content = bundle.read(name[:-5] + ".keys")
             keys = [content[at : at + 32] for at in range(0, len(content), 32)]
@@ -79,8 +80,12 @@ def checked_files(bundle: zipfile.ZipFile, lines: list[bytes]) -> int:
             entries[said["file"]] = said
         for gone in said.get("removes", ()):
             del entries[gone]
-    known = ("README.txt", "custody.json", "checkpoint", "root.pub", "manifest.jsonl")
-    files = [name for name in bundle.namelist() if name not in known and not name.startswith("certificates/")]
+    names = bundle.namelist()
+    known = {"README.txt", "custody.json", "checkpoint", "root.pub", "manifest.jsonl"}
+    notes = [name for name in names if re.fullmatch(r"certificates/[0-9]+\.note", name)]
+    files = [name for name in names if name not in known.union(notes, (f"{note[:-5]}.keys" for note in notes))]
+    assert len(set(names)) == len(names), "a member is there twice"
+    assert set(files) <= set(entries), "files were added"
     for name in files:
         assert sha(bundle.read(name)).hex() == entries[name]["sha256"], f"{name} is not what the manifest says"
     custody = json.loads(bundle.read("custody.json"))

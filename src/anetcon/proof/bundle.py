@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tempfile
 import zipfile
 import zlib
@@ -38,6 +39,7 @@ BLOCK = 1 << 20
 README, CUSTODY, CHECKPOINT, ROOT = "README.txt", "custody.json", "checkpoint", "root.pub"
 MANIFEST = layout.manifest_path(Path()).name
 CERTIFICATES = "certificates/"
+_CERTIFICATE = re.compile(rf"{CERTIFICATES}[0-9]+\.note")
 
 SHOWS = """\
 Evidence bundle of ANetCon.
@@ -201,18 +203,24 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
         found.files += 1
         found.rows += entry.rows
     ours = {README, CUSTODY, CHECKPOINT, MANIFEST, ROOT, *(entry.file for entry in wanted)}
-    found.wrong += [f"{name} does not belong to it" for name in names if name not in ours and CERTIFICATES not in name]
+    ours |= {name for pair in _certificates(bundle) for name in pair}
+    found.wrong += [f"{name} does not belong to it" for name in names if name not in ours]
     return found
+
+
+def _certificates(bundle: zipfile.ZipFile) -> list[tuple[str, str]]:
+    """The names of the files of each certificate: the note, and the keys that it is of."""
+    notes = sorted(filter(_CERTIFICATE.fullmatch, bundle.namelist()))
+    return [(name, f"{name.removesuffix('.note')}.keys") for name in notes]
 
 
 def _signatures(found: Evidence, bundle: zipfile.ZipFile, lines: list[bytes], key: PublicKey | None) -> Iterator[str]:
     """What is wrong with the signatures of a bundle."""
     try:
         root = key or PublicKey.read(bundle.read(ROOT).decode(errors="replace"))
-        notes = sorted(name for name in bundle.namelist() if name.startswith(CERTIFICATES) and name.endswith(".note"))
         signed = [
-            certificate.read(bundle.read(name).decode(errors="replace"), bundle.read(f"{name[:-5]}.keys"))
-            for name in notes
+            certificate.read(bundle.read(note).decode(errors="replace"), bundle.read(keys))
+            for note, keys in _certificates(bundle)
         ]
         found.trusted = trusted = Trusted(root, signed)
         note = Note.read(bundle.read(CHECKPOINT).decode(errors="replace"))

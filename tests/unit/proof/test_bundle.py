@@ -151,6 +151,12 @@ CHANGES: dict[str, tuple[Callable[[Members], object], str]] = {
     "a byte of a file": (lambda m: flip(m, parquet(m)), "is not what the manifest says"),
     "a file left out": (lambda m: m.pop(parquet(m)), "is not there, though the manifest has it"),
     "a file added": (lambda m: m.update({"node=x/date=2026-11-20/00000001.parquet": b""}), "does not belong to it"),
+    "a file added among certificates of another folder": (
+        lambda m: m.update({"node=x/date=2026-11-20/certificates/00000001.parquet": b""}),
+        "does not belong to it",
+    ),
+    "a file added outside": (lambda m: m.update({"../../certificates/x": b""}), "does not belong to it"),
+    "a file added to the certificates": (lambda m: m.update({"certificates/x.keys": b""}), "does not belong to it"),
     "another time claimed": (narrowed, "does not belong to it"),
     "a line of the manifest": (lambda m: flip(m, "manifest.jsonl", -3), "is not what the checkpoint was signed over"),
     "a carriage return in a line": (
