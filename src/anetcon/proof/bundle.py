@@ -39,6 +39,7 @@ BLOCK = 1 << 20
 README, CUSTODY, CHECKPOINT, ROOT = "README.txt", "custody.json", "checkpoint", "root.pub"
 MANIFEST = layout.manifest_path(Path()).name
 CERTIFICATES = "certificates/"
+EARLIEST, LATEST = microseconds("0001-01-01T00:00:00Z"), microseconds("9999-12-31T23:59:59Z")
 _CERTIFICATE = re.compile(rf"{CERTIFICATES}[0-9]+\.note")
 
 SHOWS = """\
@@ -180,7 +181,7 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     names = bundle.namelist()
     custody = json.loads(bundle.read(CUSTODY))
     since, until = (custody[name] for name in ("since_us", "until_us"))
-    if len(set(names)) < len(names) or not all(isinstance(time, int | None) for time in (since, until)):
+    if len(set(names)) < len(names) or not _is_span(since, until):
         raise ValueError("it says what no export says")
     lines = list(io.BytesIO(bundle.read(MANIFEST)))
     found = Evidence(custody)
@@ -206,6 +207,12 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     ours |= {name for pair in _certificates(bundle) for name in pair}
     found.wrong += [f"{name} does not belong to it" for name in names if name not in ours]
     return found
+
+
+def _is_span(since: object, until: object) -> bool:
+    """Whether these are the bounds of a time: microseconds of years that have a name, in order."""
+    times = [time for time in (since, until) if time is not None]
+    return all(type(time) is int and EARLIEST <= time <= LATEST for time in times) and times == sorted(times)
 
 
 def _certificates(bundle: zipfile.ZipFile) -> list[tuple[str, str]]:

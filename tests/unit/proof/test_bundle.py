@@ -218,6 +218,26 @@ def test_a_store_that_was_changed(store: Path, tmp_path: Path) -> None:
         bundle.export(copy, (None, None), io.BytesIO(), {})
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"since_us": 10**40},
+        {"until_us": -(10**40)},
+        {"since_us": 1.5},
+        {"since_us": True},
+        {"since_us": T0 + 1, "until_us": T0},
+    ],
+)
+def test_a_time_that_is_none(made: Path, tmp_path: Path, times: dict[str, object]) -> None:
+    """No export writes it, and it would be no sentence to say."""
+
+    def changed(members: Members) -> None:
+        members["custody.json"] = json.dumps(json.loads(members["custody.json"]) | times).encode()
+
+    with pytest.raises(InputError, match="it says what no export says"):
+        bundle.verify(rewritten(made, tmp_path / "times.zip", changed), None)
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10_000))
 def test_whatever_is_no_bundle(made: Path, tmp_path_factory: pytest.TempPathFactory, junk: bytes, at: int) -> None:
