@@ -71,6 +71,7 @@ def verify(
         raise bad("known", f"{known!r} is no SHA-256: 64 hexadecimal digits")
     trusted = None if key is None else _public_key(key)
     if bundle is not None:
+        _unused(known=known, anchors=noted, resume=resume, since=span.since, until=span.until)
         verify_bundle(bundle, trusted, form)
     scope = Scope(*span.bounds())
     checked = Checked(resume)
@@ -87,6 +88,13 @@ def verify(
     else:
         print_rows(form, [each._asdict() for each in (*result.findings, *signed.flaws)])
     raise typer.Exit(1 if result.findings or signed.flaws else 0 if _is_proven(result, signed) else 3)
+
+
+def _unused(**given: object) -> None:
+    """Refuse what would not be looked at for a bundle: who gave it would believe that it was."""
+    for name, value in given.items():
+        if value is not None:
+            raise bad(name, "it is for a store; with a bundle only --key and --format go")
 
 
 def _is_proven(result: Result, signed: Attested) -> bool:

@@ -86,6 +86,15 @@ def test_what_is_no_bundle_and_no_key(store: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.parametrize("option", ["--known", "--anchors", "--resume", "--since", "--until"])
+def test_options_that_are_for_a_store(tmp_path: Path, option: str) -> None:
+    """With a bundle they are wrong usage: nothing would compare it with them."""
+    value = "0" * 64 if option == "--known" else "2026-11-20"
+    answer = Answer("verify", tmp_path / "evidence.zip", option, value)
+    assert (answer.status, "it is for a store" in answer.err) == (2, True)
+    assert option in answer.err
+
+
 def test_a_signed_store(store: Path, tmp_path: Path) -> None:
     """verify says by day what signed it, and that nothing anchors it; with a key that is another's it is wrong."""
     answer = Answer("verify", "--store", store)
