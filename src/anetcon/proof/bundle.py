@@ -39,6 +39,12 @@ BLOCK = 1 << 20
 README, CUSTODY, CHECKPOINT, ROOT = "README.txt", "custody.json", "checkpoint", "root.pub"
 MANIFEST = layout.manifest_path(Path()).name
 CERTIFICATES = "certificates/"
+MOST, MOST_LINES = 16 << 20, 1 << 30
+"""Bytes of a member that is read as a whole: of any, and of the manifest. A small zip file may unpack to anything."""
+
+LEAST_LINE = 64
+"""Bytes of a line of the manifest: each has the digest of the one before."""
+
 EARLIEST, LATEST = microseconds("0001-01-01T00:00:00Z"), microseconds("9999-12-31T23:59:59Z")
 _CERTIFICATE = re.compile(rf"{CERTIFICATES}[0-9]+\.note")
 
@@ -179,11 +185,11 @@ def verify(path: Path, key: PublicKey | None) -> Evidence:
 
 def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     names = bundle.namelist()
-    custody = json.loads(bundle.read(CUSTODY))
+    custody = json.loads(_read(bundle, CUSTODY))
     since, until = (custody[name] for name in ("since_us", "until_us"))
     if len(set(names)) < len(names) or not _is_span(since, until):
         raise ValueError("it says what no export says")
-    lines = list(io.BytesIO(bundle.read(MANIFEST)))
+    lines = _lines(bundle)
     found = Evidence(custody)
     if CHECKPOINT in names:
         found.wrong += _signatures(found, bundle, lines, key)
@@ -199,7 +205,7 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     for entry in wanted:
         if entry.file not in names:
             found.wrong.append(f"{entry.file} is not there, though the manifest has it for that time")
-        elif _digest(bundle, entry.file) != entry.sha256:
+        elif bundle.getinfo(entry.file).file_size != entry.bytes or _digest(bundle, entry.file) != entry.sha256:
             found.wrong.append(f"{entry.file} is not what the manifest says")
         found.files += 1
         found.rows += entry.rows
@@ -207,6 +213,22 @@ def _shown(bundle: zipfile.ZipFile, key: PublicKey | None) -> Evidence:
     ours |= {name for pair in _certificates(bundle) for name in pair}
     found.wrong += [f"{name} does not belong to it" for name in names if name not in ours]
     return found
+
+
+def _read(bundle: zipfile.ZipFile, name: str) -> bytes:
+    """A member as a whole, unless it is larger than any is."""
+    size = bundle.getinfo(name).file_size
+    if size > (MOST_LINES if name == MANIFEST else MOST):
+        raise ValueError(f"{name} has {size} bytes, more than any export writes")
+    return bundle.read(name)
+
+
+def _lines(bundle: zipfile.ZipFile) -> list[bytes]:
+    """The lines of the manifest."""
+    content = _read(bundle, MANIFEST)
+    if content.count(b"\n") * LEAST_LINE > len(content):
+        raise ValueError(f"{MANIFEST} has shorter lines than any export writes")
+    return list(io.BytesIO(content))
 
 
 def _is_span(since: object, until: object) -> bool:
@@ -224,13 +246,13 @@ def _certificates(bundle: zipfile.ZipFile) -> list[tuple[str, str]]:
 def _signatures(found: Evidence, bundle: zipfile.ZipFile, lines: list[bytes], key: PublicKey | None) -> Iterator[str]:
     """What is wrong with the signatures of a bundle."""
     try:
-        root = key or PublicKey.read(bundle.read(ROOT).decode(errors="replace"))
+        root = key or PublicKey.read(_read(bundle, ROOT).decode(errors="replace"))
         signed = [
-            certificate.read(bundle.read(note).decode(errors="replace"), bundle.read(keys))
+            certificate.read(_read(bundle, note).decode(errors="replace"), _read(bundle, keys))
             for note, keys in _certificates(bundle)
         ]
         found.trusted = trusted = Trusted(root, signed)
-        note = Note.read(bundle.read(CHECKPOINT).decode(errors="replace"))
+        note = Note.read(_read(bundle, CHECKPOINT).decode(errors="replace"))
         checkpoint = Checkpoint.read(note.text)
         found.epoch = trusted.epoch_of(note)
         if checkpoint.origin != trusted.origin or not trusted.is_by_node(note):

@@ -238,6 +238,31 @@ def test_a_time_that_is_none(made: Path, tmp_path: Path, times: dict[str, object
         bundle.verify(rewritten(made, tmp_path / "times.zip", changed), None)
 
 
+BOMBS: dict[str, tuple[Callable[[Members], object], str]] = {
+    "a member": (lambda m: m.update({"custody.json": bytes(bundle.MOST + 1)}), "more than any export writes"),
+    "lines": (lambda m: m.update({"manifest.jsonl": b"\n" * 1000}), "shorter lines than any export writes"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_what_is_too_much_to_unpack(made: Path, tmp_path: Path, bomb: str) -> None:
+    """It is refused before memory is taken for it."""
+    do, words = BOMBS[bomb]
+    with pytest.raises(InputError, match=words):
+        bundle.verify(rewritten(made, tmp_path / "bomb.zip", do), None)
+
+
+def test_a_file_that_is_longer(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is wrong by its length, and not unpacked."""
+    path = rewritten(made, tmp_path / "long.zip", lambda m: m.update({parquet(m): m[parquet(m)] + b"x"}))
+    read = list[str]()
+    digest = bundle._digest
+    monkeypatch.setattr(bundle, "_digest", lambda content, name: read.append(name) or digest(content, name))
+    (wrong,) = bundle.verify(path, None).wrong
+    assert wrong.endswith("is not what the manifest says")
+    assert wrong.split(" ")[0] not in read
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10_000))
 def test_whatever_is_no_bundle(made: Path, tmp_path_factory: pytest.TempPathFactory, junk: bytes, at: int) -> None:
