@@ -58,9 +58,11 @@ What it shows, to whoever has the public root key of the node from elsewhere (an
 
 What it does not show:
 - That the records were true when they were written. Whoever was root on the node then could write others.
+- That no file was replaced before the checkpoint, whatever its age: root and the user anetcon can do that by a commit.
+  Such a commit is signed like any other. It is a line in manifest.jsonl, which names the files that it removes.
 - That the store was not taken back to an older copy before it was signed. Compare it with what was noted elsewhere.
 - What happened after the last connection that was sealed, or what retention had removed. The check says both times.
-- Rows that replaced others before they were signed, as where the daemon merged small files.
+- Rows that others replaced, as where the daemon merged small files.
 - Anything that custody.json says: nobody signed that file. It is the word of whoever exported this bundle.
 """
 UNSIGNED = """
@@ -233,8 +235,8 @@ def _lines(bundle: zipfile.ZipFile) -> list[bytes]:
 
 def _is_span(since: object, until: object) -> bool:
     """Whether these are the bounds of a time: microseconds of years that have a name, in order."""
-    times = [time for time in (since, until) if time is not None]
-    return all(type(time) is int and EARLIEST <= time <= LATEST for time in times) and times == sorted(times)
+    first, last = EARLIEST if since is None else since, LATEST if until is None else until
+    return type(first) is type(last) is int and EARLIEST <= first <= last <= LATEST
 
 
 def _certificates(bundle: zipfile.ZipFile) -> list[tuple[str, str]]:

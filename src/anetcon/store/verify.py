@@ -25,7 +25,7 @@ from anetcon.journal.write import segments
 from anetcon.record import TABLES
 from anetcon.store import layout, manifest
 from anetcon.store.checked import Checked
-from anetcon.store.entry import Entry, rfc3339
+from anetcon.store.entry import Entry, Why, rfc3339
 from anetcon.store.reader import require_store
 from anetcon.store.state import State
 
@@ -158,6 +158,7 @@ class Verifier:
                 result.known = number
             if line.file:
                 self._lines[line.file], named[line.file] = number, line
+            self._removed(number, line)
         path = str(layout.manifest_path(self._store))
         try:
             state, differs = manifest.checked(self._store)
@@ -177,6 +178,14 @@ class Verifier:
         if behind > 0:
             result.notes.append(f"{path} ends with {behind} bytes that a crash left; they count for nothing")
         return self._in_scope(state), state
+
+    def _removed(self, number: int, line: Entry) -> None:
+        """Find a seal that removes connections: only compaction, retention and imports do."""
+        gone = [file for file in line.removes if line.why == Why.SEAL and layout.kind_of_file(file) == "connections"]
+        if gone:
+            path = str(layout.manifest_path(self._store))
+            says = f"{path}: line {number} removes {gone[0]}, as no seal does: somebody took records away"
+            self._find(Wrong.CHAIN, path, says)
 
     def _in_scope(self, state: State) -> list[Entry]:
         entries = [*state.connections, *state.snapshots.values()]

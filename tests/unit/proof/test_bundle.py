@@ -255,9 +255,13 @@ def test_what_is_too_much_to_unpack(made: Path, tmp_path: Path, bomb: str) -> No
 def test_a_file_that_is_longer(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is wrong by its length, and not unpacked."""
     path = rewritten(made, tmp_path / "long.zip", lambda m: m.update({parquet(m): m[parquet(m)] + b"x"}))
-    read = list[str]()
-    digest = bundle._digest
-    monkeypatch.setattr(bundle, "_digest", lambda content, name: read.append(name) or digest(content, name))
+    read, digest = list[str](), bundle._digest
+
+    def seen(content: zipfile.ZipFile, name: str) -> str:
+        read.append(name)
+        return digest(content, name)
+
+    monkeypatch.setattr(bundle, "_digest", seen)
     (wrong,) = bundle.verify(path, None).wrong
     assert wrong.endswith("is not what the manifest says")
     assert wrong.split(" ")[0] not in read

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anetcon.errors import InputError, StoreError
 from anetcon.store import layout, manifest
 from anetcon.store.checked import Checked
+from anetcon.store.entry import Why
 from anetcon.store.limits import Limits
 from anetcon.store.seal import Sealer
 from anetcon.store.verify import Result, Scope, Verifier, Wrong
@@ -138,6 +139,16 @@ def removing(store: Path) -> bytes:
     said = {"prev": state.head, "kind": "commit", "why": "seal", "seal": state.seal + 1, "through": state.through}
     said |= {"removes": [str(gone.relative_to(store))], "time": "2026-11-20T13:05:09.000000Z", "format": 3}
     return json.dumps(said).replace(', "why"', ',\r"why"').encode() + b"\n"
+
+
+def test_a_seal_that_removes_connections(store: Path) -> None:
+    """Whoever writes the store can say so, and the chain holds; no seal of ours does, so it is told."""
+    state = manifest.replay(store)
+    gone = counted(store, "connections")
+    manifest.commit(store, state, Why.SEAL, T0, (), [str(gone.relative_to(store))])
+    gone.unlink()
+    (found,) = verified(store).findings
+    assert (found.wrong, "as no seal does" in found.says) == (Wrong.CHAIN, True)
 
 
 def test_a_line_with_a_carriage_return(store: Path) -> None:
