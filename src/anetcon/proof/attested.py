@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,16 +70,16 @@ class Attested:
 
 
 def attested(store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] = ()) -> Attested:
-    """Check every checkpoint, and those that were noted elsewhere. Raises KeyringError where the keys cannot be read,
-    though they are there."""
+    """Check every checkpoint, and those that were noted elsewhere."""
     folder, found = layout.sign_folder(store), Attested(own=key is None)
     keys, kept = Keyring(folder), Checkpoints(folder)
-    if not keys.certificate_files():
-        if key is not None:
-            says = f"{folder} has no keys: nothing is signed, or the signatures were removed"
-            found.flaws.append(Discrepancy(Wrong.UNSIGNED, str(folder), says))
-        return found
     try:
+        if not keys.certificate_files():
+            if key is not None or noted:
+                says = f"{folder} has no keys: nothing is signed, or the signatures were removed"
+                says += "; nothing could be compared with what was noted elsewhere" if noted else ""
+                found.flaws.append(Discrepancy(Wrong.UNSIGNED, str(folder), says))
+            return found
         found.trusted = trusted = keys.trusted(key)
     except KeyringError as error:
         found.flaws.append(Discrepancy(Wrong.SIGNATURE, str(folder), str(error)))
@@ -88,7 +89,7 @@ def attested(store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] 
     if noted and not ours:
         found.notes.append(f"no checkpoint of {trusted.origin} was noted")
     _compare(found, store, held, ours)
-    _missing(found, kept, keys)
+    _missing(found, held, max(0, keys.epoch(), *kept.epochs()), kept)
     found.notes += _refusals(folder)
     if not held:
         says = f"{folder} has keys and no checkpoint: nothing was signed yet, or the checkpoints were removed"
@@ -103,15 +104,7 @@ def _held(found: Attested, trusted: Trusted, kept: Checkpoints) -> Iterator[Seal
     for number in kept.epochs():
         try:
             for each in kept.of(number):
-                try:
-                    epoch = trusted.epoch_of(each.note)
-                    wrong = "" if trusted.is_by_node(each.note) else "the key of the node has not signed it"
-                except NoteError as error:
-                    epoch, wrong = None, str(error)
-                if not wrong and each.checkpoint.origin != trusted.origin:
-                    wrong = f"it is of {each.checkpoint.origin}"
-                if not wrong and epoch not in (None, number):
-                    wrong = f"it is of epoch {epoch}"
+                epoch, wrong = _judged(trusted, each, number)
                 if not wrong and each.checkpoint.size < size:
                     wrong = f"it has {each.checkpoint.size} lines, and one before it {size}"
                 if wrong:
@@ -121,6 +114,21 @@ def _held(found: Attested, trusted: Trusted, kept: Checkpoints) -> Iterator[Seal
                 yield Seal(size, each.checkpoint.time, epoch, each)
         except KeyringError as error:
             _tell(found, Wrong.SIGNATURE, str(kept.folder), str(error))
+
+
+def _judged(trusted: Trusted, kept: Kept, number: int) -> tuple[int | None, str]:
+    """The epoch by whose key a checkpoint in the file of this epoch was signed, and what is wrong with it."""
+    try:
+        epoch, is_by_node = trusted.epoch_of(kept.note), trusted.is_by_node(kept.note)
+    except NoteError as error:
+        return None, str(error)
+    if not is_by_node:
+        return epoch, "the key of the node has not signed it"
+    if kept.checkpoint.origin != trusted.origin:
+        return epoch, f"it is of {kept.checkpoint.origin}"
+    if epoch is None and not trusted.is_last(number):  # the key of the node is never erased: alone it proves no time
+        return epoch, f"the key of epoch {number} has not signed it"
+    return epoch, "" if epoch in (None, number) else f"it is of epoch {epoch}"
 
 
 def _compare(found: Attested, store: Path, held: list[Seal], noted: list[Anchor]) -> None:
@@ -152,13 +160,13 @@ def _compare(found: Attested, store: Path, held: list[Seal], noted: list[Anchor]
             found.anchored = max(found.anchored, anchor.size)
 
 
-def _missing(found: Attested, kept: Checkpoints, keys: Keyring) -> None:
-    """Find the epochs that have no checkpoint: each that is over has one, for else it had gone on."""
-    there, now = set(kept.epochs()), keys.epoch()
-    gone = [number for number in range(1, max(there | {now}, default=0)) if number not in there]
+def _missing(found: Attested, held: list[Seal], newest: int, kept: Checkpoints) -> None:
+    """Find the epochs that have no checkpoint by their own key: each that is over has one, for else it had gone on."""
+    there = {seal.epoch for seal in held}
+    gone = list(islice((number for number in range(1, newest) if number not in there), MOST_TOLD + 1))
     if gone:
         names = ", ".join(map(str, gone[:MOST_TOLD])) + (" and more" if len(gone) > MOST_TOLD else "")
-        says = f"{kept.folder} has no checkpoints of epoch {names}: they were removed"
+        says = f"{kept.folder} has no checkpoint by the key of epoch {names}: they were removed or replaced"
         found.flaws.append(Discrepancy(Wrong.EPOCHS, str(kept.folder), says))
 
 

@@ -151,6 +151,10 @@ class Trusted:
                 return number
         return None
 
+    def is_last(self, number: int) -> bool:
+        """Whether a certificate ends with this epoch: then the key that stays signs alone, until more are certified."""
+        return any(number == each.first + len(each.keys) - 1 for each in self.certificates)
+
     def is_by_node(self, note: Note) -> bool:
         """Whether the key that stays signed a note. Raises NoteError where its signature is wrong."""
         return any(note.is_signed_by(key) for key in self.nodes)

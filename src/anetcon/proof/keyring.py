@@ -175,8 +175,10 @@ class Keyring:
             stays = SigningKey.of(trusted.origin, self._read("node.key"))
             epoch = self._epoch()
             is_over = self._has_signed(epoch) and epoch.is_over()
-            if is_over and trusted.epochs(epoch.number + 1):
-                self._begin(epoch.number + 1, certificate.after(epoch.seed))
+            seed = certificate.after(epoch.seed)
+            after = certificate.epoch_key(trusted.origin, epoch.number + 1, seed)
+            if is_over and after.public in trusted.epochs(epoch.number + 1):
+                self._begin(epoch.number + 1, seed)
                 self._erase(epoch.number)
                 epoch, is_over = self._epoch(), False
             key = certificate.epoch_key(trusted.origin, epoch.number, epoch.seed)
@@ -218,7 +220,8 @@ class Keyring:
             ) from error
 
     def _has_signed(self, epoch: Epoch) -> bool:
-        return epoch.number in Checkpoints(self.folder).epochs()
+        kept = Checkpoints(self.folder)
+        return epoch.number in kept.epochs() and any(kept.of(epoch.number))  # a crash leaves a file without a line
 
     def _epochs(self) -> list[int]:
         numbers = (path.stem.removeprefix("epoch-") for path in self.folder.glob("epoch-*.json"))

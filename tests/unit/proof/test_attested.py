@@ -14,7 +14,7 @@ from anetcon.proof.attested import Attested, attested
 from anetcon.proof.certificate import after, epoch_key
 from anetcon.proof.checkpoints import Checkpoints
 from anetcon.proof.keyring import Keyring
-from anetcon.proof.note import Note, PublicKey
+from anetcon.proof.note import Note, PublicKey, SigningKey
 from anetcon.proof.signing import Signer
 from anetcon.store import layout, manifest
 from anetcon.store.layout import sign_folder
@@ -130,21 +130,51 @@ def forged(store: Path) -> set[str]:
     reforge(
         store, 2, size, lambda note: note._replace(signatures=tuple(s._replace(content=wrong) for s in note.signatures))
     )
-    return {"signature"}
+    return {"signature", "epochs"}
 
 
 def unsigned(store: Path) -> set[str]:
     """A checkpoint that the key of the node has not signed."""
     size = next(iter(Checkpoints(sign_folder(store)).of(2))).checkpoint.size
     reforge(store, 2, size, lambda note: note._replace(signatures=note.signatures[1:]))
-    return {"signature"}
+    return {"signature", "epochs"}
 
 
 def moved(store: Path) -> set[str]:
     """Checkpoints under the number of another epoch."""
     file(store, 2).rename(file(store, 2).with_name("kept"))
     shutil.copy(file(store, 1), file(store, 2))
-    return {"signature"}
+    return {"signature", "epochs"}
+
+
+def emptied(store: Path) -> set[str]:
+    """Root rewrites the past, empties what was signed in earlier epochs, and signs anew by the key that he has."""
+    signed_anew(store)
+    for number in (1, 2, 3):
+        file(store, number).write_bytes(b"")
+    return {"epochs"}
+
+
+def by_the_node_alone(store: Path) -> set[str]:
+    """The same, and earlier epochs have checkpoints by the key that stays."""
+    text, signing = signed_anew(store)
+    for number in (1, 2, 3):
+        file(store, number).unlink()
+        Checkpoints(sign_folder(store)).append(Note.signed(text, signing[:1]), number)
+    return {"signature", "epochs"}
+
+
+def signed_anew(store: Path) -> tuple[str, list[SigningKey]]:
+    """Write another past and sign it in the epoch that is; what is signed, and the keys."""
+    rewritten(store)
+    now, kept = leaves.read(store, []), Checkpoints(sign_folder(store))
+    last = kept.last()
+    assert last is not None
+    signing = Keyring(sign_folder(store)).signing_keys()
+    text = last.checkpoint._replace(size=now.size, root=now.root).text
+    file(store, 4).unlink()
+    kept.append(Note.signed(text, signing), 4)
+    return text, signing
 
 
 def epoch_gone(store: Path) -> set[str]:
@@ -158,7 +188,7 @@ def torn(store: Path) -> set[str]:
     content = bytearray(file(store, 1).read_bytes())
     content[30] ^= 1
     file(store, 1).write_bytes(content)
-    return {"signature"}
+    return {"signature", "epochs"}
 
 
 def another_root(store: Path) -> set[str]:
@@ -176,7 +206,15 @@ def all_removed(store: Path) -> set[str]:
     return {"unsigned"}
 
 
-TAMPERED = [rewritten, shortened, rolled_back, forged, unsigned, moved, epoch_gone, torn, another_root, all_removed]
+def keys_removed(store: Path) -> set[str]:
+    """The public keys of the epochs."""
+    (sign_folder(store) / "certificates" / "0001.keys").unlink()
+    return {"signature"}
+
+
+CHANGED = [rewritten, shortened, rolled_back, forged, unsigned, moved, torn]
+REMOVED = [epoch_gone, emptied, by_the_node_alone, another_root, keys_removed, all_removed]
+TAMPERED = [*CHANGED, *REMOVED]
 
 
 @pytest.mark.parametrize("tamper", TAMPERED)
@@ -191,19 +229,13 @@ def test_what_is_found(store: Path, key: PublicKey, tamper: Callable[[Path], set
 def test_root_later_cannot_sign_for_an_epoch_that_is_over(store: Path, key: PublicKey) -> None:
     """Whoever takes every secret that is there rewrites the past, and signs it by the epoch that is: the epochs before
     have no checkpoint then, or one that is wrong."""
-    keys = Keyring(sign_folder(store))
-    rewritten(store)
-    now = leaves.read(store, [])
+    text, signing = signed_anew(store)
     kept = Checkpoints(sign_folder(store))
-    last = kept.last()
-    assert last is not None
-    signing = keys.signing_keys()
     assert signing[1].name.endswith("/4")
-    text = last.checkpoint._replace(size=now.size, root=now.root).text
     for number in (1, 2, 3, 4):  # in place of each that is wrong now
         file(store, number).unlink()
         kept.append(Note.signed(text, signing), number)
-    assert wrongs(attested(store, key)) == {"signature"}
+    assert wrongs(attested(store, key)) == {"signature", "epochs"}
     for number in (1, 2, 3):
         file(store, number).unlink()
     assert wrongs(attested(store, key)) == {"epochs"}
@@ -211,7 +243,30 @@ def test_root_later_cannot_sign_for_an_epoch_that_is_over(store: Path, key: Publ
     invented = epoch_key(signing[0].name, 1, seed)
     kept.append(Note.signed(text, [signing[0], invented]), 1)
     found = attested(store, key)
-    assert [seal.epoch for seal in found.seals if seal.epoch != 4] == [None], "the node's key alone proves no time"
+    assert wrongs(found) == {"signature", "epochs"}, "the node's key alone proves no time"
+    assert {seal.epoch for seal in found.seals} == {4}
+
+
+def test_keys_that_were_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last epoch of a certificate the key that stays signs alone, and nothing is wrong, once renewed too."""
+    store = sealed(tmp_path / "store")
+    Keyring(sign_folder(store)).init("gw1", count=2)
+    monkeypatch.setattr(keyring, "EPOCH_SECONDS", 0)
+    for port in range(3):
+        grow(store, 600 + port)
+    Keyring(sign_folder(store)).renew(count=5)
+    grow(store, 700)
+    found = attested(store)
+    assert found.flaws == []
+    assert [seal.epoch for seal in found.seals] == [1, 2, None, 3]
+
+
+def test_anchors_and_no_keys(store: Path) -> None:
+    """Nothing can be compared with what was noted: that is a finding, though no key was given."""
+    shutil.rmtree(sign_folder(store))
+    found = attested(store, None, [Anchor("anetcon/gw1/1", 5, bytes(32), "a")])
+    assert wrongs(found) == {"unsigned"}
+    assert "nothing could be compared with what was noted elsewhere" in found.flaws[0].says
 
 
 def test_what_is_not_found(store: Path, key: PublicKey) -> None:

@@ -76,6 +76,15 @@ def test_an_epoch_ends_when_it_has_signed(keys: Keyring, monkeypatch: pytest.Mon
     assert keys.epoch() == 3
 
 
+def test_a_crash_before_the_first_checkpoint(keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves a file without a line: the epoch has signed nothing yet, and goes on."""
+    over(monkeypatch)
+    sign(keys)
+    sign(keys)
+    (keys.folder / "checkpoints" / "00000002.jsonl").write_bytes(b"")
+    assert keys.signing_keys()[1].name.endswith("/epoch/2")
+
+
 def test_keys_used_up(keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the last epoch the key that stays signs alone, until more are certified; the number goes on."""
     over(monkeypatch)
