@@ -17,7 +17,7 @@ from anetcon.cli.progress import progress
 from anetcon.errors import InputError
 from anetcon.proof.anchors import anchors
 from anetcon.proof.attested import Attested, Seal, attested
-from anetcon.proof.note import PublicKey
+from anetcon.proof.note import PublicKey, read_keys
 from anetcon.query.filters import Span
 from anetcon.query.times import rfc3339, spoken
 from anetcon.store.checked import Checked
@@ -42,7 +42,7 @@ def verify(
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option("--key", metavar="FILE", help="Public root key of the node, from elsewhere, for the signatures."),
+        typer.Option("--key", metavar="FILE", help="Public root keys of the node, from elsewhere, newest last."),
     ] = None,
     noted: Annotated[
         Path | None,
@@ -69,7 +69,8 @@ def verify(
     """
     if known is not None and not _DIGEST.fullmatch(known):
         raise bad("known", f"{known!r} is no SHA-256: 64 hexadecimal digits")
-    trusted = None if key is None else _public_key(key)
+    keys = [] if key is None else _public_keys(key)
+    trusted = keys[-1] if keys else None
     if bundle is not None:
         _unused(known=known, anchors=noted, resume=resume, since=span.since, until=span.until)
         verify_bundle(bundle, trusted, form)
@@ -78,7 +79,7 @@ def verify(
     verifier = Verifier(store, scope, checked)
     with progress("verifying", verifier.bytes()) as more:
         result = verifier.run(known, more)
-    signed = attested(store, trusted, anchors(noted) if noted else ())
+    signed = attested(store, trusted, anchors(noted) if noted else (), keys[:-1])
     result.notes.extend(signed.notes)
     if form is Format.JSON:
         print_json(_plain(result, signed, store, {"query": span.given() | {"known": known}}))
@@ -103,9 +104,9 @@ def _is_proven(result: Result, signed: Attested) -> bool:
     return not result.findings and not signed.flaws and bool(result.proven or anchored)
 
 
-def _public_key(path: Path) -> PublicKey:
+def _public_keys(path: Path) -> list[PublicKey]:
     try:
-        return PublicKey.read(path.read_text())
+        return read_keys(path.read_text())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -147,6 +148,7 @@ def _signatures(result: Result, signed: Attested) -> Iterator[str]:
     last = signed.seals[-1]
     lines = max(signed.size, result.lines)
     yield f"signed: {signed.size} of {lines} lines, the last at {spoken(last.time)} UTC ({_by(last)})"
+    yield f"the keys are of {signed.trusted.origin}"
     if signed.own:
         yield f"the root key is the one that the node names: compare it with the one you noted: {signed.trusted.root}"
     if signed.trusted.made_here:
@@ -220,5 +222,6 @@ def _signed(signed: Attested) -> dict[str, Any]:
         "time": last and last.time,
         "epoch": last and last.epoch,
         "root": None if signed.trusted is None else str(signed.trusted.root),
+        "origin": None if signed.trusted is None else signed.trusted.origin,
         "root_given": not signed.own,
     }

@@ -69,8 +69,10 @@ class Attested:
         return how + ("; root made on this node" if self.trusted and self.trusted.made_here else "")
 
 
-def attested(store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] = ()) -> Attested:
-    """Check every checkpoint, and those that were noted elsewhere."""
+def attested(
+    store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] = (), earlier: Sequence[PublicKey] = ()
+) -> Attested:
+    """Check every checkpoint, and those that were noted elsewhere, for who trusts a root key and earlier ones."""
     folder, found = layout.sign_folder(store), Attested(own=key is None)
     keys, kept = Keyring(folder), Checkpoints(folder)
     try:
@@ -80,16 +82,17 @@ def attested(store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] 
                 says += "; nothing could be compared with what was noted elsewhere" if noted else ""
                 found.flaws.append(Discrepancy(Wrong.UNSIGNED, str(folder), says))
             return found
-        found.trusted = trusted = keys.trusted(key)
+        found.trusted = trusted = keys.trusted(key, earlier)
     except KeyringError as error:
         found.flaws.append(Discrepancy(Wrong.SIGNATURE, str(folder), str(error)))
         return found
+    found.notes += _limits(store, trusted)
     held = list(_held(found, trusted, kept))
     ours = [each for each in noted if each.origin == trusted.origin]
     if noted and not ours:
         found.notes.append(f"no checkpoint of {trusted.origin} was noted")
     _compare(found, store, held, ours)
-    _missing(found, held, max(0, keys.epoch(), *kept.epochs()), kept)
+    _missing(found, trusted.first, held, max(0, keys.epoch(), *kept.epochs()), kept)
     found.notes += _refusals(folder)
     if not held:
         says = f"{folder} has keys and no checkpoint: nothing was signed yet, or the checkpoints were removed"
@@ -98,10 +101,20 @@ def attested(store: Path, key: PublicKey | None = None, noted: Sequence[Anchor] 
     return found
 
 
+def _limits(store: Path, trusted: Trusted) -> Iterator[str]:
+    """What the keys do not speak of."""
+    if trusted.first > 1:
+        yield f"epochs 1 to {trusted.first - 1} are not certified by this root: give the earlier key too"
+    node = trusted.origin.split("/")[1]
+    there = sorted({folder.parent.name.partition("=")[2] for folder in layout.folders_of_day(store)})
+    if there and node not in there:
+        yield f"the keys are of node {node}, and the records of {', '.join(there[:MOST_TOLD])}"
+
+
 def _held(found: Attested, trusted: Trusted, kept: Checkpoints) -> Iterator[Seal]:
     """The checkpoints whose signatures hold."""
     size = 0
-    for number in kept.epochs():
+    for number in (number for number in kept.epochs() if number >= trusted.first):
         try:
             for each in kept.of(number):
                 epoch, wrong = _judged(trusted, each, number)
@@ -160,10 +173,10 @@ def _compare(found: Attested, store: Path, held: list[Seal], noted: list[Anchor]
             found.anchored = max(found.anchored, anchor.size)
 
 
-def _missing(found: Attested, held: list[Seal], newest: int, kept: Checkpoints) -> None:
+def _missing(found: Attested, first: int, held: list[Seal], newest: int, kept: Checkpoints) -> None:
     """Find the epochs that have no checkpoint by their own key: each that is over has one, for else it had gone on."""
     there = {seal.epoch for seal in held}
-    gone = list(islice((number for number in range(1, newest) if number not in there), MOST_TOLD + 1))
+    gone = list(islice((number for number in range(first, newest) if number not in there), MOST_TOLD + 1))
     if gone:
         names = ", ".join(map(str, gone[:MOST_TOLD])) + (" and more" if len(gone) > MOST_TOLD else "")
         says = f"{kept.folder} has no checkpoint by the key of epoch {names}: they were removed or replaced"

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from anetcon.proof.merkle import SIZE, Range
-from anetcon.proof.note import Checkpoint, Note, NoteError, PublicKey, SigningKey
+from anetcon.proof.note import Checkpoint, Note, NoteError, PublicKey, SigningKey, known
 
 EPOCHS = 10_000
 """So many epochs are certified at once: a year and more of hours."""
@@ -118,14 +118,15 @@ def read(note: str, keys: bytes) -> Signed:
 
 
 class Trusted:
-    """The certificates that hold for somebody who trusts a root key. The root signed them; or an epoch did that holds
-    itself and is none after theirs, as where a new root was made on the node. Raises NoteError where there is none."""
+    """The certificates that hold for somebody who trusts a root key, and `earlier` ones. A root signed them; or an
+    epoch did that holds itself and is none after theirs, as where a new root was made on the node. Raises NoteError
+    where there is none."""
 
-    def __init__(self, root: PublicKey, found: Sequence[Signed]) -> None:
+    def __init__(self, root: PublicKey, found: Sequence[Signed], earlier: Sequence[PublicKey] = ()) -> None:
         self.root = root
         self.certificates: list[Certificate] = []
         for signed in found:
-            if signed.note.is_signed_by(root) or self._continues(signed):
+            if known(signed.note, [root, *earlier]) or self._continues(signed):
                 self.certificates.append(signed.certificate)
         if not self.certificates:
             raise NoteError(f"no certificate of the node's keys is signed by {root}")
@@ -138,6 +139,11 @@ class Trusted:
     def nodes(self) -> list[PublicKey]:
         """The keys that stay."""
         return list(dict.fromkeys(each.node for each in self.certificates))
+
+    @property
+    def first(self) -> int:
+        """The first epoch that is certified: earlier ones are of a root that is not trusted."""
+        return min(each.first for each in self.certificates)
 
     def epochs(self, number: int) -> list[PublicKey]:
         """The keys that an epoch may have."""

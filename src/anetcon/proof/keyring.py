@@ -1,6 +1,6 @@
 """The keys of a node as files, in the folder of whoever signs: what is secret is his alone (0600).
 
-    root.pub               the public key of the root, which the others come from
+    root.pub               the public key of the root, which the others come from; of several the newest is the last
     certificates/0001.note     what the root said of them, and beside it 0001.keys: the keys of the epochs
     node.key               the secret key that stays
     epoch-00000017.json    the secret of the epoch that is
@@ -32,7 +32,7 @@ from anetcon.proof import certificate
 from anetcon.proof.certificate import ELSEWHERE, EPOCHS, HERE, ROOT, Certificate, Signed, Trusted
 from anetcon.proof.checkpoints import Checkpoints
 from anetcon.proof.merkle import SIZE
-from anetcon.proof.note import Note, NoteError, PublicKey, SigningKey
+from anetcon.proof.note import Note, NoteError, PublicKey, SigningKey, read_keys
 from anetcon.store import layout
 from anetcon.system import ondisk
 
@@ -128,17 +128,21 @@ class Keyring:
             self._epoch()
         return self.trusted(root.public if root else None)
 
-    def trusted(self, root: PublicKey | None = None) -> Trusted:
-        """What holds for who trusts this root; by default for who trusts the node."""
+    def trusted(self, root: PublicKey | None = None, earlier: Sequence[PublicKey] = ()) -> Trusted:
+        """What holds for who trusts this root and earlier ones; by default for who trusts the node."""
         try:
-            return Trusted(root or self.root(), self.certificates())
+            *before, named = self._roots()
+            return Trusted(root or named, self.certificates(), earlier if root else before)
         except NoteError as error:
             raise KeyringError(f"{self.folder / 'certificates'}: {error}") from error
 
     def root(self) -> PublicKey:
-        """The root's public key, as the node says."""
+        """The public key of the newest root, as the node says."""
+        return self._roots()[-1]
+
+    def _roots(self) -> list[PublicKey]:
         try:
-            return PublicKey.read(self._read("root.pub").decode(errors="replace"))
+            return read_keys(self._read("root.pub").decode(errors="replace"))
         except NoteError as error:
             raise KeyringError(f"{self.folder / 'root.pub'}: {error}") from error
 
@@ -196,8 +200,9 @@ class Keyring:
         name = f"certificates/{len(list((self.folder / 'certificates').glob('*.note'))) + 1:04d}"
         self._put(f"{name}.keys", b"".join(keys))
         self._put(f"{name}.note", str(Note.signed(made.text, [by, *signing])).encode())
-        if not self._read("root.pub"):
-            self._put("root.pub", f"{by.public}\n".encode())
+        named, line = self._read("root.pub"), f"{by.public}\n".encode()
+        if not named or (root and line not in named):  # one that was made here is known by the epoch's signature
+            self._put("root.pub", named + line)
         self._begin(first, seed)
 
     def _begin(self, number: int, seed: bytes) -> None:

@@ -67,6 +67,11 @@ class PublicKey(NamedTuple):
         return found
 
 
+def read_keys(text: str) -> list[PublicKey]:
+    """Keys as they are printed, a line each, at least one. Raises NoteError."""
+    return [PublicKey.read(line) for line in text.split("\n") if line.strip()] or [PublicKey.read(text)]
+
+
 class SigningKey(NamedTuple):
     """A key that is secret."""
 

@@ -261,6 +261,34 @@ def test_keys_that_were_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [seal.epoch for seal in found.seals] == [1, 2, None, 3]
 
 
+def test_a_root_that_came_later(store: Path, key: PublicKey) -> None:
+    """It has not certified the epochs before it: that is said, and they count only with the earlier key. The node
+    names both, the newest first of all."""
+    later = keyring.new_root()
+    keys = Keyring(sign_folder(store))
+    keys.renew(later, 5)
+    grow(store, 800)
+    found = attested(store, later.public)
+    assert [seal.epoch for seal in found.seals] == [5]
+    assert (found.flaws, len(found.notes)) == ([], 1)
+    assert "epochs 1 to 4 are not certified by this root: give the earlier key too" in found.notes[0]
+    assert keys.root() == later.public
+    assert keys.trusted().root == later.public
+    for given in (attested(store, later.public, (), [key]), attested(store), attested(store, key)):
+        assert [seal.epoch for seal in given.seals] == [1, 2, 3, 4, 5]
+        assert (given.flaws, given.notes) == ([], [])
+    file(store, 2).unlink()
+    assert wrongs(attested(store, later.public, (), [key])) == {"epochs"}
+
+
+def test_keys_of_another_node(store: Path) -> None:
+    """A root may be one for many nodes: that the keys are not of the node of the records is said."""
+    shutil.rmtree(sign_folder(store))
+    Keyring(sign_folder(store)).init("gw2", count=5)
+    assert Signer(store, sign_folder(store)).step() is not None
+    assert attested(store).notes == ["the keys are of node gw2, and the records of gw1"]
+
+
 def test_anchors_and_no_keys(store: Path) -> None:
     """Nothing can be compared with what was noted: that is a finding, though no key was given."""
     shutil.rmtree(sign_folder(store))
