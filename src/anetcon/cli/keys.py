@@ -16,9 +16,10 @@ from anetcon.cli.output import VERSION, Format, FormatOption
 from anetcon.cli.people import print_json, say
 from anetcon.config.load import load
 from anetcon.errors import KeyringError
-from anetcon.proof.certificate import EPOCHS, Trusted
+from anetcon.proof.certificate import ELSEWHERE, EPOCHS, HERE, Trusted
 from anetcon.proof.checkpoints import Checkpoints
 from anetcon.proof.keyring import Keyring, root_of
+from anetcon.proof.note import SigningKey
 from anetcon.proof.told import told
 from anetcon.store.layout import sign_folder
 
@@ -48,9 +49,8 @@ def init(root: RootOption = None, epochs: EpochsOption = EPOCHS, *, store: Store
     --root the root key is made here, used once and erased. Note the line that is printed in another place.
     """
     with _writing(store):
-        trusted = Keyring(sign_folder(store)).init(
-            load().config.node, root_of(root) if root else None, epochs, _owner()
-        )
+        key, made = _root(root)
+        trusted = Keyring(sign_folder(store)).init(load().config.node, key, epochs, _owner(), made)
     _say_root(trusted, root)
 
 
@@ -61,7 +61,8 @@ def renew(root: RootOption = None, epochs: EpochsOption = EPOCHS, *, store: Stor
     Give the same root key as before. Without --root another one is made here, and the current epoch signs for it.
     """
     with _writing(store):
-        trusted = Keyring(sign_folder(store)).renew(root_of(root) if root else None, epochs)
+        key, made = _root(root)
+        trusted = Keyring(sign_folder(store)).renew(key, epochs, made)
     _say_root(trusted, root)
 
 
@@ -89,6 +90,12 @@ def status(*, store: StoreOption, form: FormatOption = Format.TABLE) -> None:
         print_json({"version": VERSION} | said)
         return
     say(*(f"{name.replace('_', ' '):13} {'-' if value is None else value}" for name, value in said.items()))
+
+
+def _root(path: Path | None) -> tuple[SigningKey | None, str]:
+    """The root key, and where it was made: here, if it is not there yet."""
+    made = ELSEWHERE if path and path.exists() else HERE
+    return root_of(path) if path else None, made
 
 
 def _owner() -> int:

@@ -99,11 +99,15 @@ class Keyring:
         """Whether keys were made here, to their end."""
         return bool(self._epochs())
 
-    def init(self, node: str, root: SigningKey | None = None, count: int = EPOCHS, owner: int = -1) -> Trusted:
+    def init(
+        self, node: str, root: SigningKey | None = None, count: int = EPOCHS, owner: int = -1, made: str = ELSEWHERE
+    ) -> Trusted:
         """Make the keys of a node, for a user of this number. Without a root one is made, and forgotten when it has
-        signed."""
+        signed; `made` is where the one that is given was made."""
         if self.exists():
             raise KeyringError(f"{self.folder} has keys already: `anetcon keys renew` certifies more epochs")
+        if Checkpoints(self.folder).epochs():
+            raise KeyringError(f"{self.folder} has checkpoints and no secret of an epoch: move it away as evidence")
         for folder in (self.folder, self.folder / "certificates"):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             _give(folder, FOLDER_MODE, owner)
@@ -114,17 +118,19 @@ class Keyring:
         with self._alone():
             self._put("node.key", stays.private.private_bytes_raw(), SECRET_MODE)
             self._put("root.pub", b"")
-            self._certify(root, stays.public, 1, count, [])
+            self._certify(root, Certificate(stays.name, 1, (), stays.public, made if root else HERE), count, [])
         return self.trusted()
 
-    def renew(self, root: SigningKey | None = None, count: int = EPOCHS) -> Trusted:
+    def renew(self, root: SigningKey | None = None, count: int = EPOCHS, made: str = ELSEWHERE) -> Trusted:
         """Certify more epochs, the next of which begins now. A root that is made here is signed for by the epoch."""
         with self._alone():
             epoch = self._epoch()
             trusted = self.trusted()
             signing = certificate.epoch_key(trusted.origin, epoch.number, epoch.seed)
             next_one = epoch.number + self._has_signed(epoch)  # no epoch is without a checkpoint
-            self._certify(root, trusted.nodes[-1], next_one, count, [signing])
+            node = trusted.nodes[-1]
+            said = Certificate(node.name, next_one, (), node, made if root else HERE)
+            self._certify(root, said, count, [signing])
             self._epoch()
         return self.trusted(root.public if root else None)
 
@@ -189,25 +195,23 @@ class Keyring:
             is_certified = key.public in trusted.epochs(epoch.number)
             return [stays, key] if is_certified and not is_over else [stays]
 
-    def _certify(
-        self, root: SigningKey | None, node: PublicKey, first: int, count: int, signing: Sequence[SigningKey]
-    ) -> None:
+    def _certify(self, root: SigningKey | None, said: Certificate, count: int, signing: Sequence[SigningKey]) -> None:
         """Make an epoch and those after it, have the root and others sign for them, and begin it."""
         seed = secrets.token_bytes(SIZE)
-        keys = tuple(certificate.public_keys(node.name, seed, count))
+        keys = tuple(certificate.public_keys(said.origin, seed, count))
         by = root or new_root()
-        made = Certificate(node.name, first, keys, node, ELSEWHERE if root else HERE)
         name = f"certificates/{len(list((self.folder / 'certificates').glob('*.note'))) + 1:04d}"
         self._put(f"{name}.keys", b"".join(keys))
-        self._put(f"{name}.note", str(Note.signed(made.text, [by, *signing])).encode())
+        self._put(f"{name}.note", str(Note.signed(said._replace(keys=keys).text, [by, *signing])).encode())
         named, line = self._read("root.pub"), f"{by.public}\n".encode()
         if not named or (root and line not in named):  # one that was made here is known by the epoch's signature
             self._put("root.pub", named + line)
-        self._begin(first, seed)
+        self._begin(said.first, seed)
 
     def _begin(self, number: int, seed: bytes) -> None:
         said = {"seed": seed.hex(), "boot": boot_id(), "since": time.clock_gettime(time.CLOCK_BOOTTIME)}
-        self._put(_name(number), json.dumps(said).encode(), SECRET_MODE)
+        with _overwritten(self.folder / _name(number)):  # of a renewal before anything was signed
+            self._put(_name(number), json.dumps(said).encode(), SECRET_MODE)
 
     def _epoch(self) -> Epoch:
         """The last that was begun; one before it that a crash left goes."""
@@ -235,12 +239,8 @@ class Keyring:
     def _erase(self, number: int) -> None:
         """Overwrite a secret, then remove it."""
         path = self.folder / _name(number)
-        descriptor = ondisk.open_file(path, os.O_WRONLY)
-        try:
-            ondisk.write_all(descriptor, bytes(os.fstat(descriptor).st_size))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with _overwritten(path):
+            pass
         path.unlink()
         ondisk.sync_folder(self.folder)
 
@@ -274,7 +274,7 @@ class Keyring:
 def _write(path: Path, content: bytes, mode: int, owner: int = -1) -> None:
     """Write aside, for this owner alone or for the group besides, then rename."""
     new = ondisk.aside(path)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError), _overwritten(new):  # what a crash left may be a secret
         new.unlink()
     descriptor = ondisk.open_file(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     try:
@@ -284,6 +284,22 @@ def _write(path: Path, content: bytes, mode: int, owner: int = -1) -> None:
     finally:
         os.close(descriptor)
     new.rename(path)
+
+
+@contextlib.contextmanager
+def _overwritten(path: Path) -> Iterator[None]:
+    """The file that is there now, if any, has zeros in the end, whatever took its place or name meanwhile."""
+    try:
+        descriptor = ondisk.open_file(path, os.O_WRONLY)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+        ondisk.write_all(descriptor, bytes(os.fstat(descriptor).st_size))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _give(what: int | Path, mode: int, owner: int) -> None:

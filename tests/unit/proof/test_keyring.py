@@ -105,6 +105,7 @@ def test_a_root_that_stays_elsewhere(tmp_path: Path) -> None:
     keys = Keyring(tmp_path / "store-sign")
     trusted = keys.init("gw1", root_of(place), count=2)
     assert not trusted.made_here
+    assert Keyring(tmp_path / "here-sign").init("gw1", root_of(place), 2, made="here").made_here
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     keys.renew(root_of(place), count=2)
     assert [len(each.keys) for each in keys.trusted(root_of(place).public).certificates] == [2, 2]
@@ -174,6 +175,28 @@ def test_a_crash_at_every_step_of_making_and_renewing(tmp_path: Path, torn: bool
         keys.renew(count=2)
         assert keys.trusted().epoch_of(Note.signed("a\n", keys.signing_keys())) == keys.epoch()
         assert len(names(keys.folder)) == 1
+
+
+def test_evidence_is_not_made_anew(keys: Keyring) -> None:
+    """Where only the secret of the epoch is missing, nothing is touched: what was signed stays provable."""
+    sign(keys)
+    (keys.folder / "epoch-00000001.json").unlink()
+    before = {path: path.read_bytes() for path in keys.folder.rglob("*") if path.is_file()}
+    with pytest.raises(KeyringError, match="has checkpoints and no secret of an epoch"):
+        keys.init("gw 1", count=5)
+    assert {path: path.read_bytes() for path in keys.folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_replaced_is_overwritten(keys: Keyring) -> None:
+    """By a renewal before anything was signed, and where a crash left the next secret under another name."""
+    path = keys.folder / "epoch-00000001.json"
+    left = path.with_name("epoch-00000001.json.new")
+    left.write_bytes(b"secret")
+    with path.open("rb") as replaced, left.open("rb") as beside:
+        keys.renew(count=5)
+        assert set(replaced.read()) == {0}
+        assert set(beside.read()) == {0}
+    assert names(keys.folder) == [path.name]
 
 
 def test_what_is_erased_is_overwritten(keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
