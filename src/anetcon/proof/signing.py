@@ -17,7 +17,7 @@ from anetcon.proof.keyring import Keyring, boot_id
 from anetcon.proof.leaves import Log
 from anetcon.proof.note import Checkpoint, Note
 from anetcon.proof.told import LastWord
-from anetcon.store import layout
+from anetcon.store import layout, manifest
 from anetcon.store.entry import Entry
 from anetcon.system import clock
 from anetcon.system.report import ERROR, NOTICE, report
@@ -67,22 +67,25 @@ class Signer:
     def _checked(self, size: int, root: bytes) -> Log:
         """The manifest, which goes on from what was signed, and whose new files are as it says. Raises RefusalError."""
         path = layout.manifest_path(self._store)
-        while True:
-            found = leaves.read(self._store, [size])
-            if found.size < size:
-                raise RefusalError(f"{path} has {found.size} lines, but {size} are signed: it was rolled back")
-            if size and found.roots[size] != root:
-                raise RefusalError(f"{path} was rewritten: its first {size} lines are not those that are signed")
+        found = leaves.read(self._store, [size])
+        if found.size < size:
+            raise RefusalError(f"{path} has {found.size} lines, but {size} are signed: it was rolled back")
+        if size and found.roots[size] != root:
+            raise RefusalError(f"{path} was rewritten: its first {size} lines are not those that are signed")
+        missing = list[str]()
+        for number, entry in found.new.values():
             try:
-                for number, entry in found.new.values():
-                    self._require(number, entry)
-            except FileNotFoundError as error:
-                if leaves.read(self._store, [size]).size > found.size:
-                    continue  # a newer commit may have removed it
-                raise RefusalError(f"{error.filename} is missing: the manifest adds it") from error
+                self._require(number, entry)
+            except FileNotFoundError:
+                missing.append(entry.file)
             except OSError as error:
                 raise RefusalError(f"cannot read {error.filename}: {error.strerror}") from error
-            return found
+        if missing:  # a newer commit may have removed it, or one of an older version, which does not name it
+            counts = manifest.replay(self._store).files()
+            for file in missing:
+                if file in counts:
+                    raise RefusalError(f"{self._store / file} is missing: the manifest adds it")
+        return found
 
     def _require(self, number: int, entry: Entry) -> None:
         """Raise RefusalError unless a file is as its line says."""
@@ -101,7 +104,7 @@ class Signer:
         try:
             spaces = json.loads(layout.status_path(self._store).read_bytes())["namespaces"]
             sums = {name: sum(int(each.get(name) or 0) for each in spaces) for name in COUNTED}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             return ""
         return " ".join(f"{name}={value}" for name, value in sums.items())
 

@@ -160,6 +160,28 @@ def test_files_that_a_later_commit_removed(store: Path) -> None:
     assert signer(store).step() is not None
 
 
+@pytest.mark.parametrize("name", ["format2", "format2-days/store"])
+def test_a_store_of_an_older_version(tmp_path: Path, name: str) -> None:
+    """Its commits do not name all that they remove: what does not count any more is not missing."""
+    store = Path(shutil.copytree(Path(__file__).parents[2] / "data" / name, tmp_path / "store"))
+    Keyring(sign_folder(store)).init("gw1", count=5)
+    assert signer(store).step() is not None
+    first(store).unlink()
+    shutil.rmtree(sign_folder(store))
+    Keyring(sign_folder(store)).init("gw1", count=5)
+    assert signer(store).step() is None
+    assert "is missing" in said(store).refused
+
+
+@pytest.mark.parametrize("status", ['{"namespaces":[{"events":1e999}]}', '{"namespaces":' + "[" * 100_000])
+def test_counters_that_nobody_can_read(store: Path, status: str) -> None:
+    """Whatever the daemon's user writes into its status, the store is signed, without counters."""
+    layout.status_path(store).write_text(status)
+    made = signer(store).step()
+    assert made is not None
+    assert made.counters == ""
+
+
 def test_without_keys(tmp_path: Path) -> None:
     """Nothing is signed, and it is said how keys are made."""
     store = sealed(tmp_path / "store")
