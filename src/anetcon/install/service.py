@@ -67,6 +67,8 @@ class Action:
     words: tuple[str, ...] = ()
     process: int = 0
     note: str = ""
+    may_fail: bool = False
+    """As where the unit is masked: what it says does not matter."""
 
     def __str__(self) -> str:
         if self.process:
@@ -121,7 +123,7 @@ def after_install(
     elif state.active and not in_place:
         pass  # it would refuse it, and go on as it was
     elif state.active and changed.program:
-        actions += [Action(process=state.pid), Action(("systemctl", "try-restart", SIGN_UNIT))]
+        actions += [Action(process=state.pid), Action(("systemctl", "restart", SIGN_UNIT), may_fail=True)]
     elif state.active and changed.rsyslog:
         actions.append(Action(("systemctl", "reload", UNIT)))
     elif start and not state.active:
@@ -141,7 +143,8 @@ def do(action: Action) -> None:
     if action.process:
         _replace(action.process)
     elif action.words:
-        run(action.words)
+        with contextlib.suppress(*([AnetconError] if action.may_fail else [])):
+            run(action.words)
 
 
 def _replace(keeper: int) -> None:
