@@ -100,7 +100,6 @@ WITHOUT_UNIT_TEST = {
     "cli/progress.py": "e2e/test_verify.py",
     "cli/sign.py": "e2e/test_sign.py",
     "cli/uninstall.py": "e2e/test_install.py",
-    "cli/verify.py": "e2e/test_verify.py",
     "cli/version.py": "unit/cli/test_main.py",
     "config/toml_text.py": "unit/config/test_sample.py",
     "decode/columns.py": "unit/decode/test_ctnetlink.py",

@@ -100,7 +100,8 @@ def _unused(**given: object) -> None:
 
 def _is_proven(result: Result, signed: Attested) -> bool:
     """Whether all there is is as somebody noted it elsewhere."""
-    anchored = signed.anchored and signed.anchored >= result.lines and not result.unsealed and not result.partly
+    lines = min(signed.anchored, signed.size)
+    anchored = lines and lines >= result.lines and not result.unsealed and not result.partly
     return not result.findings and not signed.flaws and bool(result.proven or anchored)
 
 
