@@ -37,6 +37,10 @@ class Checkpoints:
         """The epochs that have any."""
         return sorted(int(path.stem) for path in self.folder.glob("*.jsonl") if path.stem.isdecimal())
 
+    def has(self, epoch: int) -> bool:
+        """Whether an epoch has any whole one: a crash may leave a file without. Raises KeyringError."""
+        return epoch in self.epochs() and any(self.of(epoch))
+
     def last(self) -> Kept | None:
         """The last."""
         return next((found[-1] for number in reversed(self.epochs()) if (found := list(self.of(number)))), None)

@@ -127,7 +127,7 @@ class Keyring:
             epoch = self._epoch()
             trusted = self.trusted()
             signing = certificate.epoch_key(trusted.origin, epoch.number, epoch.seed)
-            next_one = epoch.number + self._has_signed(epoch)  # no epoch is without a checkpoint
+            next_one = epoch.number + Checkpoints(self.folder).has(epoch.number)  # no epoch is without a checkpoint
             node = trusted.nodes[-1]
             said = Certificate(node.name, next_one, (), node, made if root else HERE)
             self._certify(root, said, count, [signing])
@@ -184,7 +184,7 @@ class Keyring:
             trusted = self.trusted()
             stays = SigningKey.of(trusted.origin, self._read("node.key"))
             epoch = self._epoch()
-            is_over = self._has_signed(epoch) and epoch.is_over()
+            is_over = Checkpoints(self.folder).has(epoch.number) and epoch.is_over()
             seed = certificate.after(epoch.seed)
             after = certificate.epoch_key(trusted.origin, epoch.number + 1, seed)
             if is_over and after.public in trusted.epochs(epoch.number + 1):
@@ -227,10 +227,6 @@ class Keyring:
             raise KeyringError(
                 f"{self.folder / _name(number)} is no key of an epoch: restore nothing; renew"
             ) from error
-
-    def _has_signed(self, epoch: Epoch) -> bool:
-        kept = Checkpoints(self.folder)
-        return epoch.number in kept.epochs() and any(kept.of(epoch.number))  # a crash leaves a file without a line
 
     def _epochs(self) -> list[int]:
         numbers = (path.stem.removeprefix("epoch-") for path in self.folder.glob("epoch-*.json"))
