@@ -39,13 +39,14 @@ def test_beside_a_daemon(world: World, daemon: Start) -> None:
     auditor.wait_attached([router.name])
     folder, store = sign_folder(auditor.store), auditor.store
     for turn in range(2):
-        before = told(folder)
+        before, size = told(folder), leaves.read(store, []).size
         words = [str(PROGRAM), "sign", "--store", str(store)]
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as signing:
             try:
                 _flooded(router, auditor, turn)
                 wait_until(lambda: told(folder) != before, 20, "it has looked at the store")  # noqa: B023 - at once
-                wait_until(lambda: _is_signed(store), 20, "all that is sealed is signed")
+                wait_until(lambda: leaves.read(store, []).size > size, 60, "more is sealed")  # noqa: B023 - at once
+                wait_until(lambda: _is_signed(store), 60, "all that is sealed is signed")
             finally:
                 signing.send_signal(signal.SIGTERM)
                 said = signing.communicate(timeout=60)[1]

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "follow": ("anetcon.cli.follow:follow", "Print connections as they become known."),
     "status": ("anetcon.cli.status:status", "Show how the daemon is doing, namespace by namespace."),
     "gaps": ("anetcon.cli.gaps:gaps", "List the gaps: when something could not be recorded, and why."),
-    "sql": ("anetcon.cli.sql_cmd:sql", "Ask in SQL about what is sealed; DuckDB answers, and can only read."),
+    "sql": ("anetcon.cli.sql_cmd:sql", "Ask in SQL about what is sealed, read only."),
     "verify": ("anetcon.cli.verify:verify", "Read the whole store again and compare it with its manifest."),
     "compact": ("anetcon.cli.compact:compact", "Put small files of the store together."),
     "export": ("anetcon.cli.export:export", "Write an evidence bundle of some time."),

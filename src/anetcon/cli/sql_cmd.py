@@ -35,7 +35,7 @@ def sql(
     store: StoreOption,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Ask in SQL about what is sealed; DuckDB answers, and can only read.
+    """Ask in SQL about what is sealed, read only.
 
     Views: connections, by_address (a row for each side of a connection), gaps. Macros: ip('10.1.0.12'),
     in_net(src_ip, '10.0.0.0/8'). What is missing is said on stderr: no answer here proves that nothing else happened.

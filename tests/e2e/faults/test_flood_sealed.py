@@ -162,7 +162,7 @@ def test_a_flood_goes_when_the_store_is_too_large(bed: Testbed, tmp_path: Path) 
     """A flood of two days ago is in the journal when the daemon starts: it is sealed, goes by `max_gigabytes`, and what
     is asked about that time is not complete. Neighbours that still last stay, and so does what is recorded now."""
     router = bed.namespace("flooded")
-    limits = {"max_gigabytes": 0.002, "min_free_gigabytes": 0}
+    limits = {"max_gigabytes": 0.0005, "min_free_gigabytes": 0}
     daemon = Daemon(tmp_path, [router.name], {"store": {**QUICK["store"], **limits}})
     past = time.time_ns() // 1000 - 2 * DAY
     base = {"node": "gw1", "netns": ROUTER, "netns_inode": INODE, "interface": "qr-1", "mac": bytes(6), "to": None}

@@ -340,9 +340,11 @@ def test_a_store_of_a_time_when_nothing_was_null(making: Making, monkeypatch: py
     before = tuple(replace(field, nullable=False) if field.name in UNSEEN else field for field in CONNECTIONS)
     with monkeypatch.context() as patch:
         patch.setitem(TABLES, "connections", before)
+        arrow_schema.cache_clear()
         making.add(*whole(1, src_port=1), start(src_port=2), start(src_port=3))
         seal(making).add(*whole(2, src_port=4), end(20, src_port=2))
         assert not arrow_schema("connections").field("dst_ip").nullable
+    arrow_schema.cache_clear()
     assert sorted(found(Store(making.path))) == [(1, 1.0), (2, 20.0), (3, None), (4, 2.0)]
     making = Making(making.close()).add(end(30, src_port=3), start(src_port=5))
     expected = [(1, 1.0), (2, 20.0), (3, 30.0), (4, 2.0), (5, None)]
