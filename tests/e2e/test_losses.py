@@ -56,7 +56,8 @@ def test_what_lasted_at_a_crash_is_over_then(bed: Testbed, daemon: Start) -> Non
     wait_until(lambda: len(of_cause(auditor, "conntrack-inactive", host.name)) == 2, 30, "it is told anew", every=0.2)
     first, second = of_cause(auditor, "conntrack-inactive", host.name)
     (down,) = [gap for gap in auditor.gaps() if gap["cause"] == "daemon-down"]
-    assert first["to"] == down["from"]
+    # Later, where capture still told its end when the keeper was gone, and was killed before it flushed.
+    assert seconds(down["from"]) <= seconds(first["to"]) <= seconds(down["to"])
     assert killed - SLACK <= seconds(down["from"]) <= killed + SLACK
     assert seconds(second["from"]) >= seconds(down["to"])
     assert second["to"] is None
